@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+def _fernet() -> MultiFernet:
+    if not settings.ENCRYPTION_KEYS:
+        raise ImproperlyConfigured("RUDDERHUB_ENCRYPTION_KEYS is not set: `make run` generates one")
+    return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
+
+
+class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
+    """A JSON object, encrypted at rest with the first of ENCRYPTION_KEYS; any of them reads it."""
+
+    def from_db_value(
+        self, value: bytes | None, expression: object, connection: object
+    ) -> dict[str, Any]:
+        if not value:
+            return {}
+        try:
+            return dict(json.loads(_fernet().decrypt(bytes(value))))
+        except InvalidToken as error:
+            raise ImproperlyConfigured(
+                "a stored secret cannot be read with RUDDERHUB_ENCRYPTION_KEYS"
+            ) from error
+
+    def get_prep_value(self, value: dict[str, Any] | None) -> bytes:
+        return _fernet().encrypt(json.dumps(value or {}).encode())
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """Serialised (dumpdata) as null: secrets leave the database only through a load."""
+        return ""

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from destinations.fields import EncryptedJSONField
+from sources.models import Source, new_public_id
+
+
+class Destination(models.Model):
+    """Where events go: a type and its config."""
+
+    public_id = models.CharField(
+        "destination id", max_length=64, unique=True, default=new_public_id, editable=False
+    )
+    name = models.CharField(max_length=100)
+    type = models.CharField(max_length=30, default="POSTGRES")
+    enabled = models.BooleanField(default=True)
+    config = models.JSONField(default=dict, blank=True)
+    secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Start(models.TextChoices):
+    NOW = "now", "With the events that arrive from now on"
+    OLDEST = "oldest", "With the oldest event kept"
+
+
+class Connection(models.Model):
+    """This source feeds this destination."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="connections")
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="connections"
+    )
+    enabled = models.BooleanField(default=True)
+    start = models.CharField(max_length=10, choices=Start.choices, default=Start.OLDEST)
+    start_position = models.BigIntegerField(
+        null=True, editable=False, help_text="The event id after which the first load began."
+    )
+    namespace = models.CharField(
+        max_length=63,
+        blank=True,
+        editable=False,
+        help_text="The schema of the tables, fixed at the first load.",
+    )
+    position = models.BigIntegerField(
+        default=0, editable=False, help_text="The cursor as last seen; the warehouse holds it."
+    )
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    retry_at = models.DateTimeField(null=True, editable=False)
+    last_error = models.TextField(blank=True, editable=False)
+    last_loaded_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "destination"], name="one_connection_a_pair")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.destination}"

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from destinations.models import Connection
+from sources.models import Source
+
+
+class Event(models.Model):
+    """One accepted message, stored as received, never changed: a row of the event log.
+
+    The table is partitioned by day of received_at and written by events.log only.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    received_at = models.DateTimeField()
+    source = models.ForeignKey(
+        Source, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    message_id = models.TextField()
+    type = models.TextField()
+    event = models.TextField(blank=True)
+    user_id = models.TextField(blank=True)
+    anonymous_id = models.TextField(blank=True)
+    payload = models.TextField()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.message_id}"
+
+
+class Quarantined(models.Model):
+    """A refused request (or event) of a known source, kept with the reason."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="quarantined")
+    received_at = models.DateTimeField(default=timezone.now)
+    route = models.CharField(max_length=100)
+    status = models.PositiveSmallIntegerField()
+    reason = models.TextField()
+    body = models.BinaryField()
+    body_bytes = models.PositiveBigIntegerField(
+        help_text="Length of the whole body; more than is kept when it was cut."
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "quarantined request"
+        indexes = [models.Index(fields=["source", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.route}: {self.reason}"
+
+
+class LoadState(models.TextChoices):
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    WAITING = "waiting", "Waiting: the destination was unavailable"
+    FAILED = "failed", "Failed"
+
+
+class Load(models.Model):
+    """One run that moves the log through a connection; kept as history."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="loads")
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    state = models.CharField(max_length=20, choices=LoadState.choices, default=LoadState.RUNNING)
+    after_id = models.BigIntegerField(help_text="The cursor when the run began.")
+    upto_id = models.BigIntegerField(help_text="The cursor that the run has reached.")
+    events = models.PositiveBigIntegerField(default=0)
+    skipped = models.PositiveBigIntegerField(default=0)
+    dead_letters = models.PositiveBigIntegerField(default=0)
+    discards = models.PositiveBigIntegerField(default=0)
+    rows = models.JSONField(default=dict, help_text="Rows written, by table.")
+    error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["connection", "-id"])]
+
+    def __str__(self) -> str:
+        return f"load {self.pk} of {self.connection}"
+
+
+class DeadLetter(models.Model):
+    """An event that a connection could not load, with its reason."""
+
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="dead_letters"
+    )
+    event_id = models.BigIntegerField()
+    message_id = models.TextField()
+    reason = models.TextField()
+    payload = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "event_id"], name="one_dead_letter_an_event"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}: {self.reason}"

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import rudderhub.env as _env
+from rudderhub.env import ROOT, database_settings
+
+_settings = _env.Env()
+
+VAR_DIR = _env.var_dir()
+SECRET_KEY = _settings.text("SECRET_KEY") or "not-set-up-yet: make run writes a generated key"
+ENCRYPTION_KEYS = _settings.items("ENCRYPTION_KEYS")
+DEBUG = _settings.flag("DEBUG")
+ALLOWED_HOSTS = _settings.items("ALLOWED_HOSTS")
+BASE_URL = _settings.text("BASE_URL") or f"http://127.0.0.1:{_settings.integer('PORT')}"
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+APPEND_SLASH = False  # a redirect would turn a POST into a GET; the gateway has no redirects
+
+# The gateway
+MAX_BODY_BYTES = _settings.integer("MAX_BODY_BYTES")
+MAX_EVENT_BYTES = _settings.integer("MAX_EVENT_BYTES")
+TRUSTED_PROXIES = _settings.items("TRUSTED_PROXIES")
+INTERNAL_TOKEN = _settings.text("INTERNAL_TOKEN")
+INTERNAL_ROUTES = _settings.flag("INTERNAL_ROUTES")
+COMMIT_TIMEOUT_SECONDS = _settings.integer("COMMIT_TIMEOUT_SECONDS")
+RETENTION_DAYS = _settings.integer("RETENTION_DAYS")
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the gateway has limits of its own (MAX_BODY_BYTES)
+
+# Loads
+LOAD_CHUNK_EVENTS = _settings.integer("LOAD_CHUNK_EVENTS")
+LOAD_CHUNK_BYTES = _settings.integer("LOAD_CHUNK_BYTES")
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "sources",
+    "destinations",
+    "events",
+    "rudderhub",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "rudderhub.urls"
+WSGI_APPLICATION = "rudderhub.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "rudderhub" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": database_settings(_settings.text("DATABASE_URL"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _settings.text("CACHE_URL"),
+        "KEY_PREFIX": "rudderhub",
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    }
+}
+# django-ratelimit names Django's own Redis cache as unsupported; its counters are atomic all the same
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
+
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+
+CELERY_BROKER_URL = _settings.text("BROKER_URL") or _settings.text("CACHE_URL")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_PUBLISH_RETRY = False  # a request never waits for a dead broker
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = _settings.integer("WORKER_CONCURRENCY")
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat")
+CELERY_BEAT_SCHEDULE = {
+    "ring connections": {
+        "task": "events.tasks.ring_connections",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "keep the log": {
+        "task": "events.tasks.keep_log",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": _settings.text("LOG_LEVEL")},
+}
