@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+USER_SCHEMAS = """
+    SELECT nspname
+    FROM pg_namespace
+    WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+    ORDER BY nspname
+"""
+
+
+@pytest.fixture(scope="session")
+def warehouse_url():
+    """A database of its own beside the instance's: RUDDERHUB_TEST_WAREHOUSE_URL names another."""
+    if given := os.environ.get("RUDDERHUB_TEST_WAREHOUSE_URL"):
+        yield given
+        return
+    server = os.environ["RUDDERHUB_DATABASE_URL"]
+    name = f"test_warehouse_{os.getpid()}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+        admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def warehouse(warehouse_url):
+    """An autocommit connection to the warehouse with no schema but an empty public."""
+    with psycopg.connect(warehouse_url, autocommit=True, prepare_threshold=None) as connection:
+        for (schema,) in connection.execute(USER_SCHEMAS).fetchall():
+            connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
+        connection.execute("CREATE SCHEMA public")
+        yield connection
