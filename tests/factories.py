@@ -1,0 +1,40 @@
+"""Things to test with: plain functions; name only what the test is about."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from destinations.models import Connection, Destination
+from sources.models import Source, WriteKey
+
+_numbers = itertools.count(1)
+
+
+def make_source(**fields: Any) -> Source:
+    """An enabled source without a key."""
+    return Source.objects.create(**{"name": f"Shop {next(_numbers)}", **fields})
+
+
+def make_write_key(source: Source | None = None, **fields: Any) -> WriteKey:
+    return WriteKey.objects.create(source=source or make_source(), **fields)
+
+
+def make_destination(
+    config: dict[str, Any] | None = None, secrets: dict[str, str] | None = None, **fields: Any
+) -> Destination:
+    """A Postgres warehouse; its address is nobody's unless the test gives one."""
+    address = {"host": "127.0.0.1", "port": 1, "database": "warehouse", "user": "rudderhub"}
+    return Destination.objects.create(
+        **{"name": f"Warehouse {next(_numbers)}", **fields},
+        config=address | (config or {}),
+        secrets={"password": "correct horse"} if secrets is None else secrets,
+    )
+
+
+def make_connection(
+    source: Source | None = None, destination: Destination | None = None, **fields: Any
+) -> Connection:
+    return Connection.objects.create(
+        source=source or make_source(), destination=destination or make_destination(), **fields
+    )
