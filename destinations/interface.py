@@ -1,0 +1,99 @@
+"""What a type of destination implements; the loads in events know no more of it than this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class DestinationError(Exception):
+    """The destination's config or data stands in the way; the admin shows the message."""
+
+
+class DestinationUnavailableError(Exception):
+    """The destination does not answer now; the load waits and runs again."""
+
+
+class ChunkRefusedError(Exception):
+    """The destination refused this chunk for an event in it; smaller chunks find which."""
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An event of the log: its id (the order) and its payload, JSON text."""
+
+    id: int
+    message_id: str
+    payload: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The events of one source with after < id <= upto, in order."""
+
+    after: int
+    upto: int
+    events: Sequence[LoggedEvent]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The connection that is loaded, as plain values; ids of source and destination are public."""
+
+    connection_id: int
+    namespace: str
+    source_id: str
+    source_type: str
+    source_category: str
+    destination_id: str
+    destination_type: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chunk made ready without the destination: what it will hold, and what it will not."""
+
+    chunk: Chunk
+    content: Any
+    dead_letters: Sequence[tuple[LoggedEvent, str]] = ()
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def loaded(self) -> int:
+        return len(self.chunk.events) - len(self.dead_letters) - self.skipped.total()
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a chunk wrote: rows by table, and the values that did not fit their column."""
+
+    rows: Mapping[str, int]
+    discards: int
+
+
+class Session(Protocol):
+    """A destination opened for one connection."""
+
+    def position(self) -> int | None:
+        """The cursor as the destination holds it; None before the first load."""
+
+    def prepare(self, chunk: Chunk) -> Prepared:
+        """Transform a chunk; touches no network, so that it can run beside a load."""
+
+    def load(self, prepared: Prepared) -> LoadResult:
+        """Write the chunk and move the cursor to its end."""
+
+    def close(self) -> None: ...
+
+
+class DestinationType(Protocol):
+    name: str
+    label: str
+
+    def open(self, config: Mapping[str, Any], secrets: Mapping[str, Any], feed: Feed) -> Session:
+        """Raises DestinationError for a bad config, DestinationUnavailableError for no answer."""
+
+    def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
+        """The schema for a source that has not been loaded yet."""

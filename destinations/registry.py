@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from destinations.interface import DestinationError, DestinationType
+from destinations.postgres import PostgresDestination
+
+_TYPES: dict[str, DestinationType] = {kind.name: kind for kind in (PostgresDestination(),)}
+
+CHOICES = [(kind.name, kind.label) for kind in _TYPES.values()]
+
+
+def destination_type(name: str) -> DestinationType:
+    if name not in _TYPES:
+        raise DestinationError(f"destination type is {name!r}, expected one of {sorted(_TYPES)}")
+    return _TYPES[name]
