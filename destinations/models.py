@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.utils import timezone
 
@@ -67,3 +69,7 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.destination}"
+
+    def is_waiting(self, at: datetime) -> bool:
+        """Whether a failed load still backs off."""
+        return self.retry_at is not None and at < self.retry_at

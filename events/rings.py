@@ -1,0 +1,114 @@
+"""Rings tell a worker that a connection has something to load; they carry no events.
+
+A thread of its own sends them, at most one a connection and interval, so that a request never
+waits for the broker. A lost ring costs a few seconds: beat rings, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from destinations.models import Connection
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 0.2
+KNOWN_SECONDS = 5.0
+WAITING_SECONDS = 30
+"""How long a ring may lie in the queue; longer, and a new one is sent."""
+
+
+def ring(source_pk: int) -> None:
+    """Have the connections of a source loaded soon."""
+    _ringer().add(source_pk)
+
+
+def send(connection_pk: int) -> None:
+    """Queue a load unless one already waits in the queue."""
+    from events.tasks import load_connection  # noqa: PLC0415 - the task rings, too
+
+    if _is_first(connection_pk):
+        load_connection.apply_async([connection_pk], expires=WAITING_SECONDS)
+
+
+def answered(connection_pk: int) -> None:
+    """A worker has taken the ring: the next event needs another."""
+    try:
+        cache.delete(_key(connection_pk))
+    except RedisError as error:
+        logger.warning("cache unavailable: %s", type(error).__name__)
+
+
+def _is_first(connection_pk: int) -> bool:
+    try:
+        return bool(cache.add(_key(connection_pk), 1, timeout=WAITING_SECONDS))
+    except RedisError as error:
+        logger.warning("cache unavailable: %s", type(error).__name__)
+        return True
+
+
+def _key(connection_pk: int) -> str:
+    return f"ring:{connection_pk}"
+
+
+class Ringer:
+    def __init__(self) -> None:
+        self._sources: set[int] = set()
+        self._wake = threading.Event()
+        self._known: dict[int, tuple[float, list[int]]] = {}
+        threading.Thread(target=self._run, name="ringer", daemon=True).start()
+
+    def add(self, source_pk: int) -> None:
+        if source_pk not in self._sources:
+            self._sources.add(source_pk)
+            self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            sources, self._sources = self._sources, set()
+            try:
+                for source_pk in sources:
+                    self._ring(source_pk)
+            except (OperationalError, RedisError, DatabaseError) as error:
+                logger.warning("rings not sent, beat will: %s", type(error).__name__)
+            time.sleep(INTERVAL_SECONDS)
+
+    def _ring(self, source_pk: int) -> None:
+        for connection_pk in self._connections(source_pk):
+            send(connection_pk)
+
+    def _connections(self, source_pk: int) -> list[int]:
+        until, known = self._known.get(source_pk, (0.0, []))
+        if time.monotonic() < until:
+            return known
+        found = Connection.objects.filter(
+            source_id=source_pk, enabled=True, destination__enabled=True
+        )
+        try:
+            known = list(found.values_list("pk", flat=True))
+        finally:
+            connection.close()
+        self._known[source_pk] = (time.monotonic() + KNOWN_SECONDS, known)
+        return known
+
+
+_current: tuple[int, Ringer] | None = None
+_current_lock = threading.Lock()
+
+
+def _ringer() -> Ringer:
+    global _current  # noqa: PLW0603
+    with _current_lock:
+        if _current is None or _current[0] != os.getpid():
+            _current = (os.getpid(), Ringer())
+        return _current[1]

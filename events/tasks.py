@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from destinations.models import Connection
+from events import log, rings
+from events.loads import run_load
+
+PARTITION_DAYS_AHEAD = 3
+
+
+@shared_task
+def load_connection(connection_pk: int) -> None:
+    """Load what a connection has pending, unless another worker does or it waits after a fault."""
+    rings.answered(connection_pk)
+    connection = (
+        Connection.objects.select_related("source", "destination")
+        .filter(pk=connection_pk, enabled=True, destination__enabled=True)
+        .first()
+    )
+    if connection and not connection.is_waiting(timezone.now()):
+        run_load(connection)
+
+
+@shared_task
+def ring_connections() -> None:
+    """Ring every connection that is behind the log: rings may be lost, and waits end."""
+    with log.reader() as conn:
+        head = log.barrier(conn)
+    behind = Connection.objects.filter(
+        enabled=True, destination__enabled=True, position__lt=head
+    ).exclude(retry_at__gt=timezone.now())
+    for connection_pk in behind.values_list("pk", flat=True):
+        rings.send(connection_pk)
+
+
+@shared_task
+def keep_log() -> None:
+    """Make the log's partitions of the coming days before they are needed."""
+    with log.connect() as conn:
+        log.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)

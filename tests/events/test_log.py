@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from django.db import connection
+from events import log
+from events.models import Event
+from events.spec import ParsedEvent
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 5000, tzinfo=UTC)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def parsed(message_id, **fields):
+    defaults = {"type": "track", "event": "Clicked", "user_id": "u1", "anonymous_id": ""}
+    return ParsedEvent(message_id=message_id, payload="{}", **(defaults | fields))
+
+
+@pytest.fixture(autouse=True)
+def _writer():
+    yield
+    log.close_writer()
+
+
+@pytest.fixture
+def reader():
+    with log.reader() as conn:
+        yield conn
+
+
+def test_an_append_is_committed_when_it_returns():
+    log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
+
+    stored = Event.objects.values(
+        "received_at", "source_id", "message_id", "type", "event", "user_id", "payload"
+    ).get()
+    assert stored == {
+        "received_at": NOW,
+        "source_id": 7,
+        "message_id": "m1",
+        "type": "track",
+        "event": "Clicked",
+        "user_id": "u1",
+        "payload": "{}",
+    }
+
+
+def test_the_events_of_a_request_keep_their_order():
+    names = [f"m{number}" for number in range(200)]
+
+    log.append(7, NOW, [parsed(name) for name in names], timeout_seconds=5)
+
+    assert list(Event.objects.order_by("id").values_list("message_id", flat=True)) == names
+
+
+def test_many_threads_share_transactions_and_lose_nothing():
+    def send(number):
+        log.append(7, NOW, [parsed(f"m{number}")], timeout_seconds=10)
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert set(Event.objects.values_list("message_id", flat=True)) == {
+        f"m{number}" for number in range(64)
+    }
+
+
+def test_a_partition_is_made_for_the_day():
+    log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM events_event")
+        assert cursor.fetchall() == [("events_event_20260301",)]
+
+
+def test_text_that_looks_like_copy_syntax_is_kept():
+    odd = "a\tb\nc\\.\\N"
+
+    log.append(7, NOW, [parsed("m1", event=odd)], timeout_seconds=5)
+
+    assert Event.objects.get().event == odd
+
+
+def test_an_event_that_postgres_refuses_refuses_no_other_request():
+    errors = []
+
+    def send(name):
+        try:
+            log.append(7, NOW, [parsed(name)], timeout_seconds=10)
+        except psycopg.Error as error:
+            errors.append((name, type(error).__name__))
+
+    names = ["good 1", "bad \x00", "good 2"]
+    threads = [threading.Thread(target=send, args=[name]) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [name for name, _ in errors] == ["bad \x00"]
+    assert set(Event.objects.values_list("message_id", flat=True)) == {"good 1", "good 2"}
+
+
+def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
+    log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
+    with log.connect() as admin:
+        admin.execute(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND query = 'COMMIT'
+            """
+        )
+
+    with pytest.raises(log.LogUnavailableError):
+        log.append(7, NOW, [parsed("m2")], timeout_seconds=5)
+    log.append(7, NOW, [parsed("m3")], timeout_seconds=5)
+
+    assert set(Event.objects.values_list("message_id", flat=True)) == {"m1", "m3"}
+
+
+def test_an_append_that_cannot_commit_in_time_is_unavailable():
+    with log.connect() as blocker:
+        blocker.execute("SELECT pg_advisory_lock(%s)", [log.LOG_LOCK])
+
+        with pytest.raises(log.LogUnavailableError, match="no commit within"):
+            log.append(7, NOW, [parsed("m1")], timeout_seconds=0.2)
+
+
+def test_the_barrier_waits_for_ids_that_are_not_committed(reader):
+    with log.connect() as writer, log.connect() as other:
+        log.ensure_partitions(writer, NOW.date())
+        writer.execute("BEGIN")
+        writer.execute("SELECT pg_advisory_xact_lock_shared(%s)", [log.LOG_LOCK])
+        held = insert(writer, "slow")
+        overtaking = insert(other, "fast")
+        found = []
+        thread = threading.Thread(target=lambda: found.append(log.barrier(reader)))
+        thread.start()
+        thread.join(0.3)
+        waited = thread.is_alive()
+        writer.execute("COMMIT")
+        thread.join()
+
+    assert held < overtaking
+    assert waited
+    assert found == [overtaking]
+
+
+def insert(conn, message_id):
+    row = conn.execute(
+        """
+        INSERT INTO events_event
+        (received_at, source_id, message_id, type, event, user_id, anonymous_id, payload)
+        VALUES (%s, 7, %s, 'track', '', '', '', '{}')
+        RETURNING id
+        """,
+        [NOW, message_id],
+    ).fetchone()
+    return row[0]
+
+
+def test_an_empty_log_has_the_barrier_0(reader):
+    assert log.barrier(reader) == 0
+
+
+def test_a_chunk_holds_one_source_in_order_up_to_the_barrier(reader):
+    log.append(7, NOW, [parsed("m1"), parsed("m2")], timeout_seconds=5)
+    log.append(8, NOW, [parsed("other")], timeout_seconds=5)
+    barrier = log.barrier(reader)
+    log.append(7, NOW, [parsed("later")], timeout_seconds=5)
+
+    chunk = log.read_chunk(reader, 7, 0, barrier, max_events=100, max_bytes=1000)
+
+    assert [event.message_id for event in chunk.events] == ["m1", "m2"]
+    assert (chunk.after, chunk.upto) == (0, barrier)
+
+
+def test_a_full_chunk_ends_at_its_last_event(reader):
+    log.append(7, NOW, [parsed(f"m{number}") for number in range(5)], timeout_seconds=5)
+    barrier = log.barrier(reader)
+
+    first = log.read_chunk(reader, 7, 0, barrier, max_events=3, max_bytes=1000)
+    second = log.read_chunk(reader, 7, first.upto, barrier, max_events=3, max_bytes=1000)
+
+    assert [event.message_id for event in first.events] == ["m0", "m1", "m2"]
+    assert first.upto == first.events[-1].id
+    assert [event.message_id for event in second.events] == ["m3", "m4"]
+    assert second.upto == barrier
+
+
+def test_only_one_session_holds_a_connections_lock():
+    with log.connect() as one, log.connect() as two, log.connection_lock(one, 7) as first:
+        with log.connection_lock(two, 7) as second, log.connection_lock(two, 8) as another:
+            taken = (first, second, another)
+
+    assert taken == (True, False, True)
