@@ -1,0 +1,84 @@
+"""The block list: values that are no identifiers, since many clients send them for nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DEFAULT_EXACT = (
+    "null", "NULL", "Null", "nil", "undefined", "None", "none", "NaN", "nan", "unknown", "n/a",
+    "N/A", "anonymous", "guest", "not_authenticated", "-1", "0", "true", "false",
+    "[object Object]", "id", "user_id", "userId", "anonymous_id", "anonymousId", "distinct_id",
+    "email",
+)  # fmt: skip
+DEFAULT_PATTERNS = ("[0-]+",)
+
+_SAFE_PATTERN = re.compile(
+    r"""\^?
+    (?: \\[dswDSW\\.\[\](){}*+?|^$/-] | \[\^?(?:\\.|[^\\\[\]])+\] | [^\\\[\](){}*+?|^$] )* [*+]?
+    (?: \\[dswDSW\\.\[\](){}*+?|^$/-] | \[\^?(?:\\.|[^\\\[\]])+\] | [^\\\[\](){}*+?|^$] )*
+    \$?""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class BlockRule:
+    """Blocks or allows one exact value or a pattern, of one type of identifier or of all (None)."""
+
+    id: int
+    exact: str | None = None
+    pattern: str | None = None
+    id_type: str | None = None
+    action: str = "block"
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern for whole values: characters and [classes], with at most one * or +.
+
+    Groups, alternatives and further repetitions are refused, so that the time to match
+    grows only with the length of the value.
+    """
+    if not pattern or not _SAFE_PATTERN.fullmatch(pattern):
+        raise ValueError(
+            f"the pattern {pattern!r} is more than characters and [classes] with one * or +"
+        )
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"the pattern {pattern!r} cannot be read: {error}") from error
+
+
+class BlockList:
+    """Finds the rule that blocks an identifier; a rule that allows wins over those that block."""
+
+    def __init__(self, rules: Iterable[BlockRule] = ()) -> None:
+        self._exact: dict[str, list[BlockRule]] = {}
+        self._patterns: list[tuple[re.Pattern[str], BlockRule]] = []
+        for rule in sorted(rules, key=lambda rule: (rule.action, rule.id)):  # allow, then block
+            if rule.exact is not None:
+                self._exact.setdefault(rule.exact, []).append(rule)
+            else:
+                self._patterns.append((compile_pattern(rule.pattern or ""), rule))
+
+    def blocked_by(self, id_type: str, value: str) -> int | None:
+        """The id of the rule that blocks it, if one does."""
+        exact = self._exact.get(value)
+        if exact is None and not self._patterns:
+            return None
+        hits = list(exact or ())
+        hits += [rule for pattern, rule in self._patterns if pattern.fullmatch(value)]
+        hits = [rule for rule in hits if rule.id_type is None or rule.id_type == id_type]
+        if not hits or any(rule.action == "allow" for rule in hits):
+            return None
+        return hits[0].id
+
+
+DEFAULT_RULES = (
+    *(BlockRule(number, exact=value) for number, value in enumerate(DEFAULT_EXACT, 1)),
+    *(
+        BlockRule(number, pattern=pattern)
+        for number, pattern in enumerate(DEFAULT_PATTERNS, len(DEFAULT_EXACT) + 1)
+    ),
+)
