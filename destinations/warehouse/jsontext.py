@@ -1,0 +1,95 @@
+"""Values as text: JSON that Postgres takes, and the form that `rudder_discards` shows."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+MAX_DEPTH: Final = 250
+"""The gateway refuses events nested deeper than 200."""
+
+_EXACT_FLOATS: Final = 1e21
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class TransformError(ValueError):
+    """The event, or one value of it, cannot become a row; the message says why."""
+
+
+def without_nul(text: str) -> str:
+    """The text as Postgres can hold it: no NUL, U+FFFD for each half of a broken pair."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON in the order of the keys; whole floats without a fraction, 1e999 as null."""
+    plain = _plain(value, 0)
+    try:
+        text = orjson.dumps(plain).decode()
+    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
+        return _dumps(_clean(plain))
+    return _dumps(_clean(plain)) if "\\u0000" in text else text
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except ValueError as error:  # an integer of more digits than Python prints
+        raise TransformError("number out of range") from error
+
+
+def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is float:
+        if value.is_integer() and abs(value) < _EXACT_FLOATS:
+            return int(value)
+        return value if math.isfinite(value) else None
+    if kind is not dict and kind is not list:
+        return value
+    if depth >= MAX_DEPTH:
+        raise TransformError(f"nested deeper than {MAX_DEPTH}")
+    if kind is dict:
+        return {key: _plain(item, depth + 1) for key, item in value.items()}
+    return [_plain(item, depth + 1) for item in value]
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_nul(value)
+    if isinstance(value, dict):
+        return {without_nul(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
+
+
+def go_text(value: Any, depth: int = 0) -> str:
+    """The value as upstream's discards show it: [1 a true <nil>], but floats as plain decimals."""
+    if isinstance(value, str):
+        return without_nul(value)
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return _number_text(value)
+    if depth >= MAX_DEPTH:
+        return "..."
+    if isinstance(value, dict):
+        items = (f"{without_nul(key)}:{go_text(value[key], depth + 1)}" for key in sorted(value))
+        return f"map[{' '.join(items)}]"
+    return f"[{' '.join(go_text(item, depth + 1) for item in value)}]"
+
+
+def _number_text(value: float) -> str:
+    try:
+        return format(Decimal(repr(value)), "f")
+    except ValueError:  # an integer of more digits than Python prints
+        return hex(int(value))

@@ -1,0 +1,162 @@
+"""Names of columns, tables and namespaces. Rules: spec of rudder-transformer, by observation."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from destinations.warehouse.dialect import POSTGRES, Dialect
+from destinations.warehouse.rules import PROTECTED_TABLES, RESERVED_COLUMNS, taken_by_us
+
+_RUNS = re.compile("[A-Za-z0-9]+").findall
+_BLENDO_OTHERS = re.compile(r"[^a-zA-Z0-9\\$]")
+_DIGITS: Final = frozenset("0123456789")
+
+_LETTERS_AND_DIGITS = r"[A-Z]?[a-z]+[0-9]+|[A-Z]+[0-9]+|[0-9]+[A-Z]?[a-z]+|[0-9]+[A-Z]+|"
+_WORDS = (
+    r"[A-Z]?[a-z]+(?=_|[A-Z]|\Z)|[A-Z]+(?=_|[A-Z][a-z]|\Z)|[A-Z]?[a-z]+|[A-Z]+"
+    r"|[0-9]*(?:1ST|2ND|3RD|[04-9]TH)(?=\b|[a-z_])"
+    r"|[0-9]*(?:1st|2nd|3rd|[04-9]th)(?=\b|[A-Z_])"
+    r"|[0-9]+"
+)
+_words = re.compile(_LETTERS_AND_DIGITS + _WORDS, re.ASCII).findall
+_divided_words = re.compile(_WORDS, re.ASCII).findall
+_NAMESPACE_EDGES = re.compile(
+    "(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])"
+)
+
+
+class Casing(NamedTuple):
+    """How an event or its destination wants names spelt."""
+
+    divide_numbers: bool = False
+    """"sha256" becomes "sha_256"."""
+    blendo: bool = False
+    """Other characters become `_`; words are not split."""
+    keep_words: bool = False
+    """Reserved words get no `_`."""
+
+
+DEFAULT_CASING: Final = Casing()
+
+
+def column_name(key: str, casing: Casing = DEFAULT_CASING, dialect: Dialect = POSTGRES) -> str:
+    """The column for a path joined by `_`: "productId" gives "product_id".
+
+    Empty when no letter, digit or leading underscore is left; the caller drops the value.
+    """
+    name = _blendo(key) if casing.blendo else _snake(key, casing.divide_numbers)
+    return _safe(name, casing, dialect)
+
+
+def event_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
+    """What the column `event` of a track says: not cut, reserved words as they are."""
+    return text.lower().strip() if casing.blendo else _snake(text, casing.divide_numbers)
+
+
+def table_name(text: str, casing: Casing = DEFAULT_CASING, dialect: Dialect = POSTGRES) -> str:
+    """The table of an event: "Order" gives "_order"; ours and their views are never given."""
+    name = column_name(text, casing, dialect)
+    if taken_by_us(name) or (name in PROTECTED_TABLES and not casing.keep_words):
+        return f"_{name}"[: dialect.identifier_limit]
+    return name
+
+
+def namespace(name: str, dialect: Dialect = POSTGRES) -> str:
+    """The schema for a source of this name; the server cuts it at dialect.identifier_limit."""
+    joined = _NAMESPACE_EDGES.sub("_", "_".join(_RUNS(name))).lower()
+    if not joined:
+        return "stringempty"
+    if joined[0] in _DIGITS or joined in dialect.reserved_namespaces:
+        joined = f"_{joined}"
+    return joined[: dialect.namespace_limit]
+
+
+def _snake(text: str, divide_numbers: bool) -> str:
+    words = (_divided_words if divide_numbers else _words)("_".join(_RUNS(text)))
+    underscores = len(text) - len(text.lstrip("_"))
+    name = "_" * underscores + "_".join(words).lower()
+    return f"_{name}" if name[:1] in _DIGITS else name
+
+
+def _blendo(text: str) -> str:
+    name = _BLENDO_OTHERS.sub("_", text).lower()
+    return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
+
+
+def _safe(name: str, casing: Casing, dialect: Dialect) -> str:
+    name = name[: dialect.identifier_limit]
+    if not casing.keep_words and name in dialect.reserved_words:
+        return f"_{name}"
+    return name
+
+
+class Scope(dict[str, str]):
+    """The columns of the keys under one path, by key; empty text for a key without a column.
+
+    It fills itself when asked, so that a value costs a look-up and no naming.
+    """
+
+    __slots__ = ("_cache", "_casing", "_children", "_reserved", "prefix")
+
+    def __init__(
+        self, cache: NameCache, casing: Casing, reserved: frozenset[str], prefix: str
+    ) -> None:
+        super().__init__()
+        self._cache = cache
+        self._casing = casing
+        self._reserved = reserved
+        self._children: dict[str, Scope] = {}
+        self.prefix = prefix
+
+    def __missing__(self, key: str) -> str:
+        path = self.prefix + key
+        column = column_name(path, self._casing)
+        if column in self._reserved:
+            column = ""
+        if self._cache.may_keep(path):
+            self[key] = column
+        return column
+
+    def child(self, key: str) -> Scope:
+        """The scope of the object under key."""
+        known = self._children.get(key)
+        if known is None:
+            path = f"{self.prefix}{key}_"
+            known = Scope(self._cache, self._casing, self._reserved, path)
+            if self._cache.may_keep(path):
+                self._children[key] = known
+        return known
+
+
+class NameCache:
+    """The scopes in use, by casing, type of event and prefix.
+
+    Keys come from anyone who holds a write key, so what is kept is bounded: past the limit
+    everything is forgotten and found again.
+    """
+
+    def __init__(self, max_kept: int = 50_000, max_path: int = 200) -> None:
+        self._max_kept = max_kept
+        self._max_path = max_path
+        self._kept = 0
+        self._roots: dict[tuple[Casing, str, str], Scope] = {}
+
+    def scope(self, casing: Casing, event_type: str, prefix: str) -> Scope:
+        """The scope of a top object: prefix is "" or "context_"."""
+        root = (casing, event_type, prefix)
+        known = self._roots.get(root)
+        if known is None:
+            known = Scope(self, casing, RESERVED_COLUMNS[event_type], prefix)
+            self._roots[root] = known
+        return known
+
+    def may_keep(self, path: str) -> bool:
+        """Whether one more path is kept; long ones never are."""
+        if len(path) > self._max_path:
+            return False
+        self._kept += 1
+        if self._kept > self._max_kept:
+            self._kept = 0
+            self._roots = {}
+        return True

@@ -1,0 +1,93 @@
+"""What a destination's config and an event's `integrations` may change about its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from destinations.warehouse.dialect import POSTGRES, Dialect
+from destinations.warehouse.naming import DEFAULT_CASING, Casing
+
+_PATH_TYPES = ("track.", "identify.", "page.", "screen.", "alias.", "group.", "extract.")
+_LEGACY_SECTIONS = frozenset({"track_properties_", "track_userProperties_"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Only a JSON true turns an option on, as upstream's newer transformer has it."""
+
+    skip_tracks_table: bool = False
+    skip_users_table: bool = False
+    allow_users_context_traits: bool = False
+    """An identify's context.traits become plain columns too."""
+    store_full_event: bool = False
+    json_paths: tuple[str, ...] = ()
+    casing: Casing = DEFAULT_CASING
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Options:
+        """The options of a destination's config; other keys of it are not ours."""
+        paths = config.get("jsonPaths")
+        return cls(
+            skip_tracks_table=config.get("skipTracksTable") is True,
+            skip_users_table=config.get("skipUsersTable") is True,
+            allow_users_context_traits=config.get("allowUsersContextTraits") is True,
+            store_full_event=config.get("storeFullEvent") is True,
+            json_paths=_paths(paths.split(",")) if isinstance(paths, str) else (),
+            casing=Casing(divide_numbers=config.get("underscoreDivideNumbers") is True),
+        )
+
+    def of_event(self, event: Mapping[str, Any], dialect: Dialect = POSTGRES) -> Options:
+        """These options with what the event's `integrations` add."""
+        integrations = event.get("integrations")
+        if not isinstance(integrations, dict):
+            return self
+        ours = _object(integrations.get(dialect.type), "options")
+        shared = _object(integrations.get("DATA_WAREHOUSE"), "options")
+        if not ours and not shared:
+            return self
+        return replace(
+            self,
+            skip_tracks_table=self.skip_tracks_table or ours.get("skipTracksTable") is True,
+            skip_users_table=self.skip_users_table or ours.get("skipUsersTable") is True,
+            json_paths=(
+                *self.json_paths,
+                *_paths(ours.get("jsonPaths")),
+                *_paths(shared.get("jsonPaths")),
+            ),
+            casing=self.casing._replace(
+                blendo=ours.get("useBlendoCasing") is True,
+                keep_words=ours.get("skipReservedKeywordsEscaping") is True,
+            ),
+        )
+
+
+@lru_cache(maxsize=256)
+def json_paths_in(json_paths: tuple[str, ...], section: str) -> frozenset[tuple[int, str]] | None:
+    """The paths that stay JSON in a section such as "track_properties_", None when there are none.
+
+    Each as its level, 0 for the section's own keys, and its keys joined by `_`.
+    """
+    found = set()
+    for path in json_paths:
+        joined, level = path.replace(".", "_"), path.count(".")
+        if not path.lower().startswith(_PATH_TYPES):
+            if section in _LEGACY_SECTIONS:
+                found.add((level, joined))
+        elif joined.startswith(section):
+            found.add((level - section.count("_"), joined[len(section) :]))
+    return frozenset(found) or None
+
+
+def _paths(paths: Any) -> tuple[str, ...]:
+    if not isinstance(paths, list):
+        return ()
+    stripped = (path.strip() for path in paths if isinstance(path, str))
+    return tuple(path for path in stripped if path)
+
+
+def _object(value: Any, key: str) -> dict[str, Any]:
+    inner = value.get(key) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}
