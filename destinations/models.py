@@ -36,7 +36,7 @@ class Start(models.TextChoices):
 
 
 class Connection(models.Model):
-    """This source feeds this destination."""
+    """That one source feeds one destination."""
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="connections")
     destination = models.ForeignKey(

@@ -240,5 +240,3 @@ def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> Dea
         reason=reason,
         payload=event.payload,
     )
-
-

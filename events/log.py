@@ -273,7 +273,7 @@ _current_lock = threading.Lock()
 
 
 def _writer() -> LogWriter:
-    """This process's writer; a forked child makes its own."""
+    """The writer of the running process; a forked child makes its own."""
     global _current  # noqa: PLW0603
     if _current is None or _current[0] != os.getpid():
         with _current_lock:

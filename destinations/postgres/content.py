@@ -73,7 +73,9 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, resolve_identities: bool
         except (TransformError, MalformedMergeError) as error:
             dead_letters.append((event, str(error)))
         except Exception as error:
-            logger.exception("transform failed connection=%s event=%s", feed.connection_id, event.id)
+            logger.exception(
+                "transform failed connection=%s event=%s", feed.connection_id, event.id
+            )
             dead_letters.append((event, f"transform failed: {type(error).__name__}: {error}"))
         else:
             if reason:
@@ -96,7 +98,7 @@ def _add(
             content.users.append((user_row(rows[0]), primary))
         else:
             content.add(row, primary)
-    return "" if rows or stated else skip_reason(payload)
+    return "" if rows or stated else skip_reason(payload) or "it names nobody and has no table"
 
 
 def _metadata(feed: Feed) -> Metadata:
@@ -113,9 +115,7 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
-def _stamped(
-    row: Row, primary: Identifier | None, profiles: Mapping[Identifier, UUID]
-) -> Row:
+def _stamped(row: Row, primary: Identifier | None, profiles: Mapping[Identifier, UUID]) -> Row:
     profile = profiles.get(primary) if primary else None
     if profile is None:
         return row

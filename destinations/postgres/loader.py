@@ -21,7 +21,7 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.postgres import identity, sql, views
+from destinations.postgres import identity, sql
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.content import PROFILE_COLUMN, Content, prepare
 from destinations.warehouse.schema import (
@@ -207,7 +207,7 @@ def _check(conn: Conn) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """psycopg's errors as the interface's, by what can be done about them."""
+    """The errors of psycopg as those of the interface, by what can be done about them."""
     try:
         yield
     except psycopg.Error as error:

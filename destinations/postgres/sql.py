@@ -187,9 +187,7 @@ def schema_lock(schema: str) -> Composed:
 
 
 def _replaced(columns: Iterable[str]) -> Composed:
-    return SQL(", ").join(
-        SQL("{0} = excluded.{0}").format(Identifier(name)) for name in columns
-    )
+    return SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in columns)
 
 
 def _latest(column: str) -> Composed:

@@ -1,0 +1,100 @@
+"""An instance of its own for the benchmark: `manage.py up` in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from rudderhub.env import read_env_file
+
+START_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Instance:
+    pid: int
+    info: dict[str, Any]
+    database_url: str
+
+    def switch(self, enabled: bool) -> None:
+        """Let the connections load, or stop them so that only the gateway works."""
+        with psycopg.connect(self.database_url, autocommit=True) as conn:
+            conn.execute("UPDATE destinations_connection SET enabled = %s", [enabled])
+
+    def one(self, query: str) -> Any:
+        with psycopg.connect(self.database_url, autocommit=True) as conn:
+            row = conn.execute(query).fetchone()
+        return row[0] if row else None
+
+    def wait_until_loaded(self, seconds: float = 300) -> None:
+        until = time.monotonic() + seconds
+        behind = """
+            SELECT (SELECT coalesce(max(id), 0) FROM events_event) > min(position)
+            FROM destinations_connection
+        """
+        while self.one(behind):
+            if time.monotonic() > until:
+                raise TimeoutError(f"not loaded within {seconds} s")
+            time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def running() -> Iterator[Instance]:
+    with tempfile.TemporaryDirectory(prefix="rudderhub-bench-") as folder:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("RUDDERHUB_")}
+        environ = kept | {"RUDDERHUB_VAR_DIR": folder, "RUDDERHUB_PORT": str(free_port())}
+        with (Path(folder) / "up.log").open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "up"], env=environ, stdout=output, stderr=output
+            )
+        try:
+            yield _ready(process, environ, Path(folder))
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def _ready(process: subprocess.Popen[bytes], environ: dict[str, str], folder: Path) -> Instance:
+    health = f"http://127.0.0.1:{environ['RUDDERHUB_PORT']}/health"
+    until = time.monotonic() + START_SECONDS
+    while not _answers(health):
+        if process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError((folder / "up.log").read_text())
+        time.sleep(0.2)
+    info = subprocess.run(
+        [sys.executable, "manage.py", "info", "--json"],
+        env=environ,
+        capture_output=True,
+        check=True,
+    )
+    url = read_env_file(folder / "instance.env")["RUDDERHUB_DATABASE_URL"]
+    return Instance(process.pid, json.loads(info.stdout), url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+from events.spec import ParsedEvent
+from psycopg.conninfo import conninfo_to_dict
+
+from destinations.models import Start
+from events import log
+from events.loads import run_load
+from events.models import DeadLetter, Load
+from events.tasks import load_connection
+from tests.factories import make_connection, make_destination, make_source
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer():
+    yield
+    log.close_writer()
+
+
+@pytest.fixture
+def connection(warehouse, warehouse_url):
+    parts = conninfo_to_dict(warehouse_url)
+    config = {
+        "host": parts["host"],
+        "port": int(parts["port"]),
+        "database": parts["dbname"],
+        "user": parts["user"],
+    }
+    secrets = {"password": parts["password"]}
+    return make_connection(make_source(name="Shop"), make_destination(config, secrets))
+
+
+def event(message_id, received_at=NOW, **fields):
+    """An event as the gateway stores it."""
+    stamp = received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    times = dict.fromkeys(("receivedAt", "sentAt", "originalTimestamp", "timestamp"), stamp)
+    payload = {"type": "track", "messageId": message_id, "userId": "u1", **times, **fields}
+    return ParsedEvent(
+        message_id=message_id,
+        type=payload["type"],
+        event=str(payload.get("event", "")),
+        user_id=str(payload.get("userId", "")),
+        anonymous_id=str(payload.get("anonymousId", "")),
+        payload=json.dumps(payload),
+    )
+
+
+def send(connection, *events):
+    log.append(connection.source_id, NOW, events, timeout_seconds=5)
+
+
+def rows(warehouse, query):
+    return warehouse.execute(query).fetchall()
+
+
+def test_an_event_becomes_rows_and_a_profile(connection, warehouse):
+    send(connection, event("m1", event="Order Done", properties={"total": 9.5}))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT id, event, user_id FROM shop.tracks") == [
+        ("m1", "order_done", "u1")
+    ]
+    assert rows(
+        warehouse,
+        """
+        SELECT o.id, o.total::text, p.user_id
+        FROM shop.order_done o JOIN rudder_identity.rudder_profiles p
+        ON p.rudder_id = o.rudder_profile_id
+        """,
+    ) == [("m1", "9.5", "u1")]
+
+
+def test_a_load_is_kept_as_history(connection):
+    send(connection, event("m1", event="Order Done"), event("m2", event="Order Done"))
+
+    run_load(connection)
+
+    load = Load.objects.get()
+    assert (load.state, load.events, load.rows) == ("succeeded", 2, {"order_done": 2, "tracks": 2})
+    assert load.finished_at is not None
+
+
+def test_nothing_pending_makes_no_load(connection):
+    run_load(connection)
+
+    assert not Load.objects.exists()
+
+
+def test_a_second_load_goes_on_where_the_first_ended(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    send(connection, event("m2", event="A"))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
+    assert [load.events for load in Load.objects.order_by("id")] == [1, 1]
+
+
+def test_the_same_event_again_changes_nothing(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    before = rows(warehouse, "SELECT * FROM shop.tracks")
+    send(connection, event("m1", event="A"), event("m1", event="A"))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT * FROM shop.tracks") == before
+
+
+def test_of_two_events_with_one_id_the_later_received_stays_whole(connection, warehouse):
+    later = NOW + timedelta(minutes=1)
+    send(connection, event("m1", event="A", properties={"old": 1}))
+    run_load(connection)
+    send(connection, event("m1", received_at=later, event="A", properties={"new": 2}))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT received_at, old, new FROM shop.a") == [(later, None, 2)]
+
+
+def test_an_event_that_cannot_be_rows_is_a_dead_letter_and_the_others_load(connection, warehouse):
+    send(connection, event("m1", event="A"), event("m2", type="nonsense"), event("m3", event="A"))
+
+    run_load(connection)
+
+    letter = DeadLetter.objects.get()
+    assert letter.message_id == "m2"
+    assert "nonsense" in letter.reason
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m3",)]
+    assert Load.objects.get().dead_letters == 1
+
+
+def test_a_poison_event_is_found_in_its_chunk(connection, warehouse):
+    too_long_for_a_key = "".join(chr(33 + (number * 7919) % 90000) for number in range(9000))
+    good = [event(f"m{number}", event="A") for number in range(20)]
+    send(connection, *good[:13], event(too_long_for_a_key, event="A"), *good[13:])
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT count(*) FROM shop.tracks") == [(20,)]
+    assert DeadLetter.objects.get().message_id == too_long_for_a_key
+    assert Load.objects.get().events == 20
+
+
+def test_an_event_without_a_table_is_skipped_and_counted(connection):
+    send(connection, event("m1", type="audiencelist"))
+
+    run_load(connection)
+
+    load = Load.objects.get()
+    assert (load.events, load.skipped, load.dead_letters) == (0, 1, 0)
+
+
+def test_a_value_that_does_not_fit_is_a_discard_and_its_row_goes_on(connection, warehouse):
+    send(
+        connection,
+        event("m1", event="A", properties={"size": True}),
+        event("m2", event="A", properties={"size": "large"}),
+    )
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT id, size FROM shop.a ORDER BY id") == [
+        ("m1", True),
+        ("m2", None),
+    ]
+    assert rows(
+        warehouse,
+        "SELECT table_name, column_name, column_value, row_id FROM shop.rudder_discards",
+    ) == [("a", "size", "large", "m2")]
+    assert Load.objects.get().discards == 1
+
+
+def test_a_whole_number_column_is_widened_for_a_fraction(connection, warehouse):
+    send(connection, event("m1", event="A", properties={"price": 1}))
+    run_load(connection)
+    send(connection, event("m2", event="A", properties={"price": 2.5}))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT price::text FROM shop.a ORDER BY id") == [("1",), ("2.5",)]
+    assert rows(warehouse, "SELECT count(*) FROM shop.rudder_discards") == [(0,)]
+
+
+def test_a_number_beyond_bigint_is_kept(connection, warehouse):
+    send(connection, event("m1", event="A", properties={"big": 2**63}))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT big::text FROM shop.a") == [(str(2**63),)]
+
+
+def test_a_first_numeric_user_id_refuses_no_text_after_it(connection, warehouse):
+    send(connection, event("m1", event="A", userId=77), event("m2", event="A", userId="u-1"))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT user_id FROM shop.tracks ORDER BY id") == [("77",), ("u-1",)]
+
+
+def test_users_keep_the_latest_value_of_each_trait(connection, warehouse):
+    send(
+        connection,
+        event("m1", type="identify", traits={"plan": "free", "city": "Rome"}),
+        event("m2", type="identify", traits={"plan": "pro"}),
+    )
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT id, plan, city FROM shop.users") == [("u1", "pro", "Rome")]
+
+
+def test_an_identify_that_comes_late_fills_only_gaps(connection, warehouse):
+    earlier = NOW - timedelta(hours=1)
+    send(connection, event("m1", type="identify", traits={"plan": "pro"}))
+    run_load(connection)
+    late = {"plan": "free", "city": "Rome"}
+    send(connection, event("m0", received_at=earlier, type="identify", traits=late))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT plan, city, received_at FROM shop.users") == [
+        ("pro", "Rome", NOW)
+    ]
+
+
+def test_two_devices_of_one_user_are_one_profile(connection, warehouse):
+    send(
+        connection,
+        event("m1", event="A", userId="", anonymousId="phone"),
+        event("m2", event="A", userId="", anonymousId="laptop"),
+        event("m3", type="identify", anonymousId="phone"),
+        event("m4", type="identify", anonymousId="laptop"),
+    )
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT count(*) FROM rudder_identity.rudder_profiles") == [(1,)]
+    assert rows(
+        warehouse,
+        """
+        SELECT merge_property_type, merge_property_value
+        FROM rudder_identity.rudder_identity_mappings ORDER BY 1, 2
+        """,
+    ) == [("anonymous_id", "laptop"), ("anonymous_id", "phone"), ("user_id", "u1")]
+
+
+def test_a_malformed_merge_is_a_dead_letter(connection):
+    send(connection, event("m1", type="merge", mergeProperties=[{"type": "email"}]))
+
+    run_load(connection)
+
+    assert DeadLetter.objects.get().message_id == "m1"
+
+
+def test_a_table_dropped_by_hand_is_made_again(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    warehouse.execute("DROP TABLE shop.a CASCADE")
+    send(connection, event("m2", event="A"))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT id FROM shop.a") == [("m2",)]
+
+
+def test_a_dead_warehouse_waits_and_recovers_by_itself(connection, warehouse):
+    destination = connection.destination
+    port = destination.config["port"]
+    destination.config["port"] = 1
+    destination.save()
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    connection.refresh_from_db()
+    waiting = (connection.failures, connection.is_waiting(timezone.now()), connection.last_error)
+    destination.config["port"] = port
+    destination.save()
+    connection.retry_at = timezone.now()
+    connection.save()
+
+    load_connection(connection.pk)
+
+    connection.refresh_from_db()
+    assert waiting[:2] == (1, True)
+    assert "refused" in waiting[2]
+    assert (connection.failures, connection.last_error) == (0, "")
+    assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m1",)]
+
+
+def test_a_waiting_connection_is_left_alone(connection, warehouse):
+    connection.retry_at = timezone.now() + timedelta(minutes=1)
+    connection.save()
+    send(connection, event("m1", event="A"))
+
+    load_connection(connection.pk)
+
+    assert not Load.objects.exists()
+
+
+def test_a_destination_without_rights_says_so(connection, warehouse):
+    destination = connection.destination
+    warehouse.execute("DROP ROLE IF EXISTS reader_only")
+    warehouse.execute("CREATE ROLE reader_only LOGIN PASSWORD 'correct horse'")
+    destination.config["user"] = "reader_only"
+    destination.secrets = {"password": "correct horse"}
+    destination.save()
+    send(connection, event("m1", event="A"))
+
+    run_load(connection)
+
+    connection.refresh_from_db()
+    warehouse.execute("DROP ROLE reader_only")
+    assert "permission denied" in connection.last_error
+    assert connection.failures == 1
+
+
+def test_a_connection_can_start_with_what_comes_from_now_on(connection, warehouse):
+    send(connection, event("old", event="A"))
+    destination = make_destination(
+        connection.destination.config, connection.destination.secrets, public_id="second"
+    )
+    destination.config |= {"namespace": "fresh", "identity_schema": "fresh_identity"}
+    destination.save()
+    fresh = make_connection(connection.source, destination, start=Start.NOW)
+    send(connection, event("new", event="A"))
+
+    run_load(fresh)
+
+    assert rows(warehouse, "SELECT id FROM fresh.tracks") == [("new",)]
+
+
+def test_another_worker_that_has_the_connection_is_not_disturbed(connection):
+    send(connection, event("m1", event="A"))
+    with log.connect() as other, log.connection_lock(other, connection.pk):
+        run_load(connection)
+
+    assert not Load.objects.exists()
+
+
+def test_the_ledger_counts_commit_with_the_cursor(connection, warehouse):
+    send(connection, event("m1", event="A"), event("m2", type="nonsense"))
+    send(connection, event("m3", type="audiencelist"))
+
+    run_load(connection)
+
+    assert rows(
+        warehouse, "SELECT loaded, skipped, dead_letters FROM rudder_identity.rudder_cursors"
+    ) == [(1, 1, 1)]
+
+
+def test_the_namespace_stays_when_the_source_is_renamed(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    connection.source.name = "Other"
+    connection.source.save()
+    connection.refresh_from_db()
+    send(connection, event("m2", event="A"))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
+
+
+def test_a_chunk_limit_makes_several_chunks(connection, warehouse, settings):
+    settings.LOAD_CHUNK_EVENTS = 3
+    send(connection, *(event(f"m{number}", event="A") for number in range(10)))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT count(*) FROM shop.tracks") == [(10,)]
+    assert Load.objects.get().events == 10
