@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import rudderhub.env as _env
 from rudderhub.env import ROOT, database_settings
+from rudderhub.unfold import UNFOLD
 
 _settings = _env.Env()
 

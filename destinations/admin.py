@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from destinations.forms import PostgresDestinationForm
+from destinations.interface import DestinationError
+from destinations.models import Destination
+from destinations.postgres.check import STEPS, Step, check
+from destinations.postgres.config import PostgresConfig
+from destinations.registry import CHOICES
+from sources.display import copyable, label, when
+
+logger = logging.getLogger(__name__)
+
+
+@admin.register(Destination)
+class DestinationAdmin(ModelAdmin):
+    form = PostgresDestinationForm
+    list_display = ("name", "kind", "on", "address", "fed_by")
+    list_filter = ("enabled",)
+    search_fields = ("name", "public_id")
+    search_help_text = "Name or destination id"
+    ordering = ("name", "id")
+    actions = ("test_connection", "enable", "disable")
+    readonly_fields = ("destination_id", "created")
+    change_form_outer_before_template = "destinations/check_bar.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Destination | None = None) -> Any:
+        head = ("name", "type", "enabled", "destination_id", "created") if obj else ("name", "type")
+        stored = obj is not None and (obj.secrets or {}).get("password")
+        password = ("password", "remove_password") if stored else ("password",)
+        return (
+            (None, {"fields": head}),
+            ("Server", {"fields": (("host", "port"), ("database", "user"), *password, "sslmode")}),
+            (
+                "Tables",
+                {
+                    "fields": (
+                        ("namespace", "identity_schema"),
+                        "resolve_identities",
+                        "widen_rows",
+                        "jsonPaths",
+                        ("skipTracksTable", "skipUsersTable"),
+                        ("underscoreDivideNumbers", "allowUsersContextTraits"),
+                        "storeFullEvent",
+                    )
+                },
+            ),
+        )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
+        return Destination.objects.annotate(connection_count=Count("connections"))
+
+    @display(description="type", ordering="type")
+    def kind(self, destination: Destination) -> str:
+        return dict(CHOICES).get(destination.type, destination.type)
+
+    @display(description="state", ordering="enabled")
+    def on(self, destination: Destination) -> SafeString:
+        return label("on", "good") if destination.enabled else label("off", "off")
+
+    @display(description="address")
+    def address(self, destination: Destination) -> str:
+        config = destination.config
+        return f"{config.get('host', '?')}:{config.get('port', 5432)}/{config.get('database', '?')}"
+
+    @display(description="connections", ordering="connection_count")
+    def fed_by(self, destination: Destination) -> SafeString:
+        count: int = destination.connection_count  # type: ignore[attr-defined]
+        return format_html("{}", count) if count else label("none: gets no events", "wait")
+
+    @display(description="destination id")
+    def destination_id(self, destination: Destination) -> SafeString:
+        return copyable(destination.public_id)
+
+    @display(description="created")
+    def created(self, destination: Destination) -> SafeString:
+        return when(destination.created_at)
+
+    @action(description="Test connection", permissions=["change"])
+    def test_connection(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
+        for destination in queryset:
+            failed = _failed(_steps(destination))
+            if failed:
+                messages.error(request, f"{destination}: {failed.name} failed. {failed.detail}")
+            else:
+                messages.success(request, f"{destination} can be loaded.")
+
+    @action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @action(description="Disable: events wait in the log", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def response_add(
+        self, request: HttpRequest, obj: Destination, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """To the new destination's page, where its connection can be tested."""
+        if "_popup" in request.POST or "_addanother" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, f"{obj} is saved. Test the connection next.")
+        return HttpResponseRedirect(_change_url(obj))
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        destination = self.get_object(request, object_id)
+        if destination is not None and self.has_change_permission(request, destination):
+            context["check_url"] = reverse(
+                "admin:destinations_destination_check", args=[destination.pk]
+            )
+        return super().change_view(request, object_id, form_url, context)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """In words: listing each load and dead letter could take minutes."""
+        names = [f"Destination {destination}" for destination in objs]
+        also = (
+            "its connections, their history of loads and their dead letters. "
+            "Tables in the warehouse and events in the log stay. "
+            "To stop loading and keep all this, disable it."
+        )
+        return [*names, also], {"destinations": len(names)}, set(), []
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.check_view)
+        route = path("<int:pk>/check/", view, name="destinations_destination_check")
+        return [route, *super().get_urls()]
+
+    def check_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        destination = get_object_or_404(Destination, pk=pk)
+        if not self.has_change_permission(request, destination):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        steps = _steps(destination)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Test of {destination}",
+            "destination": destination,
+            "steps": steps,
+            "failed": _failed(steps),
+            "untried": _untried(steps),
+            "back": _change_url(destination),
+        }
+        return TemplateResponse(request, "destinations/check.html", context)
+
+    def _switch(self, request: HttpRequest, found: QuerySet[Destination], *, enabled: bool) -> None:
+        word = "Enabled" if enabled else "Disabled"
+        names = []
+        for destination in found.exclude(enabled=enabled):
+            destination.enabled = enabled
+            destination.save(update_fields=["enabled", "updated_at"])
+            self.log_change(request, destination, f"{word}.")
+            names.append(destination.name)
+        messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
+
+
+def _steps(destination: Destination) -> list[Step]:
+    try:
+        config = PostgresConfig.of(destination.config, destination.secrets)
+    except DestinationError as error:
+        return [Step("Settings", ok=False, detail=f"{error}.")]
+    steps = check(config)
+    failed = _failed(steps)
+    logger.info("checked destination=%s failed=%s", destination.pk, failed and failed.name)
+    return steps
+
+
+def _failed(steps: list[Step]) -> Step | None:
+    return next((step for step in steps if not step.ok), None)
+
+
+def _untried(steps: list[Step]) -> list[str]:
+    tried = {step.name for step in steps}
+    return [name for name in STEPS if name not in tried]
+
+
+def _change_url(destination: Destination) -> str:
+    return reverse("admin:destinations_destination_change", args=[destination.pk])

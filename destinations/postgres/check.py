@@ -1,0 +1,231 @@
+"""Tries, step by step, all that a load will need of a warehouse; leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from destinations.postgres.config import PostgresConfig
+
+STEPS = (
+    "Reach the server",
+    "Log in",
+    "TLS",
+    "Version",
+    "Encoding",
+    "Create a schema",
+    "Create a table",
+    "Create a temporary table",
+    "Insert a row",
+)
+OLDEST_VERSION = 150_000
+TIMEOUT_SECONDS = 5
+_ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    ok: bool
+    detail: str
+
+
+class _FailedError(Exception):
+    """A step has failed; the message says why and what to do."""
+
+
+def check(config: PostgresConfig) -> list[Step]:
+    """The steps up to the first that fails; all of STEPS when the warehouse can be loaded."""
+    steps: list[Step] = []
+    try:
+        steps.append(Step("Reach the server", ok=True, detail=_reach(config)))
+    except OSError as error:
+        return [Step("Reach the server", ok=False, detail=_unreached(config, error))]
+    try:
+        conn = psycopg.connect(config.conninfo(), prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        return [*steps, _not_connected(config, error)]
+    with conn:
+        steps.append(Step("Log in", ok=True, detail=f"as {config.user} to {config.database}"))
+        steps += _checked(conn, config)
+        conn.rollback()
+    return steps
+
+
+def _checked(conn: psycopg.Connection[Any], config: PostgresConfig) -> list[Step]:
+    schema = f"rudderhub_check_{secrets.token_hex(6)}"
+    tests: dict[str, Callable[[], str]] = {
+        "TLS": lambda: _tls(conn, config),
+        "Version": lambda: _version(conn),
+        "Encoding": lambda: _encoding(conn),
+        "Create a schema": lambda: _create_schema(conn, schema),
+        "Create a table": lambda: _create_table(conn, schema),
+        "Create a temporary table": lambda: _create_temporary_table(conn, schema),
+        "Insert a row": lambda: _insert(conn, schema),
+    }
+    steps: list[Step] = []
+    for name, test in tests.items():
+        try:
+            steps.append(Step(name, ok=True, detail=test()))
+        except _FailedError as error:
+            return [*steps, Step(name, ok=False, detail=str(error))]
+        except psycopg.Error as error:
+            return [*steps, Step(name, ok=False, detail=_refused(config, error))]
+    return steps
+
+
+def _reach(config: PostgresConfig) -> str:
+    if config.host.startswith("/"):
+        path = f"{config.host}/.s.PGSQL.{config.port}"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT_SECONDS)
+            client.connect(path)
+        return f"{path} answers"
+    with socket.create_connection((config.host, config.port), TIMEOUT_SECONDS):
+        return f"{config.host} port {config.port} answers"
+
+
+def _unreached(config: PostgresConfig, error: OSError) -> str:
+    where = f"{config.host} port {config.port}"
+    if isinstance(error, socket.gaierror):
+        return f"The name {config.host!r} is not known here. Check the host for a typing error."
+    if isinstance(error, ConnectionRefusedError):
+        return f"Nothing listens at {where}. Check the port, and that Postgres accepts TCP there."
+    if isinstance(error, TimeoutError):
+        return (
+            f"No answer from {where} in {TIMEOUT_SECONDS} seconds. "
+            "A firewall may be in between: let this machine through."
+        )
+    return f"{where} cannot be reached: {error.strerror or error}."
+
+
+def _not_connected(config: PostgresConfig, error: psycopg.OperationalError) -> Step:
+    """The libpq gives no SQLSTATE for a refused connection; the server's words have to do."""
+    said = _said(config, error)
+    reason = _ADDRESS.sub("", said)
+    for words, step, advice in _REFUSALS:
+        if re.search(words, reason):
+            return Step(step, ok=False, detail=f"{advice.format(config=config)} ({said})")
+    return Step("Log in", ok=False, detail=f"The server refused the connection: {said}")
+
+
+_ADDRESS = re.compile(r'connection to server (at|on socket) "[^"]*"')
+_REFUSALS = (
+    (
+        "password authentication failed",
+        "Log in",
+        "User {config.user!r} or its password is wrong. Enter the password again.",
+    ),
+    (
+        "no password supplied",
+        "Log in",
+        "The server asks for a password and none is stored. Enter it.",
+    ),
+    (
+        "server does not support SSL",
+        "TLS",
+        "The server offers no TLS and sslmode is {config.sslmode}. Turn TLS on there, or relax it.",
+    ),
+    (
+        "certificate",
+        "TLS",
+        "The certificate does not pass {config.sslmode}. Check host name and issuer, or relax it.",
+    ),
+    (
+        "no pg_hba.conf entry",
+        "Log in",
+        "The server's pg_hba.conf does not let {config.user!r} in from this machine. Add a line.",
+    ),
+    (
+        r'role ".*" (does not exist|is not)',
+        "Log in",
+        "User {config.user!r} does not exist there, or may not log in.",
+    ),
+    (
+        r'database ".*" does not exist',
+        "Log in",
+        "Database {config.database!r} does not exist there. Create it first.",
+    ),
+    ("too many", "Log in", "The server has no connection left. Raise its limit or close some."),
+)
+
+
+def _tls(conn: psycopg.Connection[Any], config: PostgresConfig) -> str:
+    if conn.pgconn.ssl_in_use:
+        return "the connection is encrypted"
+    if config.sslmode in _ENCRYPTED_MODES and not config.host.startswith("/"):
+        raise _FailedError(f"The connection is not encrypted and sslmode is {config.sslmode}.")
+    return f"not encrypted, as sslmode {config.sslmode} allows; choose require on open networks"
+
+
+def _version(conn: psycopg.Connection[Any]) -> str:
+    version = conn.info.server_version
+    if version < OLDEST_VERSION:
+        raise _FailedError(f"PostgreSQL {version // 10_000}; loads need 15 or newer. Upgrade it.")
+    return f"PostgreSQL {version // 10_000}.{version % 10_000}"
+
+
+def _encoding(conn: psycopg.Connection[Any]) -> str:
+    encoding = conn.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise _FailedError(
+            f"The database's encoding is {encoding}; only UTF8 holds every event. "
+            "Create a database with ENCODING 'UTF8'."
+        )
+    return encoding
+
+
+def _create_schema(conn: psycopg.Connection[Any], schema: str) -> str:
+    conn.execute(SQL("SET LOCAL statement_timeout = {}").format(TIMEOUT_SECONDS * 1000))
+    conn.execute(SQL("SET LOCAL lock_timeout = {}").format(TIMEOUT_SECONDS * 1000))
+    conn.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
+    return "allowed"
+
+
+def _create_table(conn: psycopg.Connection[Any], schema: str) -> str:
+    table = Identifier(schema, "events")
+    conn.execute(SQL("CREATE TABLE {} (id text PRIMARY KEY, properties jsonb)").format(table))
+    return "allowed"
+
+
+def _create_temporary_table(conn: psycopg.Connection[Any], schema: str) -> str:
+    conn.execute(
+        SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(
+            Identifier(schema), Identifier(schema, "events")
+        )
+    )
+    return "allowed"
+
+
+def _insert(conn: psycopg.Connection[Any], schema: str) -> str:
+    conn.execute(
+        SQL("INSERT INTO {} (id) VALUES ('1') ON CONFLICT (id) DO NOTHING").format(
+            Identifier(schema, "events")
+        )
+    )
+    return "allowed; all of it was rolled back"
+
+
+def _refused(config: PostgresConfig, error: psycopg.Error) -> str:
+    said = _said(config, error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        grant = f'GRANT CREATE, TEMPORARY ON DATABASE "{config.database}" TO "{config.user}"'
+        return f"User {config.user!r} may not do this. As the owner run: {grant} ({said})"
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return f"The server only reads. Give the address of the primary. ({said})"
+    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
+        return f"The server did not finish this in {TIMEOUT_SECONDS} seconds. ({said})"
+    return said
+
+
+def _said(config: PostgresConfig, error: psycopg.Error) -> str:
+    """The server's words in one line; never the password, whatever it echoes."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said.replace(config.password, "***") if config.password else said

@@ -1,0 +1,8 @@
+"""Live events with their trace, loads, connections, dead letters and quarantine."""
+
+from events.admin.connections import ConnectionAdmin
+from events.admin.live import EventAdmin
+from events.admin.loads import LoadAdmin
+from events.admin.refused import DeadLetterAdmin, QuarantinedAdmin
+
+__all__ = ["ConnectionAdmin", "DeadLetterAdmin", "EventAdmin", "LoadAdmin", "QuarantinedAdmin"]

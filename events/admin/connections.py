@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from kombu.exceptions import OperationalError
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from destinations.models import Connection
+from events import rings
+from events.rates import head
+from sources.display import copyable, label, when
+
+
+@admin.register(Connection)
+class ConnectionAdmin(ModelAdmin):
+    list_display = ("pair", "health", "pending", "loaded", "problem")
+    list_filter = ("enabled", "source", "destination")
+    search_fields = ("source__name", "destination__name", "namespace")
+    search_help_text = "Source, destination or schema"
+    ordering = ("source__name", "destination__name")
+    list_select_related = ("source", "destination")
+    actions = ("load_now", "enable", "pause")
+    readonly_fields = ("health", "schema", "cursor", "pending", "loaded", "error", "history")
+    add_fieldsets = ((None, {"fields": ("source", "destination", "start")}),)
+    fieldsets = (
+        (None, {"fields": (("source", "destination"), "enabled", "start")}),
+        (
+            "State",
+            {"fields": (("health", "loaded"), ("pending", "cursor"), "schema", "error", "history")},
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        return Connection.objects.select_related("source", "destination")
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Connection | None = None
+    ) -> tuple[str, ...]:
+        fixed = ("source", "destination", "start") if obj else ()
+        return (*fixed, *self.readonly_fields)
+
+    def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
+        """Only what the form holds: a load may be writing the rest."""
+        if change:
+            obj.save(update_fields=["enabled"])
+        else:
+            super().save_model(request, obj, form, change)
+
+    def response_add(
+        self, request: HttpRequest, obj: Connection, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        if "_popup" in request.POST or "_addanother" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, f"{obj} is made. Loads start by themselves within seconds.")
+        return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[obj.pk]))
+
+    @display(description="source → destination", ordering="source__name")
+    def pair(self, connection: Connection) -> str:
+        return str(connection)
+
+    @display(description="health")
+    def health(self, connection: Connection) -> SafeString:
+        if not connection.enabled:
+            return label("paused", "off")
+        if not connection.destination.enabled:
+            return label("destination off", "off")
+        if connection.last_error:
+            return _failing(connection)
+        if connection.position < head():
+            return label("loading", "wait")
+        return label("up to date", "good")
+
+    @display(description="pending")
+    def pending(self, connection: Connection) -> str:
+        """Other sources' events lie between cursor and end, too: a bound, for no query at all."""
+        behind = max(head() - connection.position, 0)
+        return f"up to {behind:,} events" if behind else "0"
+
+    @display(description="last loaded", ordering="last_loaded_at")
+    def loaded(self, connection: Connection) -> SafeString:
+        return when(connection.last_loaded_at)
+
+    @display(description="last error", empty_value="-")
+    def problem(self, connection: Connection) -> SafeString | None:
+        error = connection.last_error
+        return (
+            format_html('<span class="rh-clip" title="{}">{}</span>', error, error)
+            if error
+            else None
+        )
+
+    @display(description="last error", empty_value="none")
+    def error(self, connection: Connection) -> str | None:
+        return connection.last_error or None
+
+    @display(description="cursor")
+    def cursor(self, connection: Connection) -> str:
+        return f"event {connection.position:,}" if connection.position else "before the first event"
+
+    @display(description="schema of the tables")
+    def schema(self, connection: Connection) -> SafeString:
+        if not connection.namespace:
+            return format_html("{}", "chosen at the first load")
+        return copyable(connection.namespace)
+
+    @display(description="history")
+    def history(self, connection: Connection) -> SafeString:
+        query = f"?connection__id__exact={connection.pk}"
+        return format_html(
+            '<a class="rh-link" href="{}">Loads</a> · '
+            '<a class="rh-link" href="{}">Dead letters</a>',
+            reverse("admin:events_load_changelist") + query,
+            reverse("admin:events_deadletter_changelist") + query,
+        )
+
+    @action(description="Load now", permissions=["change"])
+    def load_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        """Rings a worker, and ends the wait after a failed load."""
+        ready = list(queryset.filter(enabled=True, destination__enabled=True))
+        queryset.filter(pk__in=[c.pk for c in ready]).update(retry_at=None)
+        try:
+            for connection in ready:
+                rings.send(connection.pk)
+        except OperationalError:
+            messages.warning(
+                request, "The broker does not answer. The load starts by itself when it is back."
+            )
+            return
+        for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
+            messages.warning(request, f"{connection} is paused or its destination is disabled.")
+        if ready:
+            messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")
+
+    @action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @action(description="Pause: events wait in the log", permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """In words: listing each load and dead letter could take minutes."""
+        names = [f"Connection {connection}" for connection in objs]
+        also = (
+            "its history of loads and its dead letters. Tables in the warehouse and events in the "
+            "log stay. To stop loading and keep all this, pause it."
+        )
+        return [*names, also], {"connections": len(names)}, set(), []
+
+    def _switch(self, request: HttpRequest, found: QuerySet[Connection], *, enabled: bool) -> None:
+        word = "Enabled" if enabled else "Paused"
+        names = []
+        for connection in found.exclude(enabled=enabled):
+            connection.enabled = enabled
+            connection.save(update_fields=["enabled"])
+            self.log_change(request, connection, f"{word}.")
+            names.append(str(connection))
+        messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
+
+
+def _failing(connection: Connection) -> SafeString:
+    if connection.retry_at and connection.is_waiting(timezone.now()):
+        return format_html("{} next try {}", label("failing", "bad"), when(connection.retry_at))
+    return format_html("{} trying again", label("failing", "bad"))

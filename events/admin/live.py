@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
+from django.core.paginator import Paginator
+from django.db.models import F, Func, IntegerField, Q, QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from destinations.models import Connection
+from events.admin.readonly import ReadOnlyAdmin
+from events.admin.trace import Stop, summary, trace
+from events.models import DeadLetter, Event
+from events.rates import head
+from sources.display import copyable, json_block, label, when
+from sources.models import Source
+
+PAGE = 50
+WINDOW = 100_000
+TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
+
+
+class OctetLength(Func):
+    function = "octet_length"
+    output_field = IntegerField()
+
+
+class SourceFilter(SimpleListFilter):
+    title = "source"
+    parameter_name = "source"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(pk), name) for pk, name in Source.objects.values_list("pk", "name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        chosen = self.value()
+        return queryset.filter(source_id=int(chosen)) if chosen else queryset
+
+
+class TypeFilter(SimpleListFilter):
+    title = "type"
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in TYPES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(type=self.value()) if self.value() else queryset
+
+
+class LiveChangeList(ChangeList):
+    """Newest first, by id and without a count.
+
+    A page with a filter or a search looks through WINDOW ids at most, so that it opens at
+    once however long the log is; "before" leads on to the older ones.
+    """
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        self.filter_params.pop("before", None)
+        found: dict[str, Any] = super().get_filters_params(params)
+        return found
+
+    def get_results(self, request: HttpRequest) -> None:
+        given = request.GET.get("before", "")
+        self.before = int(given) if given.isdecimal() else None
+        self.top = (self.before or head() + 1) - 1
+        self.looked_from = 1
+        rows = list(self._rows()[: PAGE + 1])
+        self.result_list = rows[:PAGE]
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count = self.show_admin_actions = False
+        self.can_show_all = self.multi_page = False
+        self.paginator = Paginator(self.result_list, PAGE)
+        self._add_links(more=len(rows) > PAGE)
+        _add_states(self.result_list)
+
+    def _rows(self) -> QuerySet[Event]:
+        """A message id is found anywhere in the log, everything else in the window."""
+        rows: QuerySet[Event] = self.queryset.filter(pk__lte=self.top)
+        term = self.query.strip()
+        same = Event.objects.filter(message_id=term).order_by().values_list("pk", flat=True)
+        if term and (ids := list(same[: 2 * PAGE])):
+            return rows.filter(pk__in=ids)
+        if term or self.has_active_filters:
+            self.looked_from = max(self.top - WINDOW + 1, 1)
+            rows = rows.filter(pk__gte=self.looked_from)
+        if term:
+            return rows.filter(Q(user_id=term) | Q(anonymous_id=term) | Q(event=term))
+        return rows
+
+    def _add_links(self, *, more: bool) -> None:
+        older = self.result_list[-1].pk if more else self.looked_from
+        self.newest_url = self.get_query_string() if self.before else ""
+        self.older_url = self.get_query_string({"before": older}) if more or older > 1 else ""
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("time", "status", "type", "event", "source_name", "user", "anonymous", "size")
+    list_filter = (SourceFilter, TypeFilter)
+    search_fields = ("message_id",)
+    search_help_text = "Message id, user id, anonymous id or event name, in full"
+    list_per_page = PAGE
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("received", "from_source"),
+                    ("type", "event"),
+                    ("message", "number"),
+                    ("user_copy", "anonymous_copy"),
+                )
+            },
+        ),
+        ("Trace", {"fields": ("stops",)}),
+        ("Payload", {"fields": ("json",)}),
+    )
+    readonly_fields = (
+        *("received", "from_source", "type", "event", "message", "number"),
+        *("user_copy", "anonymous_copy", "stops", "json"),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LiveChangeList]:
+        return LiveChangeList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        return Event.objects.order_by("-id")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        """LiveChangeList searches, since it knows the window."""
+        sized = queryset.defer("payload").annotate(payload_bytes=OctetLength(F("payload")))
+        return sized, False
+
+    @display(description="time")
+    def time(self, event: Event) -> SafeString:
+        return when(event.received_at)
+
+    @display(description="status")
+    def status(self, event: Event) -> SafeString:
+        return label(*event.summary)  # type: ignore[attr-defined]
+
+    @display(description="source")
+    def source_name(self, event: Event) -> str:
+        return str(event.shown_source)  # type: ignore[attr-defined]
+
+    @display(description="user id", empty_value="-")
+    def user(self, event: Event) -> str | None:
+        return event.user_id or None
+
+    @display(description="anonymous id", empty_value="-")
+    def anonymous(self, event: Event) -> str | None:
+        return _short(event.anonymous_id) or None
+
+    @display(description="bytes")
+    def size(self, event: Event) -> str:
+        return f"{event.payload_bytes:,}"  # type: ignore[attr-defined]
+
+    @display(description="received")
+    def received(self, event: Event) -> SafeString:
+        return format_html(
+            "{} ({} UTC)", when(event.received_at), f"{event.received_at:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+        )
+
+    @display(description="source")
+    def from_source(self, event: Event) -> str:
+        source = Source.objects.filter(pk=event.source_id).first()
+        return source.name if source else f"deleted source {event.source_id}"
+
+    @display(description="message id")
+    def message(self, event: Event) -> SafeString:
+        return copyable(event.message_id)
+
+    @display(description="position in the log")
+    def number(self, event: Event) -> int:
+        return event.pk
+
+    @display(description="user id")
+    def user_copy(self, event: Event) -> SafeString:
+        return copyable(event.user_id)
+
+    @display(description="anonymous id")
+    def anonymous_copy(self, event: Event) -> SafeString:
+        return copyable(event.anonymous_id)
+
+    @display(description="source to destinations")
+    def stops(self, event: Event) -> SafeString:
+        context = {
+            "event": event,
+            "source": self.from_source(event),
+            "stops": _stops([event])[event.pk],
+        }
+        return SafeString(render_to_string("events/trace.html", context))
+
+    @display(description="as accepted")
+    def json(self, event: Event) -> SafeString:
+        return json_block(event.payload)
+
+
+def _add_states(events: list[Event]) -> None:
+    """Sources and states of a page of events, in three queries."""
+    names = dict(
+        Source.objects.filter(pk__in={event.source_id for event in events}).values_list(
+            "pk", "name"
+        )
+    )
+    stops = _stops(events)
+    for event in events:
+        event.shown_source = names.get(event.source_id, "deleted source")  # type: ignore[attr-defined]
+        event.summary = summary(stops[event.pk])  # type: ignore[attr-defined]
+
+
+def _stops(events: list[Event]) -> dict[int, list[Stop]]:
+    connections: dict[int, list[Connection]] = {}
+    sources = {event.source_id for event in events}
+    for connection in Connection.objects.filter(source_id__in=sources).select_related(
+        "source", "destination"
+    ):
+        connections.setdefault(connection.source_id, []).append(connection)
+    dead: dict[int, dict[int, DeadLetter]] = {}
+    for letter in DeadLetter.objects.filter(event_id__in=[e.pk for e in events]).defer("payload"):
+        dead.setdefault(letter.event_id, {})[letter.connection_id] = letter
+    return {
+        event.pk: trace(event, connections.get(event.source_id, []), dead.get(event.pk, {}))
+        for event in events
+    }
+
+
+def _short(text: str, length: int = 14) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"

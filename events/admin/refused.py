@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from events.admin.readonly import ReadOnlyAdmin
+from events.models import DeadLetter, Event, Quarantined
+from sources.display import copyable, json_block, when
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
+    list_display = ("since", "connection", "message_id", "problem")
+    list_filter = ("connection",)
+    list_select_related = ("connection__source", "connection__destination")
+    search_fields = ("message_id", "reason")
+    search_help_text = "Message id or reason"
+    fields = readonly_fields = ("reason", "connection", "since", "message", "live", "json")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        return DeadLetter.objects.order_by("-id").defer("payload")
+
+    @display(description="since")
+    def since(self, letter: DeadLetter) -> SafeString:
+        return when(letter.created_at)
+
+    @display(description="reason")
+    def problem(self, letter: DeadLetter) -> SafeString:
+        return format_html(
+            '<span class="rh-clip" title="{}">{}</span>', letter.reason, letter.reason
+        )
+
+    @display(description="message id")
+    def message(self, letter: DeadLetter) -> SafeString:
+        return copyable(letter.message_id)
+
+    @display(description="event")
+    def live(self, letter: DeadLetter) -> SafeString:
+        if not Event.objects.filter(pk=letter.event_id).exists():
+            return format_html("{}", "No longer in the log; the payload below is kept.")
+        url = reverse("admin:events_event_change", args=[letter.event_id])
+        return format_html('<a class="rh-link" href="{}">Open the trace</a>', url)
+
+    @display(description="payload")
+    def json(self, letter: DeadLetter) -> SafeString:
+        return json_block(letter.payload)
+
+
+@admin.register(Quarantined)
+class QuarantinedAdmin(ReadOnlyAdmin):
+    list_display = ("time", "source", "status", "route", "problem", "size")
+    list_filter = ("source", "status")
+    list_select_related = ("source",)
+    search_fields = ("reason", "route")
+    search_help_text = "Reason or route"
+    fields = readonly_fields = ("reason", "source", "status", "route", "time", "size", "content")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
+        return Quarantined.objects.order_by("-id").defer("body")
+
+    @display(description="time")
+    def time(self, refused: Quarantined) -> SafeString:
+        return when(refused.received_at)
+
+    @display(description="reason")
+    def problem(self, refused: Quarantined) -> SafeString:
+        return format_html(
+            '<span class="rh-clip" title="{}">{}</span>', refused.reason, refused.reason
+        )
+
+    @display(description="bytes")
+    def size(self, refused: Quarantined) -> str:
+        return f"{refused.body_bytes:,}"
+
+    @display(description="body")
+    def content(self, refused: Quarantined) -> SafeString:
+        body = bytes(refused.body)
+        shown = json_block(body.decode("utf-8", errors="backslashreplace"))
+        if len(body) >= refused.body_bytes:
+            return shown
+        return format_html(
+            "<p>Only the first {} of {} bytes were kept.</p>{}",
+            f"{len(body):,}",
+            f"{refused.body_bytes:,}",
+            shown,
+        )

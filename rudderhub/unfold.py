@@ -1,0 +1,92 @@
+"""How the admin looks and what its navigation holds: in the order that data flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+
+def _may_view(model: str) -> Callable[[HttpRequest], bool]:
+    app, name = model.split(".")
+    return lambda request: request.user.has_perm(f"{app}.view_{name}")
+
+
+def _item(title: str, icon: str, model: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model.replace('.', '_')}_changelist"),
+        "permission": _may_view(model),
+    }
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "rudderhub",
+    "SITE_HEADER": "rudderhub",
+    "SITE_SUBHEADER": "Customer data on your Postgres",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.7% .014 216)",
+            "100": "oklch(94.5% .03 216)",
+            "200": "oklch(90% .056 216)",
+            "300": "oklch(83% .09 216)",
+            "400": "oklch(72% .115 218)",
+            "500": "oklch(60.5% .115 220)",
+            "600": "oklch(50.5% .098 222)",
+            "700": "oklch(44% .085 223)",
+            "800": "oklch(38% .07 224)",
+            "900": "oklch(33% .058 225)",
+            "950": "oklch(24% .042 226)",
+        }
+    },
+    "STYLES": [lambda _: static("rudderhub/admin.css")],
+    "SCRIPTS": [lambda _: static("rudderhub/admin.js")],
+    "DASHBOARD_CALLBACK": "rudderhub.dashboard.overview",
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "items": [
+                    {
+                        "title": "Overview",
+                        "icon": "monitoring",
+                        "link": reverse_lazy("admin:index"),
+                    },
+                    _item("Live events", "stream", "events.event"),
+                ]
+            },
+            {
+                "title": "Flow",
+                "separator": True,
+                "items": [
+                    _item("Sources", "sensors", "sources.source"),
+                    _item("Connections", "trending_flat", "destinations.connection"),
+                    _item("Destinations", "database", "destinations.destination"),
+                    _item("Loads", "local_shipping", "events.load"),
+                ],
+            },
+            {
+                "title": "Needs a look",
+                "separator": True,
+                "items": [
+                    _item("Quarantine", "block", "events.quarantined"),
+                    _item("Dead letters", "unsubscribe", "events.deadletter"),
+                ],
+            },
+            {
+                "title": "People with access",
+                "separator": True,
+                "items": [_item("Users", "group", "auth.user")],
+            },
+        ],
+    },
+}

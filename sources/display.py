@@ -1,0 +1,72 @@
+"""How the admin shows times, ids and JSON; the admins of all apps use it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+_A_MINUTE = 60
+
+
+def when(moment: datetime | None, never: str = "never") -> SafeString:
+    """How long ago (or ahead); the exact time in UTC on hover."""
+    if moment is None:
+        return format_html("{}", never)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        moment.isoformat(),
+        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3],
+        _relative(moment, timezone.now()),
+    )
+
+
+def copyable(text: str) -> SafeString:
+    """Text with a button that copies it; nothing for an empty text."""
+    if not text:
+        return format_html("{}", "-")
+    return format_html(
+        '<span class="rh-copyable"><code>{}</code>'
+        '<button type="button" class="rh-copy" data-copy="{}" aria-label="Copy {}">copy</button>'
+        "</span>",
+        text,
+        text,
+        text,
+    )
+
+
+def label(text: str, kind: str) -> SafeString:
+    """A coloured word; kind is good, wait, bad or off. The word says it without the colour."""
+    return format_html('<span class="rh-label rh-{}">{}</span>', kind, text)
+
+
+def pretty_json(text: str) -> str:
+    """Indented, when it is JSON that Python reads; as it is when not."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def json_block(text: str) -> SafeString:
+    """JSON indented, and folded below it as it is stored: the indented numbers may be rounded."""
+    return format_html(
+        '<pre class="rh-code">{}</pre><details class="rh-raw"><summary>As stored</summary>'
+        '<pre class="rh-code rh-wrap">{}</pre></details>',
+        pretty_json(text),
+        text,
+    )
+
+
+def _relative(moment: datetime, now: datetime) -> str:
+    seconds = int(abs((now - moment).total_seconds()))
+    length = (
+        f"{seconds} s"
+        if seconds < _A_MINUTE
+        else timesince(min(moment, now), max(moment, now), depth=1)
+    )
+    return f"in {length}" if moment > now else f"{length} ago"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from sources.models import Source
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def origin(text: str) -> str:
+    """An origin as browsers send it: scheme, host and a port that is not the scheme's own."""
+    found = text.lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(found):
+        raise ValidationError(
+            "%(text)s is not an origin: give scheme, host and port only, like https://shop.example",
+            params={"text": text},
+        )
+    default_port = ":443" if found.startswith("https:") else ":80"
+    return found.removesuffix(default_port)
+
+
+class OriginsField(forms.CharField):
+    """A list of origins, shown one a line."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        lines = value if isinstance(value, list) else str(value or "").split()
+        return list(dict.fromkeys(origin(line) for line in lines))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(data) != (initial or []))
+        except ValidationError:
+            return True
+
+
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
+    allowed_origins = OriginsField(
+        required=False,
+        help_text="Web sites that may send from a browser, one a line, like https://shop.example. "
+        "Empty: all. Servers send no origin and are always let in.",
+    )
+
+    class Meta:
+        model = Source
+        fields = (
+            "name",
+            "type",
+            "enabled",
+            "on_invalid_event",
+            "allowed_origins",
+            "rate_limit_requests",
+            "rate_limit_window_seconds",
+            "max_event_bytes",
+            "max_body_bytes",
+        )

@@ -1,0 +1,53 @@
+"""Ready lines that send a first event to a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Snippet:
+    title: str
+    code: str
+
+
+def snippets(url: str, write_key: str) -> list[Snippet]:
+    """For each way to send, with the data plane's URL and the key filled in."""
+    return [
+        Snippet(title, template.replace("{URL}", url.rstrip("/")).replace("{KEY}", write_key))
+        for title, template in _TEMPLATES.items()
+    ]
+
+
+_TEMPLATES = {
+    "curl": """\
+curl {URL}/v1/track -u '{KEY}:' -H 'Content-Type: application/json' -d '{
+  "userId": "ann", "event": "First Event", "properties": {"plan": "trial"}
+}'""",
+    "JavaScript": """\
+// npm install @rudderstack/analytics-js
+import { RudderAnalytics } from "@rudderstack/analytics-js/bundled";
+
+const analytics = new RudderAnalytics();
+analytics.load("{KEY}", "{URL}", { configUrl: "{URL}" });
+analytics.page();
+analytics.track("First Event", { plan: "trial" });""",
+    "Python": """\
+# pip install rudder-sdk-python
+import rudderstack.analytics as analytics
+
+analytics.write_key = "{KEY}"
+analytics.dataPlaneUrl = "{URL}"
+analytics.track("ann", "First Event", {"plan": "trial"})
+analytics.shutdown()  # at the end of the program: sends what waits""",
+    "Node": """\
+// npm install @rudderstack/rudder-sdk-node
+const RudderAnalytics = require("@rudderstack/rudder-sdk-node");
+
+const analytics = new RudderAnalytics("{KEY}", { dataPlaneUrl: "{URL}" });
+analytics.track({ userId: "ann", event: "First Event", properties: { plan: "trial" } });
+analytics.flush();""",
+    "Pixel": """\
+<img src="{URL}/pixel/v1/track.gif?writeKey={KEY}&amp;anonymousId=ann&amp;event=Mail%20Opened"
+     alt="" width="1" height="1">""",
+}
