@@ -94,9 +94,11 @@ def convert(value: Any, column_type: str, event_type: str) -> Any | Discard:
     """The value as a column of column_type stores it, or the Discard.
 
     Text is free of NUL, JSON comes as text, a number for a float column stays int or float.
+    Nothing is cut: a float for an int column is a Discard, which widened() may spare it.
     """
     if value is None:
         return None
+    column_type = STRING if column_type == "text" else column_type
     conversion = _CONVERSIONS.get((column_type, event_type))
     if conversion is None:
         return Discard(

@@ -89,6 +89,8 @@ def go_text(value: Any, depth: int = 0) -> str:
 
 
 def _number_text(value: float) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         return format(Decimal(repr(value)), "f")
     except ValueError:  # an integer of more digits than Python prints

@@ -1,4 +1,4 @@
-"""Names of columns, tables and namespaces. Rules: spec of rudder-transformer, by observation."""
+"""Names of columns, tables and namespaces, as RudderStack spells them."""
 
 from __future__ import annotations
 

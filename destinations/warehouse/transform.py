@@ -1,4 +1,7 @@
-"""One event to the rows of its tables. Rules: docs of the warehouse, sections 2, 3 and 8."""
+"""One event to the rows of its tables.
+
+The rules are those of RudderStack's transformers, as tests/cases/golden_warehouse.jsonl has them.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +164,7 @@ class _Event:
         if type(received_at) is str and (moment := timestamp(received_at)) is not None:
             columns.types["received_at"] = DATETIME
             columns.values["received_at"] = moment
-        elif self.metadata.received_at is not None:
+        elif self.metadata.received_at:
             _put(columns, "received_at", self.metadata.received_at)
         else:
             raise TransformError("neither the event nor its metadata says when it was received")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from django.core.management.base import BaseCommand
+
+from destinations.warehouse.transform import (
+    Metadata,
+    Options,
+    Row,
+    TransformError,
+    skip_reason,
+    transform,
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Show the warehouse rows of events; nothing is stored. Reads JSON lines from standard "
+        "input, each an event, or an object with event, destination_options, metadata and name."
+    )
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: object, **options: object) -> None:
+        for number, line in enumerate(sys.stdin.buffer, start=1):
+            if line.strip():
+                self.stdout.write(_answer(line, f"line {number}"))
+
+
+def _answer(line: bytes, name: str) -> str:
+    """One line of output: the rows, or the reason why there are none."""
+    try:
+        case = _case(json.loads(line))
+        if isinstance(case.get("name"), str):
+            name = case["name"]
+        return json.dumps({"name": name, **_rows(case)}, allow_nan=False)
+    except RecursionError:
+        return json.dumps({"name": name, "error": "the line is nested too deep"})
+    except ValueError as error:  # no JSON, no UTF-8, a number past all limits, a TransformError
+        return json.dumps({"name": name, "error": str(error)})
+
+
+def _case(given: Any) -> dict[str, Any]:
+    """The line as a case: a bare event, which has a type, becomes one without a name."""
+    if not isinstance(given, dict):
+        raise TransformError(f"the line is {type(given).__name__}, expected an object")
+    is_case = "type" not in given and isinstance(given.get("event"), dict)
+    return given if is_case else {"event": given}
+
+
+def _rows(case: dict[str, Any]) -> dict[str, Any]:
+    event = case["event"]
+    rows = transform(
+        event,
+        _metadata(_object(case, "metadata")),
+        Options.from_config(_object(case, "destination_options")),
+        new_id=lambda: str(uuid4()),
+    )
+    reason = skip_reason(event)
+    if reason is None:
+        return {"expected": [_shown(row) for row in rows]}
+    if event["type"].lower() == "merge":
+        return {"expected": [], "skipped": reason}
+    return {"error": reason}
+
+
+def _object(case: dict[str, Any], key: str) -> dict[str, Any]:
+    given = case.get(key)
+    if given is not None and not isinstance(given, dict):
+        raise TransformError(f"{key} is {type(given).__name__}, expected an object")
+    return given or {}
+
+
+def _metadata(given: dict[str, Any]) -> Metadata:
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return Metadata(
+        source_id=given.get("sourceId") or "",
+        source_type=given.get("sourceType") or "",
+        source_category=given.get("sourceCategory"),
+        destination_id=given.get("destinationId") or "",
+        destination_type=given.get("destinationType") or "POSTGRES",
+        received_at=given.get("receivedAt") or now,
+    )
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    return {"table": row.table, "columns": row.types, "data": row.values}
