@@ -1,0 +1,117 @@
+"""What an instance remembers of itself: var/instance.env with its secrets and its servers.
+
+The file is written by `make run` only. rudderhub.env reads it beneath the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rudderhub import embedded
+from rudderhub.env import PREFIX, read_env_file
+
+# Made once and kept: a lost encryption key makes the stored passwords unreadable.
+_GENERATORS = {
+    "SECRET_KEY": lambda: secrets.token_urlsafe(50),
+    "ENCRYPTION_KEYS": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
+    "EMBEDDED_ID": lambda: secrets.token_hex(8),
+    "EMBEDDED_POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "EMBEDDED_DATABASE_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "EMBEDDED_WAREHOUSE_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "EMBEDDED_VALKEY_PASSWORD": lambda: secrets.token_urlsafe(24),
+}
+
+_SET_UP = """
+SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') AS missing \\gset
+\\if :missing
+CREATE ROLE {name} LOGIN;
+\\endif
+ALTER ROLE {name} PASSWORD '{password}';
+SELECT NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') AS missing \\gset
+\\if :missing
+CREATE DATABASE {name} OWNER {name};
+{first_time}
+\\endif
+REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;
+"""
+# So that `SELECT * FROM tracks` works in psql; Website is the source that `manage.py seed` makes.
+_SEARCH_PATH = "ALTER DATABASE warehouse SET search_path = website, rudder_identity, public;"
+
+
+@dataclass
+class Instance:
+    """The values of instance.env, without the prefix of their names."""
+
+    folder: Path
+    values: dict[str, str]
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "instance.env"
+
+    def postgres(self, options: Mapping[str, str] | None = None) -> embedded.Postgres:
+        return embedded.Postgres(
+            home=embedded.postgres_home(self.folder, self.values["EMBEDDED_ID"]),
+            log=self.folder / "postgres.log",
+            superuser_password=self.values["EMBEDDED_POSTGRES_PASSWORD"],
+            port=int(self.values.get("EMBEDDED_POSTGRES_PORT", "0")),
+            options=options or {},
+        )
+
+    def valkey(self) -> embedded.Valkey:
+        return embedded.Valkey(
+            folder=self.folder / "valkey",
+            log=self.folder / "valkey.log",
+            password=self.values["EMBEDDED_VALKEY_PASSWORD"],
+            port=int(self.values.get("EMBEDDED_VALKEY_PORT", "0")),
+        )
+
+    def remember_postgres(self, postgres: embedded.Postgres) -> None:
+        """Make its roles and databases where they are missing, and note its addresses."""
+        database = self.values["EMBEDDED_DATABASE_PASSWORD"]
+        warehouse = self.values["EMBEDDED_WAREHOUSE_PASSWORD"]
+        postgres.run_sql(
+            _SET_UP.format(name="rudderhub", password=database, first_time="")
+            + _SET_UP.format(name="warehouse", password=warehouse, first_time=_SEARCH_PATH)
+        )
+        self.values["EMBEDDED_POSTGRES_PORT"] = str(postgres.port)
+        self.values["DATABASE_URL"] = postgres.url("rudderhub", database, "rudderhub")
+        self.values["WAREHOUSE_URL"] = postgres.url("warehouse", warehouse, "warehouse")
+        self.save()
+
+    def remember_valkey(self, valkey: embedded.Valkey) -> None:
+        self.values["EMBEDDED_VALKEY_PORT"] = str(valkey.port)
+        self.values["CACHE_URL"] = valkey.url
+        self.save()
+
+    def forget(self, *names: str) -> None:
+        """Drop addresses of embedded servers that the environment replaces."""
+        for name in names:
+            self.values.pop(name, None)
+        self.save()
+
+    def save(self) -> None:
+        lines = [f"{PREFIX}{name}={value}\n" for name, value in sorted(self.values.items())]
+        embedded.write_private(
+            self.path, "# Written by `make run`. Keep it secret.\n" + "".join(lines)
+        )
+
+
+def load(folder: Path) -> Instance:
+    """The instance of this folder; what it lacks is generated and written."""
+    stored = read_env_file(folder / "instance.env")
+    instance = Instance(folder, {name.removeprefix(PREFIX): text for name, text in stored.items()})
+    if not stored and (folder / "postgres").exists():
+        raise embedded.EmbeddedError(
+            f"{instance.path} is missing, but {folder / 'postgres'} holds data that only its"
+            " passwords open: restore the file from a backup, or move the folder away"
+        )
+    for name, generate in _GENERATORS.items():
+        instance.values.setdefault(name, generate())
+    instance.save()
+    return instance
