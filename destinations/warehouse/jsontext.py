@@ -88,7 +88,7 @@ def go_text(value: Any, depth: int = 0) -> str:
     return f"[{' '.join(go_text(item, depth + 1) for item in value)}]"
 
 
-def _number_text(value: float) -> str:
+def _number_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:

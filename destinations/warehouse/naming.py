@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 from destinations.warehouse.dialect import POSTGRES, Dialect
 from destinations.warehouse.rules import PROTECTED_TABLES, RESERVED_COLUMNS, taken_by_us
 
-_RUNS = re.compile("[A-Za-z0-9]+").findall
+_RUN = re.compile("[A-Za-z0-9]+")
+_RUNS = _RUN.findall
 _BLENDO_OTHERS = re.compile(r"[^a-zA-Z0-9\\$]")
+_LONG_KEY: Final = 256
 _DIGITS: Final = frozenset("0123456789")
 
 _LETTERS_AND_DIGITS = r"[A-Z]?[a-z]+[0-9]+|[A-Z]+[0-9]+|[0-9]+[A-Z]?[a-z]+|[0-9]+[A-Z]+|"
@@ -45,7 +47,10 @@ def column_name(key: str, casing: Casing = DEFAULT_CASING, dialect: Dialect = PO
 
     Empty when no letter, digit or leading underscore is left; the caller drops the value.
     """
-    name = _blendo(key) if casing.blendo else _snake(key, casing.divide_numbers)
+    if casing.blendo:
+        name = _blendo(key[: dialect.identifier_limit])
+    else:
+        name = _snake(_head(key), casing.divide_numbers)
     return _safe(name, casing, dialect)
 
 
@@ -70,6 +75,21 @@ def namespace(name: str, dialect: Dialect = POSTGRES) -> str:
     if joined[0] in _DIGITS or joined in dialect.reserved_namespaces:
         joined = f"_{joined}"
     return joined[: dialect.namespace_limit]
+
+
+def _head(key: str) -> str:
+    """As much of a key as can show in a name: a path of a hostile event is as long as the event."""
+    if len(key) <= _LONG_KEY:
+        return key
+    parts: list[str] = []
+    left = _LONG_KEY
+    for run in _RUN.finditer(key):
+        parts.append(run[0][:left])
+        left -= len(parts[-1]) + 1
+        if left <= 0:
+            break
+    underscores = len(key) - len(key.lstrip("_"))
+    return "_" * min(underscores, _LONG_KEY) + "_".join(parts)
 
 
 def _snake(text: str, divide_numbers: bool) -> str:

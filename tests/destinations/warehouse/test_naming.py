@@ -125,6 +125,18 @@ def test_a_column_fits_the_limit_and_the_alphabet(key, casing):
     assert re.fullmatch(r"(?:[a-z_][a-z0-9_$\\]{0,62})?", column_name(key, casing))
 
 
+@given(
+    st.text("aZ0_é", max_size=400),
+    st.lists(st.sampled_from(["a" * 90, "Z" * 90, "1" * 90, "_" * 90, "é" * 90]), max_size=8),
+    st.booleans(),
+)
+def test_only_the_head_of_a_long_key_is_looked_at_and_that_changes_no_name(text, long, divide):
+    key = "".join([*long, text])
+    casing = Casing(divide_numbers=divide, keep_words=True)
+
+    assert column_name(key, casing) == event_name(key, casing)[:63]
+
+
 @given(keys, casings)
 def test_a_table_fits_the_limit_and_is_never_ours(key, casing):
     table = table_name(key, casing)

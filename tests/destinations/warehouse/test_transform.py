@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -101,7 +102,15 @@ def test_the_last_of_colliding_keys_by_code_point_wins_whatever_the_order_sent()
 
 
 def test_blank_values_give_no_column():
-    blank = {"a": None, "b": "", "c": [], "d": [""], "e": [[]], "f": {}, "g": [[""]]}
+    blank: dict[str, Any] = {
+        "a": None,
+        "b": "",
+        "c": [],
+        "d": [""],
+        "e": [[]],
+        "f": {},
+        "g": [[""]],
+    }
     kept = {"h": 0, "i": False, "j": " ", "k": [None], "l": ["", ""], "m": [[], []], "n": [{}]}
 
     assert own_values(track(blank | kept)) == kept
@@ -186,6 +195,16 @@ def test_too_deep_an_event_is_an_error(kind):
 
     with pytest.raises(TransformError, match="nested deeper than 250"):
         rows({"type": kind, "context": part})
+
+
+def test_many_values_under_a_long_path_cost_no_more_than_others():
+    long = {"k_" * 8000: {f"v{number}": number for number in range(1500)}}
+
+    started = time.process_time()
+    values = own_values(track(long))
+
+    assert values == {("k_" * 32)[:63]: 999}
+    assert time.process_time() - started < 1
 
 
 def test_depth_within_the_gateways_limit_is_no_error():

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.destinations.warehouse.golden import CASES, DEVIATIONS, is_equal, lines
 
 ROOT = Path(__file__).parents[4]
 
 
-def answers(given: bytes) -> list[dict]:
+def answers(given: bytes) -> list[dict[str, Any]]:
     """What `manage.py transform` prints for these lines."""
     done = subprocess.run(
         [sys.executable, "manage.py", "transform"],
@@ -22,7 +23,7 @@ def answers(given: bytes) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def answer(line: str) -> dict:
+def answer(line: str) -> dict[str, Any]:
     return answers(line.encode())[0]
 
 
