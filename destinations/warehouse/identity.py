@@ -69,6 +69,16 @@ class Statement:
 DEFAULTS = Rules()
 
 
+@dataclass(frozen=True)
+class GraphOptions:
+    """How a destination joins identifiers; stored with its graph. None switches a guard off."""
+
+    hub_limit: int | None = 10
+    size_limit: int | None = 5_000
+    trait_identifiers: tuple[str, ...] = ()
+    null_clears: bool = False
+
+
 def statement(
     event: Mapping[str, Any], source_id: str, rules: Rules = DEFAULTS
 ) -> Statement | None:
@@ -100,7 +110,7 @@ def statement(
         traits=_traits(kind, event),
         event_time=event_time(event, received_at),
         received_at=received_at,
-        message_id=str(event.get("messageId") or ""),
+        message_id=clean(event.get("messageId")) or "",
         source_id=source_id,
         group_id=(clean(event.get("groupId")) or "") if kind == "group" else "",
         blocked=tuple(blocked),

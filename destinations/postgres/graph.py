@@ -1,0 +1,371 @@
+"""Reads and writes the identity graph for one chunk: a few set-based statements each way.
+
+Every stored table is reached by index probes from the arrays that are sent (LATERAL behind
+OFFSET 0; see also session() for the planner), never by a scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from destinations.warehouse.folding import Sighting
+from destinations.warehouse.graph import CUT, Anchor, Group, Link, LostId, Node, Profile
+from destinations.warehouse.identity import USER_ID
+from destinations.warehouse.identity import Identifier as Named
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+KNOWN_NODES = """
+SELECT
+    k.position, n.node_id, n.first_received_at, n.comp_id,
+    r.comp_id, r.size, r.ncomp, r.anchor_at, r.rudder_id,
+    h.node_id IS NOT NULL, a.first_at, a.last_at
+FROM unnest(%s::uuid[]) WITH ORDINALITY k (node_key, position)
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_node WHERE node_key = k.node_key OFFSET 0
+) n
+LEFT JOIN LATERAL (
+    SELECT root_id FROM {schema}.identity_component WHERE comp_id = n.comp_id OFFSET 0
+) c ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM {schema}.identity_component i WHERE i.comp_id = c.root_id OFFSET 0
+) r ON true
+LEFT JOIN LATERAL (
+    SELECT node_id FROM {schema}.identity_hub WHERE node_id = n.node_id OFFSET 0
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT first_at, last_at FROM {schema}.identity_activity WHERE node_id = n.node_id OFFSET 0
+) a ON true
+"""
+
+TAKE_NUMBERS = """
+SELECT setval(number, nextval(number) + %s - 1)
+FROM (SELECT {sequence}::regclass AS number) s
+"""
+
+KNOWN_EDGES = """
+SELECT k.position, e.first_received_at, e.message_id
+FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY k (node_a, node_b, position)
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_edge e
+    WHERE e.node_a = k.node_a AND e.node_b = k.node_b OFFSET 0
+) e
+"""
+
+CUT_LINKS = """
+SELECT k.position
+FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY k (key_a, key_b, position)
+CROSS JOIN LATERAL (
+    SELECT FROM {schema}.identity_tombstone t
+    WHERE t.key_a = k.key_a AND t.key_b = k.key_b OFFSET 0
+) t
+"""
+
+DEGREES = """
+SELECT k.node_id, (
+    SELECT count(*)
+    FROM (
+        SELECT
+        FROM {schema}.identity_edge e
+        CROSS JOIN LATERAL (
+            SELECT FROM {schema}.identity_node
+            WHERE node_id = e.node_b AND id_type = 'user_id' OFFSET 0
+        ) u
+        WHERE e.node_a = k.node_id AND e.state <> '-'
+            AND NOT EXISTS (
+                SELECT FROM {schema}.identity_blocked b WHERE b.node_id = e.node_b OFFSET 0
+            )
+        LIMIT %s
+    ) x
+)
+FROM unnest(%s::bigint[]) k (node_id)
+"""
+
+WRITE_HUBS = """
+INSERT INTO {schema}.identity_hub (node_id, degree)
+SELECT node_id, degree
+FROM unnest(%s::bigint[], %s::bigint[]) k (node_id, degree)
+ON CONFLICT (node_id) DO UPDATE SET degree = identity_hub.degree + excluded.degree
+"""
+
+COPY_NODES = """
+COPY {schema}.identity_node (node_id, comp_id, first_received_at, node_key, id_type, id_value)
+FROM STDIN
+"""
+
+COPY_EDGES = """
+COPY {schema}.identity_edge (node_a, node_b, first_received_at, state, message_id, source_id)
+FROM STDIN
+"""
+
+OLDER_NODES = """
+UPDATE {schema}.identity_node n
+SET first_received_at = k.at
+FROM unnest(%s::bigint[], %s::timestamptz[]) k (node_id, at)
+WHERE n.node_id = k.node_id
+"""
+
+OLDER_EDGES = """
+UPDATE {schema}.identity_edge e
+SET first_received_at = k.at, message_id = k.message_id, source_id = k.source_id
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[])
+    k (node_a, node_b, at, message_id, source_id)
+WHERE e.node_a = k.node_a AND e.node_b = k.node_b
+"""
+
+REPOINT = """
+UPDATE {schema}.identity_component c
+SET root_id = k.root_id,
+    size = NULL, ncomp = NULL, anchor_at = NULL, rudder_id = NULL, updated_at = NULL
+FROM unnest(%s::bigint[], %s::bigint[]) k (loser, root_id)
+WHERE c.root_id = k.loser
+"""
+
+WRITE_COMPONENTS = """
+INSERT INTO {schema}.identity_component
+    (comp_id, root_id, size, ncomp, anchor_at, rudder_id, updated_at)
+SELECT comp_id, root_id, size, ncomp, anchor_at, rudder_id,
+    CASE WHEN comp_id = root_id THEN now() END
+FROM unnest(
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::uuid[]
+) k (comp_id, root_id, size, ncomp, anchor_at, rudder_id)
+ON CONFLICT (comp_id) DO UPDATE
+SET root_id = excluded.root_id,
+    size = excluded.size,
+    ncomp = excluded.ncomp,
+    anchor_at = excluded.anchor_at,
+    rudder_id = excluded.rudder_id,
+    updated_at = excluded.updated_at
+"""
+
+WRITE_ALIASES = """
+INSERT INTO {schema}.identity_alias (old_rudder_id, comp_id)
+SELECT old_rudder_id, comp_id
+FROM unnest(%s::uuid[], %s::bigint[]) k (old_rudder_id, comp_id)
+ON CONFLICT (old_rudder_id) DO UPDATE SET comp_id = excluded.comp_id
+"""
+
+DROP_ALIASES = """
+DELETE FROM {schema}.identity_alias a
+USING unnest(%s::uuid[]) k (rudder_id)
+WHERE a.old_rudder_id = k.rudder_id
+"""
+
+LOG_LOST = """
+INSERT INTO {schema}.identity_merge_log
+    (old_rudder_id, new_rudder_id, key_a, key_b, message_id, actor)
+SELECT old_rudder_id, new_rudder_id, key_a, key_b, message_id, %s
+FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[])
+    WITH ORDINALITY k (old_rudder_id, new_rudder_id, key_a, key_b, message_id, position)
+ORDER BY position
+"""
+
+REMEMBER_TYPES = """
+UPDATE {schema}.identity_meta
+SET id_types = id_types || %s::text[]
+"""
+"""rudder_profile() tries each of them; beyond this many a caller names the type."""
+MAX_TYPES = 1_000
+
+
+def query(schema: str, text: str) -> Composed:
+    """One of the statements above for a schema; they name no other identifier than {schema}."""
+    return SQL(text).format(schema=Identifier(schema))
+
+
+class Graph:
+    """The stored graph as one chunk sees and changes it, inside T1 and under the graph's lock."""
+
+    def __init__(self, conn: Conn, schema: str) -> None:
+        self.conn = conn
+        self.schema = schema
+
+    def run(self, text: str, *parameters: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        return self.conn.cursor(binary=True).execute(query(self.schema, text), parameters)
+
+    def copy(self, text: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self.conn.cursor().copy(query(self.schema, text)) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def nodes(
+        self, sightings: Mapping[Named, Sighting], keys: Mapping[Named, UUID]
+    ) -> dict[Named, Node]:
+        """The chunk's identifiers: those stored with their profile, the others numbered."""
+        named = list(sightings)
+        groups: dict[int, Group] = {}
+        nodes: dict[Named, Node] = {}
+        for row in self.run(KNOWN_NODES, [keys[identifier] for identifier in named]):
+            identifier = named[row[0] - 1]
+            known = _known_node(identifier, keys[identifier], sightings[identifier], row)
+            known.group = groups.setdefault(known.group.root_id, known.group)
+            nodes[identifier] = known
+        new = [identifier for identifier in named if identifier not in nodes]
+        first = self._take_numbers(len(new)) if new else 0
+        for number, identifier in enumerate(new, first):
+            key, sighting = keys[identifier], sightings[identifier]
+            group = Group(number, Anchor(sighting.received_at, key))
+            nodes[identifier] = Node(identifier, key, sighting, number, group)
+        return nodes
+
+    def new_links(
+        self,
+        stated: Mapping[tuple[Named, Named], Sighting],
+        nodes: Mapping[Named, Node],
+        has_tombstones: bool,
+    ) -> list[Link]:
+        """The links that are not stored yet, those with a tombstone cut; stored ones grow older."""
+        links = [Link(nodes[a], nodes[b], sighting) for (a, b), sighting in stated.items()]
+        probed = [link for link in links if not link.a.is_new and not link.b.is_new]
+        known: set[Link] = set()
+        older: list[Link] = []
+        if probed:
+            ends = [link_ends(link) for link in probed]
+            for position, received_at, message_id in self.run(KNOWN_EDGES, *columns(ends)):
+                link = probed[position - 1]
+                known.add(link)
+                if link.sighting[:2] < (received_at, message_id):
+                    older.append(link)
+        if older:
+            rows = [(*link_ends(link), *link.sighting) for link in older]
+            self.run(OLDER_EDGES, *columns(rows))
+        new = [link for link in links if link not in known]
+        if has_tombstones and new:
+            pairs = [sorted((link.a.key, link.b.key)) for link in new]
+            for (position,) in self.run(CUT_LINKS, *columns(pairs)):
+                new[position - 1].state = CUT
+        return new
+
+    def stored_degrees(self, node_ids: Sequence[int], most: int) -> dict[int, int]:
+        """How many users each is linked with, counted up to most."""
+        return dict(self.run(DEGREES, most, list(node_ids)))
+
+    def write_hubs(self, degrees: Mapping[int, int]) -> None:
+        """New hubs with their degree; known ones with what it grew by."""
+        if degrees:
+            self.run(WRITE_HUBS, list(degrees), list(degrees.values()))
+
+    def write_links(self, links: Sequence[Link]) -> None:
+        if links:
+            self.copy(
+                COPY_EDGES,
+                (
+                    (*link_ends(link), link.sighting.received_at, link.state, *link.sighting[1:])
+                    for link in links
+                ),
+            )
+
+    def write_profiles(self, profiles: Iterable[Profile]) -> None:
+        """The component rows of profiles that grew or got another anchor, and their former ids."""
+        profiles = [profile for profile in profiles if profile.is_changed]
+        repointed = [
+            (group.root_id, profile.root_id)
+            for profile in profiles
+            for group in profile.losers
+            if group.has_row
+        ]
+        if repointed:
+            self.run(REPOINT, *columns(repointed))
+        self._write_components([row for profile in profiles for row in _component_rows(profile)])
+        lost = [lost for profile in profiles for lost in profile.lost]
+        self.drop_aliases([each.new for each in lost])
+        self.write_aliases([(each.old, each.comp_id) for each in lost])
+        self.log(lost, "")
+
+    def write_groups(self, groups: Iterable[Group]) -> None:
+        """Component rows of profiles that are one compacted group each."""
+        self._write_components(
+            [
+                (g.root_id, g.root_id, g.size, 1, g.anchor.first_received_at, g.anchor.key)
+                for g in groups
+            ]
+        )
+
+    def _write_components(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            self.run(WRITE_COMPONENTS, *columns(rows))
+
+    def drop_aliases(self, canonical: Sequence[UUID]) -> None:
+        """Ids that are canonical, perhaps again."""
+        if canonical:
+            self.run(DROP_ALIASES, list(canonical))
+
+    def write_aliases(self, aliases: Sequence[tuple[UUID, int]]) -> None:
+        if aliases:
+            self.run(WRITE_ALIASES, *columns(aliases))
+
+    def log(self, lost: Sequence[LostId], actor: str) -> None:
+        if lost:
+            rows = [(i.old, i.new, i.key_a, i.key_b, i.message_id) for i in lost]
+            self.run(LOG_LOST, actor, *columns(rows))
+
+    def write_nodes(self, nodes: Iterable[Node], profile_of: Mapping[Group, Profile]) -> None:
+        """New identifiers, once and with their final group; known ones that turned out older."""
+        new = [node for node in nodes if node.is_new]
+        if new:
+            self.copy(
+                COPY_NODES,
+                (
+                    (
+                        node.node_id,
+                        profile_of[node.group].root_id,
+                        node.sighting.received_at,
+                        node.key,
+                        *node.identifier,
+                    )
+                    for node in new
+                ),
+            )
+        older = [(node.node_id, node.sighting.received_at) for node in nodes if node.is_older]
+        if older:
+            self.run(OLDER_NODES, *columns(older))
+
+    def remember_types(self, types: set[str], known: Sequence[str]) -> None:
+        new = sorted(types.difference(known))[: MAX_TYPES - len(known)]
+        if new:
+            self.run(REMEMBER_TYPES, new)
+
+    def _take_numbers(self, count: int) -> int:
+        """The first of count numbers that no identifier has; the graph's lock keeps them ours."""
+        name = Identifier(self.schema, "identity_node_number").as_string(self.conn)
+        numbers = self.conn.execute(SQL(TAKE_NUMBERS).format(sequence=Literal(name)), [count])
+        return int(numbers.fetchall()[0][0]) - count + 1
+
+
+def link_ends(link: Link) -> tuple[int, int]:
+    """The link's place in identity_edge: an identifier of type user_id last, then by number."""
+    a, b = link.a, link.b
+    if (a.identifier.type == USER_ID, a.node_id) <= (b.identifier.type == USER_ID, b.node_id):
+        return a.node_id, b.node_id
+    return b.node_id, a.node_id
+
+
+def _known_node(identifier: Named, key: UUID, sighting: Sighting, row: tuple[Any, ...]) -> Node:
+    _, node_id, first_received_at, comp_id, root_id, size, stored, at, rudder_id, *rest = row
+    is_hub, first_at, last_at = rest
+    if root_id is None:
+        group = Group(comp_id, Anchor(first_received_at, key), 1, 1, key)
+    else:
+        group = Group(root_id, Anchor(at, rudder_id), size, stored, rudder_id, has_row=True)
+    group.rank = group.size
+    node = Node(identifier, key, sighting, node_id, group, first_received_at, is_hub)
+    node.activity = (first_at, last_at) if first_at is not None else None
+    return node
+
+
+def _component_rows(profile: Profile) -> Iterable[tuple[Any, ...]]:
+    for group in profile.losers:
+        if not group.has_row:
+            yield group.root_id, profile.root_id, None, None, None, None
+    root_id, anchor = profile.root_id, profile.anchor
+    yield root_id, root_id, profile.size, profile.stored, anchor.first_received_at, anchor.key
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Arrays to unnest, one a column; there is at least one row."""
+    return [list(column) for column in zip(*rows, strict=True)]

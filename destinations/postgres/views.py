@@ -1,0 +1,68 @@
+"""The resolved views: event rows under the id that their profile has now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg.errors import InvalidTableDefinition
+from psycopg.sql import SQL, Composed, Identifier
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+RESOLVED_TABLES = frozenset(
+    {"tracks", "pages", "screens", "identifies", "groups", "aliases", "users"}
+)
+
+CREATE = """
+CREATE OR REPLACE VIEW {view} AS
+SELECT {columns}
+FROM {table} t
+LEFT JOIN {overrides} o ON o.old_rudder_id = t.rudder_profile_id
+"""
+
+
+def create_resolved_view(
+    conn: Conn, identity_schema: str, event_schema: str, table: str, columns: Sequence[str]
+) -> None:
+    """(Re)create <table>_resolved over these columns, in the order of the catalogue.
+
+    Does nothing for a table without such a view. Runs in a transaction of its own or, when one is
+    open, inside it. rudder_id stands first, so that a new column can be added at the end; a view
+    whose columns changed otherwise is dropped and made anew.
+    """
+    if table not in RESOLVED_TABLES:
+        return
+    create = _create(identity_schema, event_schema, table, columns)
+    try:
+        with conn.transaction():
+            conn.execute(create)
+    except InvalidTableDefinition:
+        with conn.transaction():
+            drop_resolved_view(conn, event_schema, table)
+            conn.execute(create)
+
+
+def drop_resolved_view(conn: Conn, event_schema: str, table: str) -> None:
+    """Before a column of the table changes its type; create it again in that transaction."""
+    conn.execute(
+        SQL("DROP VIEW IF EXISTS {}").format(Identifier(event_schema, f"{table}_resolved"))
+    )
+
+
+def _create(
+    identity_schema: str, event_schema: str, table: str, columns: Sequence[str]
+) -> Composed:
+    selected = [SQL("coalesce(o.rudder_id, t.rudder_profile_id) AS rudder_id")]
+    selected += [
+        SQL("t.{}").format(Identifier(name))  # type: ignore[misc]
+        for name in columns
+        if name != "rudder_id"
+    ]
+    return SQL(CREATE).format(
+        view=Identifier(event_schema, f"{table}_resolved"),
+        columns=SQL(", ").join(selected),
+        table=Identifier(event_schema, table),
+        overrides=Identifier(identity_schema, "rudder_identity_overrides"),
+    )

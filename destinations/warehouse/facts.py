@@ -1,0 +1,74 @@
+"""Traits as facts: of each name the latest value, and the latest that is not null.
+
+A fact is [value, event time, receivedAt, messageId]; the greatest (event time, receivedAt,
+messageId) wins. Facts are kept as {name: [winner]}, or {name: [null winner, winning non-null]}.
+Joining is commutative, associative and idempotent, so that order and repetition do not matter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+Fact = list[Any]
+Facts = dict[str, list[Fact]]
+
+
+def stated_facts(
+    traits: Mapping[str, Any], event_time: datetime, received_at: datetime, message_id: str
+) -> Facts:
+    when = [_text(event_time), _text(received_at), message_id]
+    return {name: [[value, *when]] for name, value in traits.items()}
+
+
+def join(facts: Facts, other: Facts) -> Facts:
+    """Both sides' facts; neither argument is changed."""
+    joined = dict(facts)
+    for name, theirs in other.items():
+        ours = joined.get(name)
+        joined[name] = theirs if ours is None or ours == theirs else _winners([*ours, *theirs])
+    return joined
+
+
+def values(facts: Facts, null_clears: bool) -> dict[str, Any]:
+    """The traits that the facts give, by name: nulls are left out, or hide what came before."""
+    found = {
+        name: winners[0][0] if null_clears else winners[-1][0]
+        for name, winners in sorted(facts.items())
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def json_text(value: Any) -> str:
+    """JSON that Postgres' jsonb takes: without U+0000 and lone surrogates."""
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:  # surrogates, or integers of more than 64 bits
+        return json.dumps(_storable(value), ensure_ascii=False)
+    return orjson.dumps(_storable(value)).decode() if "\\u0000" in text else text
+
+
+def _winners(candidates: Iterable[Fact]) -> list[Fact]:
+    ordered = sorted(candidates, key=lambda fact: (fact[1:], json_text(fact[0])), reverse=True)
+    if ordered[0][0] is not None:
+        return ordered[:1]
+    return [ordered[0], *[fact for fact in ordered if fact[0] is not None][:1]]
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value
+
+
+def _text(instant: datetime) -> str:
+    """In UTC and of one width, so that texts compare as instants do."""
+    return instant.isoformat(timespec="microseconds")

@@ -1,0 +1,110 @@
+"""A chunk's statements, folded to what the graph has to learn: each thing once, at its earliest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import combinations
+from typing import NamedTuple
+
+from destinations.warehouse.facts import Facts, join, stated_facts
+from destinations.warehouse.identity import Identifier, Statement
+
+Span = tuple[datetime, datetime]
+
+
+class Sighting(NamedTuple):
+    """The event that stated something first."""
+
+    received_at: datetime
+    message_id: str
+    source_id: str
+
+
+@dataclass
+class AccountFacts:
+    """What group calls said of one group, and the primary identifiers that made them."""
+
+    facts: Facts
+    seen: Span
+    members: dict[Identifier, Span] = field(default_factory=dict)
+
+
+@dataclass
+class Folded:
+    """links has each pair of identifiers in one order; a pair of one with itself is alone."""
+
+    sightings: dict[Identifier, Sighting] = field(default_factory=dict)
+    links: dict[tuple[Identifier, Identifier], Sighting] = field(default_factory=dict)
+    activity: dict[Identifier, Span] = field(default_factory=dict)
+    facts: dict[Identifier, Facts] = field(default_factory=dict)
+    accounts: dict[str, AccountFacts] = field(default_factory=dict)
+    hits: Counter[int] = field(default_factory=Counter)
+
+
+def fold(statements: Sequence[Statement], hidden: Collection[Identifier] = ()) -> Folded:
+    """Leave hidden identifiers out first, then make the pairs of those that remain."""
+    folded = Folded()
+    for stated in _distinct(statements):
+        folded.hits.update(stated.blocked)
+        _fold_links(folded, stated, hidden)
+        if stated.primary is not None and stated.primary not in hidden:
+            _fold_primary(folded, stated, stated.primary)
+    return folded
+
+
+def _distinct(statements: Sequence[Statement]) -> Iterable[Statement]:
+    """Of two events with one messageId of one source the earlier received."""
+    distinct: dict[tuple[str, str, int], Statement] = {}
+    for position, stated in enumerate(statements):
+        key = (stated.message_id, stated.source_id, 0 if stated.message_id else position)
+        known = distinct.get(key)
+        if known is None or stated.received_at < known.received_at:
+            distinct[key] = stated
+    return distinct.values()
+
+
+def _fold_links(folded: Folded, stated: Statement, hidden: Collection[Identifier]) -> None:
+    identifiers: Sequence[Identifier] = stated.identifiers
+    if hidden:
+        identifiers = [identifier for identifier in identifiers if identifier not in hidden]
+    sighting = Sighting(stated.received_at, stated.message_id, stated.source_id)
+    sightings, links = folded.sightings, folded.links
+    for identifier in identifiers:
+        known = sightings.get(identifier)
+        if known is None or sighting < known:
+            sightings[identifier] = sighting
+    if len(identifiers) == 1:
+        pairs: Iterable[tuple[Identifier, Identifier]] = [(identifiers[0], identifiers[0])]
+    else:
+        pairs = combinations(sorted(identifiers), 2)
+    for pair in pairs:
+        known = links.get(pair)
+        if known is None or sighting < known:
+            links[pair] = sighting
+
+
+def _fold_primary(folded: Folded, stated: Statement, primary: Identifier) -> None:
+    moment = (stated.event_time, stated.event_time)
+    folded.activity[primary] = widest(folded.activity.get(primary), moment)
+    if stated.group_id:
+        facts = _facts(stated)
+        account = folded.accounts.setdefault(stated.group_id, AccountFacts({}, moment))
+        account.facts = join(account.facts, facts)
+        account.seen = widest(account.seen, moment)
+        account.members[primary] = widest(account.members.get(primary), moment)
+    elif stated.traits:
+        facts = _facts(stated)
+        known = folded.facts.get(primary)
+        folded.facts[primary] = facts if known is None else join(known, facts)
+
+
+def widest(span: Span | None, other: Span) -> Span:
+    """The span over both."""
+    return other if span is None else (min(span[0], other[0]), max(span[1], other[1]))
+
+
+def _facts(stated: Statement) -> Facts:
+    return stated_facts(stated.traits, stated.event_time, stated.received_at, stated.message_id)

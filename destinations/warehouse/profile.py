@@ -1,0 +1,90 @@
+"""A row of rudder_profiles from the members of a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from destinations.warehouse.facts import Facts, join, values
+from destinations.warehouse.folding import Span, widest
+from destinations.warehouse.identity import USER_ID, Identifier, clean
+
+MAX_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An identifier with what is known of the events whose primary identifier it is."""
+
+    identifier: Identifier
+    first_received_at: datetime
+    key: UUID
+    activity: Span | None = None
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    rudder_id: UUID
+    user_id: str | None
+    email: str | None
+    name: str | None
+    traits: dict[str, Any]
+    identifiers: dict[str, list[str]]
+    identifier_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+def profile_row(members: Sequence[Member], null_clears: bool) -> ProfileRow:
+    """The profile of these members, of which there is at least one."""
+    members = sorted(members, key=lambda member: (member.first_received_at, member.key))
+    facts: Facts = {}
+    seen: Span | None = None
+    identifiers: dict[str, list[str]] = {}
+    for member in members:
+        if member.facts:
+            facts = join(facts, member.facts)
+        if member.activity:
+            seen = widest(seen, member.activity)
+        listed = identifiers.setdefault(member.identifier.type, [])
+        if len(listed) < MAX_LISTED:
+            listed.append(member.identifier.value)
+    traits = values(facts, null_clears)
+    oldest = members[0]
+    first_seen_at, last_seen_at = seen or (oldest.first_received_at, oldest.first_received_at)
+    return ProfileRow(
+        rudder_id=oldest.key,
+        user_id=_user_id(members),
+        email=clean(traits.get("email")) or next(iter(identifiers.get("email", ())), None),
+        name=_name(traits),
+        traits=traits,
+        identifiers=identifiers,
+        identifier_count=len(members),
+        first_seen_at=first_seen_at,
+        last_seen_at=last_seen_at,
+    )
+
+
+def _user_id(members: Sequence[Member]) -> str | None:
+    """The user_id of the latest event; without any event, the one that was stated last."""
+    users = [member for member in members if member.identifier.type == USER_ID]
+    if not users:
+        return None
+    return max(users, key=_recency).identifier.value
+
+
+def _recency(user: Member) -> tuple[bool, datetime, str]:
+    latest = user.activity[1] if user.activity else user.first_received_at
+    return user.activity is not None, latest, user.identifier.value
+
+
+def _name(traits: dict[str, Any]) -> str | None:
+    if name := clean(traits.get("name")):
+        return name
+    first = clean(traits.get("firstName")) or clean(traits.get("firstname"))
+    last = clean(traits.get("lastName")) or clean(traits.get("lastname"))
+    return " ".join(part for part in (first, last) if part) or None
