@@ -1,0 +1,211 @@
+"""Which events are accepted, and how they are stored: the rules of the gateway, in plain values.
+
+An event of the wrong shape raises InvalidEventError; everything that does not is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from events.text import clean, dumps, format_time, is_blank, parse_time, text_of, time_text
+
+BATCH_TYPES = frozenset({"identify", "track", "page", "screen", "group", "alias", "merge"})
+INTERNAL_TYPES = BATCH_TYPES | {"extract", "audiencelist", "record"}
+
+REQUIRED_MEMBERS: dict[str, tuple[str, ...]] = {
+    "track": ("event",),
+    "group": ("groupId",),
+    "alias": ("previousId", "userId"),
+}
+
+
+class InvalidRequestError(ValueError):
+    """The sender's fault with the request as a whole; the text is the detail of the answer."""
+
+
+class InvalidEventError(InvalidRequestError):
+    """The sender's fault with one event; position is its place in the batch, from 0."""
+
+    def __init__(self, detail: str, position: int | None = None) -> None:
+        super().__init__(detail if position is None else f"{detail} (batch[{position}])")
+        self.detail = detail
+        self.position = position
+
+
+class EventTooLargeError(InvalidEventError):
+    """The event is over the limit of its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedEvent:
+    """An event that is accepted; payload is the whole of it as compact JSON text."""
+
+    message_id: str
+    type: str
+    event: str
+    user_id: str
+    anonymous_id: str
+    payload: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the events of one request share.
+
+    max_event_bytes is None when the whole request is no larger than one event may be.
+    Members named in without are removed before storing. With keeps_receipt an event's own
+    receivedAt stands: history is being replayed.
+    """
+
+    received_at: datetime
+    request_ip: str
+    new_id: Callable[[], str]
+    max_event_bytes: int | None = None
+    sent_at: str | None = None
+    types: frozenset[str] = BATCH_TYPES
+    without: tuple[str, ...] = ()
+    keeps_receipt: bool = False
+    destination_id: str | None = None
+
+    @cached_property
+    def received(self) -> str:
+        return format_time(self.received_at)
+
+
+def batch_events(body: Any) -> list[Any]:
+    """The members of a batch request; a lone object as batch is one event."""
+    batch = body.get("batch") if isinstance(body, dict) else None
+    events = batch if isinstance(batch, list) else [batch]
+    if batch is None or not events:
+        raise InvalidRequestError("empty batch payload")
+    return events
+
+
+def parse_batch(
+    events: Sequence[Any],
+    envelope: Envelope,
+    keep_invalid: Callable[[Any, InvalidEventError], None] | None = None,
+) -> list[ParsedEvent]:
+    """The events as accepted, in order.
+
+    The first bad event raises, unless keep_invalid takes the bad ones.
+    """
+    parsed: list[ParsedEvent] = []
+    for position, event in enumerate(events):
+        try:
+            parsed.append(parse_event(event, None, envelope))
+        except InvalidEventError as error:
+            placed = type(error)(error.detail, position)
+            if keep_invalid is None:
+                raise placed from error
+            keep_invalid(event, placed)
+    return parsed
+
+
+def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> ParsedEvent:
+    """The event as accepted and stored; its own type counts when none is given.
+
+    The event is changed in place. Nothing is changed before it has passed every check.
+    """
+    if not isinstance(event, dict):
+        raise InvalidEventError("event is not a valid rudder event")
+    event_type = event_type or _own_type(event, envelope.types)
+    check_size(event, envelope.max_event_bytes)
+    _check_ids(event, event_type)
+    _check_required(event, event_type)
+    _fill(event, event_type, envelope)
+    return ParsedEvent(
+        message_id=event["messageId"],
+        type=event_type,
+        event=text_of(event.get("event")),
+        user_id=text_of(event.get("userId")),
+        anonymous_id=text_of(event.get("anonymousId")),
+        payload=dumps(event),
+    )
+
+
+def check_size(event: Any, max_bytes: int | None) -> None:
+    if max_bytes is not None and len(dumps(event).encode()) > max_bytes:
+        raise EventTooLargeError(
+            f"request size exceeds max limit of {max_bytes} bytes for one event"
+        )
+
+
+def _own_type(event: dict[str, Any], types: frozenset[str]) -> str:
+    own = event.get("type")
+    if is_blank(own):
+        raise InvalidEventError("type is missing or blank")
+    if isinstance(own, str) and (lowered := own.lower()) in types:
+        return lowered
+    raise InvalidEventError(f"type must be one of {', '.join(sorted(types))}")
+
+
+def _check_ids(event: dict[str, Any], event_type: str) -> None:
+    if event_type == "extract":
+        return
+    if is_blank(event.get("userId")) and is_blank(event.get("anonymousId")):
+        raise InvalidEventError("request neither has anonymousId nor userId")
+
+
+def _check_required(event: dict[str, Any], event_type: str) -> None:
+    for name in REQUIRED_MEMBERS.get(event_type, ()):
+        if is_blank(event.get(name)):
+            raise InvalidEventError(f"{name} is missing or blank")
+    if event_type == "merge":
+        _check_merge_properties(event.get("mergeProperties"))
+
+
+def _check_merge_properties(properties: Any) -> None:
+    if not isinstance(properties, list) or not properties:
+        raise InvalidEventError("mergeProperties must be a list with one or more objects")
+    for number, item in enumerate(properties):
+        if not isinstance(item, dict):
+            raise InvalidEventError(f"mergeProperties[{number}] must be an object")
+        for name in ("type", "value"):
+            if is_blank(item.get(name)):
+                raise InvalidEventError(f"mergeProperties[{number}].{name} is missing or blank")
+
+
+def _fill(event: dict[str, Any], event_type: str, envelope: Envelope) -> None:
+    for name in envelope.without:
+        event.pop(name, None)
+    event["type"] = event_type
+    own_id = event.get("messageId")
+    event["messageId"] = (clean(own_id) if isinstance(own_id, str) else "") or envelope.new_id()
+    own_ip = event.get("request_ip")
+    if not isinstance(own_ip, str) or is_blank(own_ip):
+        event["request_ip"] = envelope.request_ip
+    received = time_text(event.get("receivedAt")) if envelope.keeps_receipt else None
+    _fill_times(event, received or envelope.received, envelope.sent_at)
+    if envelope.destination_id is not None:
+        event["rudderDestinationId"] = envelope.destination_id
+
+
+def _fill_times(event: dict[str, Any], received: str, envelope_sent: str | None) -> None:
+    """The times of an event; received is in the form of time_text already."""
+    sent = time_text(event.get("sentAt")) or time_text(envelope_sent)
+    original = time_text(event.get("originalTimestamp"))
+    timestamp = time_text(event.get("timestamp"))
+    event["receivedAt"] = received
+    event["sentAt"] = sent or received
+    event["originalTimestamp"] = original or received
+    event["timestamp"] = timestamp or _corrected(received, original, sent)
+
+
+def _corrected(received: str, original: str | None, sent: str | None) -> str:
+    """The time of an event by our clock: a wrong client clock cancels out of sent - original."""
+    if original is None:
+        return received
+    if sent is None:
+        return original
+    on_arrival, began, left = parse_time(received), parse_time(original), parse_time(sent)
+    if on_arrival is None or began is None or left is None:
+        raise AssertionError("times of the stored form are readable")
+    try:
+        return format_time(on_arrival - (left - began))
+    except OverflowError:  # a clock that is thousands of years off says nothing
+        return received
