@@ -34,6 +34,7 @@ from events.models import DeadLetter, Load, LoadState
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 300
+FIRST_CHUNK_EVENTS = 1_000
 
 
 def run_load(connection: Connection) -> None:
@@ -192,20 +193,25 @@ def _prepared(
     position: int,
     barrier: int,
 ) -> Iterator[Prepared]:
-    """The chunks in order; the next is read and transformed while one is being written."""
+    """The chunks in order; the next is read and transformed while one is being written.
 
-    def next_chunk(after: int) -> Prepared:
-        limits = (settings.LOAD_CHUNK_EVENTS, settings.LOAD_CHUNK_BYTES)
+    They grow, so that the first is written soon and many are written well.
+    """
+
+    def next_chunk(after: int, size: int) -> Prepared:
+        limits = (min(size, settings.LOAD_CHUNK_EVENTS), settings.LOAD_CHUNK_BYTES)
         return session.prepare(
             log.read_chunk(reader, connection.source_id, after, barrier, *limits)
         )
 
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
-        coming = ahead.submit(next_chunk, position)
+        size = FIRST_CHUNK_EVENTS
+        coming = ahead.submit(next_chunk, position, size)
         while coming is not None:
             prepared = coming.result()
+            size *= 2
             more = prepared.chunk.upto < barrier
-            coming = ahead.submit(next_chunk, prepared.chunk.upto) if more else None
+            coming = ahead.submit(next_chunk, prepared.chunk.upto, size) if more else None
             yield prepared
 
 

@@ -52,12 +52,13 @@ class Content:
 
     def tables(self, profiles: Mapping[Identifier, UUID]) -> dict[str, list[Row]]:
         """The rows of each table, stamped with the profile of their primary identifier."""
+        stamps = {identifier: str(profile) for identifier, profile in profiles.items()}
         tables = {
-            table: [_stamped(row, primary, profiles) for row, primary in rows.values()]
+            table: [_stamped(row, primary, stamps) for row, primary in rows.values()]
             for table, rows in self.rows.items()
         }
         if self.users:
-            users = latest(_stamped(row, primary, profiles) for row, primary in self.users)
+            users = latest(_stamped(row, primary, stamps) for row, primary in self.users)
             tables["users"] = sorted(users, key=lambda row: str(row.values["id"]))
         return tables
 
@@ -115,9 +116,9 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
-def _stamped(row: Row, primary: Identifier | None, profiles: Mapping[Identifier, UUID]) -> Row:
-    profile = profiles.get(primary) if primary else None
-    if profile is None:
-        return row
-    types = {**row.types, PROFILE_COLUMN: "uuid"}
-    return Row(row.table, types, {**row.values, PROFILE_COLUMN: str(profile)})
+def _stamped(row: Row, primary: Identifier | None, stamps: Mapping[Identifier, str]) -> Row:
+    """The row itself, which is ours alone, with its stamp."""
+    if primary in stamps:
+        row.types[PROFILE_COLUMN] = "uuid"
+        row.values[PROFILE_COLUMN] = stamps[primary]
+    return row

@@ -6,7 +6,7 @@ The only module that runs the statements of sql.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -104,17 +104,18 @@ class PostgresSession:
 
     def _write(self, prepared: Prepared, tables: Mapping[str, Sequence[Row]]) -> LoadResult:
         """T2, after the changes of tables that it needs: rows, discards and cursor, all or none."""
-        self._evolve(tables)
+        wanted = self._evolve(tables)
         rows: dict[str, int] = {}
         discards: list[Row] = []
         with self._conn.transaction():
             self._move_cursor(prepared)
             for number, table in enumerate(sorted(tables)):
-                discards += self._write_table(f"staging_{number}", table, tables[table])
+                columns = wanted[table]
+                discards += self._write_table(f"staging_{number}", table, columns, tables[table])
                 rows[table] = len(tables[table])
             if discards:
                 newest = list({_discard_key(row): row for row in discards}.values())
-                self._write_table("staging_discards", DISCARDS, newest)
+                self._write_table("staging_discards", DISCARDS, DISCARD_COLUMNS, newest)
         return LoadResult(rows, len(discards))
 
     def _move_cursor(self, prepared: Prepared) -> None:
@@ -134,10 +135,12 @@ class PostgresSession:
         if moved.rowcount != 1:
             raise DestinationUnavailableError("the cursor was moved by another load")
 
-    def _write_table(self, staging: str, table: str, rows: Sequence[Row]) -> list[Row]:
+    def _write_table(
+        self, staging: str, table: str, wanted: Iterable[str], rows: Sequence[Row]
+    ) -> list[Row]:
         """Stage and upsert the rows of a table; returns the values that did not fit."""
         known = self._known[table]
-        columns = [name for name in wanted_columns(rows)[table] if name != "uuid_ts"]
+        columns = [name for name in wanted if name != "uuid_ts"]
         discards: list[Row] = []
         namespace = self._feed.namespace
         self._conn.execute(sql.create_staging(staging, namespace, table, columns))
@@ -145,7 +148,7 @@ class PostgresSession:
             for row in rows:
                 values, misfits = fitted(row, known)
                 discards += misfits
-                copy.write_row([values.get(name) for name in columns])
+                copy.write_row(list(map(values.get, columns)))
         if table == "users":
             self._conn.execute(sql.upsert_users(staging, namespace, columns))
         else:
@@ -153,7 +156,7 @@ class PostgresSession:
             self._conn.execute(insert)
         return discards
 
-    def _evolve(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def _evolve(self, tables: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, str]]:
         """Create and extend what the rows need, in a transaction of its own."""
         if not self._known:
             self._read_known()
@@ -163,14 +166,14 @@ class PostgresSession:
         if "users" in wanted:
             shared = {n: kind for n, kind in wanted["identifies"].items() if n != "user_id"}
             wanted["users"] = shared | wanted["users"]
-        wanted[DISCARDS] = dict(DISCARD_COLUMNS)
-        if tables and plan(wanted, self._known):
+        if tables and plan(wanted | {DISCARDS: DISCARD_COLUMNS}, self._known):
             with self._conn.transaction():
                 self._conn.execute(sql.schema_lock(self._feed.namespace))
                 self._conn.execute(sql.create_schema(self._feed.namespace))
                 self._read_known()
-                self._change(plan(wanted, self._known))
+                self._change(plan(wanted | {DISCARDS: DISCARD_COLUMNS}, self._known))
             self._read_known()
+        return wanted
 
     def _change(self, changes: Plan) -> None:
         namespace = self._feed.namespace

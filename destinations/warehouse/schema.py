@@ -6,12 +6,12 @@ has; the only change ever made is int to float (bigint to numeric), which loses 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.warehouse.datatypes import Discard, convert
+from destinations.warehouse.jsontext import json_text
 from destinations.warehouse.transform import Row
 
 Columns = Mapping[str, str]
@@ -53,7 +53,7 @@ def storable(row: Row) -> Row:
         if kind is str:
             continue
         if kind is list or kind is dict:
-            values = {**values, column: json.dumps(value, ensure_ascii=False)}
+            values = {**values, column: json_text(value)}
         elif kind is int and value not in BIGINT and types[column] == "int":
             types = {**types, column: "float"}
     return Row(row.table, types, values)
@@ -64,9 +64,7 @@ def wanted_columns(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     wanted: dict[str, dict[str, str]] = {}
     for row in rows:
         columns = wanted.setdefault(row.table, {})
-        if row.types.items() <= columns.items():
-            continue
-        for column, kind in row.types.items():
+        for column, kind in row.types.items() - columns.items():
             known = columns.setdefault(column, "string" if column in ID_COLUMNS else kind)
             if known == "int" and kind == "float":
                 columns[column] = "float"
@@ -92,12 +90,13 @@ def plan(wanted: Tables, known: Tables) -> Plan:
 
 def fitted(row: Row, columns: Columns) -> tuple[Mapping[str, Any], Sequence[Row]]:
     """The row's values as the columns take them, and a discard row for each that they do not."""
-    if row.types.items() <= columns.items():
+    misfits = row.types.items() - columns.items()
+    if not misfits:
         return row.values, ()
     values = dict(row.values)
     discards = []
-    for name, kind in row.types.items():
-        if name not in values or columns.get(name) == kind:
+    for name, kind in misfits:
+        if name not in values:
             continue
         converted = convert(values[name], columns[name], kind)
         if isinstance(converted, Discard):
