@@ -95,5 +95,8 @@ class DestinationType(Protocol):
     def open(self, config: Mapping[str, Any], secrets: Mapping[str, Any], feed: Feed) -> Session:
         """Raises DestinationError for a bad config, DestinationUnavailableError for no answer."""
 
+    def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
+        """What loads leave for later; called once a minute."""
+
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
         """The schema for a source that has not been loaded yet."""

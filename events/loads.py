@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -206,7 +206,7 @@ def _prepared(
 
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
         size = FIRST_CHUNK_EVENTS
-        coming = ahead.submit(next_chunk, position, size)
+        coming: Future[Prepared] | None = ahead.submit(next_chunk, position, size)
         while coming is not None:
             prepared = coming.result()
             size *= 2

@@ -36,7 +36,7 @@ def send(connection_pk: int) -> None:
     from events.tasks import load_connection  # noqa: PLC0415 - the task rings, too
 
     if _is_first(connection_pk):
-        load_connection.apply_async([connection_pk], expires=WAITING_SECONDS)
+        load_connection.apply_async((connection_pk,), expires=WAITING_SECONDS)
 
 
 def answered(connection_pk: int) -> None:

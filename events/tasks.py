@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import logging
+
 from celery import shared_task
 from django.utils import timezone
 
-from destinations.models import Connection
+from destinations.interface import (
+    ChunkRefusedError,
+    DestinationError,
+    DestinationUnavailableError,
+)
+from destinations.models import Connection, Destination
+from destinations.registry import destination_type
 from events import log, rings
 from events.loads import run_load
+
+logger = logging.getLogger(__name__)
 
 PARTITION_DAYS_AHEAD = 3
 
@@ -33,6 +43,19 @@ def ring_connections() -> None:
     ).exclude(retry_at__gt=timezone.now())
     for connection_pk in behind.values_list("pk", flat=True):
         rings.send(connection_pk)
+
+
+@shared_task
+def keep_destinations() -> None:
+    """Have each destination do what its loads left for later."""
+    for destination in Destination.objects.filter(
+        enabled=True, connections__enabled=True
+    ).distinct():
+        try:
+            kind = destination_type(destination.type)
+            kind.upkeep(destination.config, destination.secrets)
+        except (DestinationError, DestinationUnavailableError, ChunkRefusedError) as error:
+            logger.warning("upkeep failed destination=%s: %s", destination.pk, error)
 
 
 @shared_task

@@ -5,7 +5,8 @@ from typing import Any
 
 from destinations.interface import Feed
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.loader import PostgresSession
+from destinations.postgres.loader import PostgresSession, refresh_large_profiles
+from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.naming import namespace
 from destinations.warehouse.transform import Options
 
@@ -23,5 +24,10 @@ class PostgresDestination:
             PostgresConfig.of(config, secrets), Options.from_config(config), feed
         )
 
+    def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
+        """Refresh the profiles that are too large to refresh in every load."""
+        refresh_large_profiles(PostgresConfig.of(config, secrets))
+
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
-        return str(config.get("namespace") or "") or namespace(source_name)
+        chosen = str(config.get("namespace") or "") or namespace(source_name)
+        return chosen[: POSTGRES.identifier_limit]

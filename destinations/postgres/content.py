@@ -16,6 +16,7 @@ from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
 from destinations.warehouse.identity import (
     Identifier,
     MalformedMergeError,
+    Rules,
     Statement,
     statement,
 )
@@ -63,14 +64,17 @@ class Content:
         return tables
 
 
-def prepare(chunk: Chunk, feed: Feed, options: Options, resolve_identities: bool) -> Prepared:
-    """Transform the chunk's events; those that cannot be rows are dead letters or skipped."""
+def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> Prepared:
+    """Transform the chunk's events; those that cannot be rows are dead letters or skipped.
+
+    Without rules of identity no identities are resolved.
+    """
     content = Content()
     dead_letters: list[tuple[LoggedEvent, str]] = []
     skipped: Counter[str] = Counter()
     for event in chunk.events:
         try:
-            reason = _add(content, event, feed, options, resolve_identities)
+            reason = _add(content, event, feed, options, rules)
         except (TransformError, MalformedMergeError) as error:
             dead_letters.append((event, str(error)))
         except Exception as error:
@@ -85,12 +89,12 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, resolve_identities: bool
 
 
 def _add(
-    content: Content, event: LoggedEvent, feed: Feed, options: Options, resolve_identities: bool
+    content: Content, event: LoggedEvent, feed: Feed, options: Options, rules: Rules | None
 ) -> str:
     """The reason why the event gives nothing; empty when it gave rows or a statement."""
     payload = orjson.loads(event.payload)
     rows = [storable(row) for row in transform(payload, _metadata(feed), options, new_id=_new_id)]
-    stated = statement(payload, feed.source_id) if resolve_identities else None
+    stated = statement(payload, feed.source_id, rules) if rules else None
     primary = stated.primary if stated else None
     if stated:
         content.statements.append(stated)
@@ -118,7 +122,7 @@ def _new_id() -> str:
 
 def _stamped(row: Row, primary: Identifier | None, stamps: Mapping[Identifier, str]) -> Row:
     """The row itself, which is ours alone, with its stamp."""
-    if primary in stamps:
+    if primary is not None and primary in stamps:
         row.types[PROFILE_COLUMN] = "uuid"
         row.values[PROFILE_COLUMN] = stamps[primary]
     return row

@@ -24,6 +24,7 @@ from destinations.interface import (
 from destinations.postgres import identity, sql
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.content import PROFILE_COLUMN, Content, prepare
+from destinations.warehouse.identity import Rules
 from destinations.warehouse.schema import (
     DISCARD_COLUMNS,
     DISCARDS,
@@ -59,6 +60,15 @@ def connect(config: PostgresConfig) -> Conn:
     return conn
 
 
+def refresh_large_profiles(config: PostgresConfig) -> None:
+    with connect(config) as conn, _translated():
+        row = conn.execute(
+            "SELECT to_regclass(%s)", [f'"{config.identity_schema}".identity_stale']
+        ).fetchone()
+        if row and row[0]:
+            identity.refresh_marked(conn, config.identity_schema)
+
+
 class PostgresSession:
     """A warehouse opened for one connection."""
 
@@ -72,9 +82,15 @@ class PostgresSession:
         try:
             with _translated():
                 identity.ensure_schema(self._conn, self._schema, feed.destination_id)
+                self._rules = self._read_rules()
         except BaseException:
             self._conn.close()
             raise
+
+    def _read_rules(self) -> Rules | None:
+        if not self._config.resolve_identities:
+            return None
+        return identity.read_rules(self._conn, self._schema)
 
     def close(self) -> None:
         self._conn.close()
@@ -87,7 +103,7 @@ class PostgresSession:
         return int(row[0]) if row else None
 
     def prepare(self, chunk: Chunk) -> Prepared:
-        return prepare(chunk, self._feed, self._options, self._config.resolve_identities)
+        return prepare(chunk, self._feed, self._options, self._rules)
 
     def load(self, prepared: Prepared) -> LoadResult:
         with _translated(), identity.operator_lock_shared(self._conn, self._schema):
@@ -196,7 +212,7 @@ class PostgresSession:
     def _read_known(self) -> None:
         self._known = {}
         for table, column, kind in self._conn.execute(sql.KNOWN_COLUMNS, [self._feed.namespace]):
-            self._known.setdefault(table, {})[column] = sql.READ_AS.get(kind, kind)
+            self._known.setdefault(table, {})[column] = str(sql.READ_AS.get(kind, kind))
 
 
 def _check(conn: Conn) -> None:

@@ -91,7 +91,7 @@ def widen_columns(schema: str, table: str, columns: Sequence[str]) -> Composed:
 
 def count_up_to(schema: str, table: str) -> Composed:
     """Counts the table's rows, but no further than a limit."""
-    return SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS some").format(
+    return SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS counted").format(
         Identifier(schema, table)
     )
 
@@ -192,7 +192,7 @@ def _replaced(columns: Iterable[str]) -> Composed:
 
 def _latest(column: str) -> Composed:
     if column == "received_at":
-        return SQL("received_at = greatest(excluded.received_at, stored.received_at)")
+        return SQL("{0} = greatest(excluded.{0}, stored.{0})").format(Identifier(column))
     return SQL(
         """{0} = CASE WHEN excluded.received_at >= stored.received_at
         THEN coalesce(excluded.{0}, stored.{0})

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.cache import cache
+from django.db import connection as database
+from django.utils import timezone
+from kombu import Connection as Broker
+
+from events import log, rings
+from events.spec import ParsedEvent
+from events.tasks import keep_log, ring_connections
+from tests.factories import make_connection
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _clean():
+    cache.clear()
+    yield
+    log.close_writer()
+
+
+@pytest.fixture
+def queued():
+    """The ids of the connections that have a ring in the queue."""
+
+    def pks(connections):
+        return [each.pk for each in connections if cache.get(f"ring:{each.pk}")]
+
+    return pks
+
+
+def send(source_pk):
+    event = ParsedEvent("m1", "track", "", "u1", "", "{}")
+    log.append(source_pk, datetime.now(UTC), [event], timeout_seconds=5)
+
+
+def test_beat_rings_the_connections_that_are_behind(queued):
+    behind, paused, waiting = make_connection(), make_connection(), make_connection()
+    paused.enabled = False
+    paused.save()
+    waiting.retry_at = timezone.now() + timedelta(minutes=1)
+    waiting.save()
+    send(behind.source_id)
+    loaded = make_connection(position=10**9)
+
+    ring_connections()
+
+    assert queued([behind, paused, waiting, loaded]) == [behind.pk]
+
+
+def test_one_ring_at_a_time_waits_in_the_queue(settings):
+    connection = make_connection()
+    with Broker(settings.CELERY_BROKER_URL) as broker:
+        queue = broker.SimpleQueue("celery")
+        queue.clear()
+
+        rings.send(connection.pk)
+        rings.send(connection.pk)
+        twice = queue.qsize()
+        rings.answered(connection.pk)
+        rings.send(connection.pk)
+
+        assert (twice, queue.qsize()) == (1, 2)
+        queue.clear()
+        queue.close()
+
+
+def test_partitions_are_made_ahead():
+    keep_log()
+
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events_event'::regclass"
+        )
+        assert cursor.fetchone()[0] >= 3
