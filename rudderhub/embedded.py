@@ -67,24 +67,34 @@ def port_is_free(host: str, port: int) -> bool:
     return True
 
 
-def end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """A preexec_fn: the child gets this signal when the thread that started it is no more.
+def end_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """A preexec_fn: the child gets this signal when the process that started it is no more.
 
     So a `kill -9` of the supervisor leaves no server behind that blocks the next start. Chosen
-    over pid files alone because a pid file cannot tell a recycled pid. Linux has this; elsewhere
-    the next start finds what is left by its own means (see Postgres and Valkey below).
+    over pid files because a pid file cannot tell a recycled pid. Linux has this; elsewhere the
+    next start finds what is left by its own means (see Postgres and Valkey below).
     """
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
+    libc = _libc()
     parent = os.getpid()
 
     def ask_for_signal() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
 
     return ask_for_signal
+
+
+def end_myself_with_parent(number: signal.Signals) -> None:
+    """The same, asked for by a child that was forked and runs on."""
+    libc = _libc()
+    if libc is not None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, str] = {
     "SECRET_KEY": "",
     "TRUSTED_PROXIES": "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
     "VAR_DIR": "",
+    "WAREHOUSE_URL": "",
     "WEB_THREADS": "16",
     "WEB_WORKERS": "1",
     "WORKER_CONCURRENCY": "1",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rudderhub import embedded
 from rudderhub.env import PREFIX, read_env_file
 
 # Made once and kept: a lost encryption key makes the stored passwords unreadable.
-_GENERATORS = {
+_GENERATORS: dict[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: secrets.token_urlsafe(50),
     "ENCRYPTION_KEYS": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
     "EMBEDDED_ID": lambda: secrets.token_hex(8),
@@ -102,11 +102,16 @@ class Instance:
         )
 
 
+def stored(folder: Path) -> dict[str, str]:
+    """What the folder's instance.env says, without the prefix; empty when there is none."""
+    lines = read_env_file(folder / "instance.env")
+    return {name.removeprefix(PREFIX): text for name, text in lines.items()}
+
+
 def load(folder: Path) -> Instance:
     """The instance of this folder; what it lacks is generated and written."""
-    stored = read_env_file(folder / "instance.env")
-    instance = Instance(folder, {name.removeprefix(PREFIX): text for name, text in stored.items()})
-    if not stored and (folder / "postgres").exists():
+    instance = Instance(folder, stored(folder))
+    if not instance.values and (folder / "postgres").exists():
         raise embedded.EmbeddedError(
             f"{instance.path} is missing, but {folder / 'postgres'} holds data that only its"
             " passwords open: restore the file from a backup, or move the folder away"

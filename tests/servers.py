@@ -2,7 +2,7 @@
 
 Loaded by `-p tests.servers` in pyproject.toml. It acts before pytest-django reads the settings.
 With RUDDERHUB_DATABASE_URL (and RUDDERHUB_CACHE_URL) in the environment the tests use those
-servers; the role then needs the right to create databases.
+servers; the role then needs the right to create databases and roles.
 """
 
 from __future__ import annotations
@@ -54,6 +54,6 @@ def _start_postgres(instance, config):
     config.add_cleanup(postgres.stop)
     postgres.start()
     instance.remember_postgres(postgres)
-    postgres.run_sql("ALTER ROLE rudderhub CREATEDB;")
+    postgres.run_sql("ALTER ROLE rudderhub CREATEDB CREATEROLE;")
     os.environ["RUDDERHUB_DATABASE_URL"] = instance.values["DATABASE_URL"]
     instance.forget("DATABASE_URL", "WAREHOUSE_URL", "CACHE_URL")

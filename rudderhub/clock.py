@@ -1,0 +1,15 @@
+"""The Celery app of beat: it sends names of tasks by the schedule and imports none of them.
+
+Without Django and the tasks beat needs a third of the memory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rudderhub.settings")
+
+app = Celery("rudderhub", fixups=set())
+app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from destinations.models import Connection
+from destinations.postgres.config import PostgresConfig
+from destinations.warehouse.naming import namespace
+from rudderhub import embedded, instance
+from rudderhub.env import Env
+from rudderhub.setup import setup_token
+from sources.models import Source, WriteKey
+
+
+class Command(BaseCommand):
+    help = "How to reach this instance, its first source and its warehouse; shows secrets."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        facts = _facts()
+        if options["json"]:
+            self.stdout.write(json.dumps(facts))
+            return
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            self.stdout.write(f"{name:<{width}}  {'-' if value is None else value}")
+
+
+def _facts() -> dict[str, str | None]:
+    source = Source.objects.order_by("id").first()
+    if source is None:
+        raise CommandError("there is no source yet: `make run` or `manage.py seed` makes one")
+    key = WriteKey.objects.active(timezone.now()).filter(source=source).first()
+    token = setup_token()
+    return {
+        "base_url": settings.BASE_URL,
+        "admin_url": f"{settings.BASE_URL}/admin/",
+        "setup_url": f"{settings.BASE_URL}/setup/{token}/" if token else None,
+        "source_id": source.public_id,
+        "write_key": key.key if key else None,
+        **_warehouse(source),
+        "data_dir": _data_dir(),
+    }
+
+
+def _warehouse(source: Source) -> dict[str, str | None]:
+    """Of the source's first connection; the namespace as the first load will fix it."""
+    connection = (
+        Connection.objects.filter(source=source, destination__type="POSTGRES")
+        .select_related("destination")
+        .order_by("id")
+        .first()
+    )
+    if connection is None:
+        return {"warehouse_dsn": None, "namespace": None, "identity_schema": None}
+    destination = connection.destination
+    config = PostgresConfig.of(destination.config, destination.secrets)
+    return {
+        "warehouse_dsn": _url(config),
+        "namespace": connection.namespace or config.namespace or namespace(source.name),
+        "identity_schema": config.identity_schema,
+    }
+
+
+def _url(config: PostgresConfig) -> str:
+    login = f"{quote(config.user, safe='')}:{quote(config.password, safe='')}"
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    database = quote(config.database, safe="")
+    return f"postgresql://{login}@{host}:{config.port}/{database}?sslmode={config.sslmode}"
+
+
+def _data_dir() -> str | None:
+    """Of the embedded Postgres; None with a server of your own."""
+    given = Env().text("DATABASE_URL")
+    own = instance.stored(settings.VAR_DIR)
+    if given != own.get("DATABASE_URL"):
+        return None
+    return str(embedded.postgres_home(settings.VAR_DIR, own["EMBEDDED_ID"]) / "postgres")

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "Set up and run everything: Postgres, Valkey, web, worker and beat. Ctrl-C stops it."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Become the supervisor: it runs as long as the parts do, and has no need of Django."""
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "rudderhub.up"])  # noqa: S606
