@@ -34,6 +34,7 @@ class DestinationAdmin(ModelAdmin):
     search_fields = ("name", "public_id")
     search_help_text = "Name or destination id"
     ordering = ("name", "id")
+    empty_text = "A destination is a Postgres database that the events are loaded into. Add one."
     actions = ("test_connection", "enable", "disable")
     readonly_fields = ("destination_id", "created")
     change_form_outer_before_template = "destinations/check_bar.html"

@@ -20,6 +20,7 @@ from destinations.postgres.config import SSL_MODES, PostgresConfig
 from destinations.registry import CHOICES
 
 MAX_IDENTIFIER = 63
+MODEL_FIELDS = ("name", "type", "enabled")
 ADDRESS = ("host", "port", "user")
 SSL_LABELS = {
     "disable": "disable: never encrypt",
@@ -135,7 +136,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Destination
-        fields = ("name", "type", "enabled")
+        fields = MODEL_FIELDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -153,7 +154,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
             del self.fields["remove_password"]
 
     def config_fields(self) -> list[str]:
-        own = {*self.Meta.fields, "password", "remove_password"}
+        own = {*MODEL_FIELDS, "password", "remove_password"}
         return [name for name in self.fields if name not in own]
 
     def clean(self) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from destinations.models import Connection
 from events.admin.trace import TABLES
 from events.models import DeadLetter, Load, Quarantined
 from events.rates import Interval, events_by_interval, head
+from sources.display import when
 from sources.models import WriteKey
 
 BAR = timedelta(minutes=2)
@@ -40,6 +42,10 @@ class Trouble:
     advice: str
     url: str
 
+    @property
+    def ago(self) -> SafeString:
+        return when(self.at)
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -59,10 +65,10 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "ticks": _ticks(now, newest),
         "bars": _bars(intervals),
         "sees_events": sees_events,
-        "hour_events": sum(interval.events for interval in intervals),
-        "peak": max((interval.events for interval in intervals), default=0),
+        "hour_events": f"{sum(interval.events for interval in intervals):,}",
+        "peak": f"{max((interval.events for interval in intervals), default=0):,}",
         "bar_minutes": BAR.seconds // 60,
-        "flows": [(each, max(newest - each.position, 0)) for each in connections],
+        "flows": [(each, _pending(each, newest)) for each in connections],
         "troubles": _troubles(request, connections),
     }
 
@@ -100,6 +106,11 @@ def _ticks(now: datetime, newest: int) -> list[Tick]:
             reverse("admin:destinations_destination_changelist"),
         ),
     ]
+
+
+def _pending(connection: Connection, newest: int) -> str:
+    behind = newest - connection.position
+    return f"up to {behind:,}" if behind > 0 else ""
 
 
 def _bars(intervals: Sequence[Interval]) -> list[Bar]:

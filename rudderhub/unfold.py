@@ -29,6 +29,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "rudderhub",
     "SITE_SUBHEADER": "Customer data on your Postgres",
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("rudderhub/icon.svg")}
+    ],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",

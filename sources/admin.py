@@ -81,6 +81,7 @@ class SourceAdmin(ModelAdmin):
     search_help_text = "Name, source id or write key"
     ordering = ("name", "id")
     actions = ("enable", "disable")
+    empty_text = "A source is a site, app or server that sends events. Add one to get a write key."
     inlines = (WriteKeyInline,)
     readonly_fields = ("source_id", "created")
     change_form_outer_after_template = "sources/send.html"

@@ -27,8 +27,6 @@ def origin(text: str) -> str:
 class OriginsField(forms.CharField):
     """A list of origins, shown one a line."""
 
-    widget = UnfoldAdminTextareaWidget
-
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
 
@@ -46,6 +44,7 @@ class OriginsField(forms.CharField):
 class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     allowed_origins = OriginsField(
         required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
         help_text="Web sites that may send from a browser, one a line, like https://shop.example. "
         "Empty: all. Servers send no origin and are always let in.",
     )

@@ -5,7 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from django.contrib.auth.models import User
+from django.utils import timezone
+
 from destinations.models import Connection, Destination
+from events import log
+from events.models import Event
 from sources.models import Source, WriteKey
 
 _numbers = itertools.count(1)
@@ -38,3 +43,17 @@ def make_connection(
     return Connection.objects.create(
         source=source or make_source(), destination=destination or make_destination(), **fields
     )
+
+
+def make_admin(**fields: Any) -> User:
+    return User.objects.create_superuser(username=f"ada{next(_numbers)}", **fields)
+
+
+def make_event(source: Source | None = None, **fields: Any) -> Event:
+    """A row of the log, as the gateway would have stored it."""
+    number = next(_numbers)
+    values = {"received_at": timezone.now(), "message_id": f"message-{number}", "type": "track"}
+    values |= {"payload": '{"type": "track"}', **fields}
+    with log.connect() as conn:
+        log.ensure_partitions(conn, values["received_at"].date())
+    return Event.objects.create(source=source or make_source(), **values)

@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,6 +29,8 @@ class ConnectionAdmin(ModelAdmin):
     search_help_text = "Source, destination or schema"
     ordering = ("source__name", "destination__name")
     list_select_related = ("source", "destination")
+    empty_text = "A connection loads the events of one source into one destination. Add one."
+    change_form_outer_before_template = "events/load_bar.html"
     actions = ("load_now", "enable", "pause")
     readonly_fields = ("health", "schema", "cursor", "pending", "loaded", "error", "history")
     add_fieldsets = ((None, {"fields": ("source", "destination", "start")}),)
@@ -123,7 +127,24 @@ class ConnectionAdmin(ModelAdmin):
 
     @action(description="Load now", permissions=["change"])
     def load_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Rings a worker, and ends the wait after a failed load."""
+        self._ring(request, queryset)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.load_view)
+        route = path("<int:pk>/load/", view, name="destinations_connection_load")
+        return [route, *super().get_urls()]
+
+    def load_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = get_object_or_404(Connection, pk=pk)
+        if not self.has_change_permission(request, connection):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        self._ring(request, Connection.objects.filter(pk=pk))
+        return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[pk]))
+
+    def _ring(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        """Ring a worker, and end the wait after a failed load."""
         ready = list(queryset.filter(enabled=True, destination__enabled=True))
         queryset.filter(pk__in=[c.pk for c in ready]).update(retry_at=None)
         try:

@@ -107,6 +107,9 @@ class EventAdmin(ReadOnlyAdmin):
     search_fields = ("message_id",)
     search_help_text = "Message id, user id, anonymous id or event name, in full"
     list_per_page = PAGE
+    empty_text = (
+        "No event was accepted yet. Open a source: its page has lines to copy that send one."
+    )
     fieldsets = (
         (
             None,
@@ -119,12 +122,10 @@ class EventAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Trace", {"fields": ("stops",)}),
-        ("Payload", {"fields": ("json",)}),
     )
     readonly_fields = (
         *("received", "from_source", "type", "event", "message", "number"),
-        *("user_copy", "anonymous_copy", "stops", "json"),
+        *("user_copy", "anonymous_copy"),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LiveChangeList]:
@@ -191,18 +192,13 @@ class EventAdmin(ReadOnlyAdmin):
     def anonymous_copy(self, event: Event) -> SafeString:
         return copyable(event.anonymous_id)
 
-    @display(description="source to destinations")
-    def stops(self, event: Event) -> SafeString:
-        context = {
-            "event": event,
-            "source": self.from_source(event),
-            "stops": _stops([event])[event.pk],
-        }
-        return SafeString(render_to_string("events/trace.html", context))
-
-    @display(description="as accepted")
-    def json(self, event: Event) -> SafeString:
-        return json_block(event.payload)
+    def parts(self, record: Event) -> list[tuple[str, SafeString]]:
+        stops = _stops([record])[record.pk]
+        context = {"event": record, "source": self.from_source(record), "stops": stops}
+        return [
+            ("Trace", SafeString(render_to_string("events/trace.html", context))),
+            ("Payload as accepted", json_block(record.payload)),
+        ]
 
 
 def _add_states(events: list[Event]) -> None:

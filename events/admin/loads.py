@@ -32,9 +32,12 @@ ADVICE = {
 @admin.register(Load)
 class LoadAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
+    list_fullwidth = True
+    empty_text = (
+        "Nothing was loaded yet. A load starts by itself once a connected source has events."
+    )
     list_display = (
-        *("started", "status", "connection", "took", "events", "row_count"),
-        *("skipped", "dead_letters", "discards", "problem"),
+        *("started", "status", "pair", "took", "events", "row_count", "left_out", "problem"),
     )
     list_filter = ("state", "connection")
     list_select_related = ("connection__source", "connection__destination")
@@ -71,6 +74,19 @@ class LoadAdmin(ReadOnlyAdmin):
     def took(self, load: Load) -> str:
         seconds = ((load.finished_at or timezone.now()) - load.started_at).total_seconds()
         return f"{seconds:,.1f} s" + ("" if load.finished_at else " so far")
+
+    @display(description="connection")
+    def pair(self, load: Load) -> SafeString:
+        return format_html('<span class="rh-nowrap">{}</span>', load.connection)
+
+    @display(description="not loaded", empty_value="-")
+    def left_out(self, load: Load) -> str | None:
+        counts = (
+            (load.dead_letters, "dead letters"),
+            (load.skipped, "skipped"),
+            (load.discards, "values discarded"),
+        )
+        return ", ".join(f"{count:,} {name}" for count, name in counts if count) or None
 
     @display(description="rows")
     def row_count(self, load: Load) -> str:

@@ -20,7 +20,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_select_related = ("connection__source", "connection__destination")
     search_fields = ("message_id", "reason")
     search_help_text = "Message id or reason"
-    fields = readonly_fields = ("reason", "connection", "since", "message", "live", "json")
+    empty_text = "Every event that was taken up could be loaded."
+    fields = readonly_fields = ("reason", "connection", "since", "message", "live")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return DeadLetter.objects.order_by("-id").defer("payload")
@@ -46,9 +47,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         url = reverse("admin:events_event_change", args=[letter.event_id])
         return format_html('<a class="rh-link" href="{}">Open the trace</a>', url)
 
-    @display(description="payload")
-    def json(self, letter: DeadLetter) -> SafeString:
-        return json_block(letter.payload)
+    def parts(self, record: DeadLetter) -> list[tuple[str, SafeString]]:
+        return [("Payload", json_block(record.payload))]
 
 
 @admin.register(Quarantined)
@@ -58,7 +58,10 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     list_select_related = ("source",)
     search_fields = ("reason", "route")
     search_help_text = "Reason or route"
-    fields = readonly_fields = ("reason", "source", "status", "route", "time", "size", "content")
+    empty_text = (
+        "No request of a known source was refused. One with an unknown key gets a 401 only."
+    )
+    fields = readonly_fields = ("reason", "source", "status", "route", "time", "size")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
         return Quarantined.objects.order_by("-id").defer("body")
@@ -77,15 +80,18 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def size(self, refused: Quarantined) -> str:
         return f"{refused.body_bytes:,}"
 
-    @display(description="body")
-    def content(self, refused: Quarantined) -> SafeString:
-        body = bytes(refused.body)
-        shown = json_block(body.decode("utf-8", errors="backslashreplace"))
-        if len(body) >= refused.body_bytes:
-            return shown
-        return format_html(
-            "<p>Only the first {} of {} bytes were kept.</p>{}",
-            f"{len(body):,}",
-            f"{refused.body_bytes:,}",
-            shown,
-        )
+    def parts(self, record: Quarantined) -> list[tuple[str, SafeString]]:
+        return [("Body", _body(record))]
+
+
+def _body(refused: Quarantined) -> SafeString:
+    body = bytes(refused.body)
+    shown = json_block(body.decode("utf-8", errors="backslashreplace"))
+    if len(body) >= refused.body_bytes:
+        return shown
+    return format_html(
+        "<p>Only the first {} of {} bytes were kept.</p>{}",
+        f"{len(body):,}",
+        f"{refused.body_bytes:,}",
+        shown,
+    )

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test import Client
+
+from destinations.models import Destination
+from destinations.postgres.check import STEPS, check
+from destinations.postgres.config import PostgresConfig
+from tests.factories import make_admin, make_connection, make_destination
+
+PASSWORD = "s3cret-of-the-warehouse"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(make_admin())
+    return client
+
+
+def page(response) -> str:
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def own_server(**changes: Any) -> dict[str, Any]:
+    """The address of the tests' own database."""
+    settings = connection.settings_dict
+    address = {"host": settings["HOST"], "port": int(settings["PORT"] or 5432)}
+    return address | {"database": settings["NAME"], "user": settings["USER"]} | changes
+
+
+def own_password() -> str:
+    return str(connection.settings_dict["PASSWORD"])
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "Warehouse",
+        "type": "POSTGRES",
+        "enabled": "on",
+        "host": "db.example",
+        "port": "5432",
+        "database": "warehouse",
+        "user": "loader",
+        "password": "",
+        "sslmode": "require",
+        "identity_schema": "rudder_identity",
+        "resolve_identities": "on",
+        "widen_rows": "1000000",
+        **changes,
+    }
+
+
+def url(destination: Destination, name: str = "change") -> str:
+    return f"/admin/destinations/destination/{destination.pk}/{name}/"
+
+
+def test_a_destination_is_made_from_the_form(admin):
+    given = form(password=PASSWORD, storeFullEvent="on", jsonPaths="track.properties.cart")
+
+    page(admin.post("/admin/destinations/destination/add/", given, follow=True))
+
+    destination = Destination.objects.get()
+    assert destination.secrets == {"password": PASSWORD}
+    assert destination.config == {
+        "host": "db.example",
+        "port": 5432,
+        "database": "warehouse",
+        "user": "loader",
+        "sslmode": "require",
+        "namespace": "",
+        "identity_schema": "rudder_identity",
+        "resolve_identities": True,
+        "widen_rows": 1_000_000,
+        "skipTracksTable": False,
+        "skipUsersTable": False,
+        "underscoreDivideNumbers": False,
+        "allowUsersContextTraits": False,
+        "storeFullEvent": True,
+        "jsonPaths": "track.properties.cart",
+    }
+
+
+def test_the_password_is_never_rendered(admin):
+    destination = make_destination(secrets={"password": PASSWORD})
+    wrong = form(password=PASSWORD, port="0")
+
+    shown = page(admin.get(url(destination)))
+    refused = page(admin.post(url(destination), wrong))
+    checked = page(admin.post(url(destination, "check")))
+    listed = page(admin.get("/admin/destinations/destination/"))
+
+    assert all(PASSWORD not in each for each in (shown, refused, checked, listed))
+    assert "stored; leave empty to keep it" in shown
+
+
+def test_neither_history_nor_logs_hold_the_password(admin, caplog):
+    caplog.set_level(logging.DEBUG)
+    destination = make_destination(form(), secrets={})
+
+    admin.post(url(destination), form(password=PASSWORD))
+    admin.post(url(destination, "check"))
+
+    history = LogEntry.objects.get().change_message
+    assert "password" in history
+    assert PASSWORD not in history
+    assert PASSWORD not in caplog.text
+
+
+def test_an_empty_password_keeps_the_stored_one(admin):
+    address = {"host": "db.example", "port": 5432, "user": "loader"}
+    destination = make_destination(address, secrets={"password": PASSWORD})
+
+    admin.post(url(destination), form(database="other"))
+
+    destination.refresh_from_db()
+    assert destination.config["database"] == "other"
+    assert destination.secrets == {"password": PASSWORD}
+
+
+@pytest.mark.parametrize("change", [{"host": "evil.example"}, {"port": "6000"}, {"user": "eve"}])
+def test_the_stored_password_is_not_sent_to_another_address(admin, change):
+    address = {"host": "db.example", "port": 5432, "user": "loader"}
+    destination = make_destination(address, secrets={"password": PASSWORD})
+
+    shown = page(admin.post(url(destination), form(**change)))
+
+    assert "Enter the password again" in shown
+    destination.refresh_from_db()
+    assert destination.config["host"] == "db.example"
+
+
+def test_a_stored_password_can_be_removed(admin):
+    destination = make_destination(secrets={"password": PASSWORD})
+
+    admin.post(url(destination), form(remove_password="on"))
+
+    destination.refresh_from_db()
+    assert destination.secrets == {}
+
+
+def test_config_that_the_form_does_not_know_stays(admin):
+    destination = make_destination({"syncFrequency": "30"}, secrets={})
+
+    admin.post(url(destination), form())
+
+    destination.refresh_from_db()
+    assert destination.config["syncFrequency"] == "30"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"port": "70000"}, "less than or equal to 65535"),
+        ({"host": ""}, "This field is required"),
+        ({"sslmode": "maybe"}, "Select a valid choice"),
+        ({"namespace": "Pg Shop"}, "Lower-case letters, digits and underscores only"),
+        ({"namespace": "pg_shop"}, "not a digit or pg_ in front"),
+        ({"namespace": "rudder_identity"}, "Identities need a schema of their own"),
+    ],
+)
+def test_a_bad_setting_is_refused_in_words(admin, change, words):
+    shown = page(admin.post("/admin/destinations/destination/add/", form(**change)))
+
+    assert words in shown
+    assert not Destination.objects.exists()
+
+
+def test_the_saved_settings_are_shown_again(admin):
+    destination = make_destination({"host": "db7.example", "port": 6543, "skipUsersTable": True})
+
+    shown = page(admin.get(url(destination)))
+
+    assert 'value="db7.example"' in shown
+    assert 'value="6543"' in shown
+
+
+def test_the_test_goes_through_every_step_and_leaves_nothing(admin):
+    secrets = {"password": own_password()}
+    destination = make_destination(own_server(sslmode="prefer"), secrets)
+
+    shown = page(admin.post(url(destination, "check")))
+
+    assert "can be loaded" in shown
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'rudderhub_check%%'")
+        assert cursor.fetchone() == (0,)
+
+
+def test_all_steps_are_named_when_all_pass():
+    steps = check(PostgresConfig.of(own_server(), {"password": own_password()}))
+
+    assert [step.name for step in steps if step.ok] == list(STEPS)
+
+
+def failing_step(**changes: Any) -> tuple[str, str]:
+    secrets = {"password": changes.pop("password", own_password())}
+    step = check(PostgresConfig.of(own_server(**changes), secrets))[-1]
+    assert not step.ok
+    return step.name, step.detail
+
+
+def test_a_host_that_does_not_exist_fails_at_reaching_it():
+    name, detail = failing_step(host="no-such-host.invalid")
+
+    assert name == "Reach the server"
+    assert "'no-such-host.invalid' is not known" in detail
+
+
+def test_a_closed_port_fails_at_reaching_it():
+    name, detail = failing_step(host="127.0.0.1", port=1)
+
+    assert name == "Reach the server"
+    assert "Nothing listens at 127.0.0.1 port 1." in detail
+
+
+def test_a_wrong_password_fails_at_logging_in():
+    name, detail = failing_step(password=PASSWORD)
+
+    assert name == "Log in"
+    assert "password is wrong" in detail
+    assert PASSWORD not in detail
+
+
+def test_a_missing_database_fails_at_logging_in():
+    name, detail = failing_step(database="no_such_database")
+
+    assert name == "Log in"
+    assert "Database 'no_such_database' does not exist there." in detail
+
+
+def test_a_server_without_tls_fails_at_tls_when_it_is_required():
+    name, detail = failing_step(sslmode="require")
+
+    assert name == "TLS"
+    assert "offers no TLS" in detail
+
+
+@pytest.fixture
+def weak_user():
+    """A role that may connect and no more."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE rudderhub_weak LOGIN PASSWORD 'weak'")
+    yield "rudderhub_weak"
+    with connection.cursor() as cursor:
+        cursor.execute("DROP ROLE rudderhub_weak")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_user_without_rights_fails_at_creating_a_schema(weak_user):
+    name, detail = failing_step(user=weak_user, password="weak")
+
+    assert name == "Create a schema"
+    assert "GRANT CREATE, TEMPORARY ON DATABASE" in detail
+
+
+def test_the_list_tests_connections_and_names_the_failing_step(admin):
+    destination = make_destination(name="Far away")
+    chosen = {"_selected_action": [destination.pk], "action": "test_connection"}
+
+    shown = page(admin.post("/admin/destinations/destination/", chosen, follow=True))
+
+    assert "Far away: Reach the server failed." in shown
+
+
+def test_a_config_with_a_hole_is_told_instead_of_tried(admin):
+    destination = make_destination({"host": ""})
+
+    shown = page(admin.post(url(destination, "check")))
+
+    assert "the config of the warehouse lacks host" in shown
+
+
+def test_a_test_is_started_by_post_only(admin):
+    assert admin.get(url(make_destination(), "check")).status_code == 405
+
+
+def test_a_destination_without_a_source_says_so(admin):
+    lonely, fed = make_destination(), make_connection().destination
+
+    assert "No source feeds this destination yet" in page(admin.get(url(lonely)))
+    assert "No source feeds this destination yet" not in page(admin.get(url(fed)))
+
+
+def test_destinations_are_switched_from_the_list(admin):
+    destination = make_destination()
+    chosen = {"_selected_action": [destination.pk]}
+
+    admin.post("/admin/destinations/destination/", chosen | {"action": "disable"})
+
+    destination.refresh_from_db()
+    assert not destination.enabled

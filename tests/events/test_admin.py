@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+from kombu import Connection as KombuConnection
+from kombu.pools import producers
+
+from destinations.models import Connection
+from events import rates, rings
+from events.admin import live
+from events.models import DeadLetter, Event, Load, Quarantined
+from rudderhub.celery import app
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_destination,
+    make_event,
+    make_source,
+)
+
+EVENTS = "/admin/events/event/"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(make_admin())
+    return client
+
+
+def page(response) -> str:
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def use_broker(monkeypatch, url: str) -> KombuConnection:
+    broker = app.connection_for_write(url)
+    monkeypatch.setattr(app.amqp, "_producer_pool", producers[broker])
+    return broker
+
+
+def shown(response) -> list[str]:
+    """The message ids of a page of live events, in order."""
+    assert response.status_code == 200
+    return [event.message_id for event in response.context["cl"].result_list]
+
+
+def state_of(admin: Client, event: Event) -> str:
+    (row,) = admin.get(EVENTS, {"q": event.message_id}).context["cl"].result_list
+    return row.summary[0]
+
+
+def test_live_events_are_newest_first(admin):
+    first, second = make_event(), make_event()
+
+    assert shown(admin.get(EVENTS)) == [second.message_id, first.message_id]
+
+
+def test_older_events_are_reached_page_by_page(admin, monkeypatch):
+    monkeypatch.setattr(live, "PAGE", 2)
+    events = [make_event().message_id for _ in range(5)][::-1]
+
+    one = admin.get(EVENTS)
+    two = admin.get(EVENTS + one.context["cl"].older_url)
+    three = admin.get(EVENTS + two.context["cl"].older_url)
+
+    assert [shown(one), shown(two), shown(three)] == [events[:2], events[2:4], events[4:]]
+    assert three.context["cl"].older_url == ""
+    assert "This is the end of the log." in page(three)
+
+
+@pytest.mark.parametrize("field", ["message_id", "user_id", "anonymous_id", "event"])
+def test_events_are_found_by_any_id_and_by_name(admin, field):
+    found = make_event(**{field: "sought"})
+    make_event(**{field: "other"})
+
+    assert shown(admin.get(EVENTS, {"q": " sought "})) == [found.message_id]
+
+
+def test_a_search_goes_on_beyond_its_window(admin, monkeypatch):
+    monkeypatch.setattr(live, "WINDOW", 2)
+    old = make_event(user_id="ann")
+    for _ in range(3):
+        make_event(user_id="bob")
+
+    first = admin.get(EVENTS, {"q": "ann"})
+    second = admin.get(EVENTS + first.context["cl"].older_url)
+
+    assert shown(first) == []
+    assert shown(second) == [old.message_id]
+
+
+def test_a_message_id_is_found_beyond_the_window(admin, monkeypatch):
+    monkeypatch.setattr(live, "WINDOW", 2)
+    old = make_event(message_id="sought")
+    for _ in range(3):
+        make_event()
+
+    assert shown(admin.get(EVENTS, {"q": "sought"})) == [old.message_id]
+
+
+def test_events_are_filtered_by_source_and_type(admin):
+    source = make_source()
+    page_event = make_event(source, type="page")
+    make_event(source, type="track")
+    make_event(type="page")
+
+    filters = {"source": source.pk, "type": "page"}
+
+    assert shown(admin.get(EVENTS, filters)) == [page_event.message_id]
+
+
+def test_an_event_of_a_deleted_source_is_still_shown(admin):
+    event = make_event()
+    event.source.delete()
+
+    assert shown(admin.get(EVENTS)) == [event.message_id]
+    assert "deleted source" in page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+
+def test_the_state_of_an_event_follows_the_cursors(admin):
+    source = make_source()
+    event = make_event(source)
+    without = state_of(admin, event)
+    one = make_connection(source, position=event.pk)
+    loaded = state_of(admin, event)
+    make_connection(source, position=event.pk - 1)
+    pending = state_of(admin, event)
+    DeadLetter.objects.create(
+        connection=one, event_id=event.pk, message_id=event.message_id, reason="r", payload="{}"
+    )
+
+    assert (without, loaded, pending) == ("no connection", "loaded", "pending")
+    assert state_of(admin, event) == "dead letter"
+
+
+def test_an_event_before_its_connection_is_not_called_loaded(admin):
+    source = make_source()
+    event = make_event(source)
+    make_connection(source, start="now", position=event.pk)
+
+    assert state_of(admin, event) == "before"
+
+
+def test_the_trace_shows_each_connection_with_its_reason(admin):
+    source = make_source(name="Shop")
+    event = make_event(source, message_id="o'hara")
+    make_connection(source, position=event.pk, namespace="shop")
+    failing = make_connection(source, make_destination(name="Far"), last_error="no route")
+
+    html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert (
+        "SELECT * FROM &quot;shop&quot;.&quot;tracks&quot; WHERE id = &#x27;o&#x27;&#x27;hara"
+        in html
+    )
+    assert "The last load failed: no route" in html
+    assert f"/admin/destinations/connection/{failing.pk}/change/" in html
+
+
+def test_a_payload_is_shown_indented_and_as_text(admin):
+    event = make_event(payload='{"event":"<script>alert(1)</script>","n":1.10}')
+
+    html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert "<script>alert(1)" not in html
+    assert "  &quot;n&quot;: 1.1\n" in html
+    assert "&quot;n&quot;:1.10}" in html
+
+
+@pytest.mark.parametrize("payload", ["[" * 5000, "9" * 5000])
+def test_a_payload_that_cannot_be_indented_is_shown_as_it_is(admin, payload):
+    event = make_event(payload=payload)
+
+    assert payload in page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+
+def test_the_log_cannot_be_changed_in_the_admin(admin):
+    event = make_event()
+
+    answers = [
+        admin.post(f"{EVENTS}{event.pk}/{name}/").status_code for name in ("change", "delete")
+    ]
+
+    assert answers == [403, 403]
+    assert admin.get(f"{EVENTS}add/").status_code == 403
+
+
+def test_a_connection_is_made_and_starts_where_it_is_told(admin):
+    source, destination = make_source(), make_destination()
+    event = make_event(source)
+    given = {"source": source.pk, "destination": destination.pk, "start": "now"}
+
+    admin.post("/admin/destinations/connection/add/", given)
+
+    connection = Connection.objects.get()
+    assert (connection.start_position, connection.enabled) == (event.pk, True)
+
+
+def test_the_list_of_connections_shows_health_and_what_is_pending(admin):
+    source = make_source()
+    make_connection(source, position=make_event(source).pk)
+    make_connection(source, last_error="no route to host", failures=3)
+    make_connection(source, enabled=False)
+
+    html = page(admin.get("/admin/destinations/connection/"))
+
+    assert "up to date" in html
+    assert "failing" in html
+    assert "no route to host" in html
+    assert "paused" in html
+
+
+def test_saving_a_connection_leaves_its_cursor_to_the_load(admin):
+    connection = make_connection(position=5)
+    Connection.objects.filter(pk=connection.pk).update(position=9)
+
+    admin.post(f"/admin/destinations/connection/{connection.pk}/change/", {})
+
+    connection.refresh_from_db()
+    assert (connection.enabled, connection.position) == (False, 9)
+
+
+def test_connections_are_paused_and_enabled_from_the_list(admin):
+    connection = make_connection()
+    chosen = {"_selected_action": [connection.pk]}
+
+    admin.post("/admin/destinations/connection/", chosen | {"action": "pause"})
+    paused = not Connection.objects.get().enabled
+    admin.post("/admin/destinations/connection/", chosen | {"action": "enable"})
+
+    assert paused
+    assert Connection.objects.get().enabled
+
+
+def test_load_now_ends_the_wait_and_rings_a_worker(admin, monkeypatch):
+    connection = make_connection(retry_at=timezone.now() + timedelta(hours=1))
+    rings.answered(connection.pk)
+    broker = use_broker(monkeypatch, "memory://")
+
+    html = page(admin.post(f"/admin/destinations/connection/{connection.pk}/load/", follow=True))
+
+    assert f"Asked a worker to load {connection}" in html
+    connection.refresh_from_db()
+    assert connection.retry_at is None
+    message = broker.SimpleQueue("celery").get(timeout=1)
+    assert message.headers["task"] == "events.tasks.load_connection"
+    assert message.payload[0] == [connection.pk]
+
+
+def test_load_now_says_when_a_connection_is_paused(admin):
+    connection = make_connection(enabled=False)
+    chosen = {"_selected_action": [connection.pk], "action": "load_now"}
+
+    html = page(admin.post("/admin/destinations/connection/", chosen, follow=True))
+
+    assert f"{connection} is paused or its destination is disabled." in html
+
+
+def test_load_now_without_a_broker_says_so(admin, monkeypatch):
+    connection = make_connection()
+    chosen = {"_selected_action": [connection.pk], "action": "load_now"}
+    rings.answered(connection.pk)
+
+    use_broker(monkeypatch, "redis://127.0.0.1:1/0")
+    html = page(admin.post("/admin/destinations/connection/", chosen, follow=True))
+
+    assert "The broker does not answer." in html
+
+
+def test_loads_show_rows_by_table_and_advice(admin):
+    connection = make_connection()
+    done = Load.objects.create(
+        connection=connection,
+        after_id=0,
+        upto_id=9,
+        state="succeeded",
+        events=9,
+        rows={"tracks": 9},
+    )
+    waiting = Load.objects.create(
+        connection=connection, after_id=9, upto_id=9, state="waiting", error="no route"
+    )
+
+    listed = page(admin.get("/admin/events/load/"))
+    one = page(admin.get(f"/admin/events/load/{done.pk}/change/"))
+    other = page(admin.get(f"/admin/events/load/{waiting.pk}/change/"))
+
+    assert "succeeded" in listed
+    assert "<code>tracks</code>" in one
+    assert "the next load starts at the same event. Nothing is lost." in other
+
+
+def test_dead_letters_are_searched_and_lead_to_their_trace(admin):
+    event = make_event(message_id="m-1")
+    letter = DeadLetter.objects.create(
+        connection=make_connection(event.source),
+        event_id=event.pk,
+        message_id="m-1",
+        reason="too many columns",
+        payload='{"a": 1}',
+    )
+
+    listed = page(admin.get("/admin/events/deadletter/", {"q": "columns"}))
+    html = page(admin.get(f"/admin/events/deadletter/{letter.pk}/change/"))
+
+    assert "too many columns" in listed
+    assert f"{EVENTS}{event.pk}/change/" in html
+    assert "&quot;a&quot;: 1" in html
+
+
+def test_quarantine_shows_a_body_that_is_not_text_and_says_when_it_was_cut(admin):
+    refused = Quarantined.objects.create(
+        source=make_source(),
+        route="/v1/track",
+        status=400,
+        reason="body is not JSON",
+        body=b"\x80{<b>",
+        body_bytes=9000,
+    )
+
+    listed = page(admin.get("/admin/events/quarantined/", {"q": "json"}))
+    html = page(admin.get(f"/admin/events/quarantined/{refused.pk}/change/"))
+
+    assert "body is not JSON" in listed
+    assert "\\x80{&lt;b&gt;" in html
+    assert "Only the first 5 of 9,000 bytes were kept." in html
+
+
+def test_empty_lists_say_what_they_wait_for(admin):
+    assert "No event was accepted yet." in page(admin.get(EVENTS))
+    assert "Nothing was loaded yet." in page(admin.get("/admin/events/load/"))
+    assert "Nothing matches" in page(admin.get(EVENTS, {"q": "nobody"}))
+
+
+def test_the_overview_shows_the_rate_and_the_newest_errors(admin):
+    event = make_event()
+    make_connection(event.source, make_destination(name="Far"), last_error="no route to host")
+
+    html = page(admin.get("/admin/"))
+
+    assert "≈ 1" in html
+    assert "is not being loaded" in html
+    assert "no route to host" in html
+
+
+def test_who_may_not_see_events_sees_none_on_the_overview(client):
+    make_connection(make_event().source, last_error="no route to host")
+    client.force_login(User.objects.create_user("newcomer", is_staff=True))
+
+    html = page(client.get("/admin/"))
+
+    assert "Events in the last hour" not in html
+    assert "no route to host" not in html
+
+
+def test_who_may_only_look_cannot_start_a_load(client):
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_connection"))
+    client.force_login(viewer)
+
+    answer = client.post(f"/admin/destinations/connection/{make_connection().pk}/load/")
+
+    assert answer.status_code == 403
+
+
+def test_the_rate_counts_each_event_in_its_interval():
+    upto = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    source = make_source()
+    for minutes in (25, 14, 13, 2, 1, 1):
+        make_event(source, received_at=upto - timedelta(minutes=minutes))
+
+    found = rates.events_by_interval(upto, timedelta(minutes=10), 2)
+
+    assert [interval.events for interval in found] == [2, 3]
+
+
+def test_the_rate_of_an_empty_log_is_nothing():
+    found = rates.events_by_interval(timezone.now(), timedelta(minutes=10), 2)
+
+    assert [interval.events for interval in found] == [0, 0]

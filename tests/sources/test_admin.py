@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from sources.models import Source, WriteKey
+from tests.factories import make_admin, make_source, make_write_key
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(make_admin())
+    return client
+
+
+def page(response) -> str:
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def form_of(source: Source, **fields: object) -> dict[str, object]:
+    return {
+        "name": source.name,
+        "type": source.type,
+        "enabled": "on",
+        "on_invalid_event": "reject",
+        "rate_limit_window_seconds": "60",
+        "write_keys-TOTAL_FORMS": "0",
+        "write_keys-INITIAL_FORMS": "0",
+        **fields,
+    }
+
+
+def test_a_new_source_has_a_write_key_and_ready_snippets(admin):
+    form = {"name": "Shop", "type": "Javascript"}
+
+    shown = page(admin.post("/admin/sources/source/add/", form, follow=True))
+
+    key = WriteKey.objects.get(source__name="Shop").key
+    assert f"curl http://127.0.0.1:8000/v1/track -u &#x27;{key}:&#x27;" in shown
+    assert f"pixel/v1/track.gif?writeKey={key}&amp;amp;anonymousId=ann" in shown
+
+
+def test_rotating_keeps_both_keys_until_the_overlap_ends(admin):
+    old = make_write_key()
+    url = f"/admin/sources/source/{old.source_id}/keys/{old.pk}/rotate/"
+
+    with time_machine.travel(NOON, tick=False):
+        admin.post(url)
+
+    keys = old.source.write_keys
+    assert keys.active(NOON + timedelta(hours=23, minutes=59)).count() == 2
+    assert list(keys.active(NOON + timedelta(hours=24))) == [keys.exclude(pk=old.pk).get()]
+
+
+def test_a_rotated_key_is_not_rotated_again(admin):
+    key = make_write_key(revoked_at=datetime.now(UTC) + timedelta(hours=1))
+
+    answer = admin.post(f"/admin/sources/source/{key.source_id}/keys/{key.pk}/rotate/")
+
+    assert answer.status_code == 404
+
+
+def test_revoking_asks_first_and_then_ends_the_key(admin):
+    key = make_write_key()
+    url = f"/admin/sources/source/{key.source_id}/keys/{key.pk}/revoke/"
+
+    asked = page(admin.get(url))
+    still_active = key.source.write_keys.active(datetime.now(UTC)).exists()
+    admin.post(url)
+
+    assert "Other active keys of this source: 0." in asked
+    assert still_active
+    assert not key.source.write_keys.active(datetime.now(UTC)).exists()
+
+
+def test_adding_a_key_leaves_the_others(admin):
+    key = make_write_key()
+
+    admin.post(f"/admin/sources/source/{key.source_id}/keys/add/")
+
+    assert key.source.write_keys.active(datetime.now(UTC)).count() == 2
+
+
+def test_another_sources_key_is_not_reached(admin):
+    key, other = make_write_key(), make_source()
+
+    assert admin.post(f"/admin/sources/source/{other.pk}/keys/{key.pk}/revoke/").status_code == 404
+
+
+def test_the_change_history_names_a_key_without_giving_it_away(admin):
+    key = make_write_key()
+
+    admin.post(f"/admin/sources/source/{key.source_id}/keys/{key.pk}/revoke/")
+
+    entry = LogEntry.objects.get()
+    assert entry.change_message == f"Revoked write key {key.key[:6]}…."
+
+
+def test_who_may_only_look_cannot_revoke(client):
+    key = make_write_key()
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_source"))
+    client.force_login(viewer)
+
+    answer = client.post(f"/admin/sources/source/{key.source_id}/keys/{key.pk}/revoke/")
+
+    assert answer.status_code == 403
+    assert key.source.write_keys.active(datetime.now(UTC)).exists()
+
+
+def test_a_source_without_an_active_key_says_so_in_place_of_snippets(admin):
+    key = make_write_key(revoked_at=NOON)
+
+    shown = page(admin.get(f"/admin/sources/source/{key.source_id}/change/"))
+
+    assert "This source has no active write key" in shown
+
+
+def test_origins_are_entered_one_a_line_and_kept_as_browsers_send_them(admin):
+    source = make_source()
+    typed = "https://Shop.example/\r\nhttp://localhost:3000\r\nhttps://a.example:443\r\n"
+
+    admin.post(f"/admin/sources/source/{source.pk}/change/", form_of(source, allowed_origins=typed))
+
+    source.refresh_from_db()
+    assert source.allowed_origins == [
+        "https://shop.example",
+        "http://localhost:3000",
+        "https://a.example",
+    ]
+    shown = page(admin.get(f"/admin/sources/source/{source.pk}/change/"))
+    assert "https://shop.example\nhttp://localhost:3000\nhttps://a.example" in shown
+
+
+@pytest.mark.parametrize("typed", ["shop.example", "https://shop.example/path", "ftp://a", "*"])
+def test_what_is_not_an_origin_is_refused_in_words(admin, typed):
+    source = make_source(allowed_origins=["https://old.example"])
+    form = form_of(source, allowed_origins=typed)
+
+    shown = page(admin.post(f"/admin/sources/source/{source.pk}/change/", form))
+
+    assert f"{typed} is not an origin" in shown
+    source.refresh_from_db()
+    assert source.allowed_origins == ["https://old.example"]
+
+
+def test_sources_are_disabled_and_enabled_from_the_list(admin):
+    one, two = make_source(), make_source(enabled=False)
+    both = {"_selected_action": [one.pk, two.pk]}
+
+    admin.post("/admin/sources/source/", both | {"action": "disable"})
+    after_disabling = set(Source.objects.values_list("enabled", flat=True))
+    admin.post("/admin/sources/source/", both | {"action": "enable"})
+
+    assert after_disabling == {False}
+    assert set(Source.objects.values_list("enabled", flat=True)) == {True}
+
+
+def test_the_list_is_searched_by_name_and_by_write_key(admin):
+    key = make_write_key(make_source(name="Found"))
+    make_source(name="Elsewhere")
+
+    by_name = page(admin.get("/admin/sources/source/", {"q": "foun"}))
+    by_key = page(admin.get("/admin/sources/source/", {"q": key.key}))
+
+    assert "Found" in by_name
+    assert "Elsewhere" not in by_name
+    assert "Found" in by_key
+    assert "Elsewhere" not in by_key
+
+
+def test_an_empty_list_says_what_a_source_is(admin):
+    assert "Add one to get a write key." in page(admin.get("/admin/sources/source/"))
+
+
+def test_deleting_a_source_says_what_goes_and_what_stays(admin):
+    source = make_write_key().source
+    url = f"/admin/sources/source/{source.pk}/delete/"
+
+    asked = page(admin.get(url))
+    admin.post(url, {"post": "yes"})
+
+    assert "Events in the log and tables in warehouses stay." in asked
+    assert not Source.objects.exists()
