@@ -1,0 +1,82 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv from the lock.
+# Another Python: make run PYTHON=/path/to/python3.12
+
+SHELL := /bin/sh
+BIN := .venv/bin
+RUN_PYTHON := $(BIN)/python
+UV := UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
+COMPILE := $(UV) pip compile --universal --generate-hashes --no-header --no-emit-index-url
+PYTHONS := python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint fmt e2e bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/run.stamp ## set up and start everything; Ctrl-C stops it
+	@exec $(RUN_PYTHON) manage.py up
+
+test: lint ## format, lint, types and imports, then all tests
+	@$(RUN_PYTHON) -m pytest
+
+check: lint ## as test, with coverage
+	@$(RUN_PYTHON) -m pytest --cov --cov-report=term
+
+lint: .venv/dev.stamp
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(RUN_PYTHON) -m mypy --no-error-summary .
+	@$(BIN)/lint-imports --no-timing > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+
+fmt: .venv/dev.stamp ## settle layout and what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+e2e: .venv/dev.stamp ## the server, a worker, real SDKs and a browser
+	@$(RUN_PYTHON) -m pytest -m e2e
+
+bench: .venv/dev.stamp ## the benchmark
+	@$(RUN_PYTHON) -m tests.bench
+
+lock: .venv/uv.stamp ## write requirements*.txt anew from pyproject.toml
+	@$(COMPILE) pyproject.toml --upgrade --output-file requirements.txt
+	@$(COMPILE) pyproject.toml --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove .venv and caches; var/ with the data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+
+# The developer's set holds the operator's whole; syncing to the smaller one drops the rest.
+.venv/run.stamp: requirements.txt .venv/uv.stamp
+	@echo "Installing what rudderhub needs into .venv"
+	@rm -f .venv/dev.stamp
+	@$(UV) pip sync --python $(RUN_PYTHON) --require-hashes requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt requirements.txt .venv/uv.stamp
+	@echo "Installing what rudderhub and its tests need into .venv"
+	@rm -f .venv/run.stamp
+	@$(UV) pip sync --python $(RUN_PYTHON) --require-hashes requirements-dev.txt
+	@touch .venv/run.stamp $@
+
+.venv/uv.stamp: requirements-uv.txt
+	@$(RUN_PYTHON) -c pass 2>/dev/null || { $(find_python); $$found -m venv --clear .venv; }
+	@$(RUN_PYTHON) -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-uv.txt
+	@touch $@
+
+# Sets $found to the first Python that is new enough and can make a venv; says what is missing.
+define find_python
+found=; old=; \
+for candidate in $(or $(PYTHON),$(PYTHONS)); do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	old=$$candidate; \
+	"$$candidate" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	found=$$candidate; break; \
+done; \
+if [ -z "$$found" ] && [ -n "$$old" ]; then \
+	echo "rudderhub: $$old cannot make a venv: install its venv package (Debian: apt-get install python3-venv)" >&2; exit 1; \
+elif [ -z "$$found" ]; then \
+	echo "rudderhub: no Python 3.11 or newer was found (tried $(or $(PYTHON),$(PYTHONS))): install one, or name it: make run PYTHON=..." >&2; exit 1; \
+fi
+endef
