@@ -25,7 +25,7 @@ SELECT
     k.position, n.node_id, n.first_received_at, n.comp_id,
     r.comp_id, r.size, r.ncomp, r.anchor_at, r.rudder_id,
     h.node_id IS NOT NULL, a.first_at, a.last_at
-FROM unnest(%s::uuid[]) WITH ORDINALITY k (node_key, position)
+FROM unnest(%b::uuid[]) WITH ORDINALITY k (node_key, position)
 CROSS JOIN LATERAL (
     SELECT * FROM {schema}.identity_node WHERE node_key = k.node_key OFFSET 0
 ) n
@@ -50,7 +50,7 @@ FROM (SELECT {sequence}::regclass AS number) s
 
 KNOWN_EDGES = """
 SELECT k.position, e.first_received_at, e.message_id
-FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY k (node_a, node_b, position)
+FROM unnest(%b::bigint[], %b::bigint[]) WITH ORDINALITY k (node_a, node_b, position)
 CROSS JOIN LATERAL (
     SELECT * FROM {schema}.identity_edge e
     WHERE e.node_a = k.node_a AND e.node_b = k.node_b OFFSET 0
@@ -59,7 +59,7 @@ CROSS JOIN LATERAL (
 
 CUT_LINKS = """
 SELECT k.position
-FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY k (key_a, key_b, position)
+FROM unnest(%b::uuid[], %b::uuid[]) WITH ORDINALITY k (key_a, key_b, position)
 CROSS JOIN LATERAL (
     SELECT FROM {schema}.identity_tombstone t
     WHERE t.key_a = k.key_a AND t.key_b = k.key_b OFFSET 0
@@ -83,13 +83,13 @@ SELECT k.node_id, (
         LIMIT %s
     ) x
 )
-FROM unnest(%s::bigint[]) k (node_id)
+FROM unnest(%b::bigint[]) k (node_id)
 """
 
 WRITE_HUBS = """
 INSERT INTO {schema}.identity_hub (node_id, degree)
 SELECT node_id, degree
-FROM unnest(%s::bigint[], %s::bigint[]) k (node_id, degree)
+FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, degree)
 ON CONFLICT (node_id) DO UPDATE SET degree = identity_hub.degree + excluded.degree
 """
 
@@ -106,14 +106,14 @@ FROM STDIN
 OLDER_NODES = """
 UPDATE {schema}.identity_node n
 SET first_received_at = k.at
-FROM unnest(%s::bigint[], %s::timestamptz[]) k (node_id, at)
+FROM unnest(%b::bigint[], %b::timestamptz[]) k (node_id, at)
 WHERE n.node_id = k.node_id
 """
 
 OLDER_EDGES = """
 UPDATE {schema}.identity_edge e
 SET first_received_at = k.at, message_id = k.message_id, source_id = k.source_id
-FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[])
+FROM unnest(%b::bigint[], %b::bigint[], %b::timestamptz[], %b::text[], %b::text[])
     k (node_a, node_b, at, message_id, source_id)
 WHERE e.node_a = k.node_a AND e.node_b = k.node_b
 """
@@ -122,7 +122,7 @@ REPOINT = """
 UPDATE {schema}.identity_component c
 SET root_id = k.root_id,
     size = NULL, ncomp = NULL, anchor_at = NULL, rudder_id = NULL, updated_at = NULL
-FROM unnest(%s::bigint[], %s::bigint[]) k (loser, root_id)
+FROM unnest(%b::bigint[], %b::bigint[]) k (loser, root_id)
 WHERE c.root_id = k.loser
 """
 
@@ -132,7 +132,7 @@ INSERT INTO {schema}.identity_component
 SELECT comp_id, root_id, size, ncomp, anchor_at, rudder_id,
     CASE WHEN comp_id = root_id THEN now() END
 FROM unnest(
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::uuid[]
+    %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::uuid[]
 ) k (comp_id, root_id, size, ncomp, anchor_at, rudder_id)
 ON CONFLICT (comp_id) DO UPDATE
 SET root_id = excluded.root_id,
@@ -146,13 +146,13 @@ SET root_id = excluded.root_id,
 WRITE_ALIASES = """
 INSERT INTO {schema}.identity_alias (old_rudder_id, comp_id)
 SELECT old_rudder_id, comp_id
-FROM unnest(%s::uuid[], %s::bigint[]) k (old_rudder_id, comp_id)
+FROM unnest(%b::uuid[], %b::bigint[]) k (old_rudder_id, comp_id)
 ON CONFLICT (old_rudder_id) DO UPDATE SET comp_id = excluded.comp_id
 """
 
 DROP_ALIASES = """
 DELETE FROM {schema}.identity_alias a
-USING unnest(%s::uuid[]) k (rudder_id)
+USING unnest(%b::uuid[]) k (rudder_id)
 WHERE a.old_rudder_id = k.rudder_id
 """
 
@@ -160,14 +160,14 @@ LOG_LOST = """
 INSERT INTO {schema}.identity_merge_log
     (old_rudder_id, new_rudder_id, key_a, key_b, message_id, actor)
 SELECT old_rudder_id, new_rudder_id, key_a, key_b, message_id, %s
-FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[])
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[])
     WITH ORDINALITY k (old_rudder_id, new_rudder_id, key_a, key_b, message_id, position)
 ORDER BY position
 """
 
 REMEMBER_TYPES = """
 UPDATE {schema}.identity_meta
-SET id_types = id_types || %s::text[]
+SET id_types = id_types || %b::text[]
 """
 """rudder_profile() tries each of them; beyond this many a caller names the type."""
 MAX_TYPES = 1_000

@@ -65,7 +65,7 @@ FROM {schema}.identity_meta m
 
 HIDDEN = """
 SELECT k.position
-FROM unnest(%s::uuid[]) WITH ORDINALITY k (node_key, position)
+FROM unnest(%b::uuid[]) WITH ORDINALITY k (node_key, position)
 WHERE EXISTS (
     SELECT FROM {schema}.identity_suppressed s WHERE s.node_key = k.node_key OFFSET 0
 ) OR EXISTS (
@@ -98,7 +98,7 @@ ORDER BY id
 COUNT_HITS = """
 UPDATE {schema}.identity_rule_list l
 SET hits = l.hits + k.hits
-FROM unnest(%s::bigint[], %s::bigint[]) k (id, hits)
+FROM unnest(%b::bigint[], %b::bigint[]) k (id, hits)
 WHERE l.id = k.id
 """
 

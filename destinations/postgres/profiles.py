@@ -9,10 +9,11 @@ from uuid import UUID
 import orjson
 
 from destinations.postgres.graph import Graph, columns
-from destinations.warehouse.facts import Facts, join, json_text
+from destinations.warehouse.facts import Facts, join
 from destinations.warehouse.folding import AccountFacts, Folded, Span, widest
 from destinations.warehouse.graph import Group, Node, Profile
 from destinations.warehouse.identity import USER_ID, Identifier
+from destinations.warehouse.jsontext import json_text
 from destinations.warehouse.profile import Member, ProfileRow, profile_row
 
 Nodes = Mapping[Identifier, Node]
@@ -22,7 +23,7 @@ REFRESHED_AT_ONCE = 5_000
 
 STORED_FACTS = """
 SELECT k.node_id, t.traits
-FROM unnest(%s::bigint[]) k (node_id)
+FROM unnest(%b::bigint[]) k (node_id)
 CROSS JOIN LATERAL (
     SELECT traits::text FROM {schema}.identity_trait WHERE node_id = k.node_id OFFSET 0
 ) t
@@ -31,20 +32,20 @@ CROSS JOIN LATERAL (
 WRITE_FACTS = """
 INSERT INTO {schema}.identity_trait (node_id, traits)
 SELECT node_id, traits::jsonb
-FROM unnest(%s::bigint[], %s::text[]) k (node_id, traits)
+FROM unnest(%b::bigint[], %b::text[]) k (node_id, traits)
 ON CONFLICT (node_id) DO UPDATE SET traits = excluded.traits
 """
 
 WRITE_ACTIVITY = """
 INSERT INTO {schema}.identity_activity (node_id, first_at, last_at)
 SELECT node_id, first_at, last_at
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) k (node_id, first_at, last_at)
+FROM unnest(%b::bigint[], %b::timestamptz[], %b::timestamptz[]) k (node_id, first_at, last_at)
 ON CONFLICT (node_id) DO UPDATE SET first_at = excluded.first_at, last_at = excluded.last_at
 """
 
 STORED_ACCOUNTS = """
 SELECT k.position, a.traits
-FROM unnest(%s::uuid[]) WITH ORDINALITY k (account_key, position)
+FROM unnest(%b::uuid[]) WITH ORDINALITY k (account_key, position)
 CROSS JOIN LATERAL (
     SELECT traits::text FROM {schema}.identity_account
     WHERE account_key = k.account_key OFFSET 0
@@ -54,7 +55,7 @@ CROSS JOIN LATERAL (
 WRITE_ACCOUNTS = """
 INSERT INTO {schema}.identity_account AS a (account_key, group_id, traits, first_at, last_at)
 SELECT account_key, group_id, traits::jsonb, first_at, last_at
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[])
     k (account_key, group_id, traits, first_at, last_at)
 ON CONFLICT (account_key) DO UPDATE
 SET traits = excluded.traits,
@@ -70,7 +71,7 @@ WHERE (a.traits, a.first_at, a.last_at) IS DISTINCT FROM (
 WRITE_MEMBERS = """
 INSERT INTO {schema}.identity_account_member AS m (account_key, node_id, first_at, last_at)
 SELECT account_key, node_id, first_at, last_at
-FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])
+FROM unnest(%b::uuid[], %b::bigint[], %b::timestamptz[], %b::timestamptz[])
     k (account_key, node_id, first_at, last_at)
 ON CONFLICT (account_key, node_id) DO UPDATE
 SET first_at = least(m.first_at, excluded.first_at),
@@ -82,7 +83,7 @@ PROFILE_MEMBERS = """
 SELECT
     k.root_id, n.id_type, n.id_value, n.first_received_at, n.node_key,
     a.first_at, a.last_at, t.traits
-FROM unnest(%s::bigint[]) k (root_id)
+FROM unnest(%b::bigint[]) k (root_id)
 CROSS JOIN LATERAL (
     SELECT k.root_id AS comp_id
     UNION
@@ -110,7 +111,7 @@ SET first_seen_at = least(p.first_seen_at, k.first_at),
         WHEN k.first_at < p.first_seen_at OR k.last_at > p.last_seen_at THEN now()
         ELSE p.updated_at
     END
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+FROM unnest(%b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::text[])
     k (rudder_id, first_at, last_at, user_id)
 WHERE p.rudder_id = k.rudder_id AND (k.user_id IS NULL OR k.user_id = p.user_id)
 RETURNING p.rudder_id
@@ -118,14 +119,14 @@ RETURNING p.rudder_id
 
 DELETE_PROFILES = """
 DELETE FROM {schema}.rudder_profiles p
-USING unnest(%s::uuid[]) k (rudder_id)
+USING unnest(%b::uuid[]) k (rudder_id)
 WHERE p.rudder_id = k.rudder_id
 """
 
 RENAME_PROFILES = """
 UPDATE {schema}.rudder_profiles p
 SET rudder_id = k.new
-FROM unnest(%s::uuid[], %s::uuid[]) k (old, new)
+FROM unnest(%b::uuid[], %b::uuid[]) k (old, new)
 WHERE p.rudder_id = k.old
 """
 
@@ -138,8 +139,8 @@ SELECT
     rudder_id, user_id, email, name, traits::jsonb, identifiers::jsonb, identifier_count,
     first_seen_at, last_seen_at, now()
 FROM unnest(
-    %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-    %s::timestamptz[], %s::timestamptz[]
+    %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],
+    %b::timestamptz[], %b::timestamptz[]
 ) k (
     rudder_id, user_id, email, name, traits, identifiers, identifier_count,
     first_seen_at, last_seen_at
@@ -166,7 +167,7 @@ WHERE (
 MARK = """
 INSERT INTO {schema}.identity_stale (comp_id)
 SELECT comp_id
-FROM unnest(%s::bigint[]) k (comp_id)
+FROM unnest(%b::bigint[]) k (comp_id)
 ON CONFLICT (comp_id) DO NOTHING
 """
 
@@ -174,7 +175,7 @@ TAKE_MARKED = "DELETE FROM {schema}.identity_stale RETURNING comp_id"
 
 ROOTS = """
 SELECT DISTINCT coalesce(c.root_id, k.comp_id)
-FROM unnest(%s::bigint[]) k (comp_id)
+FROM unnest(%b::bigint[]) k (comp_id)
 LEFT JOIN LATERAL (
     SELECT root_id FROM {schema}.identity_component WHERE comp_id = k.comp_id OFFSET 0
 ) c ON true

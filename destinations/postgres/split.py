@@ -15,7 +15,7 @@ MEMBERS = """
 SELECT n.node_id, n.comp_id, n.first_received_at, n.node_key,
     EXISTS (SELECT FROM {schema}.identity_hub h WHERE h.node_id = n.node_id OFFSET 0)
     OR EXISTS (SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id OFFSET 0)
-FROM unnest(%s::bigint[]) k (root_id)
+FROM unnest(%b::bigint[]) k (root_id)
 CROSS JOIN LATERAL (
     SELECT k.root_id AS comp_id
     UNION
@@ -28,7 +28,7 @@ CROSS JOIN LATERAL (
 
 LINKS_IN_FORCE = """
 SELECT e.node_a, e.node_b
-FROM unnest(%s::bigint[]) k (node_id)
+FROM unnest(%b::bigint[]) k (node_id)
 CROSS JOIN LATERAL (
     SELECT node_a, node_b FROM {schema}.identity_edge
     WHERE node_a = k.node_id AND node_b <> k.node_id AND state = '+' OFFSET 0
@@ -38,13 +38,13 @@ CROSS JOIN LATERAL (
 MOVE_NODES = """
 UPDATE {schema}.identity_node n
 SET comp_id = k.comp_id
-FROM unnest(%s::bigint[], %s::bigint[]) k (node_id, comp_id)
+FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, comp_id)
 WHERE n.node_id = k.node_id
 """
 
 ALIASES = """
 SELECT a.old_rudder_id
-FROM unnest(%s::bigint[]) k (comp_id)
+FROM unnest(%b::bigint[]) k (comp_id)
 CROSS JOIN LATERAL (
     SELECT old_rudder_id FROM {schema}.identity_alias WHERE comp_id = k.comp_id OFFSET 0
 ) a
@@ -52,7 +52,7 @@ CROSS JOIN LATERAL (
 
 DROP_COMPONENTS = """
 DELETE FROM {schema}.identity_component c
-USING unnest(%s::bigint[]) k (root_id)
+USING unnest(%b::bigint[]) k (root_id)
 WHERE c.root_id = k.root_id
 """
 

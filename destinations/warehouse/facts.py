@@ -7,12 +7,11 @@ Joining is commutative, associative and idempotent, so that order and repetition
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-import orjson
+from destinations.warehouse.jsontext import json_text
 
 Fact = list[Any]
 Facts = dict[str, list[Fact]]
@@ -43,30 +42,11 @@ def values(facts: Facts, null_clears: bool) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def json_text(value: Any) -> str:
-    """JSON that Postgres' jsonb takes: without U+0000 and lone surrogates."""
-    try:
-        text = orjson.dumps(value).decode()
-    except TypeError:  # surrogates, or integers of more than 64 bits
-        return json.dumps(_storable(value), ensure_ascii=False)
-    return orjson.dumps(_storable(value)).decode() if "\\u0000" in text else text
-
-
 def _winners(candidates: Iterable[Fact]) -> list[Fact]:
     ordered = sorted(candidates, key=lambda fact: (fact[1:], json_text(fact[0])), reverse=True)
     if ordered[0][0] is not None:
         return ordered[:1]
     return [ordered[0], *[fact for fact in ordered if fact[0] is not None][:1]]
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "").encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_storable(name): _storable(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return value
 
 
 def _text(instant: datetime) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from destinations.warehouse.blocks import DEFAULT_RULES, BlockList
+from destinations.warehouse.jsontext import without_nul
 
 USER_ID = "user_id"
 ANONYMOUS_ID = "anonymous_id"
@@ -22,7 +22,6 @@ _BEHAVIOUR = frozenset({"identify", "track", "page", "screen", "group"})
 _SPELLINGS = {"userId": USER_ID, "anonymousId": ANONYMOUS_ID}
 _RESERVED_TRAITS = frozenset({USER_ID, ANONYMOUS_ID, *_SPELLINGS})
 _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _NO_TRAITS: Mapping[str, Any] = {}
 
 
@@ -47,8 +46,7 @@ class Rules:
             raise ValueError(f"the trait {min(refused)!r} cannot be an identifier of its own type")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """The identifiers that one event links with each other, distinct and not blocked.
 
     primary is the one whose profile the event belongs to; traits are that profile's, or with
@@ -123,7 +121,9 @@ def clean(value: Any) -> str | None:
     12.0 is "12" and true is "true"; text stays as it is but for what Postgres cannot hold.
     """
     if isinstance(value, str):
-        text = value.replace("\0", "") if "\0" in value else value
+        if value.isascii() and value.isprintable():  # the usual case, fast
+            return value if value.strip() else None
+        text = value
     elif value is None or isinstance(value, dict | list):
         return None
     elif isinstance(value, bool):
@@ -134,7 +134,7 @@ def clean(value: Any) -> str | None:
         return str(value)
     if not any(_is_visible(char) for char in text):
         return None
-    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+    return without_nul(text)
 
 
 def node_key(salt: bytes, identifier: Identifier) -> UUID:
@@ -153,7 +153,8 @@ def event_time(event: Mapping[str, Any], received_at: datetime) -> datetime:
             own = received_at - (sent - happened)
         except OverflowError:
             own = received_at
-    return own.replace(microsecond=own.microsecond // 1000 * 1000)
+    beyond_milliseconds = own.microsecond % 1000
+    return own.replace(microsecond=own.microsecond - beyond_milliseconds)
 
 
 def _stated(
