@@ -87,17 +87,17 @@ def batch_events(body: Any) -> list[Any]:
 
 def parse_batch(
     events: Sequence[Any],
-    envelope: Envelope,
+    parse: Callable[[Any], ParsedEvent],
     keep_invalid: Callable[[Any, InvalidEventError], None] | None = None,
 ) -> list[ParsedEvent]:
     """The events as accepted, in order.
 
-    The first bad event raises, unless keep_invalid takes the bad ones.
+    The first bad event raises with its position, unless keep_invalid takes the bad ones.
     """
     parsed: list[ParsedEvent] = []
     for position, event in enumerate(events):
         try:
-            parsed.append(parse_event(event, None, envelope))
+            parsed.append(parse(event))
         except InvalidEventError as error:
             placed = type(error)(error.detail, position)
             if keep_invalid is None:
@@ -113,7 +113,7 @@ def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> Parse
     """
     if not isinstance(event, dict):
         raise InvalidEventError("event is not a valid rudder event")
-    event_type = event_type or _own_type(event, envelope.types)
+    event_type = event_type or own_type(event, envelope.types)
     check_size(event, envelope.max_event_bytes)
     _check_ids(event, event_type)
     _check_required(event, event_type)
@@ -135,7 +135,7 @@ def check_size(event: Any, max_bytes: int | None) -> None:
         )
 
 
-def _own_type(event: dict[str, Any], types: frozenset[str]) -> str:
+def own_type(event: dict[str, Any], types: frozenset[str]) -> str:
     own = event.get("type")
     if is_blank(own):
         raise InvalidEventError("type is missing or blank")

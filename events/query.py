@@ -1,0 +1,33 @@
+"""Query strings and forms: names and values as the sender meant them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+
+def pairs(raw: bytes) -> Iterator[tuple[str, str]]:
+    """The decoded name=value pairs in order; what is not UTF-8 becomes U+FFFD, NUL goes."""
+    for part in raw.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            yield _decode(name), _decode(value)
+
+
+def first_values(raw: bytes) -> dict[str, str]:
+    """Of a repeated name the first value."""
+    values: dict[str, str] = {}
+    for name, value in pairs(raw):
+        values.setdefault(name, value)
+    return values
+
+
+def all_values(raw: bytes) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in pairs(raw):
+        values.setdefault(name, []).append(value)
+    return values
+
+
+def _decode(raw: bytes) -> str:
+    return unquote_to_bytes(raw.replace(b"+", b" ")).decode(errors="replace").replace("\0", "")
