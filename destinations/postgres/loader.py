@@ -21,14 +21,14 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.postgres import identity, sql
+from destinations.postgres import identity, sql, views
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.content import PROFILE_COLUMN, Content, prepare
 from destinations.warehouse.identity import Rules
 from destinations.warehouse.schema import (
     DISCARD_COLUMNS,
     DISCARDS,
-    Plan,
+    Tables,
     fitted,
     plan,
     wanted_columns,
@@ -173,7 +173,7 @@ class PostgresSession:
         return discards
 
     def _evolve(self, tables: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, str]]:
-        """Create and extend what the rows need, in a transaction of its own."""
+        """Create and extend what the rows need; returns the columns that they need, by table."""
         if not self._known:
             self._read_known()
         wanted = wanted_columns(row for rows in tables.values() for row in rows)
@@ -182,31 +182,51 @@ class PostgresSession:
         if "users" in wanted:
             shared = {n: kind for n, kind in wanted["identifies"].items() if n != "user_id"}
             wanted["users"] = shared | wanted["users"]
-        if tables and plan(wanted | {DISCARDS: DISCARD_COLUMNS}, self._known):
-            with self._conn.transaction():
-                self._conn.execute(sql.schema_lock(self._feed.namespace))
-                self._conn.execute(sql.create_schema(self._feed.namespace))
-                self._read_known()
-                self._change(plan(wanted | {DISCARDS: DISCARD_COLUMNS}, self._known))
-            self._read_known()
+        needed = wanted | {DISCARDS: dict(DISCARD_COLUMNS)}
+        if tables and (plan(needed, self._known) or self._without_view(needed)):
+            self._change(needed)
         return wanted
 
-    def _change(self, changes: Plan) -> None:
+    def _change(self, needed: Tables) -> None:
+        """Plan again under the namespace's lock, since another load may have done it."""
         namespace = self._feed.namespace
-        for table, columns in changes.create.items():
-            for statement in sql.create_table(namespace, table, columns):
-                self._conn.execute(statement)
-        for table, columns in changes.add.items():
-            for batch in _batches(columns):
-                self._conn.execute(sql.add_columns(namespace, table, batch))
-        for table, names in changes.widen.items():
-            self._widen(table, names)
+        with self._conn.transaction():
+            self._conn.execute(sql.schema_lock(namespace))
+            self._conn.execute(sql.create_schema(namespace))
+            self._read_known()
+            changes = plan(needed, self._known)
+            for table, columns in changes.create.items():
+                for statement in sql.create_table(namespace, table, columns):
+                    self._conn.execute(statement)
+            for table, columns in changes.add.items():
+                for batch in _batches(columns):
+                    self._conn.execute(sql.add_columns(namespace, table, batch))
+            for table, names in changes.widen.items():
+                self._widen(table, names)
+            self._read_known()
+            for table in {
+                *changes.create,
+                *changes.add,
+                *changes.widen,
+                *self._without_view(needed),
+            }:
+                views.create_resolved_view(
+                    self._conn, self._schema, namespace, table, list(self._known[table])
+                )
+
+    def _without_view(self, needed: Iterable[str]) -> list[str]:
+        return [
+            table
+            for table in needed
+            if table in views.RESOLVED_TABLES and f"{table}_resolved" not in self._known
+        ]
 
     def _widen(self, table: str, names: Sequence[str]) -> None:
         """Only while the table is small, since it is written anew; else the values are discards."""
         namespace, limit = self._feed.namespace, self._config.widen_rows
         row = self._conn.execute(sql.count_up_to(namespace, table), [limit + 1]).fetchone()
         if row and row[0] <= limit:
+            views.drop_resolved_view(self._conn, namespace, table)
             self._conn.execute(sql.widen_columns(namespace, table, names))
 
     def _read_known(self) -> None:

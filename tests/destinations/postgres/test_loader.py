@@ -147,6 +147,24 @@ def test_event_tables_have_the_key_and_indexes_of_the_specification(open_session
     ) == [("brin (received_at)",), ("btree (id)",), ("btree (rudder_profile_id)",)]
 
 
+def test_the_resolved_views_follow_their_tables(open_session, warehouse):
+    session = open_session()
+    one = {"context": {"app": {"build": 1}}}
+    session.load(session.prepare(chunk(0, track("m1", **one))))
+    half = {"context": {"app": {"build": 1.5, "name": "x"}}}
+
+    session.load(session.prepare(chunk(1, track("m2", **half))))
+
+    assert rows(
+        warehouse,
+        """
+        SELECT t.id, t.context_app_build::text, t.context_app_name
+        FROM shop.tracks_resolved t JOIN rudder_identity.rudder_profiles p USING (rudder_id)
+        ORDER BY t.id
+        """,
+    ) == [("m1", "1", None), ("m2", "1.5", "x")]
+
+
 def test_without_identity_resolution_rows_carry_no_profile(open_session, warehouse):
     session = open_session(resolve_identities=False)
 
