@@ -76,6 +76,11 @@ def first_admin(request: HttpRequest, token: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:index"))
 
 
+def first_visit(request: HttpRequest) -> dict[str, bool]:
+    """For GLOBAL_CALLBACK of unfold: whether the login page has nobody to log in."""
+    return {} if request.user.is_authenticated else {"needs_first_admin": not _has_admin()}
+
+
 def _make_admin(form: FirstAdminForm) -> User | None:
     """None when another submission was first: of two at once, one waits here for the lock."""
     with transaction.atomic():

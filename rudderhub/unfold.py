@@ -52,6 +52,7 @@ UNFOLD: dict[str, Any] = {
     },
     "STYLES": [lambda _: static("rudderhub/admin.css")],
     "SCRIPTS": [lambda _: static("rudderhub/admin.js")],
+    "GLOBAL_CALLBACK": "rudderhub.setup.first_visit",
     "DASHBOARD_CALLBACK": "rudderhub.dashboard.overview",
     "SIDEBAR": {
         "show_search": False,

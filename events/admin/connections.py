@@ -4,7 +4,8 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -17,7 +18,7 @@ from unfold.decorators import action, display
 
 from destinations.models import Connection
 from events import rings
-from events.rates import head
+from events.models import Event
 from sources.display import copyable, label, when
 
 
@@ -43,7 +44,9 @@ class ConnectionAdmin(ModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        return Connection.objects.select_related("source", "destination")
+        newest = Event.objects.order_by("-id").values("pk")[:1]
+        found = Connection.objects.select_related("source", "destination")
+        return found.annotate(log_head=Coalesce(Subquery(newest), 0))
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Connection | None = None
@@ -78,14 +81,14 @@ class ConnectionAdmin(ModelAdmin):
             return label("destination off", "off")
         if connection.last_error:
             return _failing(connection)
-        if connection.position < head():
+        if _behind(connection):
             return label("loading", "wait")
         return label("up to date", "good")
 
     @display(description="pending")
     def pending(self, connection: Connection) -> str:
         """Other sources' events lie between cursor and end, too: a bound, for no query at all."""
-        behind = max(head() - connection.position, 0)
+        behind = _behind(connection)
         return f"up to {behind:,} events" if behind else "0"
 
     @display(description="last loaded", ordering="last_loaded_at")
@@ -188,6 +191,12 @@ class ConnectionAdmin(ModelAdmin):
             self.log_change(request, connection, f"{word}.")
             names.append(str(connection))
         messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
+
+
+def _behind(connection: Connection) -> int:
+    """Ids between the cursor and the end of the log."""
+    end: int = connection.log_head  # type: ignore[attr-defined]
+    return max(end - connection.position, 0)
 
 
 def _failing(connection: Connection) -> SafeString:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin import ShowFacets
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -14,6 +15,7 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
     sortable_by = ()
+    show_facets = ShowFacets.NEVER  # they count
     change_form_outer_after_template = "events/parts.html"
 
     def parts(self, record: Any) -> list[tuple[str, SafeString]]:

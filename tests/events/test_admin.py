@@ -24,7 +24,7 @@ from tests.factories import (
 
 EVENTS = "/admin/events/event/"
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_state_of_an_event_follows_the_cursors(admin):
 def test_an_event_before_its_connection_is_not_called_loaded(admin):
     source = make_source()
     event = make_event(source)
-    make_connection(source, start="now", position=event.pk)
+    make_connection(source, start_position=event.pk, position=event.pk)
 
     assert state_of(admin, event) == "before"
 
@@ -191,6 +191,7 @@ def test_the_log_cannot_be_changed_in_the_admin(admin):
     assert admin.get(f"{EVENTS}add/").status_code == 403
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_connection_is_made_and_starts_where_it_is_told(admin):
     source, destination = make_source(), make_destination()
     event = make_event(source)
@@ -330,6 +331,22 @@ def test_quarantine_shows_a_body_that_is_not_text_and_says_when_it_was_cut(admin
     assert "body is not JSON" in listed
     assert "\\x80{&lt;b&gt;" in html
     assert "Only the first 5 of 9,000 bytes were kept." in html
+
+
+def test_lists_offer_no_counts_per_filter(admin):
+    make_event()
+
+    assert "Show counts" not in page(admin.get(EVENTS))
+
+
+def test_the_list_of_connections_asks_no_more_the_more_there_are(
+    admin, django_assert_max_num_queries
+):
+    for _ in range(8):
+        make_connection()
+
+    with django_assert_max_num_queries(12):
+        admin.get("/admin/destinations/connection/")
 
 
 def test_empty_lists_say_what_they_wait_for(admin):

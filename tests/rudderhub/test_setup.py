@@ -116,6 +116,16 @@ def test_the_overview_of_a_fresh_instance_says_what_to_do_next(client):
 
 
 @pytest.mark.django_db
+def test_the_login_page_tells_the_first_visitor_where_the_link_is(client):
+    before = client.get("/admin/login/").content.decode()
+    make_admin()
+    after = client.get("/admin/login/").content.decode()
+
+    assert "manage.py info" in before
+    assert "manage.py info" not in after
+
+
+@pytest.mark.django_db
 def test_pages_name_no_foreign_host(client):
     client.force_login(make_admin())
 
