@@ -1,0 +1,107 @@
+"""Who sends: from a request's credentials to its source, which becomes request.auth."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from sources import errors, snapshot
+from sources.snapshot import SourceInfo
+
+Authenticated = tuple[None, SourceInfo]
+
+
+class WriteKeyAuthentication(BaseAuthentication):
+    """The key is the user name of basic auth."""
+
+    def authenticate(self, request: Request) -> Authenticated:
+        credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
+        if credentials is None:
+            raise errors.missing_key()
+        return None, source_of_key(credentials[0])
+
+
+class QueryKeyAuthentication(BaseAuthentication):
+    """The key is the query's writeKey; headers do not count."""
+
+    def authenticate(self, request: Request) -> Authenticated:
+        key = query_key(request.META.get("QUERY_STRING", ""))
+        if not key:
+            raise errors.missing_query_key()
+        return None, source_of_key(key)
+
+
+class WebhookAuthentication(BaseAuthentication):
+    """The query's writeKey; without one the user name of basic auth."""
+
+    def authenticate(self, request: Request) -> Authenticated:
+        if key := query_key(request.META.get("QUERY_STRING", "")):
+            return None, source_of_key(key)
+        credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
+        if credentials is None:
+            raise errors.missing_query_key()
+        return None, source_of_key(credentials[0])
+
+
+class SourceIdAuthentication(BaseAuthentication):
+    """The id of a source, by header or basic auth, and the instance's token when it has one."""
+
+    def authenticate(self, request: Request) -> Authenticated:
+        user, password = basic_credentials(request.META.get("HTTP_AUTHORIZATION", "")) or ("", "")
+        source_id = request.META.get("HTTP_X_RUDDER_SOURCE_ID", "").strip() or user
+        if not source_id:
+            raise errors.missing_source_id()
+        _check_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", ""))
+        source = _snapshot().source_of_id(source_id)
+        if source is None:
+            raise errors.invalid_source_id()
+        return None, source
+
+
+def source_of_key(key: str) -> SourceInfo:
+    source = _snapshot().source_of_key(key, timezone.now())
+    if source is None:
+        raise errors.invalid_key()
+    return source
+
+
+def basic_credentials(header: str) -> tuple[str, str] | None:
+    """User name and password; None when it is no readable basic auth or has no user name."""
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(token.strip(), validate=True).decode(errors="replace")
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = decoded.partition(":")
+    return (user, password) if colon and user else None
+
+
+def query_key(query: str) -> str:
+    """The first writeKey of a query string; "" when there is none."""
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name == "writeKey":
+            return unquote_to_bytes(value.replace("+", " ")).decode(errors="replace")
+    return ""
+
+
+def _check_token(*given: str) -> None:
+    token = settings.INTERNAL_TOKEN.encode()
+    if token and not any(secrets.compare_digest(token, item.encode()) for item in given):
+        raise errors.invalid_internal_token()
+
+
+def _snapshot() -> snapshot.Snapshot:
+    try:
+        return snapshot.current()
+    except snapshot.SourcesUnknownError as error:
+        raise errors.unavailable() from error

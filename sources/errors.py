@@ -1,0 +1,49 @@
+"""Refusals as the sender sees them: a status and one line of text."""
+
+from __future__ import annotations
+
+from rest_framework.exceptions import APIException
+
+
+class RefusedError(APIException):
+    """The answer to a request that is not served; the line holds words that SDKs search for."""
+
+    def __init__(self, status: int, line: str, retry_after_seconds: int | None = None) -> None:
+        super().__init__(line)
+        self.status_code = status
+        self.line = line
+        self.retry_after_seconds = retry_after_seconds
+
+
+def missing_key() -> RefusedError:
+    line = "Missing Authorization Header: failed to read writekey from header"
+    return RefusedError(401, line)
+
+
+def missing_query_key() -> RefusedError:
+    return RefusedError(401, "Missing write key: failed to read writekey from query params")
+
+
+def invalid_key() -> RefusedError:
+    return RefusedError(401, "Invalid Authorization Header: invalid write key")
+
+
+def missing_source_id() -> RefusedError:
+    line = "Missing Authorization Header: failed to read source id from header"
+    return RefusedError(401, line)
+
+
+def invalid_source_id() -> RefusedError:
+    return RefusedError(401, "Invalid Authorization Header: invalid source id")
+
+
+def invalid_internal_token() -> RefusedError:
+    return RefusedError(401, "Invalid Authorization Header: invalid internal token")
+
+
+def source_disabled() -> RefusedError:
+    return RefusedError(404, "Source is disabled")
+
+
+def unavailable(retry_after_seconds: int = 2) -> RefusedError:
+    return RefusedError(503, "Service unavailable", retry_after_seconds)

@@ -1,0 +1,150 @@
+"""All sources and keys in the memory of the process, so that a request asks Postgres nothing.
+
+Looked at again at most once a second, and read anew when sources_revision has moved (triggers
+move it). While Postgres is away the last snapshot serves on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+
+from sources.models import OnInvalidEvent, Source, SourceType, WriteKey
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+
+
+class SourcesUnknownError(Exception):
+    """Postgres has not answered since the process began: no key can be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """A source as the gateway needs it; the limits are those in force."""
+
+    pk: int
+    public_id: str
+    name: str
+    type: str
+    enabled: bool
+    quarantines: bool
+    max_event_bytes: int
+    max_body_bytes: int
+    rate_limit_requests: int | None
+    rate_limit_window_seconds: int
+    allowed_origins: frozenset[str]
+    updated_at: datetime
+
+    @property
+    def takes_webhooks(self) -> bool:
+        return self.type == SourceType.WEBHOOK
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Keys and ids are kept by their digest: looking one up takes the same time for all."""
+
+    revision: int
+    keys: dict[bytes, tuple[SourceInfo, datetime | None]]
+    ids: dict[bytes, SourceInfo]
+
+    def source_of_key(self, key: str, at: datetime) -> SourceInfo | None:
+        found = self.keys.get(_digest(key))
+        if found is None or (found[1] is not None and found[1] <= at):
+            return None
+        return found[0]
+
+    def source_of_id(self, public_id: str) -> SourceInfo | None:
+        return self.ids.get(_digest(public_id))
+
+
+_lock = threading.Lock()
+_current: Snapshot | None = None
+_checked_at = -CHECK_SECONDS
+
+
+def current() -> Snapshot:
+    """The snapshot, not older than a second while Postgres answers."""
+    if _current is None or time.monotonic() - _checked_at >= CHECK_SECONDS:
+        _refresh()
+    if _current is None:
+        raise SourcesUnknownError
+    return _current
+
+
+def expire() -> None:
+    """Look again at the next request: something was changed in this process."""
+    global _checked_at  # noqa: PLW0603
+    _checked_at = -CHECK_SECONDS
+
+
+def _refresh() -> None:
+    """One thread asks, the others go on with what they have; all wait for the first one."""
+    global _current, _checked_at  # noqa: PLW0603
+    if not _lock.acquire(blocking=_current is None):
+        return
+    try:
+        if _current is not None and time.monotonic() - _checked_at < CHECK_SECONDS:
+            return
+        _checked_at = time.monotonic()
+        revision = _revision()
+        if _current is None or _current.revision != revision:
+            _current = _load(revision)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("sources not read again: %s", type(error).__name__)
+    finally:
+        _lock.release()
+
+
+def _revision() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT revision FROM sources_revision")
+        return int(cursor.fetchone()[0])
+
+
+def _load(revision: int) -> Snapshot:
+    """Read after the revision: a change in between is seen now and read once more later."""
+    sources = {source.pk: _info(source) for source in Source.objects.all()}
+    keys = {
+        _digest(key.key): (sources[key.source_id], key.revoked_at)
+        for key in WriteKey.objects.active(timezone.now())
+        if key.source_id in sources
+    }
+    ids = {_digest(source.public_id): source for source in sources.values()}
+    return Snapshot(revision, keys, ids)
+
+
+def _info(source: Source) -> SourceInfo:
+    return SourceInfo(
+        pk=source.pk,
+        public_id=source.public_id,
+        name=source.name,
+        type=source.type,
+        enabled=source.enabled,
+        quarantines=source.on_invalid_event == OnInvalidEvent.QUARANTINE,
+        max_event_bytes=source.max_event_bytes or settings.MAX_EVENT_BYTES,
+        max_body_bytes=source.max_body_bytes or settings.MAX_BODY_BYTES,
+        rate_limit_requests=source.rate_limit_requests,
+        rate_limit_window_seconds=source.rate_limit_window_seconds,
+        allowed_origins=frozenset(map(origin_text, source.allowed_origins)),
+        updated_at=source.updated_at,
+    )
+
+
+def origin_text(origin: str) -> str:
+    """An origin in the form to compare: scheme and host know no case."""
+    return origin.strip().rstrip("/").lower()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
