@@ -1,4 +1,4 @@
-"""How many events came in the last while, without counting the log."""
+"""What came in lately, from the end of the log: never a count over all of it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,25 @@ def head() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(id), 0) FROM events_event")
         return int(cursor.fetchone()[0])
+
+
+def newest_by_source(window: int) -> dict[int, datetime]:
+    """When each source last sent something, as far as the newest events tell."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT source_id, max(received_at)
+            FROM (
+                SELECT source_id, received_at
+                FROM events_event
+                ORDER BY id DESC
+                LIMIT %s
+            ) AS newest
+            GROUP BY source_id
+            """,
+            [window],
+        )
+        return dict(cursor.fetchall())
 
 
 def _ids_at(moments: Sequence[datetime]) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -58,7 +58,7 @@ class WriteKeyInline(TabularInline):
 
     @display(description="last used")
     def last_used(self, key: WriteKey) -> SafeString:
-        return when(key.last_used_at)
+        return when(key.last_used_at, never="no use recorded")
 
     @display(description="actions")
     def actions(self, key: WriteKey) -> SafeString:
@@ -75,7 +75,7 @@ class WriteKeyInline(TabularInline):
 @admin.register(Source)
 class SourceAdmin(ModelAdmin):
     form = SourceForm
-    list_display = ("name", "kind", "on", "active_keys", "last_used", "feeds")
+    list_display: tuple[str, ...] = ("name", "kind", "on", "active_keys", "feeds")
     list_filter = ("enabled", "type")
     search_fields = ("name", "public_id", "write_keys__key")
     search_help_text = "Name, source id or write key"
@@ -106,7 +106,6 @@ class SourceAdmin(ModelAdmin):
         active = Q(write_keys__revoked_at=None) | Q(write_keys__revoked_at__gt=now)
         return Source.objects.annotate(
             active_key_count=Count("write_keys", filter=active, distinct=True),
-            used_at=Max("write_keys__last_used_at"),
             connection_count=Count("connections", distinct=True),
         )
 
@@ -125,10 +124,6 @@ class SourceAdmin(ModelAdmin):
     def active_keys(self, source: Source) -> SafeString:
         count: int = source.active_key_count  # type: ignore[attr-defined]
         return format_html("{}", count) if count else label("none", "bad")
-
-    @display(description="key last used", ordering="used_at")
-    def last_used(self, source: Source) -> SafeString:
-        return when(source.used_at)  # type: ignore[attr-defined]
 
     @display(description="connections", ordering="connection_count")
     def feeds(self, source: Source) -> SafeString:
@@ -280,4 +275,4 @@ def _key_url(name: str, key: WriteKey) -> str:
 
 
 def _time_of(key: WriteKey) -> str:
-    return f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never"
+    return f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "no use recorded"

@@ -4,5 +4,13 @@ from events.admin.connections import ConnectionAdmin
 from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
 from events.admin.refused import DeadLetterAdmin, QuarantinedAdmin
+from events.admin.sources import LoggedSourceAdmin
 
-__all__ = ["ConnectionAdmin", "DeadLetterAdmin", "EventAdmin", "LoadAdmin", "QuarantinedAdmin"]
+__all__ = [
+    "ConnectionAdmin",
+    "DeadLetterAdmin",
+    "EventAdmin",
+    "LoadAdmin",
+    "LoggedSourceAdmin",
+    "QuarantinedAdmin",
+]

@@ -333,6 +333,16 @@ def test_quarantine_shows_a_body_that_is_not_text_and_says_when_it_was_cut(admin
     assert "Only the first 5 of 9,000 bytes were kept." in html
 
 
+def test_the_list_of_sources_shows_when_each_last_sent(admin):
+    make_event(make_source(name="Busy"), received_at=timezone.now() - timedelta(minutes=5))
+    make_source(name="Silent")
+
+    html = page(admin.get("/admin/sources/source/"))
+
+    assert "5\xa0minutes ago" in html
+    assert "none lately" in html
+
+
 def test_lists_offer_no_counts_per_filter(admin):
     make_event()
 
