@@ -86,7 +86,7 @@ class LoadAdmin(ReadOnlyAdmin):
             (load.skipped, "skipped"),
             (load.discards, "values discarded"),
         )
-        return ", ".join(f"{count:,} {name}" for count, name in counts if count) or None
+        return ", ".join(f"{name}: {count:,}" for count, name in counts if count) or None
 
     @display(description="rows")
     def row_count(self, load: Load) -> str:
