@@ -197,8 +197,13 @@ def test_a_full_chunk_ends_at_its_last_event(reader):
 
 
 def test_only_one_session_holds_a_connections_lock():
-    with log.connect() as one, log.connect() as two, log.connection_lock(one, 7) as first:
-        with log.connection_lock(two, 7) as second, log.connection_lock(two, 8) as another:
-            taken = (first, second, another)
+    with (
+        log.connect() as one,
+        log.connect() as two,
+        log.connection_lock(one, 7) as first,
+        log.connection_lock(two, 7) as second,
+        log.connection_lock(two, 8) as another,
+    ):
+        taken = (first, second, another)
 
     assert taken == (True, False, True)

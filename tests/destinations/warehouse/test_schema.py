@@ -59,7 +59,7 @@ def test_a_plan_for_what_is_there_is_empty():
 def test_arrays_are_stored_as_json_text():
     stored = storable(row(tags=("string", ["ü", 1, None])))
 
-    assert stored.values == {"tags": '["ü", 1, null]'}
+    assert stored.values == {"tags": '["ü",1,null]'}
 
 
 def test_an_integer_past_bigint_needs_a_fraction_column():

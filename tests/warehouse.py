@@ -1,3 +1,5 @@
+"""The warehouse that tests load into."""
+
 from __future__ import annotations
 
 import os
