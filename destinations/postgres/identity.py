@@ -121,6 +121,8 @@ def ensure_schema(
 
     options are stored when they are given; without, a new graph has the defaults.
     """
+    if "%" in schema:  # psycopg would take it for a placeholder
+        raise DestinationError(f"the schema name {schema!r} has a %, which is not supported")
     if not _is_current(conn, schema):
         with conn.transaction():
             _wait(conn, "SELECT pg_advisory_xact_lock({}, hashtext({}))", SCHEMA_LOCK, schema)
