@@ -35,8 +35,13 @@ def send(connection_pk: int) -> None:
     """Queue a load unless one already waits in the queue."""
     from events.tasks import load_connection  # noqa: PLC0415 - the task rings, too
 
-    if _is_first(connection_pk):
+    if not _is_first(connection_pk):
+        return
+    try:
         load_connection.apply_async((connection_pk,), expires=WAITING_SECONDS)
+    except OperationalError:
+        answered(connection_pk)
+        raise
 
 
 def answered(connection_pk: int) -> None:

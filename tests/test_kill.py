@@ -1,82 +1,38 @@
-"""kill -9 of the worker in the middle of loads loses nothing and doubles nothing."""
+"""A kill -9 of the worker in the middle of loads loses nothing and doubles nothing."""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 import uuid
 
 import psycopg
 import pytest
+from psycopg.sql import SQL
 
+from tests.asking import has_row, log_facts, post, table_of
 from tests.waiting import wait_for
 
 EVENTS = 20_000
 KILLS = 10
-SMALL_CHUNKS = {"RUDDERHUB_LOAD_CHUNK_EVENTS": "200"}
-WORKER = [sys.executable, "-m", "celery", "-A", "rudderhub", "worker", "--concurrency", "1"]
 
 
 @pytest.fixture
-def worker(instance):
-    """Starts and kills workers of the instance, whole process groups at a time."""
-    running = []
-
-    def start():
-        environ = instance.env | SMALL_CHUNKS
-        options = ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
-        running.append(subprocess.Popen([*WORKER, *options], env=environ, start_new_session=True))
-
-    def kill():
-        process = running.pop()
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-    instance.stop_worker()
-    start()
-    yield start, kill
-    while running:
-        kill()
+def small_chunks(instance):
+    """The instance with a worker that loads in many small chunks."""
+    instance.kill_worker()
+    instance.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"] = "200"
+    instance.start_worker()
+    yield instance
+    instance.kill_worker()
+    del instance.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"]
     instance.start_worker()
 
 
 def position(warehouse):
-    row = warehouse.execute("SELECT max(position) FROM rudder_identity.rudder_cursors").fetchone()
-    return row[0] or 0
-
-
-def test_every_event_is_there_once_after_ten_kills(instance, worker):
-    start, kill = worker
-    chance = random.Random(20260301)
-    names = [f"kill-{uuid.uuid4()}" for _ in range(EVENTS)]
-    with psycopg.connect(instance.info["warehouse_dsn"], autocommit=True) as warehouse:
-        instance.post("/v1/track", {"userId": "kill", "event": "First", "messageId": "kill-first"})
-        wait_for(lambda: instance.has_row("tracks", "kill-first"), 30)
-        send(instance, names)
-        last = instance.log_head()
-
-        pending_at_kills = []
-        for _ in range(KILLS):
-            reached = position(warehouse)
-            wait_for(lambda reached=reached: position(warehouse) > reached, 60)
-            time.sleep(chance.uniform(0, 0.3))
-            kill()
-            pending_at_kills.append(last - position(warehouse))
-            start()
-        wait_for(lambda: position(warehouse) >= last, 120)
-
-        table = f'"{instance.info["namespace"]}".killed'
-        loaded = warehouse.execute(f"SELECT id FROM {table}").fetchall()  # noqa: S608
-        cursor = warehouse.execute(
-            "SELECT sum(loaded), sum(dead_letters) FROM rudder_identity.rudder_cursors"
-        ).fetchone()
-    assert min(pending_at_kills) > 0
-    assert sorted(row[0] for row in loaded) == sorted(names)
-    assert cursor == (instance.log_count(), 0)
+    return warehouse.execute("SELECT max(position) FROM rudder_identity.rudder_cursors").fetchone()[
+        0
+    ]
 
 
 def send(instance, names):
@@ -92,4 +48,34 @@ def send(instance, names):
             }
             for number, name in enumerate(names[first : first + 500], first)
         ]
-        instance.post("/v1/batch", {"batch": batch})
+        post(instance, "/v1/batch", {"batch": batch})
+
+
+def test_every_event_is_there_once_after_ten_kills(small_chunks):
+    instance, chance = small_chunks, random.Random(20260301)
+    names = [f"kill-{uuid.uuid4()}" for _ in range(EVENTS)]
+    with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:
+        first = f"first-{uuid.uuid4()}"
+        post(instance, "/v1/track", {"userId": "u", "event": "First", "messageId": first})
+        wait_for(lambda: has_row(warehouse, instance, "tracks", first), 30)
+        send(instance, names)
+        count, last = log_facts(instance)
+
+        pending_at_kills = []
+        for _ in range(KILLS):
+            reached = position(warehouse)
+            wait_for(lambda reached=reached: position(warehouse) > reached, 60)
+            time.sleep(chance.uniform(0, 0.25))
+            instance.kill_worker()
+            pending_at_kills.append(last - position(warehouse))
+            instance.start_worker()
+        wait_for(lambda: position(warehouse) >= last, 120)
+
+        query = SQL("SELECT id FROM {}").format(table_of(instance, "killed"))
+        loaded = [row[0] for row in warehouse.execute(query)]
+        ledger = warehouse.execute(
+            "SELECT sum(loaded), sum(dead_letters) FROM rudder_identity.rudder_cursors"
+        ).fetchone()
+    assert min(pending_at_kills) > 0
+    assert sorted(loaded) == sorted(names)
+    assert ledger == (count, 0)

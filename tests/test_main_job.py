@@ -8,8 +8,9 @@ from collections import Counter
 import psycopg
 import pytest
 import rudderstack.analytics as sdk
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
+from tests.asking import has_row, table_of
 from tests.waiting import wait_for
 
 TABLES = {
@@ -26,8 +27,8 @@ TABLES = {
 def client(instance):
     errors = []
     client = sdk.Client(
-        instance.info["write_key"],
-        host=instance.info["base_url"],
+        instance.write_key,
+        host=instance.base_url,
         on_error=lambda error, _: errors.append(error),
         max_retries=1,
     )
@@ -57,29 +58,25 @@ def test_the_sdk_sends_and_sql_answers(instance, client):
     call("alias", f"old-{person}", person)
     client.flush()
 
-    with psycopg.connect(instance.info["warehouse_dsn"], autocommit=True) as warehouse:
-        wait_for(lambda: instance.has_row("aliases", sent["alias"][0]), 30)
+    with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:
+        wait_for(lambda: has_row(warehouse, instance, "aliases", sent["alias"][0]), 30)
         for kind, table in TABLES.items():
             stored = ids_of(warehouse, instance, table, person, device)
             assert Counter(stored) == Counter(sent[kind]), table
         order_ids = ids_of(warehouse, instance, "order_completed", person, device)
         assert Counter(order_ids) == Counter(sent["track"])
         users = SQL("SELECT id, context_traits_plan, context_traits_email FROM {} WHERE id = %s")
-        assert warehouse.execute(users.format(table_name(instance, "users")), [person]).fetchall() == [
-            (person, "pro", "ann@example.com")
-        ]
+        assert warehouse.execute(
+            users.format(table_of(instance, "users")), [person]
+        ).fetchall() == [(person, "pro", "ann@example.com")]
         assert profiles(warehouse, person, device) == [
             (person, "ann@example.com", "pro", sorted([person, f"old-{person}"]), [device])
         ]
 
 
-def table_name(instance, table):
-    return Identifier(instance.info["namespace"], table)
-
-
 def ids_of(warehouse, instance, table, person, device):
     query = SQL("SELECT id FROM {} WHERE user_id = %s OR anonymous_id = %s")
-    rows = warehouse.execute(query.format(table_name(instance, table)), [person, device])
+    rows = warehouse.execute(query.format(table_of(instance, table)), [person, device])
     return [row[0] for row in rows]
 
 
