@@ -147,10 +147,10 @@ def event_time(event: Mapping[str, Any], received_at: datetime) -> datetime:
     """The timestamp column: the event's own timestamp, else what the sender's clock gives."""
     own = _instant(event.get("timestamp"))
     if own is None:
-        happened = _instant(event.get("originalTimestamp")) or received_at
+        happened = _instant(event.get("originalTimestamp"))
         sent = _instant(event.get("sentAt")) or received_at
         try:
-            own = received_at - (sent - happened)
+            own = received_at - (sent - happened) if happened else received_at
         except OverflowError:
             own = received_at
     beyond_milliseconds = own.microsecond % 1000

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from destinations.warehouse.blocks import DEFAULT_RULES, BlockList, BlockRule, compile_pattern
+
+
+@pytest.mark.parametrize(
+    "value", ["null", "NaN", "[object Object]", "-1", "0", "00000000-0000", "-"]
+)
+def test_values_for_nobody_are_blocked_by_default(value):
+    assert BlockList(DEFAULT_RULES).blocked_by("user_id", value) is not None
+
+
+@pytest.mark.parametrize("value", ["nullable", "NuLL", "10", "null ", "0\n"])
+def test_values_that_only_look_alike_are_not(value):
+    assert BlockList(DEFAULT_RULES).blocked_by("user_id", value) is None
+
+
+def test_a_rule_that_allows_wins_over_one_that_blocks():
+    blocks = BlockList(
+        [
+            BlockRule(1, pattern="test-.*"),
+            BlockRule(2, exact="test-1", action="allow"),
+            BlockRule(3, exact="test-2", action="allow", id_type="email"),
+        ]
+    )
+
+    assert blocks.blocked_by("user_id", "test-0") == 1
+    assert blocks.blocked_by("user_id", "test-1") is None
+    assert blocks.blocked_by("user_id", "test-2") == 1
+    assert blocks.blocked_by("email", "test-2") is None
+
+
+@pytest.mark.parametrize("pattern", ["^[0-]+$", "test.*", r"bot-\d", "[^a-z]*x", r"\[x\]"])
+def test_a_pattern_of_characters_and_classes_is_taken(pattern):
+    assert compile_pattern(pattern).pattern == pattern
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "a*b*", "a?", "a{2}", "a|b", "", "[z-a]", r"(\w)\1"])
+def test_a_pattern_that_may_take_long_is_refused(pattern):
+    with pytest.raises(ValueError, match="pattern"):
+        compile_pattern(pattern)
