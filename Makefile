@@ -26,7 +26,7 @@ check: lint ## as test, with coverage
 lint: .venv/dev.stamp
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/ruff check --quiet .
-	@$(RUN_PYTHON) -m mypy --no-error-summary .
+	@$(RUN_PYTHON) -m mypy --no-error-summary
 	@$(BIN)/lint-imports --no-timing > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 
 fmt: .venv/dev.stamp ## settle layout and what ruff can mend

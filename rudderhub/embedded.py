@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -216,24 +216,21 @@ class Postgres:
         lines = self._lock_lines()
         if not lines:
             return
-        pid = int(lines[0])
-        if not _is_alive(pid):
-            return
-        if not self._is_ours(pid, int(lines[3])):
-            # The pid belongs to another program by now; Postgres would refuse to start.
-            (self.data / "postmaster.pid").unlink()
-            return
-        os.kill(pid, signal.SIGINT)
+        pid, port = int(lines[0]), int(lines[3])
         give_up = time.monotonic() + RETRY_SECONDS
-        while _is_alive(pid) and self._lock_lines()[:1] == [str(pid)]:
+        while self._is_ours(pid, port):
             if time.monotonic() > give_up:
                 raise EmbeddedError(f"Postgres of an earlier run (process {pid}) does not stop")
+            _signal(pid, signal.SIGINT)
             time.sleep(0.1)
+        if self._lock_lines() == lines and _is_alive(pid):
+            # The pid is another program's by now, or a dead one's; Postgres would not start.
+            (self.data / "postmaster.pid").unlink()
 
     def _is_ours(self, pid: int, port: int) -> bool:
         """A postmaster's working directory is its data folder; without /proc, its port tells."""
         if not Path("/proc/self").exists():
-            return not port_is_free("127.0.0.1", port)
+            return _is_alive(pid) and not port_is_free("127.0.0.1", port)
         try:
             return Path(f"/proc/{pid}/cwd").readlink() == self.data.resolve()
         except OSError:
@@ -435,6 +432,11 @@ def _stop(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> No
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _is_alive(pid: int) -> bool:

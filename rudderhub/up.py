@@ -177,12 +177,19 @@ def _manage(environment: dict[str, str], *arguments: str) -> str:
         start_new_session=True,  # Ctrl-C is ours to act on
     )
     if done.returncode != 0:
-        (var_dir() / "up.log").write_text(done.stderr, encoding="utf-8")
+        embedded.write_private(var_dir() / "up.log", done.stderr)
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UpError(
             f"`manage.py {arguments[0]}` failed: {reason} (all of it: {var_dir()}/up.log)"
         )
     return done.stdout
+
+
+def _reason(traceback: str) -> str:
+    """The last line that is not indented, with what belongs to it, as one line."""
+    lines = traceback.strip().splitlines()
+    starts = [number for number, line in enumerate(lines) if not line[:1].isspace()]
+    return " ".join(" ".join(lines[starts[-1] :]).split()) if starts else "it gave no reason"
 
 
 def _welcome(environment: dict[str, str], facts: dict[str, Any]) -> None:

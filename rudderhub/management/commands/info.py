@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from destinations.models import Connection
 from destinations.postgres.config import PostgresConfig
-from destinations.warehouse.naming import namespace
+from destinations.registry import destination_type
 from rudderhub import embedded, instance
 from rudderhub.env import Env
 from rudderhub.setup import setup_token
@@ -64,7 +64,8 @@ def _warehouse(source: Source) -> dict[str, str | None]:
     config = PostgresConfig.of(destination.config, destination.secrets)
     return {
         "warehouse_dsn": _url(config),
-        "namespace": connection.namespace or config.namespace or namespace(source.name),
+        "namespace": connection.namespace
+        or destination_type(destination.type).namespace(destination.config, source.name),
         "identity_schema": config.identity_schema,
     }
 

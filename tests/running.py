@@ -1,0 +1,142 @@
+"""A whole instance for tests: web, worker and beat as processes, on databases of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from honcho.environ import parse_procfile
+from psycopg.sql import SQL, Identifier
+
+from rudderhub.embedded import end_with_parent, free_port
+from rudderhub.env import ROOT
+
+START_SECONDS = 60
+
+
+class RunningInstance:
+    """base_url, write_key, source_id, warehouse_dsn, …: as `manage.py info --json` gives them."""
+
+    def __init__(self):
+        server = os.environ["RUDDERHUB_DATABASE_URL"]
+        self.folder = Path(tempfile.mkdtemp(prefix="rudderhub-instance-"))
+        self.databases = [f"instance_{os.getpid()}", f"instance_{os.getpid()}_warehouse"]
+        self.server = server
+        self.processes = {}
+        port = free_port()
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",
+            "RUDDERHUB_BASE_URL": f"http://127.0.0.1:{port}",
+            "RUDDERHUB_CACHE_URL": urlunsplit(
+                urlsplit(os.environ["RUDDERHUB_CACHE_URL"])._replace(path="/1")
+            ),
+            "RUDDERHUB_DATABASE_URL": _database(server, self.databases[0]),
+            "RUDDERHUB_PORT": str(port),
+            "RUDDERHUB_VAR_DIR": str(self.folder),
+            "RUDDERHUB_WAREHOUSE_URL": _database(server, self.databases[1]),
+        }
+
+    def start(self):
+        with psycopg.connect(self.server, autocommit=True) as conn:
+            for name in self.databases:
+                conn.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        self.manage("migrate", "--verbosity=0")
+        self.manage("seed")
+        for name, value in json.loads(self.manage("info", "--json")).items():
+            setattr(self, name, value)
+        for name in ("web", "worker", "beat"):
+            self.start_part(name)
+        self._wait_for_web()
+
+    def stop(self):
+        for process in self.processes.values():
+            _signal_group(process, signal.SIGTERM)
+        for name in list(self.processes):
+            self.processes[name].wait(timeout=30)
+        with psycopg.connect(self.server, autocommit=True) as conn:
+            for name in self.databases:
+                conn.execute(
+                    SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
+                )
+        shutil.rmtree(self.folder)
+
+    def manage(self, *arguments):
+        """The output of a management command of this instance."""
+        done = self.try_manage(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def try_manage(self, *arguments):
+        return subprocess.run(  # noqa: S603
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def start_part(self, name):
+        """web, worker or beat, as the Procfile has it; what it says goes to <name>.log."""
+        command = parse_procfile((ROOT / "Procfile").read_text()).processes[name]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(  # noqa: S603
+                ["/bin/sh", "-c", command],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509  # no lock is taken
+            )
+
+    def kill_part(self, name):
+        """kill -9, with the processes that it has forked."""
+        process = self.processes.pop(name)
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+    def kill_worker(self):
+        self.kill_part("worker")
+
+    def start_worker(self):
+        self.start_part("worker")
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def _wait_for_web(self):
+        address = urlsplit(self.base_url)
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up:
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=2)
+            try:
+                connection.request("GET", "/health")
+                if connection.getresponse().status == http.client.OK:
+                    return
+            except OSError:
+                time.sleep(0.1)
+            finally:
+                connection.close()
+        raise AssertionError(f"the web does not answer: {self.log('web')}")
+
+
+def _database(server, name):
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+def _signal_group(process, number):
+    if process.poll() is None:
+        os.killpg(process.pid, number)
