@@ -178,9 +178,9 @@ def _manage(environment: dict[str, str], *arguments: str) -> str:
     )
     if done.returncode != 0:
         embedded.write_private(var_dir() / "up.log", done.stderr)
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UpError(
-            f"`manage.py {arguments[0]}` failed: {reason} (all of it: {var_dir()}/up.log)"
+            f"`manage.py {arguments[0]}` failed: {_reason(done.stderr)}"
+            f" (all of it: {var_dir()}/up.log)"
         )
     return done.stdout
 
