@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from destinations.interface import DestinationError
+from destinations.models import Destination
+from destinations.postgres.check import check
+from destinations.postgres.config import PostgresConfig
+from rudderhub.celery import app
+from rudderhub.up import LEAST_FREE_BYTES
+
+OLDEST_POSTGRES = 150_000
+ANSWER_SECONDS = 3
+SECRET_KEY_LENGTH = 50
+
+
+class DoctorError(Exception):
+    """What is wrong with a part, and what to do."""
+
+
+class Command(BaseCommand):
+    help = "Check each part of the instance: a line each, exit code 1 when one is not well."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        parts: list[tuple[str, Callable[[], str]]] = [
+            ("settings", _settings),
+            ("disk", _disk),
+            ("database", _database),
+            ("migrations", _migrations),
+            ("cache", _cache),
+            ("broker", _broker),
+            ("worker", _worker),
+        ]
+        well = [self._report(name, examine) for name, examine in parts]
+        well += self._destinations() if well[2] and well[3] else []
+        if not all(well):
+            sys.exit(1)
+
+    def _report(self, name: str, examine: Callable[[], str]) -> bool:
+        try:
+            self.stdout.write(f"ok    {name}: {examine()}")
+        except (DoctorError, DestinationError, DatabaseError, redis.RedisError, OSError) as error:
+            self.stdout.write(f"FAIL  {name}: {' '.join(str(error).split())}")
+            return False
+        return True
+
+    def _destinations(self) -> list[bool]:
+        return [
+            self._report(f"destination {destination}", lambda: _destination(destination))  # noqa: B023
+            for destination in Destination.objects.filter(enabled=True)
+        ]
+
+
+def _settings() -> str:
+    if len(settings.SECRET_KEY) < SECRET_KEY_LENGTH or settings.SECRET_KEY.startswith("not-set"):
+        raise DoctorError(
+            f"RUDDERHUB_SECRET_KEY is not set or shorter than {SECRET_KEY_LENGTH} letters"
+        )
+    if not settings.ENCRYPTION_KEYS:
+        raise DoctorError("RUDDERHUB_ENCRYPTION_KEYS is not set")
+    try:
+        for key in settings.ENCRYPTION_KEYS:
+            Fernet(key)
+    except ValueError as error:
+        raise DoctorError("RUDDERHUB_ENCRYPTION_KEYS holds what is no Fernet key") from error
+    return "the secrets are set" + (", but RUDDERHUB_DEBUG is on" if settings.DEBUG else "")
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(settings.VAR_DIR).free
+    if free < LEAST_FREE_BYTES:
+        raise DoctorError(f"{free // 1_000_000} MB are left for {settings.VAR_DIR}")
+    return f"{free // 1_000_000} MB are left for {settings.VAR_DIR}"
+
+
+def _database() -> str:
+    if not settings.DATABASES["default"]["NAME"]:
+        raise DoctorError(
+            "RUDDERHUB_DATABASE_URL is not set, and `make run` has set up no Postgres"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
+            " current_setting('server_encoding')"
+        )
+        version, number, encoding = cursor.fetchone()
+    if number < OLDEST_POSTGRES:
+        raise DoctorError(f"Postgres is {version}, expected 15 or newer")
+    if encoding != "UTF8":
+        raise DoctorError(f"the database's encoding is {encoding}, expected UTF8")
+    return f"Postgres {version}, {encoding}"
+
+
+def _migrations() -> str:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise DoctorError(f"{len(missing)} are not applied: run `manage.py migrate`")
+    return "all are applied"
+
+
+def _cache() -> str:
+    url = str(settings.CACHES["default"]["LOCATION"])
+    if not url:
+        raise DoctorError("RUDDERHUB_CACHE_URL is not set, and `make run` has set up no Valkey")
+    client = redis.Redis.from_url(url, socket_timeout=ANSWER_SECONDS)
+    try:
+        version = client.info("server")["redis_version"]
+        policy = client.info("memory")["maxmemory_policy"]
+    finally:
+        client.close()
+    if policy != "noeviction":
+        raise DoctorError(f"maxmemory-policy is {policy}: noeviction keeps the broker's messages")
+    return f"answers, speaks Redis {version}"
+
+
+def _broker() -> str:
+    with app.connection() as broker:
+        try:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
+        except broker.recoverable_connection_errors as error:
+            raise DoctorError(f"does not answer: {error}") from error
+        return f"answers ({broker.transport.driver_name})"
+
+
+def _worker() -> str:
+    try:
+        answers = app.control.inspect(timeout=ANSWER_SECONDS).ping()
+    except app.connection().recoverable_connection_errors as error:
+        raise DoctorError("cannot be asked: the broker does not answer") from error
+    if not answers:
+        raise DoctorError(f"none answers within {ANSWER_SECONDS} seconds")
+    return f"{len(answers)} alive: {', '.join(sorted(answers))}"
+
+
+def _destination(destination: Destination) -> str:
+    if destination.type != "POSTGRES":
+        return f"is of type {destination.type}, for which there is no check"
+    steps = check(PostgresConfig.of(destination.config, destination.secrets))
+    failed = [step for step in steps if not step.ok]
+    if failed:
+        raise DoctorError(f"{failed[0].name}: {failed[0].detail}")
+    return "can be loaded"
