@@ -23,6 +23,10 @@ INTERNAL_TOKEN = _settings.text("INTERNAL_TOKEN")
 INTERNAL_ROUTES = _settings.flag("INTERNAL_ROUTES")
 COMMIT_TIMEOUT_SECONDS = _settings.integer("COMMIT_TIMEOUT_SECONDS")
 RETENTION_DAYS = _settings.integer("RETENTION_DAYS")
+QUARANTINE_BYTES = _settings.integer("QUARANTINE_BYTES")  # of one source; the oldest go
+QUARANTINE_DAYS = _settings.integer("QUARANTINE_DAYS")
+QUARANTINE_ROWS = _settings.integer("QUARANTINE_ROWS")  # of one source; the oldest go
+QUARANTINE_ROW_BYTES = _settings.integer("QUARANTINE_ROW_BYTES")  # a longer body is kept cut
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the gateway has limits of its own (MAX_BODY_BYTES)
 
 # Loads
@@ -45,6 +49,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "events.middleware.GatewayMiddleware",  # CORS for all; the gateway's paths end here
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -56,6 +61,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "rudderhub.urls"
+FIND_ROUTE = "rudderhub.urls.find_route"
 WSGI_APPLICATION = "rudderhub.wsgi.application"
 TEMPLATES = [
     {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from django.http import HttpResponse
 from rest_framework.exceptions import APIException
+
+TEXT = "text/plain; charset=utf-8"
 
 
 class RefusedError(APIException):
@@ -13,6 +16,15 @@ class RefusedError(APIException):
         self.status_code = status
         self.line = line
         self.retry_after_seconds = retry_after_seconds
+
+
+def line(refused: RefusedError) -> HttpResponse:
+    """The refusal as the sender gets it: never JSON, which breaks SDKs, nor a page."""
+    response = HttpResponse(refused.line.encode(), content_type=TEXT, status=refused.status_code)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if refused.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(refused.retry_after_seconds)
+    return response
 
 
 def missing_key() -> RefusedError:
@@ -47,3 +59,11 @@ def source_disabled() -> RefusedError:
 
 def unavailable(retry_after_seconds: int = 2) -> RefusedError:
     return RefusedError(503, "Service unavailable", retry_after_seconds)
+
+
+def not_found() -> RefusedError:
+    return RefusedError(404, "Not found")
+
+
+def method_not_allowed(method: str) -> RefusedError:
+    return RefusedError(405, f"Method not allowed: {method}")

@@ -57,6 +57,8 @@ class Snapshot:
     revision: int
     keys: dict[bytes, tuple[SourceInfo, datetime | None]]
     ids: dict[bytes, SourceInfo]
+    max_body_bytes: int
+    """The limit of the source that may send most."""
 
     def source_of_key(self, key: str, at: datetime) -> SourceInfo | None:
         found = self.keys.get(_digest(key))
@@ -121,7 +123,8 @@ def _load(revision: int) -> Snapshot:
         if key.source_id in sources
     }
     ids = {_digest(source.public_id): source for source in sources.values()}
-    return Snapshot(revision, keys, ids)
+    largest = max((source.max_body_bytes for source in sources.values()), default=0)
+    return Snapshot(revision, keys, ids, max(largest, settings.MAX_BODY_BYTES))
 
 
 def _info(source: Source) -> SourceInfo:

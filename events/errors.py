@@ -1,0 +1,51 @@
+"""What a sender is told: one line of text for each fault."""
+
+from __future__ import annotations
+
+from events.decode import InvalidJSONError
+from events.log import LogUnavailableError
+from events.spec import EventTooLargeError, InvalidRequestError
+from sources.errors import RefusedError, unavailable
+
+
+class BodyTooLargeError(InvalidRequestError):
+    """The body is over the limit of its source; it is never parsed."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"request size exceeds max limit of {max_bytes} bytes for a request")
+
+
+def refusal(error: Exception) -> RefusedError | None:
+    """The answer to a fault; None when it is a fault of ours that nobody foresaw."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, InvalidJSONError):
+        return RefusedError(400, f"Invalid JSON: {error}")
+    if isinstance(error, BodyTooLargeError | EventTooLargeError):
+        return RefusedError(413, f"Request size too large: {error}")
+    if isinstance(error, InvalidRequestError):
+        return RefusedError(400, f"Invalid request: {error}")
+    if isinstance(error, LogUnavailableError):
+        return unavailable(error.retry_after_seconds)
+    return None
+
+
+def too_many_requests(retry_after_seconds: int) -> RefusedError:
+    line = "Too many requests: max requests limit reached"
+    return RefusedError(429, line, retry_after_seconds)
+
+
+def origin_not_allowed() -> RefusedError:
+    return RefusedError(400, "Invalid request: origin is not allowed")
+
+
+def no_webhook_source() -> RefusedError:
+    return RefusedError(404, "Source does not accept webhook events")
+
+
+def invalid_destination() -> RefusedError:
+    return RefusedError(400, "Invalid request: invalid destination id")
+
+
+def destination_disabled() -> RefusedError:
+    return RefusedError(404, "Destination is disabled")

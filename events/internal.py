@@ -1,0 +1,71 @@
+"""Envelopes from other services of the same operator: history, rows of a warehouse, batches."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.db.models import Q
+from django.http import HttpResponse
+
+from destinations.models import Destination
+from events.envelopes import parse_described_event
+from events.errors import destination_disabled, invalid_destination
+from events.receiving import GatewayRequest, GatewayView, batch_envelope, ok
+from events.spec import INTERNAL_TYPES, batch_events, parse_event
+from sources.authentication import SourceIdAuthentication
+
+
+class InternalBatchView(GatewayView):
+    """Envelopes of other services of the same operator; not rate-limited."""
+
+    authentication_classes = [SourceIdAuthentication]
+    throttle_classes = []
+    keeps_receipt = False
+    takes_lists = True
+
+    def post(self, request: GatewayRequest) -> HttpResponse:
+        destination_id = self.destination_id(request)
+        body = request.incoming.json(request.auth.max_body_bytes)
+        envelope = batch_envelope(
+            self,
+            request,
+            body,
+            types=INTERNAL_TYPES,
+            keeps_receipt=self.keeps_receipt,
+            destination_id=destination_id,
+        )
+        if self.takes_lists and isinstance(body, list) and body:
+            source_id = request.auth.public_id
+            parse = partial(parse_described_event, source_id=source_id, envelope=envelope)
+            self.accept_all(body, parse)
+        else:
+            self.accept_all(batch_events(body), lambda raw: parse_event(raw, None, envelope))
+        return ok()
+
+    def destination_id(self, request: GatewayRequest) -> str | None:
+        return None
+
+
+class ReplayView(InternalBatchView):
+    """History: the events keep the time and the address of their first receipt."""
+
+    keeps_receipt = True
+    takes_lists = False
+
+
+class RetlView(InternalBatchView):
+    """Rows of a warehouse, perhaps for one destination only."""
+
+    takes_lists = False
+
+    def destination_id(self, request: GatewayRequest) -> str | None:
+        public_id = str(request.META.get("HTTP_X_RUDDER_DESTINATION_ID", "")).strip()
+        if not public_id:
+            return None
+        connected = Q(connections__source=request.auth.pk)
+        destination = Destination.objects.filter(connected, public_id=public_id).first()
+        if destination is None:
+            raise invalid_destination()
+        if not destination.enabled:
+            raise destination_disabled()
+        return public_id

@@ -1,0 +1,76 @@
+"""The outermost layer: CORS on every answer, and the gateway's own short way to its views.
+
+Browser SDKs take an answer without CORS headers for a network failure and send again, so errors
+carry them, too. Pages that people log in to carry none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+from django.utils.module_loading import import_string
+
+from sources.errors import line, method_not_allowed
+from sources.routing import Route
+
+CORS_METHODS = frozenset({"GET", "HEAD", "POST"})
+PREFLIGHT_VARY = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+LOGIN_PREFIXES = ("/admin/", "/setup/")
+
+
+class GatewayMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+        self._find_route: Callable[[str], Route | None] = import_string(settings.FIND_ROUTE)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        route = self._find_route(request.path_info)
+        if request.method == "OPTIONS":
+            return _preflight(request, route)
+        response = self._get_response(request) if route is None else _answer(request, route)
+        if not request.path_info.startswith(LOGIN_PREFIXES):
+            _allow_origin(request, response)
+        return response
+
+
+def _answer(request: HttpRequest, route: Route) -> HttpResponse:
+    if request.method in route.methods:
+        response = route.view(request, *route.arguments)
+    else:
+        response = line(method_not_allowed(str(request.method)))
+        response.headers["Allow"] = route.allow
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django would log every 4xx
+    return response
+
+
+def _allow_origin(request: HttpRequest, response: HttpResponse) -> None:
+    patch_vary_headers(response, ("Origin",))
+    origin = request.META.get("HTTP_ORIGIN")
+    if origin and request.method in CORS_METHODS:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+
+
+def _preflight(request: HttpRequest, route: Route | None) -> HttpResponse:
+    method = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD")
+    if not method:
+        response = line(method_not_allowed("OPTIONS"))
+        response.headers["Allow"] = route.allow if route else ", ".join(sorted(CORS_METHODS))
+        response.headers["Vary"] = "Origin"
+        return response
+    response = HttpResponse(status=204)
+    del response.headers["Content-Type"]
+    response.headers["Vary"] = PREFLIGHT_VARY
+    origin = request.META.get("HTTP_ORIGIN")
+    if origin and method in CORS_METHODS:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Methods"] = method
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Access-Control-Max-Age"] = "900"
+        if asked := request.META.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
+            response.headers["Access-Control-Allow-Headers"] = asked
+    return response

@@ -1,0 +1,97 @@
+"""What was refused of a known source, kept within bounds so that an operator can repair it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from events.models import Quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request, or an event of one, with its reason; size is that of the whole body."""
+
+    status: int
+    reason: str
+    body: bytes
+    size: int
+
+
+_unchecked_rows: Counter[int] = Counter()
+_unchecked_bytes: Counter[int] = Counter()
+
+
+def keep(source_pk: int, received_at: datetime, route: str, refused: Sequence[Refused]) -> None:
+    """Store what was refused; returns after commit."""
+    most = settings.QUARANTINE_ROW_BYTES
+    rows = [
+        Quarantined(
+            source_id=source_pk,
+            received_at=received_at,
+            route=route[:100],
+            status=item.status,
+            reason=item.reason,
+            body=item.body[:most],
+            body_bytes=item.size,
+        )
+        for item in refused
+    ]
+    Quarantined.objects.bulk_create(rows, batch_size=500)
+    _unchecked_rows[source_pk] += len(rows)
+    _unchecked_bytes[source_pk] += sum(len(row.body) for row in rows)
+    _trim_now_and_then(source_pk)
+
+
+def trim(source_pk: int) -> None:
+    """Let the oldest of a source go until the rest is within its bounds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _TRIM,
+            {
+                "source": source_pk,
+                "rows": settings.QUARANTINE_ROWS,
+                "bytes": settings.QUARANTINE_BYTES,
+            },
+        )
+
+
+def forget_old() -> int:
+    """Delete what is older than the days of its setting; how many rows that was."""
+    oldest = timezone.now() - timedelta(days=settings.QUARANTINE_DAYS)
+    deleted, _ = Quarantined.objects.filter(received_at__lt=oldest).delete()
+    return deleted
+
+
+def _trim_now_and_then(source_pk: int) -> None:
+    """Counting costs more than keeping: each process looks after a sixteenth of the bounds."""
+    if (
+        _unchecked_rows[source_pk] * 16 > settings.QUARANTINE_ROWS
+        or _unchecked_bytes[source_pk] * 16 > settings.QUARANTINE_BYTES
+    ):
+        _unchecked_rows[source_pk] = _unchecked_bytes[source_pk] = 0
+        trim(source_pk)
+
+
+_TRIM = """
+DELETE FROM events_quarantined
+WHERE source_id = %(source)s AND id <= (
+    SELECT max(id)
+    FROM (
+        SELECT
+            id,
+            row_number() OVER newest AS row_count,
+            sum(octet_length(body)) OVER newest AS byte_count
+        FROM events_quarantined
+        WHERE source_id = %(source)s
+        WINDOW newest AS (ORDER BY id DESC)
+    ) AS counted
+    WHERE row_count > %(rows)s OR byte_count > %(bytes)s
+)
+"""

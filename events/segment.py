@@ -1,0 +1,68 @@
+"""Segment's browser SDK: short paths, the key in the body, a JSON answer."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.http import HttpResponse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from events.errors import BodyTooLargeError
+from events.receiving import GatewayRequest
+from events.spec import InvalidRequestError
+from events.views import BatchView, EventView
+from sources import snapshot
+from sources.authentication import Authenticated, WriteKeyAuthentication, source_of_key
+from sources.errors import missing_key, unavailable
+
+
+class SegmentAuthentication(BaseAuthentication):
+    """Segment's browser SDK: a header decides when there is one, else writeKey in the body."""
+
+    def authenticate(self, request: Request) -> Authenticated:
+        if request.META.get("HTTP_AUTHORIZATION"):
+            return WriteKeyAuthentication().authenticate(request)
+        try:
+            limit = snapshot.current().max_body_bytes
+            value = cast("GatewayRequest", request).incoming.json(limit)
+        except snapshot.SourcesUnknownError as error:
+            raise unavailable() from error
+        except BodyTooLargeError:
+            raise
+        except InvalidRequestError as error:
+            raise missing_key() from error
+        key = _own_key(value) or _own_key(_first_event(value))
+        if not key:
+            raise missing_key()
+        return None, source_of_key(key)
+
+
+def _own_key(value: Any) -> str:
+    key = value.get("writeKey") if isinstance(value, dict) else None
+    return key if isinstance(key, str) else ""
+
+
+def _first_event(value: Any) -> Any:
+    batch = value.get("batch") if isinstance(value, dict) else None
+    return batch[0] if isinstance(batch, list) and batch else batch
+
+
+class SegmentEventView(EventView):
+    authentication_classes = [SegmentAuthentication]
+    without = ("writeKey",)
+
+    def accepted(self) -> HttpResponse:
+        return _success()
+
+
+class SegmentBatchView(BatchView):
+    authentication_classes = [SegmentAuthentication]
+    without = ("writeKey",)
+
+    def accepted(self) -> HttpResponse:
+        return _success()
+
+
+def _success() -> HttpResponse:
+    return HttpResponse(b'{"success": true}', content_type="application/json")

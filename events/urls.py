@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from events.internal import InternalBatchView, ReplayView, RetlView
+from events.segment import SegmentBatchView, SegmentEventView
+from events.views import BatchView, BeaconView, EventView, PixelView, WebhookView, discard
+from sources.routing import Route, get, get_and_post, post
+
+SINGLE_CALLS = ("identify", "track", "page", "screen", "group", "alias", "merge")
+SHORT_CALLS = {
+    "i": "identify",
+    "t": "track",
+    "p": "page",
+    "s": "screen",
+    "g": "group",
+    "a": "alias",
+}
+
+PUBLIC_ROUTES: dict[str, Route] = {
+    **{f"/v1/{name}": post(EventView.as_view(event_type=name)) for name in SINGLE_CALLS},
+    **{
+        f"/v1/{short}": post(SegmentEventView.as_view(event_type=name))
+        for short, name in SHORT_CALLS.items()
+    },
+    **{
+        f"/{prefix}/{name}{suffix}": get(
+            PixelView.as_view(event_type=name, takes_data=prefix == "v1/pixel")
+        )
+        for prefix in ("pixel/v1", "v1/pixel")
+        for name in ("page", "track")
+        for suffix in ("", ".gif")
+    },
+    "/v1/batch": post(BatchView.as_view()),
+    "/v1/import": post(BatchView.as_view()),
+    "/v1/b": post(SegmentBatchView.as_view()),
+    "/beacon/v1/batch": post(BeaconView.as_view()),
+    "/v1/webhook": get_and_post(WebhookView.as_view()),
+    "/v1/audiencelist": post(EventView.as_view(event_type="audiencelist")),
+    "/v1/m": post(discard),
+    "/rsaMetrics": post(discard),
+}
+
+INTERNAL_ROUTES: dict[str, Route] = {
+    "/internal/v1/extract": post(EventView.as_view(event_type="extract")),
+    "/internal/v1/audiencelist": post(EventView.as_view(event_type="audiencelist")),
+    "/internal/v1/retl": post(RetlView.as_view()),
+    "/internal/v1/replay": post(ReplayView.as_view()),
+    "/internal/v1/batch": post(InternalBatchView.as_view()),
+}

@@ -1,0 +1,155 @@
+"""The event routes: a view parses, accepts, answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+
+from events.errors import (
+    no_webhook_source,
+)
+from events.pixel import GIF, pixel_event, prefers_image
+from events.query import first_values
+from events.receiving import GatewayRequest, GatewayView, batch_envelope, new_id, ok
+from events.spec import (
+    batch_events,
+    check_size,
+    parse_event,
+)
+from events.text import format_time
+from events.webhook import properties_of, webhook_event
+from sources.authentication import (
+    QueryKeyAuthentication,
+    WebhookAuthentication,
+)
+from sources.errors import RefusedError, line
+from sources.snapshot import SourceInfo
+
+
+class EventView(GatewayView):
+    """One event, its type from the path."""
+
+    event_type = ""
+    without: tuple[str, ...] = ()
+
+    def post(self, request: GatewayRequest) -> HttpResponse:
+        event = request.incoming.json(request.auth.max_body_bytes)
+        envelope = self.envelope(request, len(request.incoming.kept), without=self.without)
+        self.accept_one(event, lambda raw: parse_event(raw, self.event_type, envelope))
+        return self.accepted()
+
+    def accepted(self) -> HttpResponse:
+        return ok()
+
+
+class BatchView(GatewayView):
+    """Events in an envelope, each with its own type."""
+
+    without: tuple[str, ...] = ()
+
+    def post(self, request: GatewayRequest) -> HttpResponse:
+        body = request.incoming.json(request.auth.max_body_bytes)
+        envelope = batch_envelope(self, request, body, without=self.without)
+        self.accept_all(batch_events(body), lambda raw: parse_event(raw, None, envelope))
+        return self.accepted()
+
+    def accepted(self) -> HttpResponse:
+        return ok()
+
+
+class BeaconView(BatchView):
+    authentication_classes = [QueryKeyAuthentication]
+
+
+class PixelView(GatewayView):
+    """An event from the query string; an image for img elements, else OK."""
+
+    authentication_classes = [QueryKeyAuthentication]
+    event_type = ""
+    takes_data = False
+
+    def get(self, request: GatewayRequest) -> HttpResponse:
+        parameters = first_values(query_bytes(request))
+        limit = request.auth.max_event_bytes
+        now = format_time(self.received_at)
+        event = pixel_event(parameters, self.event_type, now, limit, takes_data=self.takes_data)
+        check_size(event, limit)
+        envelope = self.envelope(request, 0, without=("writeKey",))
+        if request.method == "HEAD":
+            parse_event(event, self.event_type, envelope)
+        else:
+            self.accept_one(event, lambda raw: parse_event(raw, self.event_type, envelope))
+        return self.accepted(request)
+
+    def accepted(self, request: GatewayRequest) -> HttpResponse:
+        wants_image = request.path.endswith(".gif") or prefers_image(
+            request.META.get("HTTP_ACCEPT", "")
+        )
+        response = HttpResponse(GIF, content_type="image/gif") if wants_image else ok()
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def refuse(self, refused: RefusedError) -> HttpResponse:
+        """A pixel has no other status for what is the sender's fault."""
+        response = line(refused)
+        if response.status_code not in {429, 503}:
+            response.status_code = 400
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def keep_refused(self, refused: RefusedError) -> RefusedError:
+        return refused if self.request.method == "HEAD" else super().keep_refused(refused)
+
+    def refused_body(self) -> tuple[bytes, int]:
+        query = query_bytes(self.request)
+        return query, len(query)
+
+
+class WebhookView(GatewayView):
+    """Whatever another service sends."""
+
+    authentication_classes = [WebhookAuthentication]
+
+    def check_source(self, source: SourceInfo, request: Request) -> None:
+        super().check_source(source, request)
+        if not source.takes_webhooks:
+            raise no_webhook_source()
+
+    def post(self, request: GatewayRequest) -> HttpResponse:
+        body = request.incoming.read(request.auth.max_body_bytes)
+        self._accept(request, properties_of(body, request.META.get("CONTENT_TYPE", "")))
+        return ok()
+
+    def get(self, request: GatewayRequest) -> HttpResponse:
+        """A provider's check of the address has no parameters: nothing is stored."""
+        parameters = first_values(query_bytes(request))
+        parameters.pop("writeKey", None)
+        if parameters and request.method == "GET":
+            self._accept(request, dict(parameters))
+        return ok()
+
+    def _accept(self, request: GatewayRequest, properties: dict[str, Any]) -> None:
+        limit = request.auth.max_event_bytes
+        envelope = self.envelope(request, 0)
+        self.accept_one(
+            properties,
+            lambda sent: parse_event(webhook_event(sent, new_id(), limit), "track", envelope),
+        )
+
+    def refused_body(self) -> tuple[bytes, int]:
+        if self.request.method != "GET":
+            return super().refused_body()
+        query = query_bytes(self.request)
+        return query, len(query)
+
+
+def query_bytes(request: Request) -> bytes:
+    query: str = request.META.get("QUERY_STRING", "")
+    return query.encode(errors="replace")
+
+
+def discard(_request: HttpRequest) -> HttpResponse:
+    """Error reports and metrics of SDKs: taken so that they do not come again, and left unread."""
+    return ok()

@@ -1,0 +1,94 @@
+"""What load balancers, SDKs and people ask of the instance itself."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from functools import cache
+from html import escape
+
+import orjson
+from django.db import DatabaseError, InterfaceError, connection
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from rudderhub.env import ROOT
+from sources.errors import TEXT, line
+from sources.errors import not_found as nothing_here
+
+logger = logging.getLogger(__name__)
+
+
+def health(_request: HttpRequest) -> HttpResponse:
+    """200 while events can be stored, else 503; the values are texts, as the original has them."""
+    db, accepting = _database_state()
+    state = {
+        "server": "UP",
+        "db": "UP" if db else "DOWN",
+        "acceptingEvents": "TRUE" if accepting else "FALSE",
+    }
+    return _json(state, 200 if accepting else 503)
+
+
+def version(_request: HttpRequest) -> HttpResponse:
+    return _json({"Version": _version(), "Features": ["gzip-req-payload"]})
+
+
+def robots(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse("User-agent: *\nDisallow: /\n", content_type=TEXT)
+
+
+def openapi(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse(_openapi(), content_type="application/yaml; charset=utf-8")
+
+
+def docs(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse(_PAGE.format(file=escape(_openapi())))
+
+
+def root(_request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:index"))
+
+
+def not_found(_request: HttpRequest) -> HttpResponse:
+    return line(nothing_here())
+
+
+def _database_state() -> tuple[bool, bool]:
+    """Whether Postgres answers, and whether it takes writes."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
+            return True, bool(cursor.fetchone()[0])
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("health: Postgres does not answer: %s", type(error).__name__)
+        return False, False
+
+
+def _json(value: object, status: int = 200) -> HttpResponse:
+    response = HttpResponse(orjson.dumps(value), content_type="application/json", status=status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@cache
+def _version() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
+
+
+@cache
+def _openapi() -> str:
+    return (ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8")
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>rudderhub HTTP API</title>
+<style>body {{ font: 1rem sans-serif; margin: 2rem auto; max-width: 60rem }}</style>
+<h1>rudderhub HTTP API</h1>
+<p>The contract in <a href="/openapi.yaml">openapi.yaml</a>, for any OpenAPI tool:</p>
+<pre>{file}</pre>
+</html>
+"""

@@ -1,0 +1,39 @@
+"""The client's address: believed from a header only when a trusted proxy sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+
+
+def client_address(environ: Mapping[str, Any]) -> str:
+    peer = str(environ.get("REMOTE_ADDR", ""))
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR")
+    if not forwarded:
+        return peer
+    first = str(forwarded).partition(",")[0].strip()
+    trusted = is_trusted(peer, tuple(settings.TRUSTED_PROXIES))
+    return first if trusted and is_address(first) else peer
+
+
+@lru_cache(maxsize=4096)
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def is_trusted(peer: str, networks: tuple[str, ...]) -> bool:
+    """Whether the peer stands in one of the networks; an IPv4 address may be mapped into IPv6."""
+    if not is_address(peer):
+        return False
+    address = ip_address(peer)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in ip_network(network, strict=False) for network in networks)

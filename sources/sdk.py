@@ -1,0 +1,55 @@
+"""The documents that SDKs fetch before they send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from sources.snapshot import SourceInfo
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
+
+
+def source_config(source: SourceInfo, write_key: str) -> dict[str, Any]:
+    """RudderStack's sourceConfig, the smallest that all its SDKs take; no device-mode ones."""
+    updated = source.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    off = {"enabled": False}
+    return {
+        "source": {
+            "id": source.public_id,
+            "name": source.name,
+            "writeKey": write_key,
+            "enabled": source.enabled,
+            "workspaceId": "rudderhub",
+            "updatedAt": updated,
+            "destinations": [],
+            "config": {"statsCollection": {"errors": off, "metrics": off}},
+        }
+    }
+
+
+def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:
+    """Segment's settings; without exactly this its SDK sends to Segment's own cloud."""
+    parts = urlsplit(base_url)
+    return {
+        "integrations": {
+            "Segment.io": {
+                "apiKey": write_key,
+                "apiHost": f"{parts.netloc}/v1",
+                "protocol": parts.scheme,
+            }
+        },
+        "metrics": {"sampleRate": 0},
+    }
+
+
+def public_url(environ: Mapping[str, Any], base_url: str, *, behind_trusted_proxy: bool) -> str:
+    """Where the sender reached us: the Host it asked for; base_url when it named none."""
+    host = str(environ.get("HTTP_HOST", ""))
+    if not _HOST.fullmatch(host):
+        return base_url
+    forwarded = str(environ.get("HTTP_X_FORWARDED_PROTO", "")) if behind_trusted_proxy else ""
+    scheme = forwarded if forwarded in {"http", "https"} else environ.get("wsgi.url_scheme", "http")
+    return f"{scheme}://{host}"

@@ -1,0 +1,44 @@
+"""The config endpoints of SDKs; an SDK that gets no answer never starts."""
+
+from __future__ import annotations
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from sources.addresses import is_trusted
+from sources.authentication import basic_credentials, query_key, source_of_key
+from sources.errors import RefusedError, line, missing_key, source_disabled
+from sources.sdk import public_url, segment_settings, source_config
+
+JSON = "application/json"
+
+
+def source_config_view(request: HttpRequest) -> HttpResponse:
+    """A disabled source is told so in the document: the SDK then sends nothing."""
+    try:
+        key = _key(request)
+        document = source_config(source_of_key(key), key)
+    except RefusedError as refused:
+        return line(refused)
+    return HttpResponse(orjson.dumps(document), content_type=JSON)
+
+
+def segment_settings_view(request: HttpRequest, key: str) -> HttpResponse:
+    try:
+        source = source_of_key(key)
+        if not source.enabled:
+            raise source_disabled()
+    except RefusedError as refused:
+        return line(refused)
+    trusted = is_trusted(request.META.get("REMOTE_ADDR", ""), tuple(settings.TRUSTED_PROXIES))
+    url = public_url(request.META, settings.BASE_URL, behind_trusted_proxy=trusted)
+    return HttpResponse(orjson.dumps(segment_settings(key, url)), content_type=JSON)
+
+
+def _key(request: HttpRequest) -> str:
+    credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
+    key = credentials[0] if credentials else query_key(request.META.get("QUERY_STRING", ""))
+    if not key:
+        raise missing_key()
+    return key
