@@ -19,6 +19,7 @@ from sources.models import Source, WriteKey
 
 class Command(BaseCommand):
     help = "How to reach this instance, its first source and its warehouse; shows secrets."
+    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="as one JSON object")

@@ -13,6 +13,7 @@ from sources.models import Source, SourceType, WriteKey
 
 class Command(BaseCommand):
     help = "Make the first source, its write key and a warehouse; once, when there is no source."
+    requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         env = Env()
