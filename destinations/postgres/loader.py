@@ -41,6 +41,8 @@ Conn = psycopg.Connection[tuple[Any, ...]]
 
 OLDEST_VERSION = 15
 COLUMNS_A_STATEMENT = 100
+PERSON_COLUMNS = {"anonymous_id": "string", "user_id": "string"}
+"""Both are there as soon as one is, so that no query fails before the first log-in."""
 UNAVAILABLE = ("08", "53", "57", "58", "25006", "40001", "40P01", "55P03")
 MISCONFIGURED = ("28", "3D", "42501", "42P10", "42809", "0A")
 """Beginnings of SQLSTATEs: come again later; someone has to change something first."""
@@ -179,6 +181,8 @@ class PostgresSession:
         wanted = wanted_columns(row for rows in tables.values() for row in rows)
         for columns in wanted.values():
             columns.update({"uuid_ts": "datetime", PROFILE_COLUMN: "uuid"})
+            if columns.keys() & PERSON_COLUMNS.keys():
+                columns.update(PERSON_COLUMNS)
         if "users" in wanted:
             shared = {n: kind for n, kind in wanted["identifies"].items() if n != "user_id"}
             wanted["users"] = shared | wanted["users"]

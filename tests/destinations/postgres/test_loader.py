@@ -147,6 +147,15 @@ def test_event_tables_have_the_key_and_indexes_of_the_specification(open_session
     ) == [("brin (received_at)",), ("btree (id)",), ("btree (rudder_profile_id)",)]
 
 
+def test_both_ids_are_columns_before_the_first_log_in(open_session, warehouse):
+    session = open_session()
+    anonymous = {"userId": None, "anonymousId": "a1"}
+
+    session.load(session.prepare(chunk(0, track("m1", **anonymous))))
+
+    assert rows(warehouse, "SELECT anonymous_id, user_id FROM shop.tracks") == [("a1", None)]
+
+
 def test_the_resolved_views_follow_their_tables(open_session, warehouse):
     session = open_session()
     one = {"context": {"app": {"build": 1}}}
