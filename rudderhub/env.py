@@ -37,6 +37,7 @@ DEFAULTS: dict[str, str] = {
     "QUARANTINE_ROWS": "10000",
     "QUARANTINE_ROW_BYTES": "4096000",
     "RETENTION_DAYS": "30",
+    "SDK_DIR": "",
     "SECRET_KEY": "",
     "TRUSTED_PROXIES": "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
     "VAR_DIR": "",

@@ -27,6 +27,7 @@ QUARANTINE_BYTES = _settings.integer("QUARANTINE_BYTES")  # of one source; the o
 QUARANTINE_DAYS = _settings.integer("QUARANTINE_DAYS")
 QUARANTINE_ROWS = _settings.integer("QUARANTINE_ROWS")  # of one source; the oldest go
 QUARANTINE_ROW_BYTES = _settings.integer("QUARANTINE_ROW_BYTES")  # a longer body is kept cut
+SDK_DIR = _settings.text("SDK_DIR") or VAR_DIR / "sdk"  # what make sdk-scripts fetches
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the gateway has limits of its own (MAX_BODY_BYTES)
 
 # Loads

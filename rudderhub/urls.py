@@ -33,4 +33,4 @@ def find_route(path: str) -> Route | None:
     """The route of an exact path that needs no login; everything else goes Django's way."""
     if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
         return events.urls.INTERNAL_ROUTES.get(path)
-    return ROUTES.get(path) or sources.urls.settings_route(path)
+    return ROUTES.get(path) or sources.urls.pattern_route(path)

@@ -1,0 +1,113 @@
+"""The browser SDKs that we serve, so that a page needs no other host: `make sdk-scripts`.
+
+RUDDERHUB_SDK_DIR holds the packages of sources/sdk/package.json as npm lays them out. A file goes
+out with its licence in front, and with our own host wherever it names its vendor's.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+HINT = "the browser SDKs are not installed on this server: run make sdk-scripts"
+
+
+class ScriptMissingError(Exception):
+    """The packages are not there, or are not those that this version expects."""
+
+
+@dataclass(frozen=True)
+class Script:
+    body: bytes
+    gzipped: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class _Package:
+    name: str
+    licence: str
+
+
+_RUDDERSTACK = _Package("@rudderstack/analytics-js", "LICENSE.md")
+_SEGMENT = _Package("@segment/analytics-next", "LICENSE.MD")
+
+# What is put around a file, and what is replaced in it.
+_Wrap = tuple[str, str, tuple[tuple[str, str], ...]]
+
+# A browser without currentScript (IE 11) finds the tag by its address.
+_START = """\
+(function () {
+  var script = document.currentScript || document.querySelector('script[src*="%s"]');
+  var origin = script.src.split("/", 3).join("/");
+"""
+
+# The package exports its class into `exports` instead of over the snippet's queue, which the new
+# instance then replays. Old browsers load polyfills from a third host only when the page asks.
+_RUDDERSTACK_WRAP: _Wrap = (
+    _START % "/rsa.min.js" + "  var exports = {}, module = { exports: exports }, define;\n",
+    "\n  new exports.RudderAnalytics();\n})();\n",
+    (
+        ("'https://api.rudderstack.com'", "origin"),
+        ("'https://cdn.rudderlabs.com'", "origin"),
+        ("polyfillIfRequired:true", "polyfillIfRequired:false"),
+    ),
+)
+
+# The SDK finds its own host by itself over https only; _cdn names it over http, too.
+_SEGMENT_WRAP: _Wrap = (
+    _START % "/analytics.min.js"
+    + """\
+  var name = script.getAttribute("data-global-segment-analytics-key") || "analytics";
+  var queue = (window[name] = window[name] || []);
+  queue._cdn = queue._cdn || origin;
+""",
+    "\n})();\n",
+    (
+        ('"https://cdn.segment.com', 'origin+"'),
+        ('"api.segment.io/v1"', 'origin.split("//")[1]+"/v1"'),
+    ),
+)
+_AS_IT_IS: _Wrap = ("", "", ())
+
+
+def rudderstack(build: str) -> Script:
+    """The SDK with its plugins, in the build ("modern" or "legacy") that the snippet asks for."""
+    return _script(_RUDDERSTACK, f"dist/npm/{build}/bundled/umd/index.js", _RUDDERSTACK_WRAP)
+
+
+def segment() -> Script:
+    return _script(_SEGMENT, "dist/umd/standalone.js", _SEGMENT_WRAP)
+
+
+def segment_bundle(name: str) -> Script:
+    """A file that Segment's SDK loads later; the name has no slash in it."""
+    return _script(_SEGMENT, f"dist/umd/{name}", _AS_IT_IS)
+
+
+def _script(package: _Package, name: str, wrap: _Wrap) -> Script:
+    folder = Path(settings.SDK_DIR) / "node_modules" / package.name
+    try:
+        changed = (folder / name).stat().st_mtime_ns
+    except OSError as error:
+        raise ScriptMissingError(HINT) from error
+    return _read(folder / name, changed, folder / package.licence, wrap)
+
+
+@lru_cache(maxsize=64)
+def _read(file: Path, _changed: int, licence: Path, wrap: _Wrap) -> Script:
+    before, after, replacements = wrap
+    code = file.read_text(encoding="utf-8")
+    for old, new in replacements:
+        if old not in code:
+            raise ScriptMissingError(f"{HINT} ({file.name} is of another version)")
+        code = code.replace(old, new)
+    notice = licence.read_text(encoding="utf-8").replace("*/", "* /").strip()
+    body = f"/*!\n{notice}\n*/\n{before}{code}{after}".encode()
+    digest = hashlib.sha256(body).hexdigest()[:32]
+    return Script(body, gzip.compress(body, mtime=0), f'"{digest}"')
