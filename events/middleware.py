@@ -42,6 +42,7 @@ def _answer(request: HttpRequest, route: Route) -> HttpResponse:
     else:
         response = line(method_not_allowed(str(request.method)))
         response.headers["Allow"] = route.allow
+    response.headers["Content-Length"] = str(len(response.content))
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django would log every 4xx
     return response
 
@@ -61,6 +62,7 @@ def _preflight(request: HttpRequest, route: Route | None) -> HttpResponse:
         response = line(method_not_allowed("OPTIONS"))
         response.headers["Allow"] = route.allow if route else ", ".join(sorted(CORS_METHODS))
         response.headers["Vary"] = "Origin"
+        response.headers["Content-Length"] = str(len(response.content))
         return response
     response = HttpResponse(status=204)
     del response.headers["Content-Type"]

@@ -69,15 +69,23 @@ class Ringer:
         self._sources: set[int] = set()
         self._wake = threading.Event()
         self._known: dict[int, tuple[float, list[int]]] = {}
-        threading.Thread(target=self._run, name="ringer", daemon=True).start()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
+        self._thread.start()
 
     def add(self, source_pk: int) -> None:
         if source_pk not in self._sources:
             self._sources.add(source_pk)
             self._wake.set()
 
+    def close(self) -> None:
+        """Ring what waits, then end the thread."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+
     def _run(self) -> None:
-        while True:
+        while not self._closed:
             self._wake.wait()
             self._wake.clear()
             sources, self._sources = self._sources, set()
@@ -117,3 +125,12 @@ def _ringer() -> Ringer:
         if _current is None or _current[0] != os.getpid():
             _current = (os.getpid(), Ringer())
         return _current[1]
+
+
+def close_ringer() -> None:
+    """Let the thread of this process end: between tests."""
+    global _current  # noqa: PLW0603
+    with _current_lock:
+        if _current is not None and _current[0] == os.getpid():
+            _current[1].close()
+        _current = None

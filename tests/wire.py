@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +45,7 @@ def running_server(url, **environment):
         "rudderhub.wsgi:application",
     ]
     values = {f"RUDDERHUB_{name}": value for name, value in environment.items()}
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own server
         command,
         cwd=ROOT,
         env={**os.environ, "RUDDERHUB_DATABASE_URL": url, **values},
@@ -229,7 +228,9 @@ class Case:
             "body_regex": "body_regex" not in expect or bool(re.search(expect["body_regex"], text)),
             "body_base64": "body_base64" not in expect
             or answer.body == base64.b64decode(expect["body_base64"]),
-            "body_json_keys": all(key in json.loads(text) for key in expect.get("body_json_keys", [])),
+            "body_json_keys": all(
+                key in json.loads(text) for key in expect.get("body_json_keys", [])
+            ),
             **{
                 path: self.matches(member(json.loads(text), path), wanted)
                 for path, wanted in expect.get("body_json_paths", {}).items()
@@ -265,8 +266,9 @@ class Case:
             "$one_of": lambda: value in argument,
             "$type": lambda: isinstance(value, _TYPES[argument]),
             "$peer_ip": lambda: value == "127.0.0.1",
-            "$received_at_plus_ms": lambda: milliseconds(value)
-            == milliseconds(event["receivedAt"]) + argument,
+            "$received_at_plus_ms": lambda: (
+                milliseconds(value) == milliseconds(event["receivedAt"]) + argument
+            ),
         }[matcher]()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from sources.models import Source
 from tests.factories import make_connection, make_destination, make_source, make_write_key
 from tests.wire import Case, Gate, basic, database_url, running_server
 
-CASES = json.loads((Path(__file__).parents[1] / "cases" / "gateway_cases.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).parents[1] / "cases" / "gateway_cases.json").read_text())[
+    "cases"
+]
 TOKEN = "correct-horse-battery-staple"
 SERVERS = {
     "internal_token": {"INTERNAL_TOKEN": TOKEN},
@@ -99,9 +103,7 @@ def _start(stack, state, values):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_the_server_answers_and_stores_as_the_case_says(
-    case, servers, values
-):
+def test_the_server_answers_and_stores_as_the_case_says(case, servers, values):
     case = Case(case, values)
     state = next((s for s in case.case.get("requires", []) if s in {*SERVERS, "db_down"}), "")
     cache.clear()
@@ -119,11 +121,76 @@ def test_the_server_answers_and_stores_as_the_case_says(
     assert case.stored.get("count", len(stored)) == len(stored)
     assert case.stored.get("quarantined", quarantined) == quarantined
     wanted = case.stored.get("events", [])
-    assert [
-        case.faults_of_event(*pair) for pair in zip(stored, wanted, strict=bool(wanted))
-    ] == [[]] * len(wanted), stored
+    assert [case.faults_of_event(*pair) for pair in zip(stored, wanted, strict=bool(wanted))] == [
+        []
+    ] * len(wanted), stored
 
 
 def _last_ids():
     event, quarantined = Event.objects.first(), Quarantined.objects.first()
     return (event.id if event else 0), (quarantined.id if quarantined else 0)
+
+
+@pytest.fixture
+def server(servers, db):
+    return servers("")
+
+
+def test_a_gigabyte_of_gzip_costs_no_memory(server, values):
+    packed = compress_zeros(1_000_000_000)
+    headers = {"Authorization": f"Basic {values['WRITE_KEY_BASIC']}", "Content-Encoding": "gzip"}
+    before = server.memory_bytes()
+
+    answer = server.send("POST", "/v1/batch", headers, packed)
+
+    assert answer.status == 413
+    assert server.memory_bytes() - before < 30_000_000
+
+
+def test_a_huge_body_is_refused_before_it_comes(server, values):
+    headers = {"Authorization": f"Basic {values['WRITE_KEY_BASIC']}"}
+    began = time.monotonic()
+
+    answer = server.send("POST", "/v1/batch", headers, announce=100_000_000)
+
+    assert answer.status == 413
+    assert time.monotonic() - began < 3
+
+
+def test_http_1_0_works(server, values):
+    head = f"POST /v1/identify HTTP/1.0\r\nAuthorization: Basic {values['WRITE_KEY_BASIC']}\r\n"
+
+    received = server.raw(head.encode() + b'Content-Length: 14\r\n\r\n{"userId":"u"}')
+
+    assert received.startswith(b"HTTP/1.0 200 ")
+    assert received.endswith(b"\r\n\r\nOK")
+
+
+def test_head_has_headers_only(server):
+    received = server.raw(b"HEAD /version HTTP/1.1\r\nHost: x\r\n\r\n", timeout=1)
+
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.endswith(b"\r\n\r\n")
+
+
+def test_a_connection_goes_on_after_a_refusal(server):
+    request = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+    received = server.raw(request + b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", timeout=2)
+
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert b"HTTP/1.1 200 " in received
+
+
+def test_a_request_line_of_60_kilobytes_works(server, values):
+    query = f"writeKey={values['WRITE_KEY']}&anonymousId=a&event=" + "e" * 30_000 + "&x=" * 10_000
+
+    answer = server.send("GET", f"/pixel/v1/track?{query}")
+
+    assert answer.status == 200
+
+
+def compress_zeros(count):
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [packer.compress(bytes(1_000_000)) for _ in range(count // 1_000_000)]
+    return b"".join([*parts, packer.flush()])
