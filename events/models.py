@@ -107,3 +107,23 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.message_id}: {self.reason}"
+
+
+class Loss(models.Model):
+    """Events of a day that retention dropped before a connection had loaded them."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="losses")
+    day = models.DateField()
+    events = models.PositiveBigIntegerField()
+    first_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "losses"
+        constraints = [models.UniqueConstraint(fields=["connection", "day"], name="one_loss_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.events} events of {self.day} for {self.connection}"

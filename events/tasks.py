@@ -12,7 +12,7 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import log, rings
+from events import history, log, retention, rings
 from events.loads import run_load
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ def keep_destinations() -> None:
 
 @shared_task
 def keep_log() -> None:
-    """Make the log's partitions of the coming days before they are needed."""
+    """Make the log's partitions of the coming days; let go of what was kept long enough."""
     with log.connect() as conn:
         log.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
+        retention.keep_within(conn, retention.Limits.from_settings(), timezone.now())
+    history.forget_old()

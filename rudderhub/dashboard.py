@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from destinations.models import Connection
 from events.admin.trace import TABLES
-from events.models import DeadLetter, Load, Quarantined
+from events.models import DeadLetter, Load, Loss, Quarantined
 from events.rates import Interval, events_by_interval, head
 from sources.display import when
 from sources.models import WriteKey
@@ -125,6 +125,9 @@ def _connections() -> list[Connection]:
 def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[Trouble]:
     """Connections that fail now, then the newest refusals."""
     troubles = [_failing(each) for each in connections if each.enabled and each.last_error]
+    if request.user.has_perm("events.view_loss"):
+        losses = Loss.objects.select_related("connection__source", "connection__destination")
+        troubles += [_lost(loss) for loss in losses[:NEWEST]]
     if request.user.has_perm("events.view_deadletter"):
         letters = DeadLetter.objects.select_related(
             "connection__source", "connection__destination"
@@ -143,6 +146,17 @@ def _failing(connection: Connection) -> Trouble:
         connection.last_error,
         "It tries again by itself and no event is lost. Test the destination's connection.",
         reverse("admin:destinations_destination_change", args=[connection.destination_id]),
+    )
+
+
+def _lost(loss: Loss) -> Trouble:
+    return Trouble(
+        loss.created_at,
+        f"{loss.events:,} events of {loss.day} are lost for {loss.connection}",
+        loss.reason,
+        "Retention dropped them before they were loaded. Look at RUDDERHUB_RETENTION_HARD_DAYS "
+        "and at what keeps the connection from loading.",
+        reverse("admin:events_loss_change", args=[loss.pk]),
     )
 
 

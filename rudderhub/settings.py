@@ -22,13 +22,19 @@ TRUSTED_PROXIES = _settings.items("TRUSTED_PROXIES")
 INTERNAL_TOKEN = _settings.text("INTERNAL_TOKEN")
 INTERNAL_ROUTES = _settings.flag("INTERNAL_ROUTES")
 COMMIT_TIMEOUT_SECONDS = _settings.integer("COMMIT_TIMEOUT_SECONDS")
-RETENTION_DAYS = _settings.integer("RETENTION_DAYS")
 QUARANTINE_BYTES = _settings.integer("QUARANTINE_BYTES")  # of one source; the oldest go
 QUARANTINE_DAYS = _settings.integer("QUARANTINE_DAYS")
 QUARANTINE_ROWS = _settings.integer("QUARANTINE_ROWS")  # of one source; the oldest go
 QUARANTINE_ROW_BYTES = _settings.integer("QUARANTINE_ROW_BYTES")  # a longer body is kept cut
 SDK_DIR = _settings.text("SDK_DIR") or VAR_DIR / "sdk"  # what make sdk-scripts fetches
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the gateway has limits of its own (MAX_BODY_BYTES)
+
+# What is kept, and how long
+DEAD_LETTER_DAYS = _settings.integer("DEAD_LETTER_DAYS")
+LOAD_HISTORY_DAYS = _settings.integer("LOAD_HISTORY_DAYS")
+RETENTION_DAYS = _settings.integer("RETENTION_DAYS")
+RETENTION_GB = _settings.integer("RETENTION_GB", least=0)  # 0: no limit
+RETENTION_HARD_DAYS = _settings.integer("RETENTION_HARD_DAYS", least=0)  # 0: never
 
 # Loads
 LOAD_CHUNK_EVENTS = _settings.integer("LOAD_CHUNK_EVENTS")

@@ -84,6 +84,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Quarantine", "block", "events.quarantined"),
                     _item("Dead letters", "unsubscribe", "events.deadletter"),
+                    _item("Losses", "delete_history", "events.loss"),
                 ],
             },
             {

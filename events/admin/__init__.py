@@ -3,6 +3,7 @@
 from events.admin.connections import ConnectionAdmin
 from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
+from events.admin.losses import LossAdmin
 from events.admin.refused import DeadLetterAdmin, QuarantinedAdmin
 from events.admin.sources import LoggedSourceAdmin
 
@@ -12,5 +13,6 @@ __all__ = [
     "EventAdmin",
     "LoadAdmin",
     "LoggedSourceAdmin",
+    "LossAdmin",
     "QuarantinedAdmin",
 ]

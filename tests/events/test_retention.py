@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from django.db import connection as database
+from django.utils import timezone
+
+from events import history, log
+from events.models import DeadLetter, Event, Load, Loss, Quarantined
+from events.retention import Limits, keep_within, partitions
+from events.spec import ParsedEvent
+from events.tasks import keep_log
+from tests.factories import make_admin, make_connection, make_event, make_source
+from tests.waiting import wait_for
+
+NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+MONTH = Limits(days=30)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def conn():
+    """The retention's connection to a log without a day."""
+    with log.connect() as conn:
+        for each in partitions(conn):
+            conn.execute(f"DROP TABLE {each.table}")
+        yield conn
+    log.close_writer()
+
+
+def days_ago(days):
+    return NOW - timedelta(days=days)
+
+
+def days_kept(conn):
+    return [(NOW.date() - each.day).days for each in partitions(conn)]
+
+
+def test_days_that_are_too_old_are_dropped(conn):
+    for days in (40, 32, 31, 30, 1, 0):
+        make_event(received_at=days_ago(days))
+
+    dropped = keep_within(conn, MONTH, NOW)
+
+    assert dropped == [days_ago(days).date() for days in (40, 32, 31)]
+    assert days_kept(conn) == [30, 1, 0]
+    assert Event.objects.count() == 3
+
+
+def test_a_day_that_an_enabled_connection_has_not_loaded_stays(conn):
+    old = make_event(received_at=days_ago(40))
+    connection = make_connection(old.source, position=old.pk - 1)
+
+    before = keep_within(conn, MONTH, NOW)
+    connection.position = old.pk
+    connection.save()
+    after = keep_within(conn, MONTH, NOW)
+
+    assert (before, after) == ([], [days_ago(40).date()])
+    assert not Loss.objects.exists()
+
+
+def test_a_connection_holds_only_the_events_of_its_source(conn):
+    make_event(received_at=days_ago(40))
+    make_connection(make_source(), position=0)
+
+    keep_within(conn, MONTH, NOW)
+
+    assert days_kept(conn) == []
+
+
+def test_a_connection_holds_nothing_from_before_its_start(conn):
+    old = make_event(received_at=days_ago(40))
+    make_connection(old.source, start_position=old.pk)
+
+    keep_within(conn, MONTH, NOW)
+
+    assert days_kept(conn) == []
+
+
+def test_the_hard_limit_drops_what_is_not_loaded_and_records_it(conn, caplog):
+    source = make_source()
+    events = [make_event(source, received_at=days_ago(40)) for _ in range(3)]
+    connection = make_connection(source, position=events[0].pk)
+
+    keep_within(conn, Limits(days=30, hard_days=35), NOW)
+
+    loss = Loss.objects.get()
+    assert days_kept(conn) == []
+    assert (loss.connection, loss.day, loss.events) == (connection, days_ago(40).date(), 2)
+    assert (loss.first_id, loss.last_id) == (events[1].pk, events[2].pk)
+    assert "RUDDERHUB_RETENTION_HARD_DAYS" in loss.reason
+    assert caplog.records[0].levelname == "ERROR"
+
+
+def test_the_hard_limit_leaves_days_below_it(conn):
+    old = make_event(received_at=days_ago(33))
+    make_connection(old.source)
+
+    keep_within(conn, Limits(days=30, hard_days=35), NOW)
+
+    assert days_kept(conn) == [33]
+
+
+def test_a_paused_connection_holds_nothing_but_its_loss_is_recorded(conn):
+    old = make_event(received_at=days_ago(40))
+    make_connection(old.source, enabled=False)
+
+    keep_within(conn, MONTH, NOW)
+
+    assert days_kept(conn) == []
+    assert "paused" in Loss.objects.get().reason
+
+
+def test_the_oldest_days_go_when_the_log_is_too_big(conn):
+    for days in (3, 2, 1, 0):
+        make_event(received_at=days_ago(days), payload="x" * 50_000)
+    newest = sum(each.size_bytes for each in partitions(conn)[-2:])
+
+    keep_within(conn, Limits(days=30, max_bytes=newest), NOW)
+
+    assert days_kept(conn) == [1, 0]
+
+
+def test_today_and_the_first_hour_after_it_are_never_dropped(conn):
+    make_event(received_at=days_ago(1))
+    make_event(received_at=days_ago(0))
+    half_past_midnight = NOW.replace(hour=0, minute=30)
+
+    keep_within(conn, Limits(days=30, max_bytes=1), half_past_midnight)
+
+    assert days_kept(conn) == [1, 0]
+
+
+def test_a_log_that_stays_too_big_is_warned_of(conn, caplog):
+    make_connection(make_event(received_at=days_ago(3)).source)
+
+    keep_within(conn, Limits(days=30, max_bytes=1), NOW)
+
+    assert "not loaded yet by connection" in caplog.text
+    assert "more than RUDDERHUB_RETENTION_GB allows" in caplog.text
+
+
+def test_writers_go_on_while_a_drop_waits_for_a_reader(conn):
+    make_event(received_at=days_ago(40))
+    source, now = make_source(), timezone.now()
+    with log.connect() as setup:
+        log.ensure_partitions(setup, now.date())
+    with log.connect() as reader, log.connect() as watcher:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM events_event")
+        dropping = threading.Thread(target=keep_in_thread, args=(conn,))
+        dropping.start()
+        wait_for(lambda: is_waiting(watcher), 10)
+
+        log.append(source.pk, now, [ParsedEvent("m1", "track", "", "u", "", "{}")], 5)
+
+        stored = watcher.execute(
+            "SELECT count(*) FROM events_event WHERE source_id = %s", [source.pk]
+        )
+        assert stored.fetchone() == (1,)
+        assert dropping.is_alive()
+        reader.execute("COMMIT")
+        dropping.join(10)
+    assert not dropping.is_alive()
+    assert 40 not in days_kept(conn)
+
+
+def keep_in_thread(conn):
+    try:
+        keep_within(conn, MONTH, NOW)
+    finally:
+        database.close()
+
+
+def is_waiting(conn):
+    query = "SELECT 1 FROM pg_stat_activity WHERE query LIKE %s AND wait_event_type = 'Lock'"
+    return conn.execute(query, ["ALTER TABLE events_event DETACH%"]).fetchone()
+
+
+def test_a_drop_that_was_killed_half_way_is_finished_by_the_next_run(conn):
+    make_event(received_at=days_ago(40))
+    with log.connect() as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM events_event")
+        dropping = threading.Thread(target=run_until_killed, daemon=True)
+        dropping.start()
+        with log.connect() as killer:
+            wait_for(lambda: is_waiting(killer), 10)
+            killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE %s",
+                ["ALTER TABLE events_event DETACH%"],
+            )
+            dropping.join(10)
+            half = killer.execute("SELECT count(*) FROM pg_inherits WHERE inhdetachpending")
+            assert half.fetchone() == (1,)
+        reader.execute("COMMIT")
+
+    keep_within(conn, MONTH, NOW)
+
+    assert days_kept(conn) == []
+    assert conn.execute("SELECT to_regclass('events_event_20260219')").fetchone() == (None,)
+
+
+def run_until_killed():
+    with pytest.raises(psycopg.OperationalError), log.connect() as own:
+        keep_in_thread(own)
+
+
+def test_a_day_that_was_detached_by_hand_is_left_alone(conn):
+    make_event(received_at=days_ago(40))
+    conn.execute("ALTER TABLE events_event DETACH PARTITION events_event_20260219")
+
+    keep_within(conn, MONTH, NOW)
+
+    assert conn.execute("SELECT count(*) FROM events_event_20260219").fetchone() == (1,)
+    conn.execute("DROP TABLE events_event_20260219")
+
+
+def test_the_hourly_task_keeps_to_the_settings(conn, settings):
+    settings.RETENTION_DAYS = 2
+    make_event(received_at=timezone.now() - timedelta(days=5))
+    make_event(received_at=timezone.now())
+
+    keep_log()
+
+    assert Event.objects.count() == 1
+
+
+def test_old_history_goes_and_the_rest_stays(settings):
+    settings.LOAD_HISTORY_DAYS, settings.DEAD_LETTER_DAYS, settings.QUARANTINE_DAYS = 1, 2, 3
+    connection, now = make_connection(), timezone.now()
+    for days in range(5):
+        then = now - timedelta(days=days, minutes=1)
+        Load.objects.create(connection=connection, started_at=then, after_id=0, upto_id=0)
+        DeadLetter.objects.create(connection=connection, created_at=then, event_id=days)
+        Quarantined.objects.create(
+            source=connection.source, received_at=then, status=400, body=b"", body_bytes=0
+        )
+
+    history.forget_old()
+
+    assert Load.objects.count() == 1
+    assert DeadLetter.objects.count() == 2
+    assert Quarantined.objects.count() == 3
+
+
+def test_the_overview_and_a_list_show_a_loss(conn, client):
+    client.force_login(make_admin())
+    old = make_event(received_at=days_ago(40))
+    make_connection(old.source)
+    keep_within(conn, Limits(days=30, hard_days=30), NOW)
+
+    overview = client.get("/admin/").content.decode()
+    losses = client.get("/admin/events/loss/").content.decode()
+
+    assert "1 events of 2026-02-19 are lost for" in overview
+    assert "older than RUDDERHUB_RETENTION_HARD_DAYS" in losses
