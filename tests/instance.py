@@ -1,4 +1,4 @@
-"""An instance of its own for the benchmark: `manage.py up` in a temporary folder."""
+"""An instance of its own for the benchmark and the SDKs: `manage.py up` in a temporary folder."""
 
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running() -> Iterator[Instance]:
-    with tempfile.TemporaryDirectory(prefix="rudderhub-bench-") as folder:
+def running(**settings: str) -> Iterator[Instance]:
+    """Settings are given without their RUDDERHUB_; those of the environment do not count."""
+    with tempfile.TemporaryDirectory(prefix="rudderhub-instance-") as folder:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RUDDERHUB_")}
-        environ = kept | {"RUDDERHUB_VAR_DIR": folder, "RUDDERHUB_PORT": str(free_port())}
+        given = {"VAR_DIR": folder, "PORT": str(free_port())} | settings
+        environ = kept | {f"RUDDERHUB_{name}": value for name, value in given.items()}
         with (Path(folder) / "up.log").open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "manage.py", "up"], env=environ, stdout=output, stderr=output
