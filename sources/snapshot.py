@@ -90,6 +90,13 @@ def expire() -> None:
     _checked_at = -CHECK_SECONDS
 
 
+def forget() -> None:
+    """As in a process that has just begun."""
+    global _current  # noqa: PLW0603
+    _current = None
+    expire()
+
+
 def _refresh() -> None:
     """One thread asks, the others go on with what they have; all wait for the first one."""
     global _current, _checked_at  # noqa: PLW0603
