@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,8 @@ class RunningInstance:
     def __init__(self):
         server = os.environ["RUDDERHUB_DATABASE_URL"]
         self.folder = Path(tempfile.mkdtemp(prefix="rudderhub-instance-"))
-        self.databases = [f"instance_{os.getpid()}", f"instance_{os.getpid()}_warehouse"]
+        name = f"instance_{os.getpid()}_{secrets.token_hex(3)}"
+        self.databases = [name, f"{name}_warehouse"]
         self.server = server
         self.processes = {}
         port = free_port()
@@ -52,9 +54,7 @@ class RunningInstance:
         with psycopg.connect(self.server, autocommit=True) as conn:
             for name in self.databases:
                 conn.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        self.manage("migrate", "--verbosity=0")
-        self.manage("seed")
-        for name, value in json.loads(self.manage("info", "--json")).items():
+        for name, value in json.loads(self.manage("set_up")).items():
             setattr(self, name, value)
         for name in ("web", "worker", "beat"):
             self.start_part(name)

@@ -11,8 +11,8 @@ PARTS = {
     "postgres": "postgres",
     "valkey": "valkey",
     "granian": "web",
-    "celery -A rudderhub worker": "worker",
-    "celery -A rudderhub beat": "beat",
+    "rudderhub worker": "worker",
+    " beat ": "beat",
 }
 
 
@@ -20,8 +20,8 @@ def cpu_seconds(root_pid: int) -> dict[str, float]:
     """User and system seconds so far, children that ended included, by part."""
     used: dict[str, float] = defaultdict(float)
     for pid in _tree(root_pid):
-        fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        used[_part(pid)] += sum(map(int, fields[11:15])) / TICKS
+        if fields := _read(pid, "stat").rpartition(")")[2].split():
+            used[_part(pid)] += sum(map(int, fields[11:15])) / TICKS
     return dict(used)
 
 
@@ -29,18 +29,17 @@ def memory_mb(root_pid: int) -> dict[str, float]:
     """Proportional set size in MB, by part: pages that processes share count once."""
     used: dict[str, float] = defaultdict(float)
     for pid in _tree(root_pid):
-        text = (Path("/proc") / str(pid) / "smaps_rollup").read_text()
-        kilobytes = next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:"))
-        used[_part(pid)] += int(kilobytes) / 1024
+        for line in _read(pid, "smaps_rollup").splitlines():
+            if line.startswith("Pss:"):
+                used[_part(pid)] += int(line.split()[1]) / 1024
     return dict(used)
 
 
 def _tree(root_pid: int) -> list[int]:
     children: dict[int, list[int]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (entry / "stat").exists():
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            children[parent].append(int(entry.name))
+        if entry.name.isdigit() and (fields := _read(int(entry.name), "stat").rpartition(")")[2]):
+            children[int(fields.split()[1])].append(int(entry.name))
     found, waiting = [], [root_pid]
     while waiting:
         pid = waiting.pop()
@@ -50,5 +49,13 @@ def _tree(root_pid: int) -> list[int]:
 
 
 def _part(pid: int) -> str:
-    command = (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    command = _read(pid, "cmdline").replace("\0", " ")
     return next((part for text, part in PARTS.items() if text in command), "supervisor")
+
+
+def _read(pid: int, name: str) -> str:
+    """Empty for a process that has ended: its parent has its times by now."""
+    try:
+        return (Path("/proc") / str(pid) / name).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

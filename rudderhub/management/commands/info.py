@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils import timezone
 
 from destinations.models import Connection
@@ -23,9 +25,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="as one JSON object")
+        parser.add_argument("--shell", action="store_true", help="as variables for a shell's eval")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        facts = _facts()
+        try:
+            facts = _facts()
+        except DatabaseError as error:
+            raise CommandError(f"the database does not answer; is it running? {error}") from error
+        if options["shell"]:
+            for name, value in facts.items():
+                self.stdout.write(f"{name}={shlex.quote(value or '')}")
+            return
         if options["json"]:
             self.stdout.write(json.dumps(facts))
             return

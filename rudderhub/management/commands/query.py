@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from psycopg.sql import Identifier
+
+from destinations.interface import DestinationError
+from destinations.models import Destination
+from destinations.postgres.config import PostgresConfig
+
+
+class Command(BaseCommand):
+    help = "Ask a warehouse in SQL, read-only, and print the rows: for machines without psql."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("sql", help='such as "SELECT * FROM tracks"')
+        parser.add_argument("--destination", help="its name; the first one when left out")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = Destination.objects.filter(type="POSTGRES").order_by("id")
+        if options["destination"]:
+            found = found.filter(name=options["destination"])
+        destination = found.first()
+        if destination is None:
+            raise CommandError("there is no such destination")
+        try:
+            names, rows = _ask(destination, options["sql"])
+        except (psycopg.Error, DestinationError) as error:
+            raise CommandError(str(error)) from error
+        for line in _table(names, rows):
+            self.stdout.write(line)
+
+
+def _ask(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    config = PostgresConfig.of(destination.config, destination.secrets)
+    with psycopg.connect(config.conninfo()) as conn:
+        conn.read_only = True
+        conn.execute("SELECT set_config('search_path', %s, true)", [_path(destination, config)])
+        cursor = conn.execute(sql.encode())
+        return [column.name for column in cursor.description or ()], cursor.fetchall()
+
+
+def _path(destination: Destination, config: PostgresConfig) -> str:
+    """So that tables and profiles are found without their schemas."""
+    loaded = destination.connections.exclude(namespace="").order_by("id")
+    schemas = [*loaded.values_list("namespace", flat=True), config.identity_schema, "public"]
+    return ", ".join(Identifier(schema).as_string() for schema in schemas)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The rows under their names, each column as wide as its longest value."""
+    cells = [list(names), *([_text(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return [lines[0], "-+-".join("-" * width for width in widths), *lines[1:]]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
