@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
-from events.spec import ParsedEvent
 from psycopg.conninfo import conninfo_to_dict
 
 from destinations.models import Start
 from events import log
 from events.loads import run_load
 from events.models import DeadLetter, Load
+from events.spec import ParsedEvent
 from events.tasks import load_connection
 from tests.factories import make_connection, make_destination, make_source
 

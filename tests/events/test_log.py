@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from django.db import connection
-from events.spec import ParsedEvent
 
 from events import log
 from events.models import Event
+from events.spec import ParsedEvent
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 5000, tzinfo=UTC)
 
