@@ -11,5 +11,5 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rudderhub.settings")
 
-app = Celery("rudderhub", fixups=set())
+app = Celery("rudderhub", fixups=[])
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -55,9 +55,7 @@ def _up(folder: Path) -> int:
         _check_port(env.text("HOST"), env.integer("PORT"), PORT_SECONDS if after_a_crash else 0)
         servers = _start_servers(instance.load(folder), running)
         environment = _environment()
-        _manage(environment, "migrate", "--no-input", "--verbosity=0")
-        _manage(environment, "seed")
-        facts = json.loads(_manage(environment, "info", "--json"))
+        facts = json.loads(_manage(environment, "set_up"))
         parts = Parts(servers, lambda: _welcome(environment, facts))
         for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
             parts.add_process(name, command, env=environment, cwd=str(ROOT))

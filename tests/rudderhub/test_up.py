@@ -21,7 +21,7 @@ from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
 
 UP_SECONDS = 60
-BANNER = "rudderhub: is running"
+LAST_LINE = "/v1/track\n"  # of the welcome
 
 
 class Up:
@@ -128,37 +128,40 @@ def group_of(output, name):
     return int(re.search(rf"{name} started \(pid=(\d+)\)", output)[1])
 
 
-def test_the_printed_curl_sends_an_event_and_the_next_run_still_has_it(up, info, folder):
-    first = up()
-    first.wait_for(BANNER)
-    first.wait_for("/v1/track\n")
-    facts = info()
+def run_curl(output):
+    return subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", curl(output)], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_printed_curl_sends_an_event_and_an_interrupt_stops_all(up, info, folder):
+    running = up()
+    running.wait_for(LAST_LINE)
     before = len(kept_events(folder))
-    answer = subprocess.run(  # noqa: S603
-        ["/bin/sh", "-c", curl(first.output)], capture_output=True, text=True, check=True
-    )
-    assert first.interrupt() == 0
-    second = up()
-    second.wait_for(BANNER)
 
-    assert answer.stdout.strip('"\n') == "OK"
+    answer = run_curl(running.output)
+
+    assert answer.strip('"\n') == "OK"
     assert kept_events(folder)[before:] == [("track", "Order Completed", "ada")]
-    assert info() == facts
-    assert facts["setup_url"] in first.output
-    assert second.interrupt() == 0
-    assert second.lines[-1] == "rudderhub: stopped\n"
+    assert info()["setup_url"] in running.output
+    assert running.interrupt() == 0
+    assert running.lines[-1] == "rudderhub: stopped\n"
 
 
-def test_a_killed_supervisor_does_not_block_the_next_and_a_dead_part_stops_all(up):
+def test_a_killed_supervisor_does_not_block_the_next_and_a_dead_part_stops_all(up, info, folder):
     killed = up()
-    killed.wait_for(BANNER)
+    killed.wait_for(LAST_LINE)
+    run_curl(killed.output)
+    facts, events = info(), kept_events(folder)
     killed.process.kill()
     killed.end()
 
     after = up()
-    after.wait_for(BANNER)
+    after.wait_for(LAST_LINE)
+    kept = info(), kept_events(folder)
     os.killpg(group_of(after.output, "worker"), signal.SIGKILL)
 
+    assert kept == (facts, events)
     assert after.end() == 1
     assert "rudderhub: worker ended with exit code -9: stopping everything\n" in after.lines
 
@@ -217,7 +220,7 @@ def test_a_database_of_ones_own_that_does_not_answer_is_one_clear_line(up, envir
 
     assert refused.end() == 1
     assert re.fullmatch(
-        r"rudderhub: `manage.py migrate` failed: .*refused.*\n", refused.output, re.DOTALL
+        r"rudderhub: `manage.py set_up` failed: .*refused.*\n", refused.output, re.DOTALL
     )
     assert "secret" not in refused.output
 

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "migrate, seed and info --json in one process: what `up` does before the parts start."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
+        call_command("seed", stdout=self.stderr)
+        call_command("info", json=True, stdout=self.stdout)
