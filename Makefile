@@ -64,13 +64,13 @@ clean: ## remove .venv and caches; var/ with the data stays
 .venv/run.stamp: requirements.txt .venv/uv.stamp
 	@echo "Installing what rudderhub needs into .venv"
 	@rm -f .venv/dev.stamp
-	@$(UV) pip sync --python $(RUN_PYTHON) --require-hashes requirements.txt
+	@$(UV) pip sync --compile-bytecode --python $(RUN_PYTHON) --require-hashes requirements.txt
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.txt requirements.txt .venv/uv.stamp
 	@echo "Installing what rudderhub and its tests need into .venv"
 	@rm -f .venv/run.stamp
-	@$(UV) pip sync --python $(RUN_PYTHON) --require-hashes requirements-dev.txt
+	@$(UV) pip sync --compile-bytecode --python $(RUN_PYTHON) --require-hashes requirements-dev.txt
 	@touch .venv/run.stamp $@
 
 .venv/uv.stamp: requirements-uv.txt
