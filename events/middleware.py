@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
 
+from events import tally
 from sources.errors import line, method_not_allowed
 from sources.routing import Route
 
@@ -43,6 +44,8 @@ def _answer(request: HttpRequest, route: Route) -> HttpResponse:
         response = line(method_not_allowed(str(request.method)))
         response.headers["Allow"] = route.allow
     response.headers["Content-Length"] = str(len(response.content))
+    if response.status_code >= 400:  # noqa: PLR2004
+        tally.count(response.status_code)
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django would log every 4xx
     return response
 

@@ -143,6 +143,14 @@ class GatewayView(APIView):
             return
         gateway.accept(source.pk, self.received_at, parsed)
 
+    def check_one(self, event: Any, parse: Callable[[Any], ParsedEvent]) -> None:
+        """The answer that accept_one would have; nothing is stored."""
+        try:
+            parse(event)
+        except InvalidEventError:
+            if not cast("SourceInfo", self.source).quarantines:
+                raise
+
     def accept_all(self, events: Sequence[Any], parse: Callable[[Any], ParsedEvent]) -> None:
         """All or none; where the source says so, the good ones, and the bad ones are kept."""
         source = cast("SourceInfo", self.source)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-from events.errors import (
-    no_webhook_source,
-)
+from events.errors import no_webhook_source
 from events.pixel import GIF, pixel_event, prefers_image
 from events.query import first_values
 from events.receiving import GatewayRequest, GatewayView, batch_envelope, new_id, ok
-from events.spec import (
-    batch_events,
-    check_size,
-    parse_event,
-)
+from events.spec import ParsedEvent, batch_events, check_size, parse_event
 from events.text import format_time
 from events.webhook import properties_of, webhook_event
-from sources.authentication import (
-    QueryKeyAuthentication,
-    WebhookAuthentication,
-)
+from sources.authentication import QueryKeyAuthentication, WebhookAuthentication
 from sources.errors import RefusedError, line
 from sources.snapshot import SourceInfo
 
@@ -72,16 +64,21 @@ class PixelView(GatewayView):
 
     def get(self, request: GatewayRequest) -> HttpResponse:
         parameters = first_values(query_bytes(request))
+        parameters.pop("writeKey", None)
+        parse = partial(self.parse, request)
+        if request.method == "HEAD":
+            self.check_one(parameters, parse)
+        else:
+            self.accept_one(parameters, parse)
+        return self.accepted(request)
+
+    def parse(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
         limit = request.auth.max_event_bytes
         now = format_time(self.received_at)
         event = pixel_event(parameters, self.event_type, now, limit, takes_data=self.takes_data)
         check_size(event, limit)
         envelope = self.envelope(request, 0, without=("writeKey",))
-        if request.method == "HEAD":
-            parse_event(event, self.event_type, envelope)
-        else:
-            self.accept_one(event, lambda raw: parse_event(raw, self.event_type, envelope))
-        return self.accepted(request)
+        return parse_event(event, self.event_type, envelope)
 
     def accepted(self, request: GatewayRequest) -> HttpResponse:
         wants_image = request.path.endswith(".gif") or prefers_image(

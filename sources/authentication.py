@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from sources import errors, snapshot
+from sources import errors, snapshot, usage
 from sources.snapshot import SourceInfo
 
 Authenticated = tuple[None, SourceInfo]
@@ -66,10 +66,11 @@ class SourceIdAuthentication(BaseAuthentication):
 
 
 def source_of_key(key: str) -> SourceInfo:
-    source = _snapshot().source_of_key(key, timezone.now())
-    if source is None:
+    found = _snapshot().active_key(key, timezone.now())
+    if found is None:
         raise errors.invalid_key()
-    return source
+    usage.note(found.pk)
+    return found.source
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:

@@ -51,20 +51,27 @@ class SourceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyInfo:
+    pk: int
+    source: SourceInfo
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Keys and ids are kept by their digest: looking one up takes the same time for all."""
 
     revision: int
-    keys: dict[bytes, tuple[SourceInfo, datetime | None]]
+    keys: dict[bytes, KeyInfo]
     ids: dict[bytes, SourceInfo]
     max_body_bytes: int
     """The limit of the source that may send most."""
 
-    def source_of_key(self, key: str, at: datetime) -> SourceInfo | None:
+    def active_key(self, key: str, at: datetime) -> KeyInfo | None:
         found = self.keys.get(_digest(key))
-        if found is None or (found[1] is not None and found[1] <= at):
+        if found is None or (found.revoked_at is not None and found.revoked_at <= at):
             return None
-        return found[0]
+        return found
 
     def source_of_id(self, public_id: str) -> SourceInfo | None:
         return self.ids.get(_digest(public_id))
@@ -125,7 +132,7 @@ def _load(revision: int) -> Snapshot:
     """Read after the revision: a change in between is seen now and read once more later."""
     sources = {source.pk: _info(source) for source in Source.objects.all()}
     keys = {
-        _digest(key.key): (sources[key.source_id], key.revoked_at)
+        _digest(key.key): KeyInfo(key.pk, sources[key.source_id], key.revoked_at)
         for key in WriteKey.objects.active(timezone.now())
         if key.source_id in sources
     }

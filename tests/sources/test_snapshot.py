@@ -64,15 +64,27 @@ def test_a_key_that_was_used_changes_nothing():
 @pytest.mark.django_db(transaction=True)
 def test_a_change_from_outside_is_seen_when_the_second_is_over():
     key = make_write_key()
-    assert snapshot.current().source_of_key(key.key, NOW).enabled
+    assert snapshot.current().active_key(key.key, NOW).source.enabled
 
     with log.connect() as outside:
         outside.execute("UPDATE sources_source SET enabled = false")
-    at_once = snapshot.current().source_of_key(key.key, NOW).enabled
+    at_once = snapshot.current().active_key(key.key, NOW).source.enabled
     snapshot.expire()
 
     assert at_once
-    assert not snapshot.current().source_of_key(key.key, NOW).enabled
+    assert not snapshot.current().active_key(key.key, NOW).source.enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_use_of_a_key_is_noted_once_a_minute(django_assert_num_queries):
+    key = make_write_key()
+
+    source_of_key(key.key)
+    with django_assert_num_queries(0):
+        source_of_key(key.key)
+
+    key.refresh_from_db()
+    assert key.last_used_at is not None
 
 
 @pytest.mark.django_db(transaction=True)
