@@ -1,63 +1,66 @@
-"""run_load: move the log through a connection, chunk by chunk, exactly once.
-
-The destination holds the cursor and moves it with the rows (design: the cursor in the
-warehouse), so a load may be killed at any point and run again.
-"""
+"""run_load: move the log through a connection until nothing is pending, and keep the history."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+import math
+from time import monotonic
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.utils import timezone
 
 from destinations.interface import (
-    Chunk,
-    ChunkRefusedError,
     DestinationError,
     DestinationUnavailableError,
-    Feed,
-    LoggedEvent,
+    LoadResult,
     Prepared,
     Session,
 )
 from destinations.models import Connection
-from destinations.registry import destination_type
-from events import log
-from events.models import DeadLetter, Load, LoadState
+from events import log, moving
+from events.models import Load, LoadState
 
 logger = logging.getLogger(__name__)
 
-LONGEST_WAIT_SECONDS = 300
 FIRST_CHUNK_EVENTS = 1_000
+INTERRUPTED = "The worker ended before the load did; the next load went on from its last chunk."
 
 
-def run_load(connection: Connection) -> None:
-    """Load until nothing is pending; returns at once when another worker has the connection."""
+def run_load(connection: Connection, seconds: float = math.inf) -> bool:
+    """Load until nothing is pending or the seconds are over; whether events still are pending.
+
+    Returns at once when another worker has the connection, and after a failure.
+    """
+    until = monotonic() + seconds
     with log.reader() as reader:
-        while _load_once(reader, connection) and log.barrier(reader) > connection.position:
-            pass  # an event came while the lock was held: its ring found the connection taken
+        while _load_once(reader, connection, until):
+            # An event may have come while the lock was held: its ring found the connection taken.
+            if log.barrier(reader) <= connection.position:
+                return False
+            if monotonic() >= until:
+                return True
+    return False
 
 
-def _load_once(reader: psycopg.Connection[Any], connection: Connection) -> bool:
-    """Whether the connection was free and is loaded up to the barrier."""
+def _load_once(reader: psycopg.Connection[Any], connection: Connection, until: float) -> bool:
+    """Whether the connection was free and nothing failed."""
     with log.connection_lock(reader, connection.pk) as taken:
-        return taken and _attempt(reader, connection)
+        return taken and _attempt(reader, connection, until)
 
 
-def _attempt(reader: psycopg.Connection[Any], connection: Connection) -> bool:
+def _attempt(reader: psycopg.Connection[Any], connection: Connection, until: float) -> bool:
     run = _Run(connection)
     try:
-        run.drain(reader)
+        run.drain(reader, until)
     except DestinationUnavailableError as error:
         run.fail(LoadState.WAITING, error)
         return False
     except DestinationError as error:
+        run.fail(LoadState.FAILED, error)
+        return False
+    except Exception as error:  # a fault of ours must be seen in the admin and back off, too
+        logger.exception("load broke connection=%s", connection.pk)
         run.fail(LoadState.FAILED, error)
         return False
     run.succeed()
@@ -71,15 +74,23 @@ class _Run:
         self.connection = connection
         self.load: Load | None = None
 
-    def drain(self, reader: psycopg.Connection[Any]) -> None:
+    def drain(self, reader: psycopg.Connection[Any], until: float) -> None:
         barrier = log.barrier(reader)
-        session = self._open()
+        session = moving.open_session(self.connection, self.connection.pk)
         try:
             position = self._start(session)
             if position < barrier:
                 self._begin(position)
-                for prepared in _prepared(session, reader, self.connection, position, barrier):
-                    self._commit(session, prepared)
+                moving.move(
+                    session,
+                    reader,
+                    self.connection,
+                    position,
+                    barrier,
+                    self._wrote,
+                    first_events=FIRST_CHUNK_EVENTS,
+                    until=until,
+                )
         finally:
             session.close()
 
@@ -93,22 +104,13 @@ class _Run:
     def fail(self, state: LoadState, error: Exception) -> None:
         connection = self.connection
         connection.failures += 1
-        wait = min(LONGEST_WAIT_SECONDS, 2 ** min(connection.failures, 16))
-        connection.retry_at = timezone.now() + timedelta(seconds=wait)
-        connection.last_error = str(error)
+        connection.retry_at = moving.next_try(connection.failures)
+        connection.last_error = str(error) or type(error).__name__
         connection.save(update_fields=["failures", "retry_at", "last_error"])
-        logger.warning("load failed connection=%s wait=%ds: %s", connection.pk, wait, error)
+        logger.warning(
+            "load failed connection=%s next try %s: %s", connection.pk, connection.retry_at, error
+        )
         self._finish(state, str(error))
-
-    def _open(self) -> Session:
-        kind = destination_type(self.connection.destination.type)
-        destination = self.connection.destination
-        if not self.connection.namespace:
-            self.connection.namespace = kind.namespace(
-                destination.config, self.connection.source.name
-            )
-            self.connection.save(update_fields=["namespace"])
-        return kind.open(destination.config, destination.secrets, _feed(self.connection))
 
     def _start(self, session: Session) -> int:
         """The cursor: the destination's, else where this connection is to begin."""
@@ -119,22 +121,15 @@ class _Run:
         return position
 
     def _begin(self, position: int) -> None:
+        """Under the connection's lock: whatever still is called running was killed."""
+        Load.objects.filter(connection=self.connection, state=LoadState.RUNNING).update(
+            state=LoadState.FAILED, error=INTERRUPTED, finished_at=timezone.now()
+        )
         self.load = Load.objects.create(
             connection=self.connection, after_id=position, upto_id=position
         )
 
-    def _commit(self, session: Session, prepared: Prepared) -> None:
-        """Write a chunk; when it is refused, halve it until the event is found."""
-        try:
-            self._write(session, prepared)
-        except ChunkRefusedError as error:
-            logger.warning("chunk refused connection=%s: %s", self.connection.pk, error)
-            for part in _halves(prepared, str(error)):
-                self._commit(session, part if isinstance(part, Prepared) else session.prepare(part))
-
-    def _write(self, session: Session, prepared: Prepared) -> None:
-        _keep_dead_letters(self.connection, prepared)
-        result = session.load(prepared)
+    def _wrote(self, prepared: Prepared, result: LoadResult) -> None:
         self._count(prepared, dict(result.rows), result.discards)
         self._mirror(prepared.chunk.upto)
         logger.info(
@@ -172,77 +167,3 @@ class _Run:
         self.load.state, self.load.error = state, error
         self.load.finished_at = timezone.now()
         self.load.save(update_fields=["state", "error", "finished_at"])
-
-
-def _feed(connection: Connection) -> Feed:
-    return Feed(
-        connection_id=connection.pk,
-        namespace=connection.namespace,
-        source_id=connection.source.public_id,
-        source_type=connection.source.type,
-        source_category=connection.source.category,
-        destination_id=connection.destination.public_id,
-        destination_type=connection.destination.type,
-    )
-
-
-def _prepared(
-    session: Session,
-    reader: psycopg.Connection[Any],
-    connection: Connection,
-    position: int,
-    barrier: int,
-) -> Iterator[Prepared]:
-    """The chunks in order; the next is read and transformed while one is being written.
-
-    They grow, so that the first is written soon and many are written well.
-    """
-
-    def next_chunk(after: int, size: int) -> Prepared:
-        limits = (min(size, settings.LOAD_CHUNK_EVENTS), settings.LOAD_CHUNK_BYTES)
-        return session.prepare(
-            log.read_chunk(reader, connection.source_id, after, barrier, *limits)
-        )
-
-    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
-        size = FIRST_CHUNK_EVENTS
-        coming: Future[Prepared] | None = ahead.submit(next_chunk, position, size)
-        while coming is not None:
-            prepared = coming.result()
-            size *= 2
-            more = prepared.chunk.upto < barrier
-            coming = ahead.submit(next_chunk, prepared.chunk.upto, size) if more else None
-            yield prepared
-
-
-def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
-    """Two smaller chunks; of a single event, an empty chunk that dead-letters it."""
-    chunk = prepared.chunk
-    if len(chunk.events) > 1:
-        middle = len(chunk.events) // 2
-        cut = chunk.events[middle - 1].id
-        yield Chunk(chunk.after, cut, chunk.events[:middle])
-        yield Chunk(cut, chunk.upto, chunk.events[middle:])
-    elif chunk.events:
-        dead = [(chunk.events[0], reason)]
-        yield Prepared(chunk, content=None, dead_letters=dead)
-    else:
-        raise DestinationError(f"an empty chunk was refused: {reason}")
-
-
-def _keep_dead_letters(connection: Connection, prepared: Prepared) -> None:
-    """Before the cursor passes them; again after a kill, to no effect."""
-    DeadLetter.objects.bulk_create(
-        (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
-        ignore_conflicts=True,
-    )
-
-
-def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
-    return DeadLetter(
-        connection=connection,
-        event_id=event.id,
-        message_id=event.message_id,
-        reason=reason,
-        payload=event.payload,
-    )

@@ -99,6 +99,47 @@ def read_chunk(
     return Chunk(after, last, events)
 
 
+def first_id(
+    conn: psycopg.Connection[tuple[Any, ...]], source_pk: int, since: datetime | None, upto: int
+) -> int | None:
+    """The source's first event up to an id, or its first of those that came since a time."""
+    row = conn.execute(
+        """
+        SELECT min(id)
+        FROM events_event
+        WHERE source_id = %s AND id <= %s AND received_at >= coalesce(%s, '-infinity'::timestamptz)
+        """,
+        [source_pk, upto, since],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def count(
+    conn: psycopg.Connection[tuple[Any, ...]],
+    source_pk: int,
+    after: int,
+    upto: int,
+    max_seconds: int,
+) -> int | None:
+    """How many events of the source have after < id <= upto; None when that takes too long."""
+    try:
+        with conn.transaction():
+            conn.execute(
+                SQL("SET LOCAL statement_timeout = {}").format(Literal(max_seconds * 1000))
+            )
+            row = conn.execute(
+                """
+                SELECT count(*)
+                FROM events_event
+                WHERE id > %s AND id <= %s AND source_id = %s
+                """,
+                [after, upto, source_pk],
+            ).fetchone()
+    except psycopg.errors.QueryCanceled:
+        return None
+    return int(row[0]) if row else None
+
+
 def ensure_partitions(
     conn: psycopg.Connection[tuple[Any, ...]], first: date, days: int = 1
 ) -> None:
@@ -290,18 +331,30 @@ def close_writer() -> None:
     _current = None
 
 
-@contextlib.contextmanager
 def connection_lock(
     conn: psycopg.Connection[tuple[Any, ...]], connection_pk: int
-) -> Iterator[bool]:
+) -> contextlib.AbstractContextManager[bool]:
     """Whether this session now is the only one that loads the connection."""
-    row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOAD_CLASS, connection_pk])
+    return _lock(conn, _LOAD_CLASS, connection_pk)
+
+
+def replay_lock(
+    conn: psycopg.Connection[tuple[Any, ...]], replay_pk: int
+) -> contextlib.AbstractContextManager[bool]:
+    """Whether this session now is the only one that runs the replay."""
+    return _lock(conn, _REPLAY_CLASS, replay_pk)
+
+
+@contextlib.contextmanager
+def _lock(conn: psycopg.Connection[tuple[Any, ...]], kind: int, pk: int) -> Iterator[bool]:
+    row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [kind, pk])
     taken = bool((row.fetchone() or (False,))[0])
     try:
         yield taken
     finally:
         if taken and not conn.closed:
-            conn.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOAD_CLASS, connection_pk])
+            conn.execute("SELECT pg_advisory_unlock(%s, %s)", [kind, pk])
 
 
 _LOAD_CLASS = 0x7275
+_REPLAY_CLASS = 0x7276

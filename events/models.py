@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import secrets
+
 from django.db import models
 from django.utils import timezone
 
@@ -127,3 +129,64 @@ class Loss(models.Model):
 
     def __str__(self) -> str:
         return f"{self.events} events of {self.day} for {self.connection}"
+
+
+class ReplayState(models.TextChoices):
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+def new_cursor_id() -> int:
+    """Negative, so never a connection's; random, so that no restored database repeats it."""
+    return -1 - secrets.randbelow(2**62)
+
+
+class Replay(models.Model):
+    """Loading again what a connection has loaded before, from a time on or all that is kept.
+
+    It has a cursor of its own in the warehouse, so the connection is loaded meanwhile.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="replays")
+    cursor_id = models.BigIntegerField(unique=True, default=new_cursor_id, editable=False)
+    since = models.DateTimeField(
+        null=True, help_text="The first received_at; none for the oldest event kept."
+    )
+    after_id = models.BigIntegerField(help_text="The cursor before the first event.")
+    upto_id = models.BigIntegerField(help_text="The id of the last event.")
+    position = models.BigIntegerField(help_text="The cursor as last seen; the warehouse holds it.")
+    expected = models.PositiveBigIntegerField(
+        null=True, help_text="How many events it has to load; none when counting took too long."
+    )
+    events = models.PositiveBigIntegerField(default=0)
+    skipped = models.PositiveBigIntegerField(default=0)
+    dead_letters = models.PositiveBigIntegerField(default=0)
+    discards = models.PositiveBigIntegerField(default=0)
+    state = models.CharField(
+        max_length=20, choices=ReplayState.choices, default=ReplayState.RUNNING
+    )
+    error = models.TextField(blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection"],
+                condition=models.Q(state="running"),
+                name="one_running_replay_a_connection",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"replay {self.pk} of {self.connection}"
+
+    @property
+    def percent(self) -> int:
+        """Of the range of ids, so other sources' events count, too."""
+        length = self.upto_id - self.after_id
+        return 100 * (self.position - self.after_id) // length if length else 100

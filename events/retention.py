@@ -15,11 +15,10 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db.models import QuerySet
 from psycopg.sql import SQL, Identifier, Literal
 
 from destinations.models import Connection
-from events.models import Loss
+from events.models import Loss, Replay, ReplayState
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +58,15 @@ class Partition:
 
 @dataclass(frozen=True)
 class Reader:
-    """A cursor that has to pass a day before it may go; a paused connection holds nothing."""
+    """Who still has to read events with after < id <= upto; a paused one holds nothing."""
 
     connection: Connection
     after: int
+    upto: int
     name: str
-    holds: bool = True
+    holds: bool
+    loses: bool = True
+    """A replay loads again what was loaded: what it misses is no loss."""
 
 
 def keep_within(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> list[date]:
@@ -126,45 +128,48 @@ def _let_go(
 
 
 def _readers() -> Iterator[Reader]:
-    for connection in _connections():
-        after = max(connection.position, connection.start_position or 0)
-        yield Reader(connection, after, f"connection {connection.pk}", holds=connection.enabled)
+    known = Connection.objects.select_related("source", "destination").order_by("pk")
+    for each in known:
+        after = max(each.position, each.start_position or 0)
+        yield Reader(each, after, _NO_END, f"connection {each.pk}", each.enabled)
+    running = Replay.objects.filter(state=ReplayState.RUNNING, connection__enabled=True)
+    for replay in running.select_related("connection__source", "connection__destination"):
+        name = f"replay {replay.pk}"
+        span = (replay.position, replay.upto_id)
+        yield Reader(replay.connection, *span, name, holds=True, loses=False)
 
 
-def _connections() -> QuerySet[Connection]:
-    return Connection.objects.select_related("source", "destination").order_by("pk")
+_NO_END = 2**63 - 1
 
 
 def _is_behind(conn: psycopg.Connection[Any], partition: Partition, reader: Reader) -> bool:
-    query = "SELECT EXISTS (SELECT FROM {} WHERE id > %s AND source_id = %s)"
+    query = "SELECT EXISTS (SELECT FROM {} WHERE id > %s AND id <= %s AND source_id = %s)"
     row = conn.execute(
         SQL(query).format(Identifier(partition.table)),
-        [reader.after, reader.connection.source_id],
+        [reader.after, reader.upto, reader.connection.source_id],
     ).fetchone()
     return bool(row and row[0])
 
 
 def _record(conn: psycopg.Connection[Any], partition: Partition, reader: Reader) -> None:
     """Before the day goes; once, however often the drop has to be tried."""
-    query = "SELECT count(*), min(id), max(id) FROM {} WHERE id > %s AND source_id = %s"
+    query = (
+        "SELECT count(*), min(id), max(id) FROM {} WHERE id > %s AND id <= %s AND source_id = %s"
+    )
     row = conn.execute(
         SQL(query).format(Identifier(partition.table)),
-        [reader.after, reader.connection.source_id],
+        [reader.after, reader.upto, reader.connection.source_id],
     ).fetchone()
     events, first_id, last_id = row or (0, 0, 0)
-    loss, _ = Loss.objects.update_or_create(
-        connection=reader.connection,
-        day=partition.day,
-        defaults={
-            "events": events,
-            "first_id": first_id,
-            "last_id": last_id,
-            "reason": _HARD_LIMIT if reader.holds else _PAUSED,
-        },
-    )
+    reason = _HARD_LIMIT if reader.holds else _PAUSED
+    span = {"events": events, "first_id": first_id, "last_id": last_id}
+    if reader.loses:
+        Loss.objects.update_or_create(
+            connection=reader.connection, day=partition.day, defaults={**span, "reason": reason}
+        )
     logger.error(
         "log day %s is dropped before %s has loaded %d events of it, ids %d to %d: %s",
-        *(partition.day, reader.name, events, first_id, last_id, loss.reason),
+        *(partition.day, reader.name, events, first_id, last_id, reason),
     )
 
 

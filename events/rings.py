@@ -11,6 +11,7 @@ import os
 import threading
 import time
 
+from celery import Task
 from django.core.cache import cache
 from django.db import DatabaseError, connection
 from kombu.exceptions import OperationalError
@@ -35,33 +36,56 @@ def send(connection_pk: int) -> None:
     """Queue a load unless one already waits in the queue."""
     from events.tasks import load_connection  # noqa: PLC0415 - the task rings, too
 
-    if not _is_first(connection_pk):
-        return
-    try:
-        load_connection.apply_async((connection_pk,), expires=WAITING_SECONDS)
-    except OperationalError:
-        answered(connection_pk)
-        raise
+    _queue(load_connection, _key(connection_pk), connection_pk)
+
+
+def send_replay(replay_pk: int) -> None:
+    """Queue the next part of a replay unless it already waits in the queue."""
+    from events.tasks import load_replay  # noqa: PLC0415
+
+    _queue(load_replay, _replay_key(replay_pk), replay_pk)
 
 
 def answered(connection_pk: int) -> None:
     """A worker has taken the ring: the next event needs another."""
-    try:
-        cache.delete(_key(connection_pk))
-    except RedisError as error:
-        logger.warning("cache unavailable: %s", type(error).__name__)
+    _forget(_key(connection_pk))
 
 
-def _is_first(connection_pk: int) -> bool:
+def replay_answered(replay_pk: int) -> None:
+    _forget(_replay_key(replay_pk))
+
+
+def _queue(task: Task[[int], None], key: str, pk: int) -> None:
+    if not _is_first(key):
+        return
     try:
-        return bool(cache.add(_key(connection_pk), 1, timeout=WAITING_SECONDS))
+        task.apply_async((pk,), expires=WAITING_SECONDS)
+    except OperationalError:
+        _forget(key)
+        raise
+
+
+def _is_first(key: str) -> bool:
+    try:
+        return bool(cache.add(key, 1, timeout=WAITING_SECONDS))
     except RedisError as error:
         logger.warning("cache unavailable: %s", type(error).__name__)
         return True
 
 
+def _forget(key: str) -> None:
+    try:
+        cache.delete(key)
+    except RedisError as error:
+        logger.warning("cache unavailable: %s", type(error).__name__)
+
+
 def _key(connection_pk: int) -> str:
     return f"ring:{connection_pk}"
+
+
+def _replay_key(replay_pk: int) -> str:
+    return f"ring:replay:{replay_pk}"
 
 
 class Ringer:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from destinations.interface import (
@@ -12,12 +13,15 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import history, log, retention, rings
+from events import history, log, replays, retention, rings
 from events.loads import run_load
+from events.models import Replay, ReplayState
 
 logger = logging.getLogger(__name__)
 
 PARTITION_DAYS_AHEAD = 3
+RUN_SECONDS = 10.0
+"""Then a worker turns to the next connection, however much of this one is pending."""
 
 
 @shared_task
@@ -29,13 +33,37 @@ def load_connection(connection_pk: int) -> None:
         .filter(pk=connection_pk, enabled=True, destination__enabled=True)
         .first()
     )
-    if connection and not connection.is_waiting(timezone.now()):
-        run_load(connection)
+    if not connection or connection.is_waiting(timezone.now()):
+        return
+    if run_load(connection, RUN_SECONDS):
+        rings.send(connection_pk)
+
+
+@shared_task
+def load_replay(replay_pk: int) -> None:
+    """Load the next part of a replay, then let loads have their turn."""
+    rings.replay_answered(replay_pk)
+    replay = _replays().filter(pk=replay_pk).first()
+    if replay and replays.run_slice(replay):
+        rings.send_replay(replay_pk)
+
+
+def _replays() -> QuerySet[Replay]:
+    """Those that can go on now: a paused connection's replay is paused, too."""
+    return (
+        Replay.objects.select_related("connection__source", "connection__destination")
+        .filter(state=ReplayState.RUNNING)
+        .filter(connection__enabled=True, connection__destination__enabled=True)
+        .exclude(retry_at__gt=timezone.now())
+    )
 
 
 @shared_task
 def ring_connections() -> None:
-    """Ring every connection that is behind the log: rings may be lost, and waits end."""
+    """Ring every connection that is behind the log, and every replay.
+
+    Rings may be lost, and waits end.
+    """
     with log.reader() as conn:
         head = log.barrier(conn)
     behind = Connection.objects.filter(
@@ -43,6 +71,8 @@ def ring_connections() -> None:
     ).exclude(retry_at__gt=timezone.now())
     for connection_pk in behind.values_list("pk", flat=True):
         rings.send(connection_pk)
+    for replay_pk in _replays().values_list("pk", flat=True):
+        rings.send_replay(replay_pk)
 
 
 @shared_task

@@ -380,3 +380,37 @@ def test_a_chunk_limit_makes_several_chunks(connection, warehouse, settings):
 
     assert rows(warehouse, "SELECT count(*) FROM shop.tracks") == [(10,)]
     assert Load.objects.get().events == 10
+
+
+def test_a_long_load_gives_others_their_turn_and_goes_on(connection, warehouse, settings):
+    settings.LOAD_CHUNK_EVENTS = 1
+    send(connection, *(event(f"m{number}", event="A") for number in range(5)))
+
+    pending = run_load(connection, seconds=0)
+    loaded_first = rows(warehouse, "SELECT count(*) FROM shop.tracks")
+    pending_then = run_load(connection)
+
+    assert (pending, loaded_first) == (True, [(1,)])
+    assert pending_then is False
+    assert rows(warehouse, "SELECT count(*) FROM shop.tracks") == [(5,)]
+
+
+def test_a_load_that_was_killed_is_not_called_running_for_ever(connection):
+    Load.objects.create(connection=connection, after_id=0, upto_id=0)
+    send(connection, event("m1", event="A"))
+
+    run_load(connection)
+
+    assert [load.state for load in Load.objects.order_by("id")] == ["failed", "succeeded"]
+
+
+def test_a_fault_of_ours_is_shown_and_backs_off(connection, settings):
+    settings.LOAD_CHUNK_BYTES = "not a number"
+    send(connection, event("m1", event="A"))
+
+    run_load(connection)
+
+    connection.refresh_from_db()
+    assert connection.is_waiting(timezone.now())
+    assert connection.last_error
+    assert Load.objects.get().state == "failed"

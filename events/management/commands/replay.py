@@ -1,0 +1,104 @@
+"""manage.py replay: load a connection again from a time on, beside its loads."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError
+from django.utils.dateparse import parse_date, parse_datetime
+
+from destinations.interface import DestinationError
+from destinations.models import Connection
+from events import replays
+from events.models import Replay, ReplayState
+
+IDLE_SECONDS = 0.5
+
+
+class Command(BaseCommand):
+    help = (
+        "Load a connection again from a time, or from the oldest event kept. "
+        "When this command is stopped, a worker goes on with it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("connection", type=int, help="the id of the connection")
+        parser.add_argument(
+            "--from",
+            dest="since",
+            required=True,
+            metavar="TIME|oldest",
+            help="such as 2026-03-01 or 2026-03-01T12:30Z, in UTC unless it names a zone",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many events it would load"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection = _connection(options["connection"])
+        since = None if options["since"] == "oldest" else _time(options["since"])
+        if options["dry_run"]:
+            found = replays.preview(connection, since)
+            self.stdout.write(f"{connection}: {_events(found.events, found.most)} to load again")
+            return
+        try:
+            replay = replays.begin(connection, since)
+        except DestinationError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{replay}: {_events(replay.expected, replay.upto_id - replay.after_id)}")
+        self._follow(replay)
+
+    def _follow(self, replay: Replay) -> None:
+        """Run it here; a worker may take a turn in between, and then this waits."""
+        shown = ""
+        while replay.state == ReplayState.RUNNING:
+            if not replays.run_slice(replay):
+                time.sleep(IDLE_SECONDS)
+            replay.refresh_from_db()
+            line = f"{replay.percent} % · {replay.events} events loaded" + _obstacle(replay)
+            if line != shown:
+                self.stdout.write(line)
+            shown = line
+        self.stdout.write(
+            f"{replay.get_state_display().lower()}: {replay.events} loaded, "
+            f"{replay.skipped} skipped, {replay.dead_letters} dead letters, "
+            f"{replay.discards} discards"
+        )
+
+
+def _obstacle(replay: Replay) -> str:
+    if replay.error:
+        return f" · waits: {replay.error}"
+    if not replay.connection.enabled or not replay.connection.destination.enabled:
+        return " · waits: the connection is paused or its destination is disabled"
+    return ""
+
+
+def _connection(pk: int) -> Connection:
+    connections = Connection.objects.select_related("source", "destination")
+    found = connections.filter(pk=pk).first()
+    if found:
+        return found
+    known = "; ".join(f"{each.pk} is {each}" for each in connections.order_by("pk")[:20])
+    raise CommandError(f"there is no connection {pk}. {known or 'There is none at all.'}")
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+        day = parse_date(text)
+    except ValueError as error:
+        raise CommandError(f"--from {text}: {error}") from error
+    if moment is None and day is not None:
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    if moment is None:
+        raise CommandError(f"--from is {text!r}, expected 2026-03-01, 2026-03-01T12:30Z or oldest")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _events(events: int | None, most: int) -> str:
+    """Counting a large log takes too long; the ids bound it."""
+    return f"at most {most} events" if events is None else f"{events} events"

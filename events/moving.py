@@ -1,0 +1,161 @@
+"""Moving a range of the log through a connection's session, chunk by chunk.
+
+The destination holds the cursor and moves it with the rows (design: the cursor in the
+warehouse), so a run may be killed at any point and run again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.utils import timezone
+
+from destinations.interface import (
+    Chunk,
+    ChunkRefusedError,
+    DestinationError,
+    Feed,
+    LoadResult,
+    LoggedEvent,
+    Prepared,
+    Session,
+)
+from destinations.models import Connection
+from destinations.registry import destination_type
+from events import log
+from events.models import DeadLetter
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS = 300
+
+Wrote = Callable[[Prepared, LoadResult], None]
+
+
+def open_session(connection: Connection, cursor_id: int) -> Session:
+    """A session whose cursor is this one; the first ever fixes the connection's namespace."""
+    destination = connection.destination
+    kind = destination_type(destination.type)
+    if not connection.namespace:
+        connection.namespace = kind.namespace(destination.config, connection.source.name)
+        connection.save(update_fields=["namespace"])
+    return kind.open(destination.config, destination.secrets, _feed(connection, cursor_id))
+
+
+def move(
+    session: Session,
+    reader: psycopg.Connection[Any],
+    connection: Connection,
+    after: int,
+    upto: int,
+    wrote: Wrote,
+    *,
+    first_events: int,
+    until: float,
+) -> None:
+    """Write the events with after < id <= upto, or as many chunks as begin before `until`.
+
+    `until` is a time of time.monotonic(). `wrote` is told of each chunk once it is committed.
+    """
+    for prepared in _prepared(session, reader, connection, after, upto, first_events, until):
+        _commit(session, connection, prepared, wrote)
+
+
+def next_try(failures: int) -> datetime:
+    """When to try again after so many failures in a row."""
+    wait = min(LONGEST_WAIT_SECONDS, 2 ** min(failures, 16))
+    return timezone.now() + timedelta(seconds=wait)
+
+
+def _feed(connection: Connection, cursor_id: int) -> Feed:
+    return Feed(
+        connection_id=cursor_id,
+        namespace=connection.namespace,
+        source_id=connection.source.public_id,
+        source_type=connection.source.type,
+        source_category=connection.source.category,
+        destination_id=connection.destination.public_id,
+        destination_type=connection.destination.type,
+    )
+
+
+def _prepared(
+    session: Session,
+    reader: psycopg.Connection[Any],
+    connection: Connection,
+    position: int,
+    upto: int,
+    size: int,
+    until: float,
+) -> Iterator[Prepared]:
+    """The chunks in order; the next is read and transformed while one is being written.
+
+    They grow, so that the first is written soon and many are written well.
+    """
+
+    def next_chunk(after: int, size: int) -> Prepared:
+        limits = (min(size, settings.LOAD_CHUNK_EVENTS), settings.LOAD_CHUNK_BYTES)
+        return session.prepare(log.read_chunk(reader, connection.source_id, after, upto, *limits))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
+        coming: Future[Prepared] | None = ahead.submit(next_chunk, position, size)
+        while coming is not None:
+            prepared = coming.result()
+            size *= 2
+            more = prepared.chunk.upto < upto and monotonic() < until
+            coming = ahead.submit(next_chunk, prepared.chunk.upto, size) if more else None
+            yield prepared
+
+
+def _commit(session: Session, connection: Connection, prepared: Prepared, wrote: Wrote) -> None:
+    """Write a chunk; when it is refused, halve it until the event is found."""
+    try:
+        _keep_dead_letters(connection, prepared)
+        result = session.load(prepared)
+    except ChunkRefusedError as error:
+        logger.warning("chunk refused connection=%s: %s", connection.pk, error)
+        for part in _halves(prepared, str(error)):
+            ready = part if isinstance(part, Prepared) else session.prepare(part)
+            _commit(session, connection, ready, wrote)
+    else:
+        wrote(prepared, result)
+
+
+def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
+    """Two smaller chunks; of a single event, an empty chunk that dead-letters it."""
+    chunk = prepared.chunk
+    if len(chunk.events) > 1:
+        middle = len(chunk.events) // 2
+        cut = chunk.events[middle - 1].id
+        yield Chunk(chunk.after, cut, chunk.events[:middle])
+        yield Chunk(cut, chunk.upto, chunk.events[middle:])
+    elif chunk.events and prepared.content is not None:
+        dead = [(chunk.events[0], reason)]
+        yield Prepared(chunk, content=None, dead_letters=dead)
+    else:
+        raise DestinationError(f"an empty chunk was refused: {reason}")
+
+
+def _keep_dead_letters(connection: Connection, prepared: Prepared) -> None:
+    """Before the cursor passes them; again after a kill, to no effect."""
+    DeadLetter.objects.bulk_create(
+        (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
+        ignore_conflicts=True,
+    )
+
+
+def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
+    return DeadLetter(
+        connection=connection,
+        event_id=event.id,
+        message_id=event.message_id,
+        reason=reason,
+        payload=event.payload,
+    )

@@ -1,0 +1,192 @@
+"""Replays: load again what a connection has loaded before, beside its loads.
+
+A replay ends where the connection's own cursor was when it began: what lies above is loaded
+anyway. All writes of a destination can be repeated, so it changes only what has become different:
+a transform, an option, a table that was dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from destinations.interface import (
+    DestinationError,
+    DestinationUnavailableError,
+    LoadResult,
+    Prepared,
+)
+from destinations.models import Connection
+from events import log, moving
+from events.models import DeadLetter, Replay, ReplayState
+
+logger = logging.getLogger(__name__)
+
+COUNT_SECONDS = 5
+SLICE_SECONDS = 1.0
+"""Then the worker looks after loads before it goes on with the replay."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The events that a replay would load; events is None when counting took too long."""
+
+    after: int
+    upto: int
+    events: int | None
+
+    @property
+    def most(self) -> int:
+        return self.upto - self.after
+
+
+def preview(connection: Connection, since: datetime | None) -> Range:
+    """What a replay from a time on would load; None is from the oldest event kept."""
+    upto = max(connection.position, connection.start_position or 0)
+    with log.connect() as conn:
+        first = log.first_id(conn, connection.source_id, since, upto)
+        after = upto if first is None else min(first - 1, upto)
+        return Range(after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS))
+
+
+def begin(connection: Connection, since: datetime | None) -> Replay:
+    """A new replay, which a worker then runs; DestinationError when one is running."""
+    found = preview(connection, since)
+    with transaction.atomic():
+        Connection.objects.select_for_update().get(pk=connection.pk)
+        running = Replay.objects.filter(connection=connection, state=ReplayState.RUNNING).first()
+        if running:
+            raise DestinationError(f"{running} is running: wait for its end or cancel it")
+        replay = Replay.objects.create(
+            connection=connection,
+            since=since,
+            after_id=found.after,
+            upto_id=found.upto,
+            position=found.after,
+            expected=found.events,
+        )
+    logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
+    return replay
+
+
+def cancel(replay: Replay) -> bool:
+    """Whether it was running; what it has loaded stays."""
+    return bool(
+        Replay.objects.filter(pk=replay.pk, state=ReplayState.RUNNING).update(
+            state=ReplayState.CANCELLED, finished_at=timezone.now()
+        )
+    )
+
+
+def run_slice(replay: Replay) -> bool:
+    """Load some chunks; whether the replay is to go on at once."""
+    with log.reader() as reader, log.replay_lock(reader, replay.pk) as taken:
+        if not taken:
+            return False
+        replay.refresh_from_db()
+        if not _may_run(replay):
+            return False
+        try:
+            _load(reader, replay)
+        except (DestinationUnavailableError, DestinationError) as error:
+            _fail(replay, error)
+            return False
+        except Exception as error:
+            logger.exception("replay broke replay=%s", replay.pk)
+            _fail(replay, error)
+            return False
+        return not _finished(replay)
+
+
+def _may_run(replay: Replay) -> bool:
+    """A replay of a paused connection is paused, too; after a failure it waits."""
+    connection = replay.connection
+    return (
+        replay.state == ReplayState.RUNNING
+        and connection.enabled
+        and connection.destination.enabled
+        and (replay.retry_at is None or replay.retry_at <= timezone.now())
+    )
+
+
+def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
+    connection = replay.connection
+    session = moving.open_session(connection, replay.cursor_id)
+    try:
+        position = session.position()
+        replay.position = replay.after_id if position is None else position
+        if replay.position < replay.upto_id:
+            moving.move(
+                session,
+                reader,
+                connection,
+                replay.position,
+                replay.upto_id,
+                lambda prepared, result: _wrote(replay, prepared, result),
+                first_events=settings.LOAD_CHUNK_EVENTS,
+                until=monotonic() + SLICE_SECONDS,
+            )
+    finally:
+        session.close()
+
+
+def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
+    replay.position = prepared.chunk.upto
+    replay.events += prepared.loaded
+    replay.skipped += prepared.skipped.total()
+    replay.dead_letters += len(prepared.dead_letters)
+    replay.discards += result.discards
+    replay.error, replay.failures, replay.retry_at = "", 0, None
+    replay.save(
+        update_fields=[
+            *("position", "events", "skipped", "dead_letters", "discards"),
+            *("error", "failures", "retry_at"),
+        ]
+    )
+    _forget_mended(replay.connection, prepared)
+
+
+def _forget_mended(connection: Connection, prepared: Prepared) -> None:
+    """The dead letters of events that are loaded now."""
+    dead = {event.id for event, _ in prepared.dead_letters}
+    loaded = {event.id for event in prepared.chunk.events} - dead
+    letters = DeadLetter.objects.filter(
+        connection=connection,
+        event_id__gt=prepared.chunk.after,
+        event_id__lte=prepared.chunk.upto,
+    )
+    mended = [pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded]
+    DeadLetter.objects.filter(pk__in=mended).delete()
+
+
+def _fail(replay: Replay, error: Exception) -> None:
+    replay.failures += 1
+    replay.retry_at = moving.next_try(replay.failures)
+    replay.error = str(error) or type(error).__name__
+    replay.save(update_fields=["failures", "retry_at", "error"])
+    logger.warning("replay waits replay=%s until %s: %s", replay.pk, replay.retry_at, error)
+
+
+def _finished(replay: Replay) -> bool:
+    """Marks the end, unless it was cancelled meanwhile."""
+    if replay.position < replay.upto_id:
+        return False
+    ended = Replay.objects.filter(pk=replay.pk, state=ReplayState.RUNNING).update(
+        state=ReplayState.SUCCEEDED,
+        position=replay.position,
+        finished_at=timezone.now(),
+        error="",
+        failures=0,
+        retry_at=None,
+    )
+    if ended:
+        logger.info("replay ended replay=%s events=%d", replay.pk, replay.events)
+    return True

@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+from django.db import connection as database
+from django.utils import timezone
+
+from destinations.interface import DestinationError
+from events import log, replays
+from events.loads import run_load
+from events.models import DeadLetter, Load, Replay
+from events.retention import Limits, keep_within
+from events.tasks import load_replay, ring_connections
+from rudderhub.env import ROOT
+from tests.loading import NOW, connection, event, rows, send
+from tests.waiting import wait_for
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _clean_log():
+    cache.clear()
+    with database.cursor() as cursor:
+        cursor.execute("TRUNCATE events_event")
+
+
+def run(replay):
+    while replays.run_slice(replay):
+        pass
+    replay.refresh_from_db()
+
+
+def ledger(warehouse):
+    return rows(
+        warehouse,
+        """
+        SELECT connection_id > 0, position, loaded FROM rudder_identity.rudder_cursors
+        ORDER BY connection_id DESC
+        """,
+    )
+
+
+def test_a_dropped_table_is_filled_again(connection, warehouse):
+    send(connection, *(event(f"m{number}", event="A") for number in range(5)))
+    run_load(connection)
+    before = rows(warehouse, "SELECT id, event_text, user_id FROM shop.tracks ORDER BY id")
+    warehouse.execute("DROP TABLE shop.tracks CASCADE")
+
+    replay = replays.begin(connection, None)
+    run(replay)
+
+    assert rows(warehouse, "SELECT id, event_text, user_id FROM shop.tracks ORDER BY id") == before
+    assert (replay.state, replay.events, replay.expected, replay.percent) == (
+        "succeeded",
+        5,
+        5,
+        100,
+    )
+
+
+def test_a_replay_changes_nothing_that_is_there(connection, warehouse):
+    send(connection, event("m1", event="A"), event("m2", type="identify", traits={"plan": "pro"}))
+    run_load(connection)
+    before = contents(warehouse)
+
+    run(replays.begin(connection, None))
+
+    assert contents(warehouse) == before
+
+
+def contents(warehouse):
+    return [
+        rows(warehouse, "SELECT * FROM shop.tracks ORDER BY id"),
+        rows(warehouse, "SELECT * FROM shop.identifies ORDER BY id"),
+        rows(warehouse, "SELECT to_jsonb(users) - 'uuid_ts' FROM shop.users ORDER BY id"),
+        rows(warehouse, "SELECT * FROM rudder_identity.rudder_profiles ORDER BY rudder_id"),
+    ]
+
+
+def test_a_replay_moves_a_cursor_of_its_own(connection, warehouse):
+    send(connection, event("m1", event="A"), event("m2", event="A"))
+    run_load(connection)
+    ((_, position, _),) = ledger(warehouse)
+
+    run(replays.begin(connection, None))
+
+    assert ledger(warehouse) == [(True, position, 2), (False, position, 2)]
+
+
+def test_a_replay_can_begin_at_a_time(connection, warehouse):
+    for hour in range(4):
+        at = NOW + timedelta(hours=hour)
+        send(connection, event(f"m{hour}", at, event="A"), received_at=at)
+    run_load(connection)
+    warehouse.execute("TRUNCATE shop.tracks")
+
+    replay = replays.begin(connection, NOW + timedelta(hours=2))
+    run(replay)
+
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m2",), ("m3",)]
+    assert replay.expected == 2
+
+
+def test_a_preview_counts_the_connections_own_events_only(connection):
+    other = event("elsewhere", event="A")
+    send(connection, event("m1", event="A"), event("m2", event="A"))
+    log.append(connection.source_id + 1, NOW, [other], timeout_seconds=5)
+    send(connection, event("m3", event="A"))
+    run_load(connection)
+
+    found = replays.preview(connection, None)
+
+    assert (found.events, found.most) == (3, 4)
+    assert not Replay.objects.exists()
+
+
+def test_events_that_are_pending_are_left_to_the_load(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    send(connection, event("m2", event="A"))
+
+    run(replays.begin(connection, None))
+    before = rows(warehouse, "SELECT id FROM shop.tracks")
+    run_load(connection)
+
+    assert before == [("m1",)]
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
+
+
+def test_loads_go_on_while_a_replay_runs(connection, warehouse, settings):
+    settings.LOAD_CHUNK_EVENTS = 1
+    send(connection, event("m1", event="A"), event("m2", event="A"), event("m3", event="A"))
+    run_load(connection)
+    replay = replays.begin(connection, None)
+    session = hold(replay)
+    send(connection, event("m4", event="A"))
+
+    run_load(connection)
+
+    assert rows(warehouse, "SELECT max(id) FROM shop.tracks") == [("m4",)]
+    session.close()
+
+
+def hold(replay):
+    """As a worker in the middle of the replay: it has the replay's lock."""
+    conn = log.connect()
+    lock = log.replay_lock(conn, replay.pk)
+    assert lock.__enter__()
+    return conn
+
+
+def test_a_load_and_a_replay_of_the_same_users_at_once_both_end(connection, warehouse, settings):
+    settings.LOAD_CHUNK_EVENTS = 50
+    people = [
+        event(f"i{n}", type="identify", userId=f"u{n % 40}", traits={"n": n}) for n in range(400)
+    ]
+    send(connection, *people)
+    run_load(connection)
+    replay = replays.begin(connection, None)
+    send(connection, *(event(f"j{n}", type="identify", userId=f"u{n % 40}") for n in range(400)))
+    thread = threading.Thread(target=in_thread, args=(replay,))
+    thread.start()
+
+    run_load(connection)
+    thread.join(60)
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.failures) == ("succeeded", 0)
+    assert rows(warehouse, "SELECT count(*) FROM shop.identifies") == [(800,)]
+    assert rows(warehouse, "SELECT count(*), sum(n) FROM shop.users") == [
+        (40, sum(range(360, 400)))
+    ]
+    assert [load.state for load in Load.objects.all()] == ["succeeded", "succeeded"]
+
+
+def in_thread(replay):
+    try:
+        run(replay)
+    finally:
+        database.close()
+
+
+def test_one_replay_of_a_connection_runs_at_a_time(connection):
+    replays.begin(connection, None)
+
+    with pytest.raises(DestinationError, match="is running: wait for its end or cancel it"):
+        replays.begin(connection, None)
+
+
+def test_a_cancelled_replay_stops_and_another_may_begin(connection, warehouse, settings):
+    settings.LOAD_CHUNK_EVENTS = 1
+    send(connection, event("m1", event="A"), event("m2", event="A"))
+    run_load(connection)
+    replay = replays.begin(connection, None)
+
+    cancelled = replays.cancel(replay)
+    run(replay)
+
+    assert cancelled
+    assert (replay.state, replay.events) == ("cancelled", 0)
+    assert not replays.cancel(replay)
+    assert replays.begin(connection, None).pk != replay.pk
+
+
+def test_a_replay_of_a_paused_connection_waits(connection):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    replay = replays.begin(connection, None)
+    connection.enabled = False
+    connection.save()
+
+    run(replay)
+
+    assert (replay.state, replay.events) == ("running", 0)
+
+
+def test_a_dead_warehouse_makes_the_replay_wait_and_go_on(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    replay = replays.begin(connection, None)
+    destination, port = connection.destination, connection.destination.config["port"]
+    destination.config["port"] = 1
+    destination.save()
+    run(replay)
+    waiting = (replay.state, replay.failures, "refused" in replay.error)
+    destination.config["port"] = port
+    destination.save()
+    replay.retry_at = timezone.now()
+    replay.save()
+
+    run(replay)
+
+    assert waiting == ("running", 1, True)
+    assert (replay.state, replay.error) == ("succeeded", "")
+
+
+def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
+    send(connection, event("m1", event="A"), event("m2", type="nonsense"))
+    run_load(connection)
+    letter = DeadLetter.objects.get()
+    DeadLetter.objects.create(
+        connection=connection, event_id=letter.event_id - 1, message_id="m1", reason="an old fault"
+    )
+
+    run(replays.begin(connection, None))
+
+    assert [each.message_id for each in DeadLetter.objects.all()] == ["m2"]
+
+
+def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, warehouse):
+    send(connection, event("old", event="A"))
+    with log.connect() as conn:
+        connection.start_position = log.barrier(conn)
+    connection.save()
+    send(connection, event("new", event="A"))
+    run_load(connection)
+
+    run(replays.begin(connection, None))
+
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("new",), ("old",)]
+
+
+def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    replay = replays.begin(connection, None)
+    later = NOW + timedelta(days=40)
+    with log.connect() as conn:
+        held = keep_within(conn, Limits(days=30), later)
+        run(replay)
+        dropped = keep_within(conn, Limits(days=30), later)
+
+    assert (NOW.date() in held, NOW.date() in dropped) == (False, True)
+
+
+def test_the_task_rings_for_the_next_part(connection, settings):
+    settings.LOAD_CHUNK_EVENTS = 1
+    send(connection, event("m1", event="A"), event("m2", event="A"))
+    run_load(connection)
+    replay = replays.begin(connection, None)
+    cache.clear()
+
+    load_replay(replay.pk)
+    replay.refresh_from_db()
+
+    assert (replay.state == "running") == bool(cache.get(f"ring:replay:{replay.pk}"))
+
+
+def test_beat_rings_a_replay_whose_worker_is_gone(connection):
+    replay = replays.begin(connection, None)
+
+    ring_connections()
+
+    assert cache.get(f"ring:replay:{replay.pk}")
+
+
+def test_the_command_replays_and_shows_progress(connection, warehouse):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    warehouse.execute("TRUNCATE shop.tracks")
+    out = StringIO()
+
+    call_command("replay", str(connection.pk), "--from", "2026-03-01", stdout=out)
+
+    lines = out.getvalue().splitlines()
+    assert lines[0].endswith(": 1 events")
+    assert lines[1:] == [
+        "100 % · 1 events loaded",
+        "succeeded: 1 loaded, 0 skipped, 0 dead letters, 0 discards",
+    ]
+    assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m1",)]
+
+
+def test_a_dry_run_only_counts(connection):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    out = StringIO()
+
+    call_command("replay", str(connection.pk), "--from", "oldest", "--dry-run", stdout=out)
+
+    assert out.getvalue() == f"{connection}: 1 events to load again\n"
+    assert not Replay.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("pk", "since", "message"),
+    [
+        (0, "oldest", "there is no connection 0"),
+        (None, "yesterday", "--from is 'yesterday', expected 2026-03-01"),
+        (None, "2026-13-01", "--from 2026-13-01"),
+    ],
+)
+def test_the_command_says_what_it_cannot_take(connection, pk, since, message):
+    with pytest.raises(CommandError, match=message):
+        call_command("replay", str(connection.pk if pk is None else pk), "--from", since)
+
+
+def test_a_killed_replay_goes_on_with_each_event_once(connection, warehouse):
+    send(connection, *(event(f"m{number}", event="A") for number in range(4000)))
+    run_load(connection)
+    replay = replays.begin(connection, datetime(2026, 1, 1, tzinfo=UTC))
+    killed = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", SLICES, str(replay.pk)], cwd=ROOT, env=environment()
+    )
+    wait_for(lambda: loaded_by_replays(warehouse) > 0, 30)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    reached = loaded_by_replays(warehouse)
+
+    run(replay)
+
+    assert 0 < reached < 4000
+    assert replay.state == "succeeded"
+    assert loaded_by_replays(warehouse) == 4000
+    assert rows(warehouse, "SELECT count(*) FROM shop.tracks") == [(4000,)]
+
+
+def loaded_by_replays(warehouse):
+    query = "SELECT sum(loaded) FROM rudder_identity.rudder_cursors WHERE connection_id < 0"
+    return rows(warehouse, query)[0][0] or 0
+
+
+SLICES = """
+import sys, django
+django.setup()
+from events import replays
+from events.models import Replay
+replay = Replay.objects.get(pk=sys.argv[1])
+while replays.run_slice(replay):
+    pass
+"""
+
+
+def environment():
+    name = database.settings_dict["NAME"]
+    server, _, _ = os.environ["RUDDERHUB_DATABASE_URL"].rpartition("/")
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "rudderhub.settings",
+        "RUDDERHUB_DATABASE_URL": f"{server}/{name}",
+        "RUDDERHUB_LOAD_CHUNK_EVENTS": "100",
+    }
