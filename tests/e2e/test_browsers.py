@@ -86,15 +86,19 @@ def assert_arrived(recorder, sdk_warehouse, kinds):
     assert_the_docs_calls(sdk_warehouse, recorder.messages(), kinds)
 
 
-def test_rudderstacks_sdk_sends_by_xhr(visit, recorder, sdk_warehouse):
+@pytest.mark.parametrize("build", ["modern", "legacy"])
+def test_rudderstacks_sdk_sends_by_xhr(build, visit, recorder, sdk_warehouse):
     (snippet,) = snippets("connect-browser", "RudderStack's SDK", "html")
     (calls,) = snippets("connect-browser", "RudderStack's SDK", "js")
+    snippet = snippet.replace("/v3/modern/", f"/v3/{build}/")
 
     seen = visit(
-        "rudderstack-xhr", snippet + script(calls) + SHOW % ("", "rudderanalytics"), posts=5
+        f"rudderstack-{build}", snippet + script(calls) + SHOW % ("", "rudderanalytics"), posts=5
     )
 
     assert seen == {"foreign": [], "posts": 5, "words": []}
+    assert recorder.queries(f"/v3/{build}/rsa.min.js") == [{}]
+    assert "OPTIONS" in {exchange.method for exchange in recorder.exchanges}
     assert_arrived(recorder, sdk_warehouse, RUDDERSTACK_CALLS)
 
 
