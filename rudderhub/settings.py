@@ -95,7 +95,7 @@ CACHES = {
         "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
     }
 }
-# django-ratelimit names Django's own Redis cache as unsupported; its counters are atomic all the same
+# django-ratelimit does not know Django's own Redis cache; its counters are atomic all the same
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 
 AUTH_PASSWORD_VALIDATORS = [
