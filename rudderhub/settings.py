@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import rudderhub.env as _env
+from rudderhub import unfold as _unfold
 from rudderhub.env import ROOT, database_settings
-from rudderhub.unfold import UNFOLD
 
 _settings = _env.Env()
 
@@ -142,6 +142,8 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
 }
+
+UNFOLD = _unfold.UNFOLD
 
 REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
