@@ -8,9 +8,11 @@ from typing import Any
 import redis
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from kombu.exceptions import OperationalError
 
 from destinations.interface import DestinationError
 from destinations.models import Destination
@@ -58,7 +60,7 @@ class Command(BaseCommand):
     def _destinations(self) -> list[bool]:
         return [
             self._report(f"destination {destination}", lambda: _destination(destination))  # noqa: B023
-            for destination in Destination.objects.filter(enabled=True)
+            for destination in Destination.objects.filter(enabled=True).defer("secrets")
         ]
 
 
@@ -129,7 +131,7 @@ def _broker() -> str:
     with app.connection() as broker:
         try:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
-        except broker.recoverable_connection_errors as error:
+        except OperationalError as error:
             raise DoctorError(f"does not answer: {error}") from error
         return f"answers ({broker.transport.driver_name})"
 
@@ -137,7 +139,7 @@ def _broker() -> str:
 def _worker() -> str:
     try:
         answers = app.control.inspect(timeout=ANSWER_SECONDS).ping()
-    except app.connection().recoverable_connection_errors as error:
+    except OperationalError as error:
         raise DoctorError("cannot be asked: the broker does not answer") from error
     if not answers:
         raise DoctorError(f"none answers within {ANSWER_SECONDS} seconds")
@@ -147,7 +149,11 @@ def _worker() -> str:
 def _destination(destination: Destination) -> str:
     if destination.type != "POSTGRES":
         return f"is of type {destination.type}, for which there is no check"
-    steps = check(PostgresConfig.of(destination.config, destination.secrets))
+    try:
+        secrets = destination.secrets
+    except (ImproperlyConfigured, ValueError) as error:
+        raise DoctorError(f"its password cannot be read: {error}") from error
+    steps = check(PostgresConfig.of(destination.config, secrets))
     failed = [step for step in steps if not step.ok]
     if failed:
         raise DoctorError(f"{failed[0].name}: {failed[0].detail}")
