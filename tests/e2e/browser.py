@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from playwright.sync_api import sync_playwright
@@ -15,20 +17,30 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
+CHROMIUMS_OWN = (".google.com", ".googleapis.com")
 WAIT_MILLISECONDS = 30_000
 
 
 def main():
     job = json.loads(sys.argv[1])
+    refused = []
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _refusing(refused))
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=FLAGS, headless=True
+            executable_path=shutil.which("chromium"),
+            args=FLAGS,
+            proxy={
+                "server": f"http://127.0.0.1:{proxy.server_port}",
+                "bypass": "127.0.0.1,localhost",
+            },
         )
         page = browser.new_page(viewport={"width": 800, "height": 400})
-        print(json.dumps(visit(page, job)))  # noqa: T201
+        seen = visit(page, job)
         browser.close()
+    seen["foreign"] += refused
+    print(json.dumps(seen))  # noqa: T201
 
 
 def visit(page, job):
@@ -57,6 +69,24 @@ def visit(page, job):
 def origin(url):
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _refusing(refused):
+    """The way out for every other host, which leads nowhere; beacons on leaving come here, too."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            host = urlsplit(self.path).hostname or self.path.partition(":")[0]
+            if not host.endswith(CHROMIUMS_OWN):
+                refused.append(self.path)
+            self.send_error(502)
+
+        do_POST = do_CONNECT = do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            """Says nothing."""
+
+    return Handler
 
 
 if __name__ == "__main__":
