@@ -76,6 +76,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Connections", "trending_flat", "destinations.connection"),
                     _item("Destinations", "database", "destinations.destination"),
                     _item("Loads", "local_shipping", "events.load"),
+                    _item("Replays", "replay", "events.replay"),
                 ],
             },
             {

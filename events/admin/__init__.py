@@ -5,6 +5,7 @@ from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
 from events.admin.losses import LossAdmin
 from events.admin.refused import DeadLetterAdmin, QuarantinedAdmin
+from events.admin.replays import ReplayAdmin
 from events.admin.sources import LoggedSourceAdmin
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "LoggedSourceAdmin",
     "LossAdmin",
     "QuarantinedAdmin",
+    "ReplayAdmin",
 ]

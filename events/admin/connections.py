@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -18,6 +19,7 @@ from unfold.decorators import action, display
 
 from destinations.models import Connection
 from events import rings
+from events.admin.replays import replay_view
 from events.models import Event
 from sources.display import copyable, label, when
 
@@ -123,9 +125,11 @@ class ConnectionAdmin(ModelAdmin):
         query = f"?connection__id__exact={connection.pk}"
         return format_html(
             '<a class="rh-link" href="{}">Loads</a> · '
-            '<a class="rh-link" href="{}">Dead letters</a>',
+            '<a class="rh-link" href="{}">Dead letters</a> · '
+            '<a class="rh-link" href="{}">Replays</a>',
             reverse("admin:events_load_changelist") + query,
             reverse("admin:events_deadletter_changelist") + query,
+            reverse("admin:events_replay_changelist") + query,
         )
 
     @action(description="Load now", permissions=["change"])
@@ -135,7 +139,12 @@ class ConnectionAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.load_view)
         route = path("<int:pk>/load/", view, name="destinations_connection_load")
-        return [route, *super().get_urls()]
+        replay = self.admin_site.admin_view(partial(replay_view, self.admin_site))
+        return [
+            route,
+            path("<int:pk>/replay/", replay, name="destinations_connection_replay"),
+            *super().get_urls(),
+        ]
 
     def load_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         connection = get_object_or_404(Connection, pk=pk)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from kombu.exceptions import OperationalError
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from destinations.interface import DestinationError
+from destinations.models import Connection
+from events import replays, rings
+from events.admin.readonly import ReadOnlyAdmin
+from events.models import Replay, ReplayState
+from sources.display import label, when
+
+KINDS = {
+    ReplayState.RUNNING: "wait",
+    ReplayState.SUCCEEDED: "good",
+    ReplayState.CANCELLED: "off",
+}
+
+
+class ReplayForm(forms.Form):
+    since = forms.CharField(
+        label="From (UTC)",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "2026-03-01 12:30"}),
+        help_text="Events received at this time or later. Empty: from the oldest event kept.",
+    )
+
+    def clean_since(self) -> datetime | None:
+        text = self.cleaned_data["since"].strip()
+        if not text:
+            return None
+        try:
+            moment = parse_datetime(text) or datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValidationError(
+                "Not a time: write it like 2026-03-01 12:30, or 2026-03-01."
+            ) from error
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks from when on, shows how many events that is, then begins."""
+    connection = get_object_or_404(
+        Connection.objects.select_related("source", "destination"), pk=pk
+    )
+    if not request.user.has_perm("destinations.change_connection"):
+        raise PermissionDenied
+    form = ReplayForm(request.POST or None)
+    found = None
+    if request.method == "POST" and form.is_valid():
+        if "begin" in request.POST:
+            return _begin(request, connection, form.cleaned_data["since"])
+        found = replays.preview(connection, form.cleaned_data["since"])
+    context = {
+        **site.each_context(request),
+        "opts": Connection._meta,  # noqa: SLF001
+        "title": f"Replay of {connection}",
+        "connection": connection,
+        "form": form,
+        "found": found,
+        "running": connection.replays.filter(state=ReplayState.RUNNING).first(),
+        "back": reverse("admin:destinations_connection_change", args=[pk]),
+    }
+    return TemplateResponse(request, "events/replay.html", context)
+
+
+def _begin(request: HttpRequest, connection: Connection, since: datetime | None) -> HttpResponse:
+    try:
+        replay = replays.begin(connection, since)
+    except DestinationError as error:
+        messages.error(request, f"{error}.")
+        return HttpResponseRedirect(reverse("admin:events_replay_changelist"))
+    try:
+        rings.send_replay(replay.pk)
+    except OperationalError:
+        messages.warning(request, "The broker does not answer. The replay starts when it is back.")
+    messages.success(request, f"Replaying {connection}. Loads go on meanwhile.")
+    return HttpResponseRedirect(reverse("admin:events_replay_change", args=[replay.pk]))
+
+
+@admin.register(Replay)
+class ReplayAdmin(ReadOnlyAdmin):
+    list_display = ("started", "status", "connection", "progress", "events", "problem")
+    list_filter = ("state", "connection")
+    list_select_related = ("connection__source", "connection__destination")
+    empty_text = "Nothing was replayed. Open a connection and choose Replay."
+    change_form_outer_before_template = "events/replay_bar.html"
+    fields = readonly_fields = (
+        *("connection", "status", "progress", "since", "started", "ended"),
+        *("expected", "events", "skipped", "dead_letters", "discards", "error"),
+    )
+
+    @display(description="started")
+    def started(self, replay: Replay) -> SafeString:
+        return when(replay.started_at)
+
+    @display(description="ended")
+    def ended(self, replay: Replay) -> SafeString:
+        return when(replay.finished_at, never="not yet")
+
+    @display(description="state")
+    def status(self, replay: Replay) -> SafeString:
+        if replay.state == ReplayState.RUNNING and replay.error:
+            return format_html("{} next try {}", label("waiting", "bad"), when(replay.retry_at))
+        if replay.state == ReplayState.RUNNING and not replay.connection.enabled:
+            return label("the connection is paused", "off")
+        return label(replay.get_state_display().lower(), KINDS[ReplayState(replay.state)])
+
+    @display(description="progress")
+    def progress(self, replay: Replay) -> SafeString:
+        return format_html('<progress max="100" value="{0}">{0} %</progress> {0} %', replay.percent)
+
+    @display(description="error", empty_value="-")
+    def problem(self, replay: Replay) -> SafeString | None:
+        if not replay.error:
+            return None
+        return format_html('<span class="rh-clip" title="{0}">{0}</span>', replay.error)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.cancel_view)
+        return [path("<int:pk>/cancel/", view, name="events_replay_cancel"), *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        context["may_cancel"] = request.user.has_perm("destinations.change_connection")
+        return super().change_view(request, object_id, form_url, context)
+
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not request.user.has_perm("destinations.change_connection"):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        replay = get_object_or_404(Replay, pk=pk)
+        if replays.cancel(replay):
+            self.log_change(request, replay.connection, f"Cancelled {replay}.")
+            messages.success(request, "Cancelled. What it has loaded stays.")
+        else:
+            messages.info(request, "It had ended before.")
+        return HttpResponseRedirect(reverse("admin:events_replay_change", args=[pk]))

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+
+from events import log, replays
+from events.models import Replay
+from tests.factories import make_admin, make_connection, make_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+@pytest.fixture
+def connection():
+    cache.clear()
+    event = make_event(received_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    make_event(event.source, received_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    with log.connect() as conn:
+        return make_connection(event.source, position=log.barrier(conn))
+
+
+def page_of(connection):
+    return f"/admin/destinations/connection/{connection.pk}/replay/"
+
+
+@pytest.mark.parametrize(
+    ("since", "count"), [("", 2), ("2026-03-02", 1), ("2026-03-01 12:00", 2), ("2026-03-03", 0)]
+)
+def test_the_events_are_counted_before_anything_is_done(admin, connection, since, count):
+    page = admin.post(page_of(connection), {"since": since, "preview": "1"}).content.decode()
+
+    assert f"<strong>{count} events</strong> would be loaded again" in page
+    assert ("Replay them" in page) == (count > 0)
+    assert not Replay.objects.exists()
+
+
+def test_a_replay_begins_and_a_worker_is_rung(admin, connection):
+    response = admin.post(page_of(connection), {"since": "2026-03-02", "begin": "1"})
+
+    replay = Replay.objects.get()
+    assert response["Location"] == f"/admin/events/replay/{replay.pk}/change/"
+    assert (replay.expected, replay.since) == (1, datetime(2026, 3, 2, tzinfo=UTC))
+    assert cache.get(f"ring:replay:{replay.pk}")
+
+
+def test_a_time_that_is_none_is_said_to_be_none(admin, connection):
+    page = admin.post(page_of(connection), {"since": "soon", "begin": "1"}).content.decode()
+
+    assert "Not a time" in page
+    assert not Replay.objects.exists()
+
+
+def test_a_running_replay_is_shown_in_place_of_the_form(admin, connection):
+    replays.begin(connection, None)
+
+    page = admin.get(page_of(connection)).content.decode()
+
+    assert "A replay is running." in page
+    assert "Count the events" not in page
+
+
+def test_progress_is_shown_and_it_can_be_cancelled(admin, connection):
+    replay = replays.begin(connection, None)
+    shown = admin.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
+
+    admin.post(f"/admin/events/replay/{replay.pk}/cancel/")
+
+    replay.refresh_from_db()
+    assert '<progress max="100" value="0">' in shown
+    assert "Cancel the replay" in shown
+    assert replay.state == "cancelled"
+
+
+def test_who_may_not_change_connections_may_not_replay_or_cancel(client, connection):
+    client.force_login(User.objects.create_user("eve", is_staff=True))
+    replay = replays.begin(connection, None)
+
+    assert client.get(page_of(connection)).status_code == 403
+    assert client.post(f"/admin/events/replay/{replay.pk}/cancel/").status_code == 403
