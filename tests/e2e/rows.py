@@ -21,6 +21,7 @@ LOAD_SECONDS = 60
 class Warehouse:
     def __init__(self, info):
         self._schema = info["namespace"]
+        self._mappings = Identifier(info["identity_schema"], "rudder_identity_mappings")
         self._conn = psycopg.connect(info["warehouse_dsn"], autocommit=True, prepare_threshold=None)
 
     def close(self):
@@ -39,6 +40,17 @@ class Warehouse:
         """The same, when all of them have been loaded."""
         wait_for(lambda: len(self.rows(table, ids)) >= len(ids), LOAD_SECONDS)
         return self.rows(table, ids)
+
+    def rudder_id(self, kind, value):
+        query = SQL(
+            """
+            SELECT rudder_id
+            FROM {mappings}
+            WHERE merge_property_type = %s AND merge_property_value = %s
+            """
+        ).format(mappings=self._mappings)
+        row = self._conn.execute(query, [kind, value]).fetchone()
+        return row[0] if row else None
 
 
 def assert_loaded(warehouse, messages):

@@ -11,6 +11,7 @@ import pytest
 from rudderhub.env import ROOT
 from tests.e2e.rows import TABLES, assert_loaded, assert_the_docs_calls
 from tests.e2e.snippets import filled, snippets
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -54,7 +55,7 @@ def test_every_call_of_the_sdk_has_its_row(
 
 
 def test_curl_sends_each_call_and_a_batch(instance, recorder, sdk_warehouse):
-    single, batch = snippets("connect-http", "curl", "sh")
+    single, batch, _merge = snippets("connect-http", "curl", "sh")
 
     answers = run(["sh", "-c", filled(single, recorder.url, instance.info["write_key"])])
     messages = recorder.messages()
@@ -63,3 +64,15 @@ def test_curl_sends_each_call_and_a_batch(instance, recorder, sdk_warehouse):
     assert answers == "OK" * 7
     assert_loaded(sdk_warehouse, recorder.messages())
     assert_the_docs_calls(sdk_warehouse, messages, TABLES)
+
+
+def test_a_merge_joins_its_identifiers_in_one_profile(instance, sdk_warehouse):
+    merge = snippets("connect-http", "curl", "sh")[2]
+
+    answer = run(["sh", "-c", filled(merge, instance.info["base_url"], instance.info["write_key"])])
+
+    assert answer == "OK"
+    wait_for(lambda: sdk_warehouse.rudder_id("loyalty_card", "card-1"), 30)
+    assert sdk_warehouse.rudder_id("loyalty_card", "card-1") == sdk_warehouse.rudder_id(
+        "user_id", "user-1"
+    )
