@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,9 @@ from typing import Any
 
 import psycopg
 
+from rudderhub.embedded import SHARED_FOLDER, postgres_home
 from rudderhub.env import read_env_file
+from rudderhub.instance import stored
 
 START_SECONDS = 90
 
@@ -75,6 +78,14 @@ def running(**settings: str) -> Iterator[Instance]:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
+            _remove_data(Path(folder))
+
+
+def _remove_data(folder: Path) -> None:
+    """As root the data of Postgres stand outside the folder."""
+    home = postgres_home(folder, stored(folder).get("EMBEDDED_ID", ""))
+    if home not in {folder, SHARED_FOLDER}:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _ready(process: subprocess.Popen[bytes], environ: dict[str, str], folder: Path) -> Instance:
