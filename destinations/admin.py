@@ -47,6 +47,15 @@ class DestinationAdmin(ModelAdmin):
             (None, {"fields": head}),
             ("Server", {"fields": (("host", "port"), ("database", "user"), *password, "sslmode")}),
             (
+                "When it is loaded",
+                {
+                    "fields": (
+                        ("syncFrequency", "syncStartAt"),
+                        ("excludeWindowStartTime", "excludeWindowEndTime"),
+                    )
+                },
+            ),
+            (
                 "Tables",
                 {
                     "fields": (

@@ -18,6 +18,7 @@ from destinations.interface import DestinationError
 from destinations.models import Destination
 from destinations.postgres.config import SSL_MODES, PostgresConfig
 from destinations.registry import CHOICES
+from destinations.schedule import Schedule
 
 MAX_IDENTIFIER = 63
 MODEL_FIELDS = ("name", "type", "enabled")
@@ -110,7 +111,25 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Rows. A whole-number column that meets a fraction is widened at once in tables "
         "up to this size; in bigger ones the value goes to rudder_discards.",
     )
-    skipTracksTable = _switch(  # noqa: N815 - options are spelt as RudderStack spells them
+    syncFrequency = forms.IntegerField(  # noqa: N815 - options are spelt as RudderStack spells them
+        label="Load every … minutes",
+        initial=0,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="0: as soon as events come. At most 1440. Load now overrides it.",
+    )
+    syncStartAt = _text(  # noqa: N815
+        "At this time",
+        "HH:MM in UTC, and each so many minutes from then. Empty: so long after the last load.",
+        required=False,
+    )
+    excludeWindowStartTime = _text(  # noqa: N815
+        "No load from", "HH:MM in UTC. May be later than the end, across midnight.", required=False
+    )
+    excludeWindowEndTime = _text(  # noqa: N815
+        "until", "HH:MM in UTC.", required=False
+    )
+    skipTracksTable = _switch(  # noqa: N815
         "Skip the tracks table", "Write track events only to the table of their own name."
     )
     skipUsersTable = _switch(  # noqa: N815
@@ -196,7 +215,9 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         return any(name in data and data[name] != self.initial.get(name) for name in ADDRESS)
 
     def _check_config(self, data: dict[str, Any]) -> None:
+        config = {name: data[name] for name in self.config_fields()}
         try:
-            PostgresConfig.of({name: data[name] for name in self.config_fields()}, {})
+            PostgresConfig.of(config, {})
+            Schedule.of(config)
         except DestinationError as error:
             raise ValidationError(str(error)) from error

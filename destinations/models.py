@@ -60,6 +60,12 @@ class Connection(models.Model):
     retry_at = models.DateTimeField(null=True, editable=False)
     last_error = models.TextField(blank=True, editable=False)
     last_loaded_at = models.DateTimeField(null=True, editable=False)
+    synced_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the last load by the sync schedule began."
+    )
+    sync_upto = models.BigIntegerField(
+        default=0, editable=False, help_text="The last event of that load, or of a load asked for."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

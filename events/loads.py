@@ -18,6 +18,7 @@ from destinations.interface import (
     Session,
 )
 from destinations.models import Connection
+from destinations.schedule import Schedule, next_sync
 from events import log, moving
 from events.models import Load, LoadState
 
@@ -27,32 +28,71 @@ FIRST_CHUNK_EVENTS = 1_000
 INTERRUPTED = "The worker ended before the load did; the next load went on from its last chunk."
 
 
-def run_load(connection: Connection, seconds: float = math.inf) -> bool:
-    """Load until nothing is pending or the seconds are over; whether events still are pending.
+def run_load(connection: Connection, seconds: float = math.inf, upto: float = math.inf) -> bool:
+    """Load until nothing is pending up to an id, or the seconds are over; whether some still is.
 
     Returns at once when another worker has the connection, and after a failure.
     """
     until = monotonic() + seconds
     with log.reader() as reader:
-        while _load_once(reader, connection, until):
+        while _load_once(reader, connection, until, upto):
             # An event may have come while the lock was held: its ring found the connection taken.
-            if log.barrier(reader) <= connection.position:
+            if min(log.barrier(reader), upto) <= connection.position:
                 return False
             if monotonic() >= until:
                 return True
     return False
 
 
-def _load_once(reader: psycopg.Connection[Any], connection: Connection, until: float) -> bool:
+def run_due_load(connection: Connection, seconds: float) -> bool:
+    """As run_load, if the destination's sync schedule lets it; else nothing is pending yet."""
+    try:
+        schedule = Schedule.of(connection.destination.config)
+    except DestinationError as error:
+        _Run(connection).fail(LoadState.FAILED, error)
+        return False
+    if schedule.is_continuous:
+        return run_load(connection, seconds)
+    if not is_due(schedule, connection) or not _sync_upto(connection):
+        return False
+    return run_load(connection, seconds, connection.sync_upto)
+
+
+def is_due(schedule: Schedule, connection: Connection) -> bool:
+    """A sync that is under way goes on, whatever its schedule says by then."""
+    now = timezone.now()
+    if connection.position < connection.sync_upto:
+        return True
+    return next_sync(schedule, connection.synced_at, now) <= now
+
+
+def _sync_upto(connection: Connection) -> bool:
+    """Fix what the sync loads; False when that is nothing: then the next event begins it."""
+    if connection.position < connection.sync_upto:
+        return True
+    with log.connect() as conn:
+        barrier = log.barrier(conn)
+    if barrier <= connection.position:
+        return False
+    connection.synced_at, connection.sync_upto = timezone.now(), barrier
+    connection.save(update_fields=["synced_at", "sync_upto"])
+    return True
+
+
+def _load_once(
+    reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
+) -> bool:
     """Whether the connection was free and nothing failed."""
     with log.connection_lock(reader, connection.pk) as taken:
-        return taken and _attempt(reader, connection, until)
+        return taken and _attempt(reader, connection, until, upto)
 
 
-def _attempt(reader: psycopg.Connection[Any], connection: Connection, until: float) -> bool:
+def _attempt(
+    reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
+) -> bool:
     run = _Run(connection)
     try:
-        run.drain(reader, until)
+        run.drain(reader, until, upto)
     except DestinationUnavailableError as error:
         run.fail(LoadState.WAITING, error)
         return False
@@ -74,19 +114,19 @@ class _Run:
         self.connection = connection
         self.load: Load | None = None
 
-    def drain(self, reader: psycopg.Connection[Any], until: float) -> None:
-        barrier = log.barrier(reader)
+    def drain(self, reader: psycopg.Connection[Any], until: float, upto: float) -> None:
+        end = int(min(log.barrier(reader), upto))
         session = moving.open_session(self.connection, self.connection.pk)
         try:
             position = self._start(session)
-            if position < barrier:
+            if position < end:
                 self._begin(position)
                 moving.move(
                     session,
                     reader,
                     self.connection,
                     position,
-                    barrier,
+                    end,
                     self._wrote,
                     first_events=FIRST_CHUNK_EVENTS,
                     until=until,

@@ -14,7 +14,7 @@ from destinations.interface import (
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
 from events import history, log, replays, retention, rings
-from events.loads import run_load
+from events.loads import run_due_load
 from events.models import Replay, ReplayState
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ RUN_SECONDS = 10.0
 
 @shared_task
 def load_connection(connection_pk: int) -> None:
-    """Load what a connection has pending, unless another worker does or it waits after a fault."""
+    """Load what a connection has pending, unless it waits: for its schedule or after a fault."""
     rings.answered(connection_pk)
     connection = (
         Connection.objects.select_related("source", "destination")
@@ -35,7 +35,7 @@ def load_connection(connection_pk: int) -> None:
     )
     if not connection or connection.is_waiting(timezone.now()):
         return
-    if run_load(connection, RUN_SECONDS):
+    if run_due_load(connection, RUN_SECONDS):
         rings.send(connection_pk)
 
 

@@ -17,10 +17,14 @@ from kombu.exceptions import OperationalError
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from destinations.interface import DestinationError
 from destinations.models import Connection
+from destinations.schedule import Schedule, next_sync
 from events import rings
 from events.admin.replays import replay_view
+from events.loads import is_due
 from events.models import Event
+from events.rates import head
 from sources.display import copyable, label, when
 
 
@@ -84,7 +88,7 @@ class ConnectionAdmin(ModelAdmin):
         if connection.last_error:
             return _failing(connection)
         if _behind(connection):
-            return label("loading", "wait")
+            return _pending_until(connection)
         return label("up to date", "good")
 
     @display(description="pending")
@@ -156,9 +160,11 @@ class ConnectionAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[pk]))
 
     def _ring(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Ring a worker, and end the wait after a failed load."""
+        """Ring a worker, and end the wait after a failed load or for the sync schedule."""
         ready = list(queryset.filter(enabled=True, destination__enabled=True))
-        queryset.filter(pk__in=[c.pk for c in ready]).update(retry_at=None)
+        queryset.filter(pk__in=[c.pk for c in ready]).update(
+            retry_at=None, sync_upto=head(), synced_at=timezone.now()
+        )
         try:
             for connection in ready:
                 rings.send(connection.pk)
@@ -206,6 +212,18 @@ def _behind(connection: Connection) -> int:
     """Ids between the cursor and the end of the log."""
     end: int = connection.log_head  # type: ignore[attr-defined]
     return max(end - connection.position, 0)
+
+
+def _pending_until(connection: Connection) -> SafeString:
+    """Loading, or waiting for its schedule."""
+    try:
+        schedule = Schedule.of(connection.destination.config)
+    except DestinationError:
+        return label("its schedule is wrong", "bad")
+    if schedule.is_continuous or is_due(schedule, connection):
+        return label("loading", "wait")
+    at = next_sync(schedule, connection.synced_at, timezone.now())
+    return format_html("{} next load {}", label("scheduled", "good"), when(at))
 
 
 def _failing(connection: Connection) -> SafeString:

@@ -54,6 +54,7 @@ def form(**changes: Any) -> dict[str, Any]:
         "identity_schema": "rudder_identity",
         "resolve_identities": "on",
         "widen_rows": "1000000",
+        "syncFrequency": "0",
         **changes,
     }
 
@@ -79,6 +80,10 @@ def test_a_destination_is_made_from_the_form(admin):
         "identity_schema": "rudder_identity",
         "resolve_identities": True,
         "widen_rows": 1_000_000,
+        "syncFrequency": 0,
+        "syncStartAt": "",
+        "excludeWindowStartTime": "",
+        "excludeWindowEndTime": "",
         "skipTracksTable": False,
         "skipUsersTable": False,
         "underscoreDivideNumbers": False,
@@ -147,12 +152,12 @@ def test_a_stored_password_can_be_removed(admin):
 
 
 def test_config_that_the_form_does_not_know_stays(admin):
-    destination = make_destination({"syncFrequency": "30"}, secrets={})
+    destination = make_destination({"preferAppend": True}, secrets={})
 
     admin.post(url(destination), form())
 
     destination.refresh_from_db()
-    assert destination.config["syncFrequency"] == "30"
+    assert destination.config["preferAppend"] is True
 
 
 @pytest.mark.parametrize(
