@@ -17,7 +17,14 @@ class DestinationUnavailableError(Exception):
 
 
 class ChunkRefusedError(Exception):
-    """The destination refused this chunk for an event in it; smaller chunks find which."""
+    """The destination refused this chunk for an event in it; smaller chunks find which.
+
+    When the destination knows them, `guilty` has the events' ids and why each is refused.
+    """
+
+    def __init__(self, message: str, guilty: Mapping[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.guilty = dict(guilty or {})
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class Prepared:
     skipped: Counter[str] = field(default_factory=Counter)
 
     @property
+    def refused(self) -> set[int]:
+        """The ids of the events that are dead letters."""
+        return {event.id for event, _ in self.dead_letters}
+
+    @property
     def loaded(self) -> int:
         return len(self.chunk.events) - len(self.dead_letters) - self.skipped.total()
 
@@ -71,6 +83,8 @@ class LoadResult:
 
     rows: Mapping[str, int]
     discards: int
+    warnings: Sequence[str] = ()
+    """What the operator should know, once."""
 
 
 class Session(Protocol):

@@ -7,7 +7,7 @@ warehouse), so a run may be killed at any point and run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from time import monotonic
@@ -121,11 +121,23 @@ def _commit(session: Session, connection: Connection, prepared: Prepared, wrote:
         result = session.load(prepared)
     except ChunkRefusedError as error:
         logger.warning("chunk refused connection=%s: %s", connection.pk, error)
+        if error.guilty:
+            _commit(session, connection, _without(session, prepared, error.guilty), wrote)
+            return
         for part in _halves(prepared, str(error)):
             ready = part if isinstance(part, Prepared) else session.prepare(part)
             _commit(session, connection, ready, wrote)
     else:
         wrote(prepared, result)
+
+
+def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) -> Prepared:
+    """The chunk with these events, too, as dead letters."""
+    chunk, refused = prepared.chunk, prepared.refused | guilty.keys()
+    others = [event for event in chunk.events if event.id not in refused]
+    rest = session.prepare(Chunk(chunk.after, chunk.upto, others))
+    dead = [(event, guilty[event.id]) for event in chunk.events if event.id in guilty]
+    return Prepared(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
 
 
 def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:

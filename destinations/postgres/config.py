@@ -25,6 +25,7 @@ class PostgresConfig:
     identity_schema: str = "rudder_identity"
     resolve_identities: bool = True
     widen_rows: int = 1_000_000
+    column_budget: int = 500
 
     @classmethod
     def of(cls, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> PostgresConfig:

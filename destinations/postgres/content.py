@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
+from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.identity import (
     Identifier,
     MalformedMergeError,
@@ -20,7 +22,9 @@ from destinations.warehouse.identity import (
     Statement,
     statement,
 )
-from destinations.warehouse.schema import storable
+from destinations.warehouse.jsontext import cleaned
+from destinations.warehouse.options import is_switched_off
+from destinations.warehouse.schema import PROFILE_COLUMN, storable
 from destinations.warehouse.transform import (
     Metadata,
     Options,
@@ -29,39 +33,61 @@ from destinations.warehouse.transform import (
     skip_reason,
     transform,
 )
-from destinations.warehouse.users import latest, user_row
 
 logger = logging.getLogger(__name__)
 
-PROFILE_COLUMN = "rudder_profile_id"
+SWITCHED_OFF = f"its integrations switch {POSTGRES.type} off"
+FOR_ANOTHER = "it is for another destination"
+
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 20
+"""Integers of so many digits may be past 64 bits, where orjson rounds."""
+
+
+class Kept(NamedTuple):
+    """A row, the identifier whose profile it belongs to, and whether it makes a users row."""
+
+    row: Row
+    primary: Identifier | None
+    is_user: bool
 
 
 @dataclass
 class Content:
-    """Rows by table, of each id the newest, beside the identifier whose profile they belong to."""
+    """Rows by table, of each id the newest, and what the events say of identities.
 
-    rows: dict[str, dict[Any, tuple[Row, Identifier | None]]] = field(default_factory=dict)
-    users: list[tuple[Row, Identifier | None]] = field(default_factory=list)
+    Rows of one shape share one object of types, so that its needs are worked out once.
+    """
+
+    rows: dict[str, dict[str, Kept]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
+    shapes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
-    def add(self, row: Row, primary: Identifier | None) -> None:
+    def add(self, row: Row, primary: Identifier | None, *, is_user: bool) -> None:
         """Keep the row unless one of its id was received at the same time or later."""
         table = self.rows.setdefault(row.table, {})
-        known = table.get(row.values["id"])
-        if known is None or known[0].values["received_at"] < row.values["received_at"]:
-            table[row.values["id"]] = (row, primary)
+        row_id = row.values["id"]
+        key = row_id if type(row_id) is str else str(row_id)
+        known = table.get(key)
+        if known is not None:
+            if known.row.values["received_at"] >= row.values["received_at"]:
+                return
+            del table[key]  # so that the rows stay in the order of loading
+        types = self.shapes.setdefault((*row.types, *row.types.values()), row.types)
+        table[key] = Kept(Row(row.table, types, row.values), primary, is_user)
 
-    def tables(self, profiles: Mapping[Identifier, UUID]) -> dict[str, list[Row]]:
-        """The rows of each table, stamped with the profile of their primary identifier."""
+    def stamp(self, profiles: Mapping[Identifier, UUID]) -> None:
+        """Give each row the profile of its primary identifier."""
         stamps = {identifier: str(profile) for identifier, profile in profiles.items()}
-        tables = {
-            table: [_stamped(row, primary, stamps) for row, primary in rows.values()]
-            for table, rows in self.rows.items()
-        }
-        if self.users:
-            users = latest(_stamped(row, primary, stamps) for row, primary in self.users)
-            tables["users"] = sorted(users, key=lambda row: str(row.values["id"]))
-        return tables
+        for table in self.rows.values():
+            for row, primary, _ in table.values():
+                if primary is not None and (stamp := stamps.get(primary)) is not None:
+                    row.values[PROFILE_COLUMN] = stamp
+
+    def shapes_of(self, table: str) -> Iterator[dict[str, str]]:
+        """The distinct types of a table's rows."""
+        types = (kept.row.types for kept in self.rows[table].values())
+        return iter({id(each): each for each in types}.values())
 
 
 def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> Prepared:
@@ -72,9 +98,10 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
     content = Content()
     dead_letters: list[tuple[LoggedEvent, str]] = []
     skipped: Counter[str] = Counter()
+    metadata = _metadata(feed)
     for event in chunk.events:
         try:
-            reason = _add(content, event, feed, options, rules)
+            reason = _add(content, event, metadata, options, rules)
         except (TransformError, MalformedMergeError) as error:
             dead_letters.append((event, str(error)))
         except Exception as error:
@@ -88,22 +115,51 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
     return Prepared(chunk, content, dead_letters, skipped)
 
 
+def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
+    """The tables that an event has rows in; it has been prepared before, to no error."""
+    payload = _payload(event.payload)
+    if is_switched_off(payload):
+        return []
+    return [row.table for row in transform(payload, _metadata(feed), options, new_id=_new_id)]
+
+
 def _add(
-    content: Content, event: LoggedEvent, feed: Feed, options: Options, rules: Rules | None
+    content: Content,
+    event: LoggedEvent,
+    metadata: Metadata,
+    options: Options,
+    rules: Rules | None,
 ) -> str:
     """The reason why the event gives nothing; empty when it gave rows or a statement."""
-    payload = orjson.loads(event.payload)
-    rows = [storable(row) for row in transform(payload, _metadata(feed), options, new_id=_new_id)]
-    stated = statement(payload, feed.source_id, rules) if rules else None
+    payload = _payload(event.payload)
+    if "integrations" in payload and is_switched_off(payload):
+        return SWITCHED_OFF
+    if _is_for_another(payload.get("rudderDestinationId"), metadata.destination_id):
+        return FOR_ANOTHER
+    rows = [storable(row) for row in transform(payload, metadata, options, new_id=_new_id)]
+    stated = statement(payload, metadata.source_id, rules) if rules else None
     primary = stated.primary if stated else None
     if stated:
         content.statements.append(stated)
-    for row in rows:
-        if row.table == "users":
-            content.users.append((user_row(rows[0]), primary))
-        else:
-            content.add(row, primary)
+    is_user = len(rows) > 1 and rows[1].table == "users"
+    for row in rows[:1] if is_user else rows:  # users are made of identifies
+        content.add(row, primary, is_user=is_user)
     return "" if rows or stated else skip_reason(payload) or "it names nobody and has no table"
+
+
+def _is_for_another(destination_id: Any, own: str) -> bool:
+    """Reverse ETL may name the one destination of its events."""
+    return isinstance(destination_id, str) and destination_id not in {"", own}
+
+
+def _payload(text: str) -> dict[str, Any]:
+    """The event, exactly: without NUL and broken pairs, integers of any length in full."""
+    if "\\u0000" not in text and _LONG_NUMBER not in text.encode().translate(_DIGITS):
+        try:
+            return orjson.loads(text)  # type: ignore[no-any-return]
+        except orjson.JSONDecodeError:
+            logger.debug("an event needs the slow decoder")
+    return cleaned(json.loads(text))  # type: ignore[no-any-return]
 
 
 def _metadata(feed: Feed) -> Metadata:
@@ -118,11 +174,3 @@ def _metadata(feed: Feed) -> Metadata:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _stamped(row: Row, primary: Identifier | None, stamps: Mapping[Identifier, str]) -> Row:
-    """The row itself, which is ours alone, with its stamp."""
-    if primary is not None and primary in stamps:
-        row.types[PROFILE_COLUMN] = "uuid"
-        row.values[PROFILE_COLUMN] = stamps[primary]
-    return row

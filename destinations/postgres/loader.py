@@ -6,8 +6,9 @@ The only module that runs the statements of sql.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -21,30 +22,26 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.postgres import identity, sql, views
+from destinations.postgres import identity, sql
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.content import PROFILE_COLUMN, Content, prepare
+from destinations.postgres.content import Content, prepare, tables_of
+from destinations.postgres.namespace import Namespace, TableRefusedError
+from destinations.postgres.users import write_users
+from destinations.postgres.writing import Writer, Written
 from destinations.warehouse.identity import Rules
-from destinations.warehouse.schema import (
-    DISCARD_COLUMNS,
-    DISCARDS,
-    Tables,
-    fitted,
-    plan,
-    wanted_columns,
-)
+from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
 from destinations.warehouse.transform import Options, Row
+from destinations.warehouse.users import user_columns
 
 logger = logging.getLogger(__name__)
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
 OLDEST_VERSION = 15
-COLUMNS_A_STATEMENT = 100
-PERSON_COLUMNS = {"anonymous_id": "string", "user_id": "string"}
-"""Both are there as soon as one is, so that no query fails before the first log-in."""
+ATTEMPTS = {"40": 5, "42": 4, "3F": 4, "XX": 4, "22": 2}
+"""By class of SQLSTATE: other loads, or changes of tables by hand, may be the cause and be over."""
 UNAVAILABLE = ("08", "53", "57", "58", "25006", "40001", "40P01", "55P03")
-MISCONFIGURED = ("28", "3D", "42501", "42P10", "42809", "0A")
+MISCONFIGURED = ("28", "3D", "3F", "42", "0A")
 """Beginnings of SQLSTATEs: come again later; someone has to change something first."""
 
 
@@ -56,6 +53,7 @@ def connect(config: PostgresConfig) -> Conn:
         raise DestinationUnavailableError(_one_line(error)) from error
     try:
         _check(conn)
+        conn.execute(sql.SETTINGS)
     except DestinationError:
         conn.close()
         raise
@@ -79,8 +77,10 @@ class PostgresSession:
         self._options = options
         self._feed = feed
         self._schema = config.identity_schema
-        self._known: dict[str, dict[str, str]] = {}
         self._conn = connect(config)
+        self._namespace = Namespace(
+            self._conn, feed.namespace, self._schema, config.column_budget, config.widen_rows
+        )
         try:
             with _translated():
                 identity.ensure_schema(self._conn, self._schema, feed.destination_id)
@@ -110,31 +110,80 @@ class PostgresSession:
     def load(self, prepared: Prepared) -> LoadResult:
         with _translated(), identity.operator_lock_shared(self._conn, self._schema):
             content = prepared.content or Content()
-            profiles = identity.resolve(self._conn, self._schema, content.statements)
-            tables = content.tables(profiles)
-            try:
-                return self._write(prepared, tables)
-            except psycopg.Error as error:
-                if self._conn.closed or (error.sqlstate or "").startswith(UNAVAILABLE):
-                    raise
-                self._known.clear()  # it may be stale: somebody changed a table by hand
-                return self._write(prepared, tables)
+            self._namespace.forget()  # somebody may have changed a table since the last chunk
+            self._grow(prepared, content)  # a refused table must not leave identities behind
+            content.stamp(identity.resolve(self._conn, self._schema, content.statements))
+            for attempt in count(1):
+                try:
+                    return self._write(prepared, content)
+                except psycopg.Error as error:
+                    state = (error.sqlstate or "")[:2]
+                    if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
+                        raise
+                    logger.info("written again: %s", _one_line(error))
+                    self._namespace.forget()
+                    self._grow(prepared, content)
+        raise AssertionError("the last attempt returns or raises")
 
-    def _write(self, prepared: Prepared, tables: Mapping[str, Sequence[Row]]) -> LoadResult:
-        """T2, after the changes of tables that it needs: rows, discards and cursor, all or none."""
-        wanted = self._evolve(tables)
-        rows: dict[str, int] = {}
+    def _grow(self, prepared: Prepared, content: Content) -> None:
+        """Have a place in the warehouse for every row, before the transaction that writes them."""
+        self._namespace.warnings.clear()
+        if not content.rows:
+            return
+        try:
+            self._namespace.read([*content.rows, "users", DISCARDS])
+            self._namespace.grow(DISCARDS, DISCARD_COLUMNS)
+            for table in sorted(content.rows):
+                self._namespace.grow(table, wanted_columns(content.shapes_of(table)))
+            if any(kept.is_user for kept in content.rows.get("identifies", {}).values()):
+                self._grow_users()
+        except TableRefusedError as error:
+            raise self._without(error, prepared) from error
+
+    def _grow_users(self) -> None:
+        """As wide as identifies, with the types that its columns have."""
+        columns = user_columns(self._namespace.columns("identifies"))
+        ours = {name: kind for name, kind in columns.items() if kind in sql.TYPES}
+        self._namespace.grow("users", ours)
+
+    def _without(self, error: TableRefusedError, prepared: Prepared) -> Exception:
+        """The refusal of the events that have rows in the table, unless it is one of ours."""
+        if error.table == DISCARDS:
+            return DestinationError(str(error))
+        guilty = {
+            event.id: str(error)
+            for event in prepared.chunk.events
+            if event.id not in prepared.refused
+            and error.table in tables_of(event, self._feed, self._options)
+        }
+        return ChunkRefusedError(str(error), guilty)
+
+    def _write(self, prepared: Prepared, content: Content) -> LoadResult:
+        """T2: rows, discards and cursor, all or none."""
+        counts: dict[str, int] = {}
         discards: list[Row] = []
         with self._conn.transaction():
             self._move_cursor(prepared)
-            for number, table in enumerate(sorted(tables)):
-                columns = wanted[table]
-                discards += self._write_table(f"staging_{number}", table, columns, tables[table])
-                rows[table] = len(tables[table])
-            if discards:
-                newest = list({_discard_key(row): row for row in discards}.values())
-                self._write_table("staging_discards", DISCARDS, DISCARD_COLUMNS, newest)
-        return LoadResult(rows, len(discards))
+            writer = Writer(self._conn, self._feed.namespace, self._namespace)
+            for table in sorted(content.rows):
+                rows = [kept.row for kept in content.rows[table].values()]
+                written = writer.write(table, rows)
+                counts[table] = written.count
+                discards += written.stored_discards()
+                if table == "identifies" and self._namespace.has("users"):
+                    users = self._write_users(writer, content, written)
+                    counts["users"] = users.count
+                    discards += users.discards
+            writer.write_discards(discards)
+        return LoadResult(counts, len(discards), tuple(self._namespace.warnings))
+
+    def _write_users(self, writer: Writer, content: Content, identifies: Written) -> Written:
+        makes_user = {row_id for row_id, kept in content.rows["identifies"].items() if kept.is_user}
+        users = write_users(
+            self._conn, self._feed.namespace, self._namespace, writer, identifies, makes_user
+        )
+        users.discards += _discards_of_users(identifies, makes_user)
+        return users
 
     def _move_cursor(self, prepared: Prepared) -> None:
         chunk, connection_id = prepared.chunk, self._feed.connection_id
@@ -152,91 +201,6 @@ class PostgresSession:
         )
         if moved.rowcount != 1:
             raise DestinationUnavailableError("the cursor was moved by another load")
-
-    def _write_table(
-        self, staging: str, table: str, wanted: Iterable[str], rows: Sequence[Row]
-    ) -> list[Row]:
-        """Stage and upsert the rows of a table; returns the values that did not fit."""
-        known = self._known[table]
-        columns = [name for name in wanted if name != "uuid_ts"]
-        discards: list[Row] = []
-        namespace = self._feed.namespace
-        self._conn.execute(sql.create_staging(staging, namespace, table, columns))
-        with self._conn.cursor().copy(sql.copy_staging(staging, columns)) as copy:
-            for row in rows:
-                values, misfits = fitted(row, known)
-                discards += misfits
-                copy.write_row(list(map(values.get, columns)))
-        if table == "users":
-            self._conn.execute(sql.upsert_users(staging, namespace, columns))
-        else:
-            insert = sql.insert_staged(staging, namespace, table, columns, list(known))
-            self._conn.execute(insert)
-        return discards
-
-    def _evolve(self, tables: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, str]]:
-        """Create and extend what the rows need; returns the columns that they need, by table."""
-        if not self._known:
-            self._read_known()
-        wanted = wanted_columns(row for rows in tables.values() for row in rows)
-        for columns in wanted.values():
-            columns.update({"uuid_ts": "datetime", PROFILE_COLUMN: "uuid"})
-            if columns.keys() & PERSON_COLUMNS.keys():
-                columns.update(PERSON_COLUMNS)
-        if "users" in wanted:
-            shared = {n: kind for n, kind in wanted["identifies"].items() if n != "user_id"}
-            wanted["users"] = shared | wanted["users"]
-        needed = wanted | {DISCARDS: dict(DISCARD_COLUMNS)}
-        if tables and (plan(needed, self._known) or self._without_view(needed)):
-            self._change(needed)
-        return wanted
-
-    def _change(self, needed: Tables) -> None:
-        """Plan again under the namespace's lock, since another load may have done it."""
-        namespace = self._feed.namespace
-        with self._conn.transaction():
-            self._conn.execute(sql.schema_lock(namespace))
-            self._conn.execute(sql.create_schema(namespace))
-            self._read_known()
-            changes = plan(needed, self._known)
-            for table, columns in changes.create.items():
-                for statement in sql.create_table(namespace, table, columns):
-                    self._conn.execute(statement)
-            for table, columns in changes.add.items():
-                for batch in _batches(columns):
-                    self._conn.execute(sql.add_columns(namespace, table, batch))
-            for table, names in changes.widen.items():
-                self._widen(table, names)
-            self._read_known()
-            for table in {
-                *changes.create,
-                *changes.add,
-                *changes.widen,
-                *self._without_view(needed),
-            }:
-                views.create_resolved_view(
-                    self._conn, self._schema, namespace, table, list(self._known[table])
-                )
-
-    def _without_view(self, needed: Iterable[str]) -> list[str]:
-        return [
-            table
-            for table in needed
-            if table in views.RESOLVED_TABLES and f"{table}_resolved" not in self._known
-        ]
-
-    def _widen(self, table: str, names: Sequence[str]) -> None:
-        """Only while the table is small, since it is written anew; else the values are discards."""
-        namespace, limit = self._feed.namespace, self._config.widen_rows
-        row = self._conn.execute(sql.count_up_to(namespace, table), [limit + 1]).fetchone()
-        if row and row[0] <= limit:
-            views.drop_resolved_view(self._conn, namespace, table)
-            self._conn.execute(sql.widen_columns(namespace, table, names))
-
-    def _read_known(self) -> None:
-        self._known = {}
-        for table, column, kind in self._conn.execute(sql.KNOWN_COLUMNS, [self._feed.namespace]):
-            self._known.setdefault(table, {})[column] = str(sql.READ_AS.get(kind, kind))
 
 
 def _check(conn: Conn) -> None:
@@ -266,12 +230,14 @@ def _one_line(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _discard_key(row: Row) -> tuple[str, str, str]:
-    values = row.values
-    return (values["row_id"], values["table_name"], values["column_name"])
-
-
-def _batches(columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    items = list(columns.items())
-    for start in range(0, len(items), COLUMNS_A_STATEMENT):
-        yield dict(items[start : start + COLUMNS_A_STATEMENT])
+def _discards_of_users(identifies: Written, makes_user: Container[str]) -> list[Row]:
+    """What did not fit identifies does not reach users either."""
+    user_of = {values["id"]: values.get("user_id") for values in identifies.values}
+    return [
+        discard._replace(
+            values=discard.values
+            | {"table_name": "users", "row_id": user_of[discard.values["row_id"]]}
+        )
+        for discard in identifies.stored_discards()
+        if discard.values["row_id"] in makes_user and user_of[discard.values["row_id"]] is not None
+    ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from destinations.warehouse.schema import PROFILE_COLUMN
 
 TYPES = {
     "int": SQL("bigint"),
@@ -17,38 +20,77 @@ TYPES = {
 }
 READ_AS = {
     "bigint": "int",
-    "integer": "int",
-    "smallint": "int",
     "numeric": "float",
     "double precision": "float",
     "real": "float",
     "text": "string",
     "character varying": "string",
-    "character": "string",
     "timestamp with time zone": "datetime",
     "boolean": "boolean",
     "jsonb": "json",
     "uuid": "uuid",
 }
-"""Types of information_schema as ours; a type not named here takes no event's value."""
+"""Types of the catalogue as ours; narrow.py knows some others, and the rest take no value."""
 
 KEYS = {"rudder_discards": ("row_id", "table_name", "column_name")}
-PROFILE_COLUMN = "rudder_profile_id"
 
-KNOWN_COLUMNS = """
-SELECT table_name, column_name, data_type
-FROM information_schema.columns
-WHERE table_schema = %s
-ORDER BY table_name, ordinal_position
+SETTINGS = """
+SET lock_timeout = '30s';
+SET jit = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_seqscan = off
 """
+"""Of a session: nothing waits for ever, and staged rows find theirs by the key, however many."""
+
+RELATIONS = """
+SELECT c.relname, c.relkind::text, k.keys, a.columns
+FROM pg_class c
+CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg(names), '[]') AS keys
+    FROM (
+        SELECT (
+            SELECT json_agg(k.attname ORDER BY k.attname)
+            FROM pg_attribute k
+            WHERE k.attrelid = c.oid AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+        ) AS names
+        FROM pg_index i
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
+            AND i.indpred IS NULL AND i.indexprs IS NULL
+    ) AS named
+) AS k
+CROSS JOIN LATERAL (
+    SELECT json_agg(
+        json_build_array(
+            a.attname,
+            format_type(a.atttypid, a.atttypmod),
+            a.attgenerated = '' AND a.attidentity <> 'a',
+            a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+        ) ORDER BY a.attnum
+    ) AS columns
+    FROM pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+) AS a
+WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+    AND c.relname = ANY (%s)
+"""
+"""Of each relation: its kind, the columns of each unique key, and each column's name, type,
+whether it can be written, and whether it must be."""
 
 
 def key_of(table: str) -> tuple[str, ...]:
     return KEYS.get(table, ("id",))
 
 
-def names(columns: Iterable[str]) -> Composed:
-    return SQL(", ").join(map(Identifier, columns))
+@lru_cache(maxsize=8192)
+def _quoted(name: str) -> str:
+    return Identifier(name).as_string()
+
+
+def names(columns: Iterable[str], prefix: str = "") -> SQL:
+    """The columns in quotes with commas between; lists of hundreds are made in every load."""
+    text = ", ".join([f"{prefix}{_quoted(name)}" for name in columns])
+    return SQL(text)
 
 
 def create_schema(schema: str) -> Composed:
@@ -63,15 +105,22 @@ def create_table(schema: str, table: str, columns: Mapping[str, str]) -> list[Co
     ]
     definitions.append(SQL("PRIMARY KEY ({})").format(names(key)))
     target = Identifier(schema, table)
-    statements = [
-        SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(target, SQL(", ").join(definitions))
-    ]
+    statements = [SQL("CREATE TABLE {} ({})").format(target, SQL(", ").join(definitions))]
     if "received_at" in columns and key == ("id",):
         statements.append(SQL("CREATE INDEX ON {} USING brin (received_at)").format(target))
     if PROFILE_COLUMN in columns:
         index = SQL("CREATE INDEX ON {} ({})").format(target, Identifier(PROFILE_COLUMN))
         statements.append(index)
+    if table == "identifies":  # by which a user whose identifies came out of order is found
+        statements.append(SQL("CREATE INDEX ON {} (user_id)").format(target))
     return statements
+
+
+def create_key(schema: str, table: str) -> Composed:
+    """The unique index that a table made by somebody else lacks."""
+    return SQL("CREATE UNIQUE INDEX ON {} ({})").format(
+        Identifier(schema, table), names(key_of(table))
+    )
 
 
 def add_columns(schema: str, table: str, columns: Mapping[str, str]) -> Composed:
@@ -102,50 +151,239 @@ def create_staging(staging: str, schema: str, table: str, columns: Sequence[str]
     )
 
 
+def create_users_staging(staging: str, schema: str, columns: Sequence[str]) -> Composed:
+    return SQL(
+        """
+        CREATE TEMP TABLE {} ON COMMIT DROP AS
+        SELECT {}, received_at AS rudder_oldest
+        FROM {}
+        WITH NO DATA
+        """
+    ).format(Identifier(staging), names(columns), Identifier(schema, "users"))
+
+
 def copy_staging(staging: str, columns: Sequence[str]) -> Composed:
     return SQL("COPY {} ({}) FROM STDIN").format(Identifier(staging), names(columns))
 
 
-def insert_staged(
-    staging: str, schema: str, table: str, columns: Sequence[str], all_columns: Sequence[str]
-) -> Composed:
-    """Insert the staged rows; of two rows with one key the one received later stays, whole."""
-    key = key_of(table)
+def insert_staged(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
+    """Insert the staged rows whose key is new."""
     return SQL(
         """
-        INSERT INTO {target} AS stored ({columns}, uuid_ts)
+        INSERT INTO {target} ({columns}, uuid_ts)
         SELECT {columns}, transaction_timestamp()
         FROM {staging}
-        ON CONFLICT ({key}) DO UPDATE
-        SET {replaced}
-        WHERE excluded.received_at > stored.received_at
+        ON CONFLICT ({key}) DO NOTHING
         """
     ).format(
         target=Identifier(schema, table),
         columns=names(columns),
         staging=Identifier(staging),
-        key=names(key),
-        replaced=_replaced(name for name in all_columns if name not in key),
+        key=names(key_of(table)),
     )
 
 
-def upsert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
-    """Insert or complete users: per column the later received_at's value, unless it is null."""
+def insert_identifies(staging: str, schema: str, columns: Sequence[str]) -> Composed:
+    """As insert_staged(), but uuid_ts keeps the order of the rows; gives the ids that were new."""
     return SQL(
         """
-        INSERT INTO {target} AS stored ({columns}, uuid_ts)
+        INSERT INTO {target} ({columns}, uuid_ts)
+        SELECT {columns}, transaction_timestamp()
+            + row_number() OVER (ORDER BY ctid) * interval '1 microsecond'
+        FROM {staging}
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+        """
+    ).format(
+        target=Identifier(schema, "identifies"),
+        columns=names(columns),
+        staging=Identifier(staging),
+    )
+
+
+def staged_again(staging: str, schema: str, table: str, kept: Sequence[str]) -> Composed:
+    """Locks the stored rows whose key is staged with another time; says which is newer.
+
+    Gives the staged row's position, whether it is newer, and the `kept` columns as stored.
+    """
+    key = key_of(table)
+    return SQL(
+        """
+        SELECT staged.{first}, staged.received_at > stored.received_at, {kept}
+        FROM {staging} staged
+        JOIN {target} stored ON {same}
+        WHERE staged.received_at <> stored.received_at
+        ORDER BY {key}
+        FOR UPDATE OF stored
+        """
+    ).format(
+        first=Identifier(key[0]),
+        kept=names(kept, "stored."),
+        staging=Identifier(staging),
+        target=Identifier(schema, table),
+        same=_same(key),
+        key=names(key, "stored."),
+    )
+
+
+def replace_staged(
+    staging: str, schema: str, table: str, columns: Sequence[str], all_columns: Iterable[str]
+) -> Composed:
+    """Of two rows with one key the one received later stays, whole."""
+    key = key_of(table)
+    staged = [name for name in columns if name not in key]
+    missing = [name for name in all_columns if name not in {*columns, "uuid_ts"}]
+    changes = [SQL("{0} = staged.{0}").format(SQL(_quoted(name))) for name in staged]
+    changes += [SQL("{} = NULL").format(Identifier(name)) for name in missing]
+    return SQL(
+        """
+        UPDATE {target} AS stored
+        SET {changes}, uuid_ts = transaction_timestamp()
+            + staged.position * interval '1 microsecond'
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY ctid) AS position
+            FROM {staging}
+        ) AS staged
+        WHERE {same} AND staged.received_at > stored.received_at
+        """
+    ).format(
+        target=Identifier(schema, table),
+        changes=SQL(", ").join(changes),
+        staging=Identifier(staging),
+        same=_same(key),
+    )
+
+
+def forget_discards(schema: str) -> Composed:
+    """Discards of rows that have been replaced."""
+    return SQL(
+        """
+        DELETE FROM {}
+        WHERE table_name = %s AND row_id = ANY (%s)
+        """
+    ).format(Identifier(schema, "rudder_discards"))
+
+
+def insert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
+    """Insert the staged users that are new; gives their ids."""
+    return SQL(
+        """
+        INSERT INTO {target} ({columns}, uuid_ts)
         SELECT {columns}, transaction_timestamp()
         FROM {staging}
         ORDER BY id
-        ON CONFLICT (id) DO UPDATE
-        SET {merged}, uuid_ts = excluded.uuid_ts
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
         """
     ).format(
         target=Identifier(schema, "users"),
         columns=names(columns),
         staging=Identifier(staging),
-        merged=SQL(", ").join(_latest(name) for name in columns if name != "id"),
     )
+
+
+def lock_users(schema: str) -> Composed:
+    """Locks users in the order that every load does."""
+    return SQL(
+        """
+        SELECT stored.id
+        FROM unnest(%s::text[]) AS wanted (id)
+        JOIN {} AS stored ON stored.id = wanted.id
+        ORDER BY stored.id
+        FOR UPDATE OF stored
+        """
+    ).format(Identifier(schema, "users"))
+
+
+def complete_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
+    """Write what later identifies say of the users; gives the ids of those it was right for."""
+    return SQL(
+        """
+        UPDATE {target} AS stored
+        SET {changes}, uuid_ts = transaction_timestamp()
+        FROM {staging} AS staged
+        WHERE stored.id = staged.id AND staged.rudder_oldest > stored.received_at
+        RETURNING stored.id
+        """
+    ).format(
+        target=Identifier(schema, "users"),
+        staging=Identifier(staging),
+        changes=SQL(", ").join(_completed(name) for name in columns if name != "id"),
+    )
+
+
+def _completed(name: str) -> Composed:
+    if name == "rudder_extra":
+        text = "{0} = coalesce(stored.{0} || staged.{0}, staged.{0}, stored.{0})"
+    else:
+        text = "{0} = coalesce(staged.{0}, stored.{0})"
+    return SQL(text).format(SQL(_quoted(name)))
+
+
+def add_bare_users(schema: str) -> Composed:
+    """Rows to lock for users that may have none."""
+    return SQL(
+        """
+        INSERT INTO {} (id)
+        SELECT id
+        FROM unnest(%s::text[]) AS wanted (id)
+        ORDER BY id
+        ON CONFLICT (id) DO NOTHING
+        """
+    ).format(Identifier(schema, "users"))
+
+
+def recompute_users(schema: str, columns: Sequence[str], *, fill: bool) -> Composed:
+    """Set users to the latest non-null values of all their identifies.
+
+    With `fill` a stored value stays where the identifies have none (any more).
+    """
+    keep = SQL("coalesce(latest.{0}, stored.{0})") if fill else SQL("latest.{0}")
+    quoted = [SQL(_quoted(name)) for name in columns]
+    return SQL(
+        """
+        UPDATE {users} AS stored
+        SET {changes}, uuid_ts = transaction_timestamp()
+        FROM (
+            SELECT user_id AS id, {latest}
+            FROM {identifies}
+            WHERE user_id = ANY (%s)
+            GROUP BY user_id
+        ) AS latest
+        WHERE stored.id = latest.id
+        """
+    ).format(
+        users=Identifier(schema, "users"),
+        identifies=Identifier(schema, "identifies"),
+        changes=SQL(", ").join(SQL("{} = {}").format(name, keep.format(name)) for name in quoted),
+        latest=SQL(", ").join(map(_latest, columns)),
+    )
+
+
+def _latest(column: str) -> Composed:
+    name = Identifier(column)
+    if column == "rudder_extra":
+        text = """(
+            SELECT jsonb_object_agg(pair.key, pair.value ORDER BY extra.position)
+            FROM unnest(array_agg({0} ORDER BY received_at, uuid_ts, id))
+                WITH ORDINALITY AS extra (object, position),
+                jsonb_each(extra.object) AS pair
+        ) AS {0}"""
+    else:
+        text = """(array_agg({0} ORDER BY received_at DESC, uuid_ts DESC, id DESC)
+            FILTER (WHERE {0} IS NOT NULL))[1] AS {0}"""
+    return SQL(text).format(name)
+
+
+def drop_users_of_nobody(schema: str) -> Composed:
+    """Users, of these, whose identifies have all gone to others."""
+    return SQL(
+        """
+        DELETE FROM {users} AS stored
+        WHERE stored.id = ANY (%s)
+            AND NOT EXISTS (SELECT FROM {identifies} i WHERE i.user_id = stored.id)
+        """
+    ).format(users=Identifier(schema, "users"), identifies=Identifier(schema, "identifies"))
 
 
 def cursor_position(schema: str) -> Composed:
@@ -186,15 +424,7 @@ def schema_lock(schema: str) -> Composed:
     )
 
 
-def _replaced(columns: Iterable[str]) -> Composed:
-    return SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in columns)
-
-
-def _latest(column: str) -> Composed:
-    if column == "received_at":
-        return SQL("{0} = greatest(excluded.{0}, stored.{0})").format(Identifier(column))
-    return SQL(
-        """{0} = CASE WHEN excluded.received_at >= stored.received_at
-        THEN coalesce(excluded.{0}, stored.{0})
-        ELSE coalesce(stored.{0}, excluded.{0}) END"""
-    ).format(Identifier(column))
+def _same(key: Iterable[str]) -> Composed:
+    return SQL(" AND ").join(
+        SQL("stored.{0} = staged.{0}").format(Identifier(name)) for name in key
+    )

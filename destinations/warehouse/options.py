@@ -64,6 +64,22 @@ class Options:
         )
 
 
+def is_switched_off(event: Mapping[str, Any], dialect: Dialect = POSTGRES) -> bool:
+    """Whether the event's `integrations` keep it from this kind of destination.
+
+    {"POSTGRES": false} does, and {"All": false} unless the destination is named with true or
+    options. Names count in any case, as "All" and "Postgres" are spelt differently by SDKs.
+    """
+    integrations = event.get("integrations")
+    if not isinstance(integrations, dict):
+        return False
+    named = {name.lower(): value for name, value in integrations.items()}
+    ours = named.get(dialect.type.lower())
+    if ours is True or isinstance(ours, dict):
+        return False
+    return ours is False or named.get("all") is False
+
+
 @lru_cache(maxsize=256)
 def json_paths_in(json_paths: tuple[str, ...], section: str) -> frozenset[tuple[int, str]] | None:
     """The paths that stay JSON in a section such as "track_properties_", None when there are none.

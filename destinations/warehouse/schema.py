@@ -1,25 +1,41 @@
 """What a warehouse must look like for rows to fit, and rows made to fit it.
 
 Columns are given as {column: type} with the types of datatypes.py. A column keeps the type that it
-has; the only change ever made is int to float (bigint to numeric), which loses nothing.
+has; the only change ever made is int to float (bigint to numeric), which loses nothing. A table
+grows to its budget of columns; what comes after goes into the column rudder_extra.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.warehouse.datatypes import Discard, convert
+from destinations.warehouse.dialect import BIGINT_MAX, BIGINT_MIN
 from destinations.warehouse.jsontext import json_text
+from destinations.warehouse.narrow import convert_narrow, is_narrow, is_whole
+from destinations.warehouse.rules import RESERVED_COLUMNS
 from destinations.warehouse.transform import Row
 
 Columns = Mapping[str, str]
 Tables = Mapping[str, Columns]
 
-BIGINT = range(-(2**63), 2**63)
+PROFILE_COLUMN = "rudder_profile_id"
+EXTRA_COLUMN = "rudder_extra"
 ID_COLUMNS = frozenset({"id", "user_id", "anonymous_id", "previous_id", "group_id"})
 """Always text, whatever the first value looks like: a first userId 77 must not refuse "u-1"."""
+
+PROTECTED = frozenset().union(*RESERVED_COLUMNS.values()) | {
+    "event",
+    "context_source_id",
+    "context_source_type",
+    "context_destination_id",
+    "context_destination_type",
+    "rudder_event",
+}
+"""Columns that a table gets whatever else fills its budget."""
 
 DISCARDS = "rudder_discards"
 DISCARD_COLUMNS: Columns = {
@@ -33,13 +49,19 @@ DISCARD_COLUMNS: Columns = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Changes of the warehouse that rows need."""
+class JsonText(str):
+    """An array as its JSON text, told apart from a text that was sent as one."""
 
-    create: dict[str, dict[str, str]] = field(default_factory=dict)
-    add: dict[str, dict[str, str]] = field(default_factory=dict)
-    widen: dict[str, list[str]] = field(default_factory=dict)
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """Changes of one table that rows need."""
+
+    create: bool = False
+    add: dict[str, str] = field(default_factory=dict)
+    widen: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.create or self.add or self.widen)
@@ -48,63 +70,104 @@ class Plan:
 def storable(row: Row) -> Row:
     """The row with values that a COPY takes: arrays as JSON text; integers past bigint as float."""
     types, values = row.types, row.values
-    for column, value in row.values.items():
-        kind = value.__class__
-        if kind is str:
-            continue
-        if kind is list or kind is dict:
-            values = {**values, column: json_text(value)}
-        elif kind is int and value not in BIGINT and types[column] == "int":
-            types = {**types, column: "float"}
+    kinds = set(map(type, values.values()))
+    if list in kinds or dict in kinds:
+        values = {
+            name: JsonText(json_text(value)) if isinstance(value, list | dict) else value
+            for name, value in values.items()
+        }
+    if int in kinds:
+        past = [
+            name
+            for name, value in values.items()
+            if type(value) is int and not BIGINT_MIN <= value <= BIGINT_MAX
+        ]
+        if past:
+            types = types | dict.fromkeys(past, "float")
     return Row(row.table, types, values)
 
 
-def wanted_columns(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
-    """The columns of each table that the rows need: first type seen, int and float give float."""
-    wanted: dict[str, dict[str, str]] = {}
-    for row in rows:
-        columns = wanted.setdefault(row.table, {})
-        for column, kind in row.types.items() - columns.items():
-            known = columns.setdefault(column, "string" if column in ID_COLUMNS else kind)
+def wanted_columns(shapes: Iterable[Columns]) -> dict[str, str]:
+    """The columns that rows of these types need: first type seen, int and float give float."""
+    wanted: dict[str, str] = {}
+    for types in shapes:
+        for column, kind in types.items() - wanted.items():
+            known = wanted.setdefault(column, "string" if column in ID_COLUMNS else kind)
             if known == "int" and kind == "float":
-                columns[column] = "float"
+                wanted[column] = "float"
     return wanted
 
 
-def plan(wanted: Tables, known: Tables) -> Plan:
-    """The changes that bring the known tables to the wanted ones."""
-    result = Plan()
-    for table, columns in wanted.items():
-        if table not in known:
-            result.create[table] = dict(columns)
-            continue
-        has = known[table]
-        if columns.items() <= has.items():
-            continue
-        if new := {name: kind for name, kind in columns.items() if name not in has}:
-            result.add[table] = new
-        if wide := [n for n, kind in columns.items() if kind == "float" and has.get(n) == "int"]:
-            result.widen[table] = wide
-    return result
+def plan(wanted: Columns, known: Columns | None, budget: int) -> TablePlan:
+    """The changes that a table, None when there is none, needs to hold the wanted columns."""
+    has: Columns = known or {}
+    if known is not None and wanted.items() <= has.items():
+        return TablePlan()
+    missing = {name: kind for name, kind in wanted.items() if name not in has}
+    room = max(0, budget - len(PROTECTED | has.keys()))
+    free = sorted(name for name in missing if name not in PROTECTED)
+    spilled = frozenset(free[room:])
+    add = {name: kind for name, kind in missing.items() if name not in spilled}
+    if spilled and EXTRA_COLUMN not in has:
+        add[EXTRA_COLUMN] = "json"
+    widen = [n for n, kind in wanted.items() if kind == "float" and is_whole(has.get(n, ""))]
+    return TablePlan(known is None, add, widen)
 
 
-def fitted(row: Row, columns: Columns) -> tuple[Mapping[str, Any], Sequence[Row]]:
-    """The row's values as the columns take them, and a discard row for each that they do not."""
-    misfits = row.types.items() - columns.items()
-    if not misfits:
-        return row.values, ()
-    values = dict(row.values)
-    discards = []
-    for name, kind in misfits:
-        if name not in values:
-            continue
-        converted = convert(values[name], columns[name], kind)
-        if isinstance(converted, Discard):
-            discards.append(_discard(row, name, converted))
-            del values[name]
-        else:
-            values[name] = converted
-    return values, discards
+class Fitter:
+    """Makes rows fit the columns of their table; what a shape of rows needs is found once."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._misfits: dict[int, tuple[Columns, list[tuple[str, str]]]] = {}
+
+    def fit(self, row: Row) -> tuple[Mapping[str, Any], Sequence[Row]]:
+        """The row's values as the columns take them, and a discard row for each they do not."""
+        found = self._misfits.get(id(row.types))
+        if found is None:
+            found = (row.types, list(row.types.items() - self._columns.items()))
+            self._misfits[id(row.types)] = found  # holds the types, so that their id stays theirs
+        return self._fitted(row, found[1]) if found[1] else (row.values, ())
+
+    def _fitted(
+        self, row: Row, misfits: Sequence[tuple[str, str]]
+    ) -> tuple[Mapping[str, Any], Sequence[Row]]:
+        values = dict(row.values)
+        discards: list[Row] = []
+        spilled: dict[str, Any] = {}
+        for name, kind in misfits:
+            if name not in values:
+                continue
+            if name not in self._columns:
+                spilled[name] = _plain(values.pop(name), kind)
+                continue
+            converted = _converted(values[name], self._columns[name], kind)
+            if isinstance(converted, Discard):
+                discards.append(_discard(row, name, converted))
+                del values[name]
+            else:
+                values[name] = converted
+        if spilled:
+            values[EXTRA_COLUMN] = merged_extra(values.get(EXTRA_COLUMN), json_text(spilled))
+        return values, discards
+
+
+def merged_extra(earlier: str | None, later: str | None) -> str | None:
+    """Two objects as one, by key; the later wins."""
+    if earlier is None or later is None:
+        return later if earlier is None else earlier
+    return json_text({**json.loads(earlier), **json.loads(later)})
+
+
+def _converted(value: Any, column_type: str, event_type: str) -> Any | Discard:
+    if is_narrow(column_type):
+        return convert_narrow(value, column_type, event_type)
+    return convert(value, column_type, event_type)
+
+
+def _plain(value: Any, kind: str) -> Any:
+    """The value as JSON had it."""
+    return json.loads(value) if kind == "json" or isinstance(value, JsonText) else value
 
 
 def _discard(row: Row, column: str, discard: Discard) -> Row:

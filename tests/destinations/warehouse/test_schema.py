@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from destinations.warehouse.schema import fitted, plan, storable, wanted_columns
+from destinations.warehouse.schema import Fitter, merged_extra, plan, storable, wanted_columns
 from destinations.warehouse.transform import Row
 
 STAMP = "2026-03-01T12:00:00.000Z"
+BUDGET = 500
 
 
 def row(table="a", **columns):
@@ -15,45 +18,71 @@ def row(table="a", **columns):
 
 
 def test_the_first_type_seen_makes_the_column():
-    rows = [row(size=("boolean", True)), row(size=("string", "large"), color=("string", "red"))]
+    shapes = [{"size": "boolean"}, {"size": "string", "color": "string"}]
 
-    assert wanted_columns(rows) == {"a": {"size": "boolean", "color": "string"}}
+    assert wanted_columns(shapes) == {"size": "boolean", "color": "string"}
 
 
 def test_whole_numbers_and_fractions_make_a_fraction_column():
-    rows = [row(price=("int", 1)), row(price=("float", 1.5)), row(price=("int", 2))]
+    shapes = [{"price": "int"}, {"price": "float"}, {"price": "int"}]
 
-    assert wanted_columns(rows) == {"a": {"price": "float"}}
+    assert wanted_columns(shapes) == {"price": "float"}
 
 
 @pytest.mark.parametrize("column", ["id", "user_id", "anonymous_id", "previous_id", "group_id"])
 def test_ids_are_text(column):
-    assert wanted_columns([row(**{column: ("int", 7)})]) == {"a": {column: "string"}}
+    assert wanted_columns([{column: "int"}]) == {column: "string"}
 
 
-def test_a_missing_table_is_created_and_missing_columns_are_added():
-    changes = plan(
-        {"a": {"id": "string"}, "b": {"id": "string", "n": "int"}}, {"b": {"id": "string"}}
-    )
+def test_a_missing_table_is_created():
+    changes = plan({"id": "string"}, None, BUDGET)
 
-    assert changes.create == {"a": {"id": "string"}}
-    assert changes.add == {"b": {"n": "int"}}
-    assert changes.widen == {}
+    assert changes.create
+    assert changes.add == {"id": "string"}
 
 
-def test_only_int_is_widened_and_only_to_float():
-    known = {"a": {"n": "int", "f": "float", "s": "string"}}
+def test_missing_columns_are_added():
+    changes = plan({"id": "string", "n": "int"}, {"id": "string"}, BUDGET)
 
-    changes = plan({"a": {"n": "float", "f": "int", "s": "float"}}, known)
+    assert not changes.create
+    assert changes.add == {"n": "int"}
+    assert changes.widen == []
 
-    assert changes.widen == {"a": ["n"]}
+
+@pytest.mark.parametrize("kind", ["int", "integer", "smallint"])
+def test_only_whole_numbers_are_widened_and_only_to_float(kind):
+    known = {"n": kind, "f": "float", "s": "string"}
+
+    changes = plan({"n": "float", "f": "int", "s": "float"}, known, BUDGET)
+
+    assert changes.widen == ["n"]
     assert not changes.add
 
 
 def test_a_plan_for_what_is_there_is_empty():
-    wanted = {"a": {"id": "string", "n": "float"}}
+    wanted = {"id": "string", "n": "float"}
 
-    assert not plan(wanted, wanted)
+    assert not plan(wanted, wanted, BUDGET)
+
+
+def test_a_table_grows_to_its_budget_and_gets_one_column_for_the_rest():
+    wanted = {"id": "string", "received_at": "datetime"} | {f"p{n:05}": "int" for n in range(9999)}
+
+    changes = plan(wanted, None, 100)
+    known = changes.add
+    later = plan({f"q{n}": "int" for n in range(9999)}, known, 100)
+
+    assert {"id", "received_at", "p00000", "rudder_extra"} < known.keys()
+    assert len(known) <= 100
+    assert not later
+
+
+def test_a_full_table_still_gets_the_columns_that_every_event_has():
+    known = {f"p{n}": "int" for n in range(200)}
+
+    changes = plan({"id": "string", "received_at": "datetime", "more": "int"}, known, 100)
+
+    assert changes.add == {"id": "string", "received_at": "datetime", "rudder_extra": "json"}
 
 
 def test_arrays_are_stored_as_json_text():
@@ -74,7 +103,7 @@ def test_a_value_that_does_not_fit_is_a_discard():
     bad = row(id=("string", "m1"), size=("string", "large"), received_at=("datetime", STAMP))
     columns = {"id": "string", "size": "boolean", "received_at": "datetime"}
 
-    values, discards = fitted(bad, columns)
+    values, discards = Fitter(columns).fit(bad)
 
     assert values == {"id": "m1", "received_at": STAMP}
     assert [discard.values for discard in discards] == [
@@ -93,7 +122,37 @@ def test_a_column_of_a_type_we_do_not_know_takes_nothing():
     columns = {"id": "string", "at": "time without time zone", "received_at": "datetime"}
     bad = row(id=("string", "m1"), at=("string", "12:00"), received_at=("datetime", STAMP))
 
-    values, discards = fitted(bad, columns)
+    values, discards = Fitter(columns).fit(bad)
 
     assert "at" not in values
     assert [discard.values["column_value"] for discard in discards] == ["12:00"]
+
+
+def test_what_has_no_column_goes_to_the_extra_one_as_it_was_sent():
+    columns = {"id": "string", "rudder_extra": "json"}
+    sent = storable(
+        row(
+            id=("string", "m1"),
+            tags=("string", ["a", 1]),
+            text=("string", "[1]"),
+            deep=("json", '{"a":1}'),
+            whole=("int", 7),
+        )
+    )
+
+    values, discards = Fitter(columns).fit(sent)
+
+    assert not discards
+    assert values.keys() == {"id", "rudder_extra"}
+    assert json.loads(values["rudder_extra"]) == {
+        "tags": ["a", 1],
+        "text": "[1]",
+        "deep": {"a": 1},
+        "whole": 7,
+    }
+
+
+def test_extra_values_merge_by_key():
+    assert merged_extra('{"a":1,"b":1}', '{"b":2}') == '{"a":1,"b":2}'
+    assert merged_extra(None, '{"b":2}') == '{"b":2}'
+    assert merged_extra('{"a":1}', None) == '{"a":1}'

@@ -1,41 +1,54 @@
 from __future__ import annotations
 
-from destinations.warehouse.transform import Row
-from destinations.warehouse.users import latest, user_row
+from destinations.warehouse.users import User, latest_users, user_columns
 
 
-def user(received_at, **values):
-    values = {"id": "u1", "received_at": received_at, **values}
-    return Row("users", dict.fromkeys(values, "string"), values)
+def identify(received_at, **values):
+    return {"id": "m", "user_id": "u1", "received_at": received_at, **values}
+
+
+def test_users_have_the_columns_of_identifies_but_the_users_id():
+    columns = {"id": "string", "user_id": "string", "plan": "string", "age": "integer"}
+
+    assert user_columns(columns) == {"id": "string", "plan": "string", "age": "int"}
 
 
 def test_a_users_row_is_the_identify_with_the_user_as_id():
-    identify = Row(
-        "identifies",
-        {"id": "string", "user_id": "string", "plan": "string"},
-        {"id": "m1", "user_id": "u1", "plan": "pro"},
-    )
+    users = latest_users([identify("2026-03-01", plan="pro")])
 
-    assert user_row(identify) == Row(
-        "users", {"id": "string", "plan": "string"}, {"id": "u1", "plan": "pro"}
-    )
+    values = {"id": "u1", "received_at": "2026-03-01", "plan": "pro"}
+    assert users == {"u1": User(values, "2026-03-01")}
 
 
 def test_a_later_value_wins_and_a_missing_one_does_not():
-    rows = [user("2026-03-02", plan="pro"), user("2026-03-01", plan="free", city="Rome")]
+    users = latest_users(
+        [identify("2026-03-02", plan="pro"), identify("2026-03-01", plan="free", city="Rome")]
+    )
 
-    assert [row.values for row in latest(rows)] == [
-        {"id": "u1", "received_at": "2026-03-02", "plan": "pro", "city": "Rome"}
-    ]
+    values = {"id": "u1", "received_at": "2026-03-02", "plan": "pro", "city": "Rome"}
+    assert users == {"u1": User(values, "2026-03-01")}
 
 
 def test_of_one_time_the_last_given_wins():
-    rows = [user("2026-03-01", plan="free"), user("2026-03-01", plan="pro")]
+    users = latest_users([identify("2026-03-01", plan="free"), identify("2026-03-01", plan="pro")])
 
-    assert latest(rows)[0].values["plan"] == "pro"
+    assert users["u1"].values["plan"] == "pro"
 
 
-def test_each_user_has_one_row():
-    rows = [user("2026-03-01"), user("2026-03-01", id="u2"), user("2026-03-02")]
+def test_each_user_has_one_row_and_nobody_none():
+    users = latest_users(
+        [identify("2026-03-01"), identify("2026-03-01", user_id="u2"), {"received_at": "2026"}]
+    )
 
-    assert [row.values["id"] for row in latest(rows)] == ["u1", "u2"]
+    assert list(users) == ["u1", "u2"]
+
+
+def test_values_over_the_budget_are_the_latest_of_each_key():
+    users = latest_users(
+        [
+            identify("2026-03-01", rudder_extra='{"a":1,"b":1}'),
+            identify("2026-03-02", rudder_extra='{"b":2}'),
+        ]
+    )
+
+    assert users["u1"].values["rudder_extra"] == '{"a":1,"b":2}'

@@ -1,0 +1,116 @@
+"""One chunk's rows into their tables, inside the transaction that moves the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import psycopg
+
+from destinations.postgres import sql
+from destinations.postgres.namespace import Namespace
+from destinations.warehouse.schema import DISCARDS, Fitter
+from destinations.warehouse.transform import Row
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+Values = Mapping[str, Any]
+
+
+@dataclass
+class Written:
+    """What became of the rows of one table, by their ids; equal ones changed nothing."""
+
+    count: int = 0
+    values: list[Values] = field(default_factory=list)
+    """As the columns took them, in order."""
+    discards: list[Row] = field(default_factory=list)
+    fresh: set[str] | None = None
+    """The ids that were new; kept for identifies only."""
+    replaced: dict[str, Any] = field(default_factory=dict)
+    """The ids whose stored row was older, with the user of that row for identifies."""
+    lost: set[str] = field(default_factory=set)
+    """The ids whose stored row is newer."""
+
+    def stored_discards(self) -> list[Row]:
+        """The discards of the rows that are stored now."""
+        return [row for row in self.discards if row.values["row_id"] not in self.lost]
+
+
+class Writer:
+    """Stages rows and merges them; ON CONFLICT DO NOTHING first, since most rows are new."""
+
+    def __init__(self, conn: Conn, schema: str, namespace: Namespace) -> None:
+        self._conn = conn
+        self._schema = schema
+        self._namespace = namespace
+        self._numbers = count()
+
+    def write(self, table: str, rows: Sequence[Row]) -> Written:
+        """Insert the rows; of two with one key the one received later stays, whole."""
+        written = Written()
+        fitter = Fitter(self._namespace.columns(table))
+        for row in rows:
+            values, discards = fitter.fit(row)
+            written.values.append(values)
+            written.discards += discards
+        columns = self.columns_of(written.values, table)
+        staging = self.stage(table, columns, written.values)
+        self._insert(staging, table, columns, written)
+        if written.count < len(rows):
+            self._merge(staging, table, columns, written)
+        return written
+
+    def write_discards(self, discards: Iterable[Row]) -> None:
+        """Of two discards of one cell the one received later stays."""
+        newest: dict[tuple[Any, ...], Row] = {}
+        for row in discards:
+            key = tuple(row.values[name] for name in sql.key_of(DISCARDS))
+            known = newest.get(key)
+            if known is None or known.values["received_at"] < row.values["received_at"]:
+                newest[key] = row
+        if newest:
+            self.write(DISCARDS, list(newest.values()))
+
+    def columns_of(self, values: Iterable[Values], table: str) -> list[str]:
+        """The columns that have values; the key first, all in the order of the table."""
+        used = set().union(*values, sql.key_of(table)) - {"uuid_ts"}
+        return [name for name in self._namespace.columns(table) if name in used]
+
+    def stage(self, table: str, columns: Sequence[str], rows: Iterable[Values]) -> str:
+        staging = f"staging_{next(self._numbers)}"
+        self._conn.execute(sql.create_staging(staging, self._schema, table, columns))
+        with self._conn.cursor().copy(sql.copy_staging(staging, columns)) as copy:
+            for values in rows:
+                copy.write_row(list(map(values.get, columns)))
+        return staging
+
+    def _insert(self, staging: str, table: str, columns: Sequence[str], written: Written) -> None:
+        if table == "identifies":
+            new = self._conn.execute(sql.insert_identifies(staging, self._schema, columns))
+            written.fresh = {row_id for (row_id,) in new}
+            written.count = len(written.fresh)
+        else:
+            new = self._conn.execute(sql.insert_staged(staging, self._schema, table, columns))
+            written.count = new.rowcount
+
+    def _merge(self, staging: str, table: str, columns: Sequence[str], written: Written) -> None:
+        """Replace the older of the stored rows that have the key of a staged one."""
+        kept = "user_id" if table == "identifies" else sql.key_of(table)[0]
+        again = self._conn.execute(sql.staged_again(staging, self._schema, table, [kept]))
+        for row_id, is_newer, stored in again:
+            if is_newer:
+                written.replaced[row_id] = stored
+            else:
+                written.lost.add(row_id)
+        if not written.replaced:
+            return
+        known = self._namespace.columns(table)
+        replaced = self._conn.execute(
+            sql.replace_staged(staging, self._schema, table, columns, known)
+        )
+        written.count += replaced.rowcount
+        if table != DISCARDS:
+            forgotten = [table, list(written.replaced)]
+            self._conn.execute(sql.forget_discards(self._schema), forgotten)
