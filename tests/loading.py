@@ -1,58 +1,71 @@
-"""Connections to the tests' warehouse, and events in the log for them."""
+"""Sessions of a warehouse, and chunks for them: what the tests of loading share."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from events import log
-from events.spec import ParsedEvent
-from tests.factories import make_connection, make_destination, make_source
+from destinations.interface import Chunk, Feed, LoggedEvent
+from destinations.postgres import PostgresDestination
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+STAMP = "2026-03-01T12:00:00.000Z"
+
+
+def address(url):
+    """The config and secrets of a destination at the URL."""
+    parts = conninfo_to_dict(url)
+    config = {
+        "host": parts["host"],
+        "port": int(parts["port"]),
+        "database": parts["dbname"],
+        "user": parts["user"],
+    }
+    return config, {"password": parts["password"]}
 
 
 @pytest.fixture
-def connection(warehouse, warehouse_url):
-    """From a source "Shop" to an empty warehouse."""
-    yield make_warehouse_connection(warehouse_url)
-    log.close_writer()
+def open_session(warehouse, warehouse_url):
+    config, secrets = address(warehouse_url)
+    sessions = []
+
+    def opened(connection_id=1, namespace="shop", source="src_1", **options):
+        feed = Feed(connection_id, namespace, source, "Javascript", "", "dst_1", "POSTGRES")
+        sessions.append(PostgresDestination().open(config | options, secrets, feed))
+        return sessions[-1]
+
+    yield opened
+    for session in sessions:
+        session.close()
 
 
-def make_warehouse_connection(url, source=None, **config):
-    parts = conninfo_to_dict(url)
-    address = {
-        "host": parts["host"],
-        "port": int(parts.get("port", 5432)),
-        "database": parts["dbname"],
-        "user": parts["user"],
-        "sslmode": parts.get("sslmode", "prefer"),
-    }
-    destination = make_destination(address | config, {"password": parts.get("password", "")})
-    return make_connection(source or make_source(name="Shop"), destination)
+def chunk(after, *events):
+    numbers = count(after + 1)
+    logged = [LoggedEvent(next(numbers), e["messageId"], json.dumps(e)) for e in events]
+    return Chunk(after, after + len(logged), logged)
 
 
-def event(message_id, received_at=NOW, **fields):
-    """An event as the gateway stores it."""
-    stamp = received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    times = dict.fromkeys(("receivedAt", "sentAt", "originalTimestamp", "timestamp"), stamp)
-    payload = {"type": "track", "messageId": message_id, "userId": "u1", **times, **fields}
-    return ParsedEvent(
-        message_id=message_id,
-        type=payload["type"],
-        event=str(payload.get("event", "")),
-        user_id=str(payload.get("userId", "")),
-        anonymous_id=str(payload.get("anonymousId", "")),
-        payload=json.dumps(payload),
-    )
+def load(session, *events):
+    """Load the events behind the session's cursor, as one chunk."""
+    return session.load(session.prepare(chunk(session.position() or 0, *events)))
 
 
-def send(connection, *events, received_at=NOW):
-    log.append(connection.source_id, received_at, events, timeout_seconds=5)
+def track(message_id, received_at=STAMP, **fields):
+    event = {"type": "track", "messageId": message_id, "userId": "u1", "event": "Clicked"}
+    return {**event, "receivedAt": received_at, "timestamp": received_at, **fields}
+
+
+def identify(message_id, user_id="u1", received_at=STAMP, **traits):
+    event = {"type": "identify", "messageId": message_id, "userId": user_id, "traits": traits}
+    return {**event, "receivedAt": received_at, "timestamp": received_at}
 
 
 def rows(warehouse, query):
     return warehouse.execute(query).fetchall()
+
+
+def moment(number):
+    """The number-th second of a day, as events have it."""
+    return f"2026-03-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000Z"

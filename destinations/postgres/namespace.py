@@ -15,6 +15,7 @@ import psycopg
 from psycopg import errors
 
 from destinations.postgres import sql, views
+from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.schema import (
     DISCARDS,
     EXTRA_COLUMN,
@@ -114,7 +115,8 @@ class Namespace:
 
     def _plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
         known = self._tables.get(table)
-        return plan(needed, known.columns if known else None, self._budget)
+        budget = POSTGRES.max_columns if table == DISCARDS else self._budget
+        return plan(needed, known.columns if known else None, budget)
 
     def _lacks_view(self, table: str) -> bool:
         view = f"{table}_resolved"

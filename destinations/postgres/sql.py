@@ -333,12 +333,19 @@ def add_bare_users(schema: str) -> Composed:
     ).format(Identifier(schema, "users"))
 
 
+_FILLED = """CASE
+    WHEN latest.received_at >= stored.received_at THEN coalesce(latest.{0}, stored.{0})
+    ELSE coalesce(stored.{0}, latest.{0})
+END"""
+
+
 def recompute_users(schema: str, columns: Sequence[str], *, fill: bool) -> Composed:
     """Set users to the latest non-null values of all their identifies.
 
-    With `fill` a stored value stays where the identifies have none (any more).
+    With `fill` a stored value stays where the identifies have none any more, and all do when the
+    user's newest identify is gone.
     """
-    keep = SQL("coalesce(latest.{0}, stored.{0})") if fill else SQL("latest.{0}")
+    keep = SQL(_FILLED if fill else "latest.{0}")
     quoted = [SQL(_quoted(name)) for name in columns]
     return SQL(
         """

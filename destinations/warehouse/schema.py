@@ -49,6 +49,9 @@ DISCARD_COLUMNS: Columns = {
 }
 
 
+_STORED_AS_THEY_ARE = {("float", "int"), ("string", "datetime")}
+
+
 class JsonText(str):
     """An array as its JSON text, told apart from a text that was sent as one."""
 
@@ -125,9 +128,16 @@ class Fitter:
         """The row's values as the columns take them, and a discard row for each they do not."""
         found = self._misfits.get(id(row.types))
         if found is None:
-            found = (row.types, list(row.types.items() - self._columns.items()))
+            found = (row.types, self._misfits_of(row.types))
             self._misfits[id(row.types)] = found  # holds the types, so that their id stays theirs
         return self._fitted(row, found[1]) if found[1] else (row.values, ())
+
+    def _misfits_of(self, types: Columns) -> list[tuple[str, str]]:
+        return [
+            (name, kind)
+            for name, kind in types.items() - self._columns.items()
+            if (self._columns.get(name), kind) not in _STORED_AS_THEY_ARE
+        ]
 
     def _fitted(
         self, row: Row, misfits: Sequence[tuple[str, str]]

@@ -1,52 +1,11 @@
 from __future__ import annotations
 
-import json
-from itertools import count
-
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
-from destinations.interface import Chunk, DestinationUnavailableError, Feed, LoggedEvent
-from destinations.postgres import PostgresDestination
+from destinations.interface import Chunk, DestinationUnavailableError
+from tests.loading import chunk, open_session, rows, track
 
-STAMP = "2026-03-01T12:00:00.000Z"
-
-
-@pytest.fixture
-def open_session(warehouse, warehouse_url):
-    parts = conninfo_to_dict(warehouse_url)
-    config = {
-        "host": parts["host"],
-        "port": int(parts["port"]),
-        "database": parts["dbname"],
-        "user": parts["user"],
-    }
-    sessions = []
-
-    def opened(connection_id=1, namespace="shop", **options):
-        feed = Feed(connection_id, namespace, "src_1", "Javascript", "", "dst_1", "POSTGRES")
-        secrets = {"password": parts["password"]}
-        sessions.append(PostgresDestination().open(config | options, secrets, feed))
-        return sessions[-1]
-
-    yield opened
-    for session in sessions:
-        session.close()
-
-
-def chunk(after, *events):
-    numbers = count(after + 1)
-    logged = [LoggedEvent(next(numbers), e["messageId"], json.dumps(e)) for e in events]
-    return Chunk(after, after + len(logged), logged)
-
-
-def track(message_id, received_at=STAMP, **fields):
-    event = {"type": "track", "messageId": message_id, "userId": "u1", "event": "Clicked"}
-    return {**event, "receivedAt": received_at, "timestamp": received_at, **fields}
-
-
-def rows(warehouse, query):
-    return warehouse.execute(query).fetchall()
+__all__ = ["open_session"]
 
 
 def test_a_new_warehouse_has_no_cursor(open_session):
