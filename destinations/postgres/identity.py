@@ -46,7 +46,8 @@ from destinations.warehouse.identity import (
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
-VERSION = 1
+VERSION = 2
+SQL_FILES = ("identity.sql", "explain.sql")
 LOCK_TIMEOUT_SECONDS = 10
 GRAPH_LOCK, OPERATOR_LOCK, SCHEMA_LOCK = 728_301, 728_302, 728_303
 """Classes of advisory locks; the second number is the oid of identity_meta."""
@@ -82,6 +83,8 @@ INSERT INTO {schema}.identity_meta (destination_id, salt, version, options)
 VALUES (%s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
+
+SET_VERSION = "UPDATE {schema}.identity_meta SET version = %s WHERE version < %s"
 
 ADD_RULE = """
 INSERT INTO {schema}.identity_rule_list (id, id_type, exact, pattern, action, actor)
@@ -169,14 +172,28 @@ def read_rules(conn: Conn, schema: str) -> Rules:
 @contextmanager
 def operator_lock_shared(conn: Conn, schema: str) -> Iterator[None]:
     """Held from before a chunk's T1 until after its T2: operators' actions wait, or it does."""
+    with _operator_lock(conn, schema, "_shared"):
+        yield
+
+
+@contextmanager
+def operator_lock(conn: Conn, schema: str) -> Iterator[None]:
+    """Held by an operator's action: no chunk is between its T1 and its T2."""
+    with _operator_lock(conn, schema, ""):
+        yield
+
+
+@contextmanager
+def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
     oid = read_meta(conn, schema).oid
     with conn.transaction():  # lock_timeout ends with it, the lock does not
-        _wait(conn, "SELECT pg_advisory_lock_shared({}, {})", OPERATOR_LOCK, oid)
+        _wait(conn, f"SELECT pg_advisory_lock{kind}({{}}, {{}})", OPERATOR_LOCK, oid)
     try:
         yield
     finally:
         if not conn.closed:  # else the lock went with the session
-            conn.execute("SELECT pg_advisory_unlock_shared(%s, %s)", [OPERATOR_LOCK, oid])
+            unlock = SQL(f"SELECT pg_advisory_unlock{kind}({{}}, {{}})")
+            conn.execute(unlock.format(Literal(OPERATOR_LOCK), Literal(oid)))
 
 
 def resolve(conn: Conn, schema: str, statements: Sequence[Statement]) -> dict[Identifier, UUID]:
@@ -193,7 +210,7 @@ def resolve(conn: Conn, schema: str, statements: Sequence[Statement]) -> dict[Id
     hidden = _hidden(conn, schema, keys) if meta.has_hidden else set()
     folded = fold(statements, hidden)
     with conn.transaction():
-        _lock_graph(conn, meta.oid)
+        lock_graph(conn, meta.oid)
         return _Chunk(Graph(conn, schema), meta, folded, keys).resolve()
 
 
@@ -201,7 +218,7 @@ def refresh_marked(conn: Conn, schema: str) -> int:
     """Refresh the rows of large profiles that loads only marked; how many there were."""
     meta = read_meta(conn, schema)
     with conn.transaction():
-        _lock_graph(conn, meta.oid)
+        lock_graph(conn, meta.oid)
         return profiles.refresh_marked(Graph(conn, schema), meta.options.null_clears)
 
 
@@ -343,7 +360,7 @@ def _hidden(conn: Conn, schema: str, keys: Mapping[Identifier, UUID]) -> set[Ide
     return {named[position - 1] for (position,) in rows}
 
 
-def _lock_graph(conn: Conn, oid: int) -> None:
+def lock_graph(conn: Conn, oid: int) -> None:
     """One writer a graph. Every statement of T1 probes indexes: keep the planner to that."""
     probes = "; ".join(f"SET LOCAL {name} = off" for name in PLANNER_OFF)
     _wait(conn, f"{probes}; SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid)
@@ -373,10 +390,12 @@ def _create(conn: Conn, schema: str, destination_id: str) -> None:
     exists = conn.execute("SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", [schema])
     if exists.fetchone() != (True,):
         conn.execute(query(schema, "CREATE SCHEMA {schema}"))
-    file = Path(__file__).with_name("identity.sql")
-    conn.execute(query(schema, file.read_text(encoding="utf-8")))
+    for name in SQL_FILES:
+        file = Path(__file__).with_name(name)
+        conn.execute(query(schema, file.read_text(encoding="utf-8")))
     row = [destination_id, secrets.token_bytes(32), VERSION, json.dumps(asdict(GraphOptions()))]
     conn.execute(query(schema, ADD_META), row)
+    conn.execute(query(schema, SET_VERSION), [VERSION, VERSION])
     with conn.cursor() as cursor:
         cursor.executemany(
             query(schema, ADD_RULE),

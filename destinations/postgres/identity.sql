@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS {schema}.identity_edge (
 COMMENT ON COLUMN {schema}.identity_edge.state IS
     '+ in force, - cut by an operator, r refused by the size guard';
 
+CREATE INDEX IF NOT EXISTS identity_edge_apart ON {schema}.identity_edge (node_b)
+    WHERE state <> '+';
+
 CREATE TABLE IF NOT EXISTS {schema}.identity_component (
     comp_id bigint PRIMARY KEY,
     root_id bigint NOT NULL,
@@ -122,6 +125,19 @@ CREATE TABLE IF NOT EXISTS {schema}.identity_stale (
 );
 COMMENT ON TABLE {schema}.identity_stale IS
     'roots of large profiles whose row in rudder_profiles is refreshed by a task';
+
+CREATE TABLE IF NOT EXISTS {schema}.identity_restamp (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    actor text NOT NULL,
+    published uuid[] NOT NULL,
+    namespaces text[] NOT NULL,
+    total bigint NOT NULL,
+    moved bigint NOT NULL DEFAULT 0,
+    finished_at timestamptz
+);
+COMMENT ON TABLE {schema}.identity_restamp IS
+    'event rows that an un-merge moves to another profile, too many for its transaction';
 
 CREATE TABLE IF NOT EXISTS {schema}.identity_account (
     account_key uuid PRIMARY KEY,

@@ -103,6 +103,19 @@ WHERE NOT EXISTS (
 )
 """
 
+MEMBER_NUMBERS = """
+SELECT n.node_id
+FROM unnest(%b::bigint[]) k (root_id)
+CROSS JOIN LATERAL (
+    SELECT k.root_id AS comp_id
+    UNION
+    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
+) c
+CROSS JOIN LATERAL (
+    SELECT node_id FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
+) n
+"""
+
 WIDEN_PROFILES = """
 UPDATE {schema}.rudder_profiles p
 SET first_seen_at = least(p.first_seen_at, k.first_at),
@@ -330,6 +343,11 @@ def stored_rows(graph: Graph, roots: Sequence[int], null_clears: bool) -> Iterab
             members.setdefault(row[0], []).append(_member(row))
     for each in members.values():
         yield profile_row(each, null_clears)
+
+
+def member_numbers(graph: Graph, roots: Iterable[int]) -> set[int]:
+    """The identifiers of stored profiles, by number."""
+    return {row[0] for row in graph.run(MEMBER_NUMBERS, list(roots))}
 
 
 def write_rows(graph: Graph, rows: Sequence[ProfileRow]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from destinations.postgres.graph import Graph
 from destinations.warehouse.graph import Anchor, Group, find
 
 MEMBERS = """
-SELECT n.node_id, n.comp_id, n.first_received_at, n.node_key,
+SELECT k.root_id, n.node_id, n.comp_id, n.first_received_at, n.node_key,
     EXISTS (SELECT FROM {schema}.identity_hub h WHERE h.node_id = n.node_id OFFSET 0)
     OR EXISTS (SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id OFFSET 0)
 FROM unnest(%b::bigint[]) k (root_id)
@@ -42,12 +42,32 @@ FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, comp_id)
 WHERE n.node_id = k.node_id
 """
 
-ALIASES = """
-SELECT a.old_rudder_id
-FROM unnest(%b::bigint[]) k (comp_id)
+PUBLISHED = """
+SELECT k.root_id, a.old_rudder_id, false, 0
+FROM unnest(%b::bigint[]) k (root_id)
 CROSS JOIN LATERAL (
-    SELECT old_rudder_id FROM {schema}.identity_alias WHERE comp_id = k.comp_id OFFSET 0
+    SELECT k.root_id AS comp_id
+    UNION
+    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
+) c
+CROSS JOIN LATERAL (
+    SELECT old_rudder_id FROM {schema}.identity_alias WHERE comp_id = c.comp_id OFFSET 0
 ) a
+UNION ALL
+SELECT k.root_id, r.rudder_id, true, r.size
+FROM unnest(%b::bigint[]) k (root_id)
+CROSS JOIN LATERAL (
+    SELECT rudder_id, size FROM {schema}.identity_component WHERE comp_id = k.root_id OFFSET 0
+) r
+UNION ALL
+SELECT k.root_id, n.node_key, true, 1
+FROM unnest(%b::bigint[]) k (root_id)
+CROSS JOIN LATERAL (
+    SELECT node_key FROM {schema}.identity_node WHERE comp_id = k.root_id OFFSET 0
+) n
+WHERE NOT EXISTS (
+    SELECT FROM {schema}.identity_component c WHERE c.comp_id = k.root_id OFFSET 0
+)
 """
 
 DROP_COMPONENTS = """
@@ -59,6 +79,9 @@ WHERE c.root_id = k.root_id
 
 @dataclass(eq=False, slots=True)
 class StoredNode:
+    """A member of a stored profile: root_id before, group after."""
+
+    root_id: int
     node_id: int
     comp_id: int
     first_received_at: datetime
@@ -67,29 +90,54 @@ class StoredNode:
     group: Group
 
 
+class PublishedId(NamedTuple):
+    """An id under which a profile is or was known, and how many identifiers the profile has."""
+
+    root_id: int
+    rudder_id: UUID
+    is_canonical: bool
+    size: int
+
+
+def published(graph: Graph, roots: Collection[int]) -> list[PublishedId]:
+    """The ids that the profiles of these roots have and had."""
+    numbers = list(roots)
+    return [PublishedId(*row) for row in graph.run(PUBLISHED, numbers, numbers, numbers)]
+
+
 def resplit(graph: Graph, roots: Collection[int]) -> dict[int, Group]:
-    """Compute the profiles of these roots anew and store them; the group of each of their nodes.
+    """Compute the profiles of these roots anew and store them; the group of each of their nodes."""
+    return {node.node_id: node.group for node in recompute(graph, roots)}
+
+
+def recompute(graph: Graph, roots: Collection[int]) -> list[StoredNode]:
+    """Compute the profiles of these roots anew and store them: they may split, and may join.
 
     Hubs and blocked identifiers stay alone. An alias follows its own identifier and goes when
     that is canonical again, so that every id ever published still resolves.
     """
-    nodes = {row[0]: _stored(*row) for row in graph.run(MEMBERS, list(roots))}
+    nodes = {row[1]: _stored(*row) for row in graph.run(MEMBERS, list(roots))}
     _unite(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
     parts: dict[Group, list[StoredNode]] = {}
     for node in nodes.values():
         parts.setdefault(find(node.group), []).append(node)
-    groups = {top: _part(members) for top, members in parts.items()}
+    groups = {top: part_of(members) for top, members in parts.items()}
     for node in nodes.values():
         node.group = groups[find(node.group)]
     _store(graph, roots, list(nodes.values()), list(groups.values()))
-    return {node.node_id: node.group for node in nodes.values()}
+    return list(nodes.values())
 
 
 def _stored(
-    node_id: int, comp_id: int, first_received_at: datetime, key: UUID, stands_alone: bool
+    root_id: int,
+    node_id: int,
+    comp_id: int,
+    first_received_at: datetime,
+    key: UUID,
+    stands_alone: bool,
 ) -> StoredNode:
     group = Group(node_id, Anchor(first_received_at, key))
-    return StoredNode(node_id, comp_id, first_received_at, key, stands_alone, group)
+    return StoredNode(root_id, node_id, comp_id, first_received_at, key, stands_alone, group)
 
 
 def _unite(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:
@@ -106,7 +154,7 @@ def _unite(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> No
         top_a.rank += top_b.rank
 
 
-def _part(members: Sequence[StoredNode]) -> Group:
+def part_of(members: Sequence[StoredNode]) -> Group:
     """One compacted group, named after a member's number."""
     anchor = min(Anchor(node.first_received_at, node.key) for node in members)
     root_id = min(node.node_id for node in members)
@@ -117,11 +165,11 @@ def _part(members: Sequence[StoredNode]) -> Group:
 def _store(
     graph: Graph, roots: Collection[int], nodes: Sequence[StoredNode], groups: Sequence[Group]
 ) -> None:
-    aliases = {row[0] for row in graph.run(ALIASES, sorted({node.comp_id for node in nodes}))}
+    known = {each.rudder_id for each in published(graph, roots)}
     graph.run(DROP_COMPONENTS, list(roots))
     moved = [node for node in nodes if node.comp_id != node.group.root_id]
     graph.run(MOVE_NODES, [node.node_id for node in moved], [node.group.root_id for node in moved])
     graph.write_groups([group for group in groups if group.has_row])
     graph.drop_aliases([group.anchor.key for group in groups])
-    kept = [node for node in nodes if node.key in aliases and node.key != node.group.rudder_id]
+    kept = [node for node in nodes if node.key in known and node.key != node.group.rudder_id]
     graph.write_aliases([(node.key, node.group.root_id) for node in kept])

@@ -1,0 +1,48 @@
+"""Why two identifiers are one profile, or are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from destinations.postgres.graph import query
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+EXPLAIN = "SELECT * FROM {schema}.rudder_explain(%s, %s, %s, %s)"
+JOINED = "joined"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A link of the shortest path; or with another outcome a reason why there is no path.
+
+    An identifier that a reason is not about is None.
+    """
+
+    number: int
+    outcome: str
+    from_type: str | None
+    from_value: str | None
+    to_type: str | None
+    to_value: str | None
+    message_id: str | None
+    source_id: str | None
+    received_at: datetime | None
+    detail: str | None
+
+
+def explain(
+    conn: Conn,
+    schema: str,
+    a: str,
+    b: str,
+    type_a: str | None = None,
+    type_b: str | None = None,
+) -> list[Step]:
+    """The path from a to b, values of identifiers or ids of profiles; types may be left out."""
+    rows = conn.execute(query(schema, EXPLAIN), [a, b, type_a, type_b]).fetchall()
+    return [Step(*row) for row in rows]

@@ -1,0 +1,193 @@
+"""Event rows follow their primary identifier to another profile.
+
+A row's stamp is an id that its profile has or had. After a profile was split the stamp may resolve
+to the side where the row's primary identifier no longer is: such rows get the new id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg.sql import SQL, Composed, Identifier
+
+from destinations.postgres.graph import Graph, columns
+from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, node_key
+from destinations.warehouse.identity import Identifier as Named
+
+AT_ONCE = 100_000
+"""More rows than this move in slices, each a transaction of its own."""
+SLICE = 20_000
+
+STAMPED_TABLES = """
+SELECT c.table_schema, c.table_name
+FROM information_schema.columns c
+JOIN information_schema.tables t USING (table_schema, table_name)
+WHERE c.column_name = 'rudder_profile_id' AND c.table_schema = ANY (%s)
+    AND t.table_type = 'BASE TABLE'
+    AND (
+        SELECT count(*) FROM information_schema.columns k
+        WHERE k.table_schema = c.table_schema AND k.table_name = c.table_name
+            AND k.column_name IN ('user_id', 'anonymous_id')
+    ) = 2
+ORDER BY 1, 2
+"""
+
+PEOPLE = """
+SELECT rudder_profile_id, user_id::text, anonymous_id::text, count(*)
+FROM {table}
+WHERE rudder_profile_id = ANY (%s)
+GROUP BY 1, 2, 3
+"""
+
+MOVE = """
+UPDATE {table} t
+SET rudder_profile_id = x.rudder_id
+FROM (
+    SELECT r.id, k.rudder_id
+    FROM {table} r
+    JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::uuid[])
+        k (stamp, user_id, anonymous_id, rudder_id)
+        ON r.rudder_profile_id = k.stamp
+        AND coalesce(r.user_id::text, '') = coalesce(k.user_id, '')
+        AND coalesce(r.anonymous_id::text, '') = coalesce(k.anonymous_id, '')
+    WHERE r.rudder_profile_id = ANY (%s)
+    LIMIT %s
+) x
+WHERE t.id = x.id
+"""
+
+CANONICAL = """
+SELECT k.position, CASE WHEN h.node_id IS NULL THEN coalesce(r.rudder_id, n.node_key) END
+FROM unnest(%b::uuid[]) WITH ORDINALITY k (node_key, position)
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_node WHERE node_key = k.node_key OFFSET 0
+) n
+LEFT JOIN LATERAL (
+    SELECT root_id FROM {schema}.identity_component WHERE comp_id = n.comp_id OFFSET 0
+) c ON true
+LEFT JOIN LATERAL (
+    SELECT i.rudder_id FROM {schema}.identity_component i WHERE i.comp_id = c.root_id OFFSET 0
+) r ON true
+LEFT JOIN LATERAL (
+    SELECT node_id FROM {schema}.identity_blocked WHERE node_id = n.node_id OFFSET 0
+) h ON true
+"""
+
+WAIT = """
+INSERT INTO {schema}.identity_restamp (actor, published, namespaces, total)
+VALUES (%s, %s, %s, %s)
+RETURNING id
+"""
+
+WAITING = """
+SELECT id, published, namespaces
+FROM {schema}.identity_restamp
+WHERE finished_at IS NULL
+ORDER BY id
+LIMIT 1
+"""
+
+PROGRESS = """
+UPDATE {schema}.identity_restamp
+SET moved = moved + %s, finished_at = CASE WHEN %s THEN now() END
+WHERE id = %s
+"""
+
+
+class Move(NamedTuple):
+    """Rows of one table, stamp and person that belong to another profile now."""
+
+    stamp: UUID
+    user_id: str | None
+    anonymous_id: str | None
+    rudder_id: UUID
+    rows: int
+
+
+def move_rows(
+    graph: Graph,
+    salt: bytes,
+    namespaces: Sequence[str],
+    published: Sequence[UUID],
+    *,
+    actor: str,
+    is_dry_run: bool,
+) -> tuple[dict[str, int], int | None]:
+    """Move the rows under these ids; the rows by table, and the number of what waits for slices."""
+    moves = moves_of(graph, salt, namespaces, published)
+    counts = {
+        f"{schema}.{table}": sum(move.rows for move in listed)
+        for (schema, table), listed in moves.items()
+    }
+    total = sum(counts.values())
+    if is_dry_run or not total:
+        return counts, None
+    if total > AT_ONCE:
+        row = graph.run(WAIT, actor, list(published), list(namespaces), total).fetchall()[0]
+        return counts, int(row[0])
+    for (schema, table), listed in moves.items():
+        _move(graph, schema, table, listed, None)
+    return counts, None
+
+
+def move_slice(graph: Graph, salt: bytes) -> bool:
+    """Move the next rows that wait, in a transaction; False when none do."""
+    row = graph.run(WAITING).fetchone()
+    if row is None:
+        return False
+    number, published, namespaces = row
+    left = SLICE
+    for (schema, table), moves in moves_of(graph, salt, namespaces, published).items():
+        left -= _move(graph, schema, table, moves, left)
+        if left <= 0:
+            break
+    graph.run(PROGRESS, SLICE - left, left > 0, number)
+    return True
+
+
+def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[tuple[str, str]]:
+    """The tables whose rows belong to people, as (schema, table)."""
+    return list(graph.conn.execute(STAMPED_TABLES, [list(namespaces)]).fetchall())
+
+
+def moves_of(
+    graph: Graph, salt: bytes, namespaces: Sequence[str], published: Collection[UUID]
+) -> dict[tuple[str, str], list[Move]]:
+    """The rows under these ids whose primary identifier sits elsewhere, by table."""
+    stamps = list(published)
+    people = {
+        table: graph.conn.execute(_table(PEOPLE, *table), [stamps]).fetchall()
+        for table in stamped_tables(graph, namespaces)
+    }
+    named = {Named(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
+    named |= {Named(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]}
+    keys = {identifier: node_key(salt, identifier) for identifier in named}
+    now = canonical(graph, {*keys.values(), *stamps})
+    found: dict[tuple[str, str], list[Move]] = {}
+    for table, rows in people.items():
+        for stamp, user_id, anonymous_id, count in rows:
+            identifiers = (Named(USER_ID, user_id or ""), Named(ANONYMOUS_ID, anonymous_id or ""))
+            owners = (now.get(keys[each]) for each in identifiers if each in keys)
+            owner = next((owner for owner in owners if owner is not None), None)
+            if owner is not None and now.get(stamp) != owner:
+                move = Move(stamp, user_id, anonymous_id, owner, count)
+                found.setdefault(table, []).append(move)
+    return found
+
+
+def canonical(graph: Graph, keys: Collection[UUID]) -> dict[UUID, UUID | None]:
+    """The id that each identifier's profile has now; None for one that is hidden."""
+    listed = list(keys)
+    return {listed[position - 1]: now for position, now in graph.run(CANONICAL, listed)}
+
+
+def _move(graph: Graph, schema: str, table: str, moves: Sequence[Move], most: int | None) -> int:
+    arrays = columns([move[:4] for move in moves])
+    stamps = list({move.stamp for move in moves})
+    return graph.conn.execute(_table(MOVE, schema, table), [*arrays, stamps, most]).rowcount
+
+
+def _table(text: str, schema: str, table: str) -> Composed:
+    return SQL(text).format(table=Identifier(schema, table))

@@ -1,0 +1,232 @@
+"""Un-merge: cut links so that a profile splits, and take a cut back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from destinations.interface import DestinationError
+from destinations.postgres.explain import JOINED, Step, explain
+from destinations.postgres.graph import columns, query
+from destinations.postgres.operations import Conn, Operation, Outcome, operation
+from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
+from destinations.warehouse.identity import Identifier
+
+Pair = tuple[Identifier, Identifier]
+
+BURY = """
+INSERT INTO {schema}.identity_tombstone (key_a, key_b, actor, reason)
+SELECT key_a, key_b, %b, %b
+FROM unnest(%b::uuid[], %b::uuid[]) k (key_a, key_b)
+ON CONFLICT (key_a, key_b) DO NOTHING
+"""
+
+EXHUME = """
+DELETE FROM {schema}.identity_tombstone t
+USING unnest(%b::uuid[], %b::uuid[]) k (key_a, key_b)
+WHERE t.key_a = k.key_a AND t.key_b = k.key_b
+"""
+
+SET_STATE = """
+UPDATE {schema}.identity_edge e
+SET state = %b::text::"char"
+FROM unnest(%b::bigint[], %b::bigint[]) k (node_a, node_b)
+WHERE e.node_a = k.node_a AND e.node_b = k.node_b
+"""
+
+OF_MESSAGE = """
+SELECT a.id_type, a.id_value, b.id_type, b.id_value
+FROM {schema}.identity_edge e
+JOIN {schema}.identity_node a ON a.node_id = e.node_a
+JOIN {schema}.identity_node b ON b.node_id = e.node_b
+WHERE e.message_id = %s AND e.state = '+' AND e.node_a <> e.node_b
+"""
+
+NAMES = """
+SELECT node_id, id_type, id_value
+FROM unnest(%b::bigint[]) k (number)
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_node WHERE node_id = k.number OFFSET 0
+) n
+"""
+
+APART = """
+SELECT a.id_type, a.id_value, b.id_type, b.id_value, e.message_id, e.first_received_at,
+    coalesce(t.actor, ''), coalesce(t.reason, ''), t.at
+FROM {schema}.identity_edge e
+JOIN {schema}.identity_node a ON a.node_id = e.node_a
+JOIN {schema}.identity_node b ON b.node_id = e.node_b
+LEFT JOIN {schema}.identity_tombstone t
+    ON t.key_a = least(a.node_key, b.node_key) AND t.key_b = greatest(a.node_key, b.node_key)
+WHERE e.state = %s::"char"
+ORDER BY e.first_received_at DESC
+LIMIT %s
+"""
+
+
+@dataclass(frozen=True)
+class Unmerged:
+    """The links that were cut, what came of it, and the path that is left if nothing splits."""
+
+    cut: list[Pair]
+    outcome: Outcome
+    path: list[Step] = field(default_factory=list)
+
+
+class Apart(NamedTuple):
+    """A link that joins nothing: cut by an operator, or refused by the size guard."""
+
+    a: Identifier
+    b: Identifier
+    message_id: str
+    received_at: datetime
+    actor: str
+    reason: str
+    cut_at: datetime | None
+
+
+def unmerge_links(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    pairs: Sequence[Pair],
+    *,
+    actor: str,
+    reason: str = "",
+    dry_run: bool = False,
+) -> Unmerged:
+    """Cut these links for good: also when an event states them again, or for the first time."""
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        return _cut(op, pairs, reason)
+
+
+def unmerge_event(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    message_id: str,
+    *,
+    also: Iterable[Pair] = (),
+    actor: str,
+    reason: str = "",
+    dry_run: bool = False,
+) -> Unmerged:
+    """Cut the links that an event was the first to state, and further ones that it states."""
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        with op.any_plan():
+            rows = op.graph.run(OF_MESSAGE, message_id).fetchall()
+        pairs = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
+        known = {frozenset(pair) for pair in pairs}
+        pairs += [pair for pair in also if frozenset(pair) not in known]
+        if not pairs:
+            raise DestinationError(f"no link in force was first stated by message {message_id!r}")
+        return _cut(op, pairs, reason)
+
+
+def unmerge_identifier(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    identifier: Identifier,
+    *,
+    actor: str,
+    reason: str = "",
+    dry_run: bool = False,
+) -> Unmerged:
+    """Cut all links in force of one identifier, so that it stands alone."""
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        stored = op.stored([identifier]).get(identifier)
+        if stored is None:
+            raise DestinationError("no event has stated this identifier")
+        links = [link for link in op.links_of([stored.node_id]) if link[2] == IN_FORCE]
+        if not links:
+            raise DestinationError("the identifier has no link in force")
+        names = _names(op, {end for link in links for end in link[:2]})
+        return _cut(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
+
+
+def undo(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    pairs: Sequence[Pair],
+    *,
+    actor: str,
+    dry_run: bool = False,
+) -> Outcome:
+    """Take cuts back: the links are in force again as far as events stated them."""
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        keys = [_keys(op, pair) for pair in pairs]
+        if op.graph.run(EXHUME, *columns(keys)).rowcount != len({*keys}):
+            raise DestinationError("not all of these links are cut")
+        return _set_state(op, pairs, IN_FORCE)
+
+
+def release(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    pairs: Sequence[Pair],
+    *,
+    actor: str,
+    dry_run: bool = False,
+) -> Outcome:
+    """Let links join that the size guard refused."""
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        with op.any_plan():
+            held = listed(conn, schema, REFUSED, most=2**31)
+        refused = {frozenset((each.a, each.b)) for each in held}
+        if any(frozenset(pair) not in refused for pair in pairs):
+            raise DestinationError("not all of these links are held")
+        return _set_state(op, pairs, IN_FORCE)
+
+
+def listed(conn: Conn, schema: str, state: str, most: int = 100) -> list[Apart]:
+    """The newest links that are cut or refused."""
+    rows = conn.execute(query(schema, APART), [state, most]).fetchall()
+    return [_apart(row) for row in rows]
+
+
+def _cut(op: Operation, pairs: Sequence[Pair], reason: str) -> Unmerged:
+    keys = sorted({_keys(op, pair) for pair in pairs})
+    if any(a == b for a, b in keys):
+        raise DestinationError("an identifier cannot be cut from itself")
+    op.graph.run(BURY, op.actor, reason, *columns(keys))
+    outcome = _set_state(op, pairs, CUT)
+    path: list[Step] = []
+    if len(pairs) == 1 and not outcome.is_split:
+        (a, b), *_ = pairs
+        steps = explain(op.graph.conn, op.graph.schema, a.value, b.value, a.type, b.type)
+        path = [step for step in steps if step.outcome == JOINED]
+    return Unmerged(list(pairs), outcome, path)
+
+
+def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> Outcome:
+    stored = op.stored({identifier for pair in pairs for identifier in pair})
+    ends = []
+    for a, b in pairs:
+        if a in stored and b in stored:
+            x, y = stored[a].node_id, stored[b].node_id
+            ends += [(x, y), (y, x)]
+    if not ends:
+        return Outcome({}, [])
+    op.graph.run(SET_STATE, state, *columns(ends))
+    touched = {number for pair in ends for number in pair}
+    return op.reevaluate({each.root_id for each in stored.values()}, touched)
+
+
+def _keys(op: Operation, pair: Pair) -> tuple[UUID, UUID]:
+    a, b = sorted((op.key(pair[0]), op.key(pair[1])))
+    return a, b
+
+
+def _names(op: Operation, numbers: Iterable[int]) -> dict[int, Identifier]:
+    rows = op.graph.run(NAMES, list(numbers))
+    return {node_id: Identifier(id_type, id_value) for node_id, id_type, id_value in rows}
+
+
+def _apart(row: tuple[Any, ...]) -> Apart:
+    return Apart(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:])

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from destinations.interface import DestinationError
+from destinations.postgres import unmerge
+from destinations.postgres.explain import explain
+from destinations.warehouse.graph import CUT, REFUSED
+from tests.identities import Graph, anonymous, event, user
+
+
+@pytest.fixture
+def graph(warehouse):
+    return Graph(warehouse)
+
+
+def cut(graph, *pairs, **options):
+    options = {"actor": "ann", "reason": "tablet"} | options
+    return unmerge.unmerge_links(graph.conn, graph.schema, [], pairs, **options)
+
+
+TABLET = [
+    event(1, "identify", anonymousId="tablet", userId="ann", traits={"plan": "pro"}),
+    event(2, "identify", anonymousId="tablet", userId="bob", traits={"plan": "free"}),
+    event(3, anonymousId="phone", userId="bob"),
+]
+
+
+def test_a_cut_link_splits_the_profile_and_each_side_has_its_own_traits(graph):
+    graph.load(*TABLET)
+
+    done = cut(graph, (anonymous("tablet"), user("bob")))
+
+    tablet = min(graph.key(anonymous("tablet")), graph.key(user("ann")))
+    bob = graph.key(user("bob"))
+    assert graph.clusters() == {
+        (anonymous("tablet"), user("ann")): (tablet, "ann", {"plan": "pro"}),
+        (anonymous("phone"), user("bob")): (bob, "bob", {"plan": "free"}),
+    }
+    assert done.outcome.before == {tablet: 4}
+    assert {row.rudder_id: row.identifier_count for row in done.outcome.after} == {
+        tablet: 2,
+        bob: 2,
+    }
+    assert graph.rows("SELECT actor, reason FROM {schema}.identity_tombstone") == [
+        ("ann", "tablet")
+    ]
+    assert graph.rows(
+        "SELECT old_rudder_id, new_rudder_id, actor FROM {schema}.identity_merge_log"
+    ) == [(tablet, bob, "ann")]
+
+
+def test_a_dry_run_shows_both_sides_and_changes_nothing(graph):
+    graph.load(*TABLET)
+    before = graph.clusters()
+
+    preview = cut(graph, (anonymous("tablet"), user("bob")), dry_run=True)
+
+    assert [row.user_id for row in preview.outcome.after] in (["ann", "bob"], ["bob", "ann"])
+    assert graph.clusters() == before
+    assert graph.rows("SELECT * FROM {schema}.identity_tombstone") == []
+
+
+def test_a_replay_does_not_undo_a_cut_and_an_operator_does(graph):
+    graph.load(*TABLET)
+    before = graph.clusters()
+    pair = (user("bob"), anonymous("tablet"))
+    cut(graph, pair)
+    graph.load(*TABLET)
+    assert len(graph.clusters()) == 2
+
+    unmerge.undo(graph.conn, graph.schema, [], [pair], actor="ann")
+
+    assert graph.clusters() == before
+    assert graph.rows("SELECT * FROM {schema}.identity_tombstone") == []
+
+
+def test_taking_back_what_is_not_cut_is_refused(graph):
+    graph.load(*TABLET)
+
+    with pytest.raises(DestinationError, match="not all of these links are cut"):
+        unmerge.undo(
+            graph.conn, graph.schema, [], [(user("ann"), anonymous("tablet"))], actor="ann"
+        )
+
+
+def test_a_link_can_be_cut_before_it_is_stated(graph):
+    cut(graph, (anonymous("tablet"), user("bob")))
+
+    graph.load(*TABLET)
+
+    assert (anonymous("phone"), user("bob")) in graph.clusters()
+
+
+def test_where_a_second_path_exists_it_is_shown(graph):
+    graph.load(
+        event(1, anonymousId="a1", userId="u1"), event(2, "alias", userId="u2", previousId="u1")
+    )
+    graph.load(event(3, anonymousId="a1", userId="u2"))
+
+    done = cut(graph, (anonymous("a1"), user("u1")))
+
+    assert len(graph.clusters()) == 1
+    assert not done.outcome.is_split
+    assert [(step.from_value, step.to_value, step.message_id) for step in done.path] == [
+        ("a1", "u2", "m3"),
+        ("u2", "u1", "m2"),
+    ]
+
+
+def test_all_links_of_one_event_can_be_cut(graph):
+    graph.load(*TABLET)
+
+    unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", actor="ann")
+
+    assert (anonymous("phone"), user("bob")) in graph.clusters()
+
+
+def test_an_event_that_stated_nothing_first_is_refused(graph):
+    graph.load(*TABLET)
+
+    with pytest.raises(DestinationError, match="no link in force"):
+        unmerge.unmerge_event(graph.conn, graph.schema, [], "m99", actor="ann")
+
+
+def test_an_identifier_can_be_taken_out_of_its_profile(graph):
+    graph.load(*TABLET)
+
+    unmerge.unmerge_identifier(graph.conn, graph.schema, [], anonymous("tablet"), actor="ann")
+
+    assert set(graph.clusters()) == {
+        (anonymous("tablet"),),
+        (user("ann"),),
+        (anonymous("phone"), user("bob")),
+    }
+
+
+def test_a_cut_that_lowers_the_users_of_a_hub_ends_it(warehouse):
+    graph = Graph(warehouse, {"hub_limit": 2})
+    graph.load(*(event(n, anonymousId="kiosk", userId=f"u{n}") for n in (1, 2, 3)))
+    assert len(graph.clusters()) == 4
+
+    cut(graph, (anonymous("kiosk"), user("u3")))
+
+    assert set(graph.clusters()) == {
+        (anonymous("kiosk"), user("u1"), user("u2")),
+        (user("u3"),),
+    }
+    unmerge.undo(graph.conn, graph.schema, [], [(anonymous("kiosk"), user("u3"))], actor="ann")
+    assert len(graph.clusters()) == 4
+    assert graph.rows("SELECT degree FROM {schema}.identity_hub") == [(3,)]
+
+
+def test_a_link_that_the_size_guard_refused_can_be_released(warehouse):
+    graph = Graph(warehouse, {"size_limit": 2})
+    graph.load(event(1, anonymousId="a", userId="u"), event(2, anonymousId="b", userId="u"))
+    held = unmerge.listed(graph.conn, graph.schema, REFUSED)
+
+    unmerge.release(graph.conn, graph.schema, [], [(held[0].a, held[0].b)], actor="ann")
+
+    assert list(graph.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
+    assert graph.rows("SELECT old_rudder_id FROM {schema}.rudder_identity_overrides") == [
+        (graph.key(anonymous("b")),)
+    ]
+
+
+def test_cuts_are_listed_with_who_and_why(graph):
+    graph.load(*TABLET)
+    cut(graph, (anonymous("tablet"), user("bob")))
+
+    (listed,) = unmerge.listed(graph.conn, graph.schema, CUT)
+
+    assert {listed.a, listed.b} == {anonymous("tablet"), user("bob")}
+    assert (listed.message_id, listed.actor, listed.reason) == ("m2", "ann", "tablet")
+
+
+def test_the_shortest_path_is_told_with_its_events(graph):
+    graph.load(*TABLET)
+
+    steps = explain(graph.conn, graph.schema, "ann", "phone")
+
+    assert [
+        (s.number, s.outcome, s.from_value, s.to_value, s.message_id, s.source_id) for s in steps
+    ] == [
+        (1, "joined", "ann", "tablet", "m1", "web"),
+        (2, "joined", "tablet", "bob", "m2", "web"),
+        (3, "joined", "bob", "phone", "m3", "web"),
+    ]
+
+
+def test_why_two_are_apart_is_told(warehouse):
+    graph = Graph(warehouse, {"hub_limit": 2})
+    graph.load(*(event(n, anonymousId="kiosk", userId=f"u{n}") for n in (1, 2, 3)))
+    graph.load(event(4, anonymousId="a4", userId="u4"), event(5, anonymousId="a5"))
+    cut(graph, (anonymous("a4"), user("u4")))
+
+    def reasons(a, b):
+        return [step.outcome for step in explain(graph.conn, graph.schema, a, b)]
+
+    assert reasons("u1", "u2") == ["hub"]
+    assert reasons("kiosk", "u2") == ["hub"]
+    assert reasons("a4", "u4") == ["cut"]
+    assert reasons("a5", "u4") == ["apart"]
+    assert reasons("a5", "nobody") == ["unknown"]
+    assert reasons("a5", "a5") == ["joined"]
+
+
+def test_a_chain_of_five_thousand_is_explained_at_once(graph):
+    chain = [
+        event(1, "alias", messageId=f"c{n}", userId=f"u{n}", previousId=f"u{n + 1}")
+        for n in range(4_999)
+    ]
+    graph.load(*chain, chunk_size=5_000)
+
+    started = time.perf_counter()
+    steps = explain(graph.conn, graph.schema, "u0", "u4999")
+
+    assert [step.message_id for step in steps] == [f"c{n}" for n in range(4_999)]
+    assert time.perf_counter() - started < 0.5
