@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from psycopg import errors
 
 from destinations.postgres import sql, views
+from destinations.warehouse.comments import column_comments, table_comment
 from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.schema import (
     DISCARDS,
@@ -32,6 +34,8 @@ COLUMNS_A_STATEMENT = 100
 ALWAYS: Mapping[str, str] = {"uuid_ts": "datetime", PROFILE_COLUMN: "uuid"}
 PERSON_COLUMNS: Mapping[str, str] = {"anonymous_id": "string", "user_id": "string"}
 _OURS: Mapping[str, Mapping[str, str]] = {DISCARDS: {}}
+GENERATED = "generated"
+"""The type of columns that the server fills: they take no value."""
 TABLE_KINDS = ("r", "p")
 RELATION_KINDS = {
     "v": "a view",
@@ -42,6 +46,15 @@ RELATION_KINDS = {
     "S": "a sequence",
     "c": "a type",
 }
+
+
+PASSED_ON = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.InvalidSchemaName,
+    errors.InsufficientPrivilege,
+)
+"""Something was dropped meanwhile, or it is a matter of the whole namespace."""
 
 
 class TableRefusedError(Exception):
@@ -132,8 +145,8 @@ class Namespace:
             changes = self._plan(table, needed)
             try:
                 self._apply(table, changes)
-            except (errors.UndefinedTable, errors.UndefinedColumn, errors.InsufficientPrivilege):
-                raise  # dropped meanwhile, or a matter of the whole namespace
+            except PASSED_ON:
+                raise
             except (errors.ProgrammingError, errors.OperationalError) as error:
                 if isinstance(error, errors.LockNotAvailable) or self._conn.closed:
                     raise
@@ -155,9 +168,16 @@ class Namespace:
             for batch in _batches(changes.add):
                 self._conn.execute(sql.add_columns(schema, table, batch))
             self._make_key(table)
+        self._comment(table, changes)
         self._warn_of_budget(table, changes)
         if changes.widen:
             self._widen(table, changes.widen)
+
+    def _comment(self, table: str, changes: TablePlan) -> None:
+        if changes.add:
+            words = column_comments(table, changes.add, datetime.now(UTC).date())
+            text = table_comment(table) if changes.create else None
+            self._conn.execute(sql.comment(self._schema, table, text, words))
 
     def _create_schema(self) -> None:
         found = self._conn.execute(
@@ -252,9 +272,12 @@ class Namespace:
 
 def _table(name: str, keys: Sequence[list[str]], columns: Sequence[list[Any]]) -> Table:
     return Table(
-        {column: sql.READ_AS.get(kind, kind) for column, kind, writable, _ in columns if writable},
+        {
+            column: sql.READ_AS.get(kind, kind) if writable else GENERATED
+            for column, kind, writable, _ in columns
+        },
         sorted(sql.key_of(name)) in keys,
-        tuple(column for column, *_, demanded in columns if demanded),
+        tuple(column for column, _, writable, demanded in columns if demanded and writable),
     )
 
 

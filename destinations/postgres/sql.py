@@ -116,6 +116,18 @@ def create_table(schema: str, table: str, columns: Mapping[str, str]) -> list[Co
     return statements
 
 
+def comment(schema: str, table: str, text: str | None, columns: Mapping[str, str]) -> Composed:
+    """The words for the columns, and for the table unless there are none; many statements."""
+    target = Identifier(schema, table)
+    statements = [
+        SQL("COMMENT ON COLUMN {} IS {}").format(Identifier(schema, table, name), Literal(words))
+        for name, words in columns.items()
+    ]
+    if text is not None:
+        statements.append(SQL("COMMENT ON TABLE {} IS {}").format(target, Literal(text)))
+    return SQL("; ").join(statements)
+
+
 def create_key(schema: str, table: str) -> Composed:
     """The unique index that a table made by somebody else lacks."""
     return SQL("CREATE UNIQUE INDEX ON {} ({})").format(
@@ -397,6 +409,16 @@ def cursor_position(schema: str) -> Composed:
     return SQL("SELECT position FROM {} WHERE connection_id = %s").format(
         Identifier(schema, "rudder_cursors")
     )
+
+
+def cursor_counts(schema: str) -> Composed:
+    return SQL(
+        """
+        SELECT position, loaded, skipped, dead_letters
+        FROM {}
+        WHERE connection_id = %s
+        """
+    ).format(Identifier(schema, "rudder_cursors"))
 
 
 def start_cursor(schema: str) -> Composed:

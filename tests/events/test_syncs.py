@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from events.models import Load
 from events.tasks import load_connection
+from tests.connected import connection, event, rows, send
 from tests.factories import make_admin
-from tests.loading import connection, event, rows, send
 
 __all__ = ["connection"]
 

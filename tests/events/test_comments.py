@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from events.loads import run_load
+from tests.connected import connection, event, rows, send
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def comments(warehouse, table):
+    query = f"""
+    SELECT attname, col_description(attrelid, attnum)
+    FROM pg_attribute
+    WHERE attrelid = 'shop.{table}'::regclass AND attnum > 0
+    """  # noqa: S608
+    return dict(rows(warehouse, query))
+
+
+def test_every_table_and_column_is_explained(connection, warehouse):
+    send(
+        connection,
+        event("m1", event="Order Done", properties={"total": 1}),
+        event("m2", type="identify", traits={"plan": "pro"}),
+    )
+
+    run_load(connection)
+
+    tables = rows(
+        warehouse,
+        """
+        SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+        WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r' ORDER BY relname
+        """,
+    )
+    names = [name for name, _ in tables]
+    assert names == ["identifies", "order_done", "rudder_discards", "tracks", "users"]
+    assert all(words for _, words in tables)
+    assert all(all(comments(warehouse, name).values()) for name in names)
+
+
+def test_a_new_column_says_when_it_was_first_met(connection, warehouse):
+    send(connection, event("m1", event="Order Done"))
+    run_load(connection)
+    warehouse.execute("COMMENT ON TABLE shop.order_done IS 'mine'")
+    warehouse.execute("COMMENT ON COLUMN shop.order_done.event IS 'mine, too'")
+    send(connection, event("m2", event="Order Done", properties={"it's": 1}))
+
+    run_load(connection)
+
+    said = comments(warehouse, "order_done")
+    assert said["it_s"] == f"A property, first met on {datetime.now(UTC).date()}."
+    assert said["event"] == "mine, too"
+    assert rows(warehouse, "SELECT obj_description('shop.order_done'::regclass)") == [("mine",)]
