@@ -56,3 +56,19 @@ def test_a_new_column_says_when_it_was_first_met(connection, warehouse):
     assert said["it_s"] == f"A property, first met on {datetime.now(UTC).date()}."
     assert said["event"] == "mine, too"
     assert rows(warehouse, "SELECT obj_description('shop.order_done'::regclass)") == [("mine",)]
+
+
+def test_the_tables_of_profiles_are_explained(connection, warehouse):
+    send(connection, event("m1", event="Order Done"))
+
+    run_load(connection)
+
+    without = rows(
+        warehouse,
+        """
+        SELECT relname FROM pg_class
+        WHERE relnamespace = 'rudder_identity'::regnamespace AND relname LIKE 'rudder\\_%'
+            AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL
+        """,
+    )
+    assert without == []
