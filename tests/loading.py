@@ -33,7 +33,8 @@ def open_session(warehouse, warehouse_url):
 
     def opened(connection_id=1, namespace="shop", source="src_1", **options):
         feed = Feed(connection_id, namespace, source, "Javascript", "", "dst_1", "POSTGRES")
-        sessions.append(PostgresDestination().open(config | options, secrets, feed))
+        given = {key: options.pop(key) for key in ("password",) if key in options}
+        sessions.append(PostgresDestination().open(config | options, secrets | given, feed))
         return sessions[-1]
 
     yield opened

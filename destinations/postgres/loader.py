@@ -28,6 +28,7 @@ from destinations.postgres.content import Content, prepare, tables_of
 from destinations.postgres.namespace import Namespace, TableRefusedError
 from destinations.postgres.users import write_users
 from destinations.postgres.writing import Writer, Written
+from destinations.warehouse.erasure import ERASED
 from destinations.warehouse.identity import Rules
 from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
 from destinations.warehouse.transform import Options, Row
@@ -109,13 +110,9 @@ class PostgresSession:
 
     def load(self, prepared: Prepared) -> LoadResult:
         with _translated(), identity.operator_lock_shared(self._conn, self._schema):
-            content = prepared.content or Content()
-            self._namespace.forget()  # somebody may have changed a table since the last chunk
-            self._grow(prepared, content)  # a refused table must not leave identities behind
-            content.stamp(identity.resolve(self._conn, self._schema, content.statements))
             for attempt in count(1):
                 try:
-                    return self._write(prepared, content)
+                    return self._load(prepared, prepared.content or Content())
                 except psycopg.Error as error:
                     state = (error.sqlstate or "")[:2]
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from destinations.postgres import sql
-from destinations.postgres.namespace import Namespace
+from destinations.postgres.namespace import GENERATED, Namespace
 from destinations.postgres.writing import Values, Writer, Written
 from destinations.warehouse.schema import Fitter
 from destinations.warehouse.transform import Row
@@ -115,7 +115,9 @@ class _Update:
         columns = [
             name
             for name, kind in source.items()
-            if name not in NOT_MERGED and target.get(name) in _TAKEN_BY.get(kind, (kind,))
+            if name not in NOT_MERGED
+            and kind != GENERATED
+            and target.get(name) in _TAKEN_BY.get(kind, (kind,))
         ]
         self._conn.execute(sql.recompute_users(self._schema, columns, fill=fill), [ids])
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from destinations.postgres import sql
-from destinations.postgres.namespace import Namespace
+from destinations.postgres.namespace import GENERATED, Namespace
 from destinations.warehouse.schema import DISCARDS, Fitter
 from destinations.warehouse.transform import Row
 
@@ -106,7 +106,8 @@ class Writer:
                 written.lost.add(row_id)
         if not written.replaced:
             return
-        known = self._namespace.columns(table)
+        columns_known = self._namespace.columns(table).items()
+        known = [name for name, kind in columns_known if kind != GENERATED]
         replaced = self._conn.execute(
             sql.replace_staged(staging, self._schema, table, columns, known)
         )

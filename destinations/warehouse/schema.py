@@ -148,10 +148,10 @@ class Fitter:
         for name, kind in misfits:
             if name not in values:
                 continue
-            if name not in self._columns:
+            if name not in self._columns and EXTRA_COLUMN in self._columns:
                 spilled[name] = _plain(values.pop(name), kind)
                 continue
-            converted = _converted(values[name], self._columns[name], kind)
+            converted = _converted(values[name], self._columns.get(name, "nothing"), kind)
             if isinstance(converted, Discard):
                 discards.append(_discard(row, name, converted))
                 del values[name]
