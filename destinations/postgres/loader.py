@@ -118,9 +118,13 @@ class PostgresSession:
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
                         raise
                     logger.info("written again: %s", _one_line(error))
-                    self._namespace.forget()
-                    self._grow(prepared, content)
         raise AssertionError("the last attempt returns or raises")
+
+    def _load(self, prepared: Prepared, content: Content) -> LoadResult:
+        self._namespace.forget()  # somebody may have changed a table since the last chunk
+        self._grow(prepared, content)  # first: a refused table must not leave identities behind
+        content.stamp(identity.resolve(self._conn, self._schema, content.statements))
+        return self._write(prepared, content)
 
     def _grow(self, prepared: Prepared, content: Content) -> None:
         """Have a place in the warehouse for every row, before the transaction that writes them."""
