@@ -28,7 +28,6 @@ from destinations.postgres.content import Content, prepare, tables_of
 from destinations.postgres.namespace import Namespace, TableRefusedError
 from destinations.postgres.users import write_users
 from destinations.postgres.writing import Writer, Written
-from destinations.warehouse.erasure import ERASED
 from destinations.warehouse.identity import Rules
 from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
 from destinations.warehouse.transform import Options, Row
