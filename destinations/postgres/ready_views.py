@@ -1,0 +1,121 @@
+"""Views that analysts expect, made on request: sessions and daily active users.
+
+They read the tables, not the resolved views: those are made anew when a table changes, which a
+view on top of them would forbid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from destinations.interface import DestinationError
+from destinations.postgres.config import PostgresConfig
+from destinations.postgres.loader import connect
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+SESSIONS, DAILY_ACTIVE_USERS = "rudder_sessions", "rudder_daily_active_users"
+"""No event can take a name that begins with rudder_."""
+
+KINDS = {"tracks": "track", "pages": "page", "screens": "screen"}
+
+ACTIVITY = """
+SELECT coalesce(o.rudder_id, t.rudder_profile_id) AS rudder_id,
+    coalesce(t."timestamp", t.received_at) AS at,
+    {kind} AS kind
+FROM {table} t
+LEFT JOIN {overrides} o ON o.old_rudder_id = t.rudder_profile_id
+WHERE t.rudder_profile_id IS NOT NULL
+"""
+
+CREATE_SESSIONS = """
+CREATE VIEW {view} AS
+WITH activity AS ({activity}),
+started AS (
+    SELECT *,
+        coalesce(at - lag(at) OVER (PARTITION BY rudder_id ORDER BY at) > '30 minutes', true)
+            AS starts
+    FROM activity
+),
+numbered AS (
+    SELECT *,
+        count(*) FILTER (WHERE starts) OVER (PARTITION BY rudder_id ORDER BY at) AS session_number
+    FROM started
+)
+SELECT rudder_id,
+    session_number,
+    min(at) AS started_at,
+    max(at) AS ended_at,
+    extract(epoch FROM max(at) - min(at)) AS duration_seconds,
+    count(*) AS events,
+    count(*) FILTER (WHERE kind = 'track') AS tracks,
+    count(*) FILTER (WHERE kind = 'page') AS pages,
+    count(*) FILTER (WHERE kind = 'screen') AS screens
+FROM numbered
+GROUP BY rudder_id, session_number
+"""
+
+CREATE_DAILY_ACTIVE_USERS = """
+CREATE VIEW {view} AS
+SELECT (at AT TIME ZONE 'UTC')::date AS day,
+    count(DISTINCT rudder_id) AS users,
+    count(*) AS events
+FROM ({activity}) AS activity
+GROUP BY 1
+"""
+
+VIEWS = {
+    SESSIONS: (
+        CREATE_SESSIONS,
+        "A row is a session: events of one person with no gap of more than 30 minutes.",
+    ),
+    DAILY_ACTIVE_USERS: (
+        CREATE_DAILY_ACTIVE_USERS,
+        "A row is a UTC day: how many persons had a track, page or screen.",
+    ),
+}
+
+
+def create_ready_views(config: PostgresConfig, namespace: str) -> list[str]:
+    """(Re)create them over the tables that are there; their names, with the namespace."""
+    if not config.resolve_identities:
+        raise DestinationError("the destination resolves no identities, which the views count")
+    with connect(config) as conn:
+        try:
+            with conn.transaction():
+                return _create(conn, config.identity_schema, namespace)
+        except psycopg.Error as error:
+            raise DestinationError(" ".join(str(error).split())) from error
+
+
+def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
+    activity = _activity(conn, identity_schema, namespace)
+    for name, (create, words) in VIEWS.items():
+        view = Identifier(namespace, name)
+        conn.execute(SQL("DROP VIEW IF EXISTS {}").format(view))
+        conn.execute(SQL(create).format(view=view, activity=activity))
+        conn.execute(SQL("COMMENT ON VIEW {} IS {}").format(view, Literal(words)))
+    return [f"{namespace}.{name}" for name in VIEWS]
+
+
+def _activity(conn: Conn, identity_schema: str, namespace: str) -> Composed:
+    tables = [name for name in KINDS if _exists(conn, namespace, name)]
+    if not tables:
+        raise DestinationError(f"{namespace} has neither tracks nor pages nor screens yet")
+    overrides = Identifier(identity_schema, "rudder_identity_overrides")
+    parts: list[Composable] = [
+        SQL(ACTIVITY).format(
+            kind=Literal(KINDS[name]), table=Identifier(namespace, name), overrides=overrides
+        )
+        for name in tables
+    ]
+    return SQL("UNION ALL").join(parts)
+
+
+def _exists(conn: Conn, namespace: str, table: str) -> bool:
+    name = Identifier(namespace, table).as_string(conn)
+    row = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
+    return bool(row and row[0])
