@@ -79,7 +79,12 @@ class Namespace:
     """The tables of one schema, as this session knows them."""
 
     def __init__(
-        self, conn: Conn, schema: str, identity_schema: str, budget: int, widen_rows: int
+        self,
+        conn: Conn,
+        schema: str,
+        identity_schema: str = "",
+        budget: int = POSTGRES.max_columns,
+        widen_rows: int = 0,
     ) -> None:
         self._conn = conn
         self._schema = schema

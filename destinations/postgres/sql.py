@@ -276,6 +276,62 @@ def forget_discards(schema: str) -> Composed:
     ).format(Identifier(schema, "rudder_discards"))
 
 
+def count_discards(schema: str) -> Composed:
+    return SQL(
+        """
+        SELECT table_name, column_name, count(*), mode() WITHIN GROUP (ORDER BY reason)
+        FROM {}
+        GROUP BY table_name, column_name
+        ORDER BY table_name, column_name
+        """
+    ).format(Identifier(schema, "rudder_discards"))
+
+
+def discards_after(schema: str) -> Composed:
+    """A page of a column's discards, locked."""
+    return SQL(
+        """
+        SELECT row_id, column_value, reason, received_at
+        FROM {}
+        WHERE table_name = %s AND column_name = %s AND row_id > %s
+        ORDER BY row_id
+        LIMIT %s
+        FOR UPDATE
+        """
+    ).format(Identifier(schema, "rudder_discards"))
+
+
+def apply_discards(schema: str, table: str, column: str, kind: str, keep: str) -> Composed:
+    """Set the values in the rows that they were discarded from; gives their ids and `keep`."""
+    return SQL(
+        """
+        UPDATE {target} AS stored
+        SET {column} = discarded.value::{type}
+        FROM unnest(%s::text[], %s::text[], %s::timestamptz[])
+            AS discarded (id, value, received_at)
+        WHERE stored.id = discarded.id
+            AND stored.received_at = discarded.received_at
+            AND stored.{column} IS NULL
+        RETURNING stored.id, stored.{keep}
+        """
+    ).format(
+        target=Identifier(schema, table),
+        column=Identifier(column),
+        type=TYPES.get(kind) or SQL(kind),
+        keep=Identifier(keep),
+    )
+
+
+def forget_column(schema: str) -> Composed:
+    """Discards that have been applied."""
+    return SQL(
+        """
+        DELETE FROM {}
+        WHERE table_name = %s AND column_name = %s AND row_id = ANY (%s)
+        """
+    ).format(Identifier(schema, "rudder_discards"))
+
+
 def insert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
     """Insert the staged users that are new; gives their ids."""
     return SQL(

@@ -51,9 +51,9 @@ def write_users(
     return written
 
 
-def recompute(conn: Conn, schema: str, namespace: Namespace, users: Iterable[str]) -> None:
-    """Set users to what all their identifies say; in a transaction of the caller's."""
-    _Update(conn, schema, namespace, Writer(conn, schema, namespace)).recompute(users)
+def refill(conn: Conn, schema: str, namespace: Namespace, users: Iterable[str]) -> None:
+    """Set users to what their identifies say, since these have changed; in a transaction."""
+    _Update(conn, schema, namespace, Writer(conn, schema, namespace)).refill(users)
 
 
 class _Update:
@@ -108,6 +108,11 @@ class _Update:
         self._conn.execute(sql.lock_users(self._schema), [ids])
         self._recompute(ids, fill=False)
         self._conn.execute(sql.drop_users_of_nobody(self._schema), [ids])
+
+    def refill(self, users: Iterable[str]) -> None:
+        if ids := sorted(users):
+            self._conn.execute(sql.lock_users(self._schema), [ids])
+            self._recompute(ids, fill=True)
 
     def _recompute(self, ids: Sequence[str], *, fill: bool) -> None:
         """Columns that somebody gave another type than that of identifies keep their values."""

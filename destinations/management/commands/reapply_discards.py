@@ -1,0 +1,68 @@
+"""manage.py reapply_discards: discarded values into their rows, once their column takes them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+import psycopg
+from django.core.management import BaseCommand, CommandError
+from django.db.models import Q
+
+from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import Destination
+from destinations.postgres.config import PostgresConfig
+from destinations.postgres.discards import (
+    Conn,
+    columns_with_discards,
+    reapply_discards,
+    widen_column,
+)
+from destinations.postgres.loader import connect
+
+
+class Command(BaseCommand):
+    help = (
+        "List the columns of a namespace that have discards; with a table and a column, write "
+        "those that fit the column now into their rows."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("destination", help="the id of the destination, or its name")
+        parser.add_argument("namespace")
+        parser.add_argument("table", nargs="?")
+        parser.add_argument("column", nargs="?")
+        parser.add_argument(
+            "--widen",
+            action="store_true",
+            help="first make a whole-number column numeric; locks the table while it is rewritten",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            config = _config(options["destination"])
+            with connect(config) as conn:
+                self._run(conn, config, options)
+        except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
+            raise CommandError(str(error)) from error
+
+    def _run(self, conn: Conn, config: PostgresConfig, options: dict[str, Any]) -> None:
+        namespace, table, column = options["namespace"], options["table"], options["column"]
+        if not table:
+            for found in columns_with_discards(conn, namespace):
+                self.stdout.write(f"{found.table} {found.column}: {found.discards}: {found.reason}")
+            return
+        if not column:
+            raise CommandError("name the column, too")
+        if options["widen"]:
+            widen_column(conn, namespace, config.identity_schema, table, column)
+        done = reapply_discards(conn, namespace, table, column)
+        self.stdout.write(f"{done.applied} applied, {done.left} left")
+
+
+def _config(text: str) -> PostgresConfig:
+    found = Destination.objects.filter(Q(public_id=text) | Q(name=text), type="POSTGRES")
+    if found.count() != 1:
+        raise CommandError(f"{text!r} is not one destination")
+    destination = found.get()
+    return PostgresConfig.of(destination.config, destination.secrets)
