@@ -30,9 +30,8 @@ def small_chunks(instance):
 
 
 def position(warehouse):
-    return warehouse.execute("SELECT max(position) FROM rudder_identity.rudder_cursors").fetchone()[
-        0
-    ]
+    query = "SELECT max(position) FROM rudder_identity.rudder_cursors WHERE connection_id > 0"
+    return warehouse.execute(query).fetchone()[0]
 
 
 def send(instance, names):
@@ -74,7 +73,10 @@ def test_every_event_is_there_once_after_ten_kills(small_chunks):
         query = SQL("SELECT id FROM {}").format(table_of(instance, "killed"))
         loaded = [row[0] for row in warehouse.execute(query)]
         ledger = warehouse.execute(
-            "SELECT sum(loaded), sum(dead_letters) FROM rudder_identity.rudder_cursors"
+            """
+            SELECT sum(loaded), sum(dead_letters) FROM rudder_identity.rudder_cursors
+            WHERE connection_id > 0  -- others are of replays
+            """
         ).fetchone()
     assert min(pending_at_kills) > 0
     assert sorted(loaded) == sorted(names)
