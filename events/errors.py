@@ -30,11 +30,6 @@ def refusal(error: Exception) -> RefusedError | None:
     return None
 
 
-def too_many_requests(retry_after_seconds: int) -> RefusedError:
-    line = "Too many requests: max requests limit reached"
-    return RefusedError(429, line, retry_after_seconds)
-
-
 def origin_not_allowed() -> RefusedError:
     return RefusedError(400, "Invalid request: origin is not allowed")
 

@@ -12,6 +12,8 @@ from events.errors import BodyTooLargeError
 from events.spec import InvalidRequestError
 
 READ_BYTES = 65_536
+SAMPLE_BYTES = 65_536
+"""What is kept of a body over its limit: enough to see whose it is, too little to repair."""
 _NOT_DECODED = object()
 _GZIP_WINDOW = 31  # zlib: 15 bits of window, and a gzip header
 
@@ -24,6 +26,7 @@ class RequestBody:
     """The body of one request, read at most once.
 
     kept is what has been read of it so far, inflated: what the quarantine keeps of a refusal.
+    Of a body over the limit it is the beginning only.
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -31,19 +34,20 @@ class RequestBody:
         self.announced = announced_length(environ)
         self.gzipped = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() == "gzip"
         self.kept = b""
+        self._read_bytes = 0
         self._complete = False
         self._value: Any = _NOT_DECODED
 
     def read(self, max_bytes: int) -> bytes:
         """The whole body; BodyTooLargeError as soon as it is known to be over the limit."""
         if self._complete:
-            if len(self.kept) > max_bytes:
-                raise BodyTooLargeError(max_bytes)
+            self._check(max_bytes)
             return self.kept
         if self.announced is not None and not self.gzipped:
             if self.announced > max_bytes:
                 raise BodyTooLargeError(max_bytes)
             self.kept = self._read_announced(self.announced)
+            self._read_bytes = len(self.kept)
         else:
             self._gather(
                 self._inflated_parts(max_bytes) if self.gzipped else self._parts(), max_bytes
@@ -72,7 +76,7 @@ class RequestBody:
     @property
     def size(self) -> int:
         """The length of the body, as far as it is known."""
-        return max(len(self.kept), 0 if self.gzipped else self.announced or 0)
+        return max(self._read_bytes, 0 if self.gzipped else self.announced or 0)
 
     def _read_announced(self, length: int) -> bytes:
         if not length:
@@ -102,10 +106,17 @@ class RequestBody:
         try:
             for part in parts:
                 gathered += part
-                if len(gathered) > max_bytes:
+                self._read_bytes = len(gathered)
+                if self._read_bytes > max_bytes:
+                    del gathered[SAMPLE_BYTES:]
                     raise BodyTooLargeError(max_bytes)
         finally:
             self.kept = bytes(gathered)
+
+    def _check(self, max_bytes: int) -> None:
+        if len(self.kept) > max_bytes:
+            self.kept = self.kept[:SAMPLE_BYTES]
+            raise BodyTooLargeError(max_bytes)
 
 
 def announced_length(environ: Mapping[str, Any]) -> int | None:

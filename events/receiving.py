@@ -19,8 +19,8 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from events import gateway, quarantine
-from events.errors import origin_not_allowed, refusal, too_many_requests
+from events import disk, gateway, quarantine
+from events.errors import origin_not_allowed, refusal
 from events.parsers import READ_BYTES, RequestBody
 from events.quarantine import Refused
 from events.spec import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
@@ -28,7 +28,14 @@ from events.text import dumps
 from events.throttling import SourceThrottle
 from sources.addresses import client_address
 from sources.authentication import WriteKeyAuthentication
-from sources.errors import TEXT, RefusedError, line, source_disabled, unavailable
+from sources.errors import (
+    TEXT,
+    RefusedError,
+    line,
+    source_disabled,
+    too_many_requests,
+    unavailable,
+)
 from sources.snapshot import SourceInfo, origin_text
 
 logger = logging.getLogger(__name__)
@@ -36,6 +43,8 @@ logger = logging.getLogger(__name__)
 KEPT = frozenset({400, 413})
 DRAINED_BYTES = 8_000_000
 KEPT_UNREAD_BYTES = 65_536
+DISK_SECONDS = 60
+"""When to come again: no disk is emptied sooner."""
 
 _drains = threading.BoundedSemaphore(4)
 
@@ -79,6 +88,8 @@ class GatewayView(APIView):
         self.source = cast("SourceInfo", request.auth)
         self.check_source(self.source, request)
         self.check_throttles(request)
+        if disk.shortage():
+            raise unavailable(DISK_SECONDS)
 
     def check_source(self, source: SourceInfo, request: Request) -> None:
         if not source.enabled:

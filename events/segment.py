@@ -35,7 +35,7 @@ class SegmentAuthentication(BaseAuthentication):
         key = _own_key(value) or _own_key(_first_event(value))
         if not key:
             raise missing_key()
-        return None, source_of_key(key)
+        return None, source_of_key(key, request.META)
 
 
 def _own_key(value: Any) -> str:

@@ -7,9 +7,12 @@ addresses of the embedded servers. docs/reference/settings.md lists every name; 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from rudderhub.embedded import postgres_home
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "RUDDERHUB_"
@@ -33,6 +36,8 @@ DEFAULTS: dict[str, str] = {
     "LOG_LEVEL": "INFO",
     "MAX_BODY_BYTES": "4096000",
     "MAX_EVENT_BYTES": "32768",
+    "MIN_FREE_MB": "200",
+    "PATH_PREFIX": "",
     "PORT": "8000",
     "QUARANTINE_BYTES": "268435456",
     "QUARANTINE_DAYS": "30",
@@ -44,6 +49,7 @@ DEFAULTS: dict[str, str] = {
     "SDK_DIR": "",
     "SECRET_KEY": "",
     "TRUSTED_PROXIES": "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
+    "UNKNOWN_KEYS_PER_MINUTE": "600",
     "VAR_DIR": "",
     "WAREHOUSE_URL": "",
     "WEB_THREADS": "16",
@@ -73,6 +79,7 @@ class Env:
     """Typed access to the settings."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._given = environ
         self._values = {**read_env_file(var_dir(environ) / "instance.env"), **environ}
 
     def text(self, name: str) -> str:
@@ -95,6 +102,24 @@ class Env:
         if value < least:
             raise SettingError(f"{PREFIX}{name} is {value}, expected {least} or more")
         return value
+
+    def path_prefix(self, name: str) -> str:
+        """A path without a slash at its end, "" for none; not one that has a meaning already."""
+        value = self.text(name).rstrip("/")
+        if value and (not _PATH.fullmatch(value) or value.split("/")[1] in _TAKEN):
+            raise SettingError(f"{PREFIX}{name} is {value!r}, expected a free path such as /data")
+        return value
+
+    def data_dir(self) -> Path | None:
+        """Where the embedded Postgres keeps its data; None when there is none."""
+        name = self._values.get(PREFIX + "EMBEDDED_ID")
+        if not name or PREFIX + "DATABASE_URL" in self._given:
+            return None
+        return postgres_home(var_dir(self._given), name)
+
+
+_PATH = re.compile(r"(/[A-Za-z0-9_-]+)+")
+_TAKEN = {"admin", "setup", "static"}
 
 
 def database_settings(url: str) -> dict[str, object]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from functools import cache
+from functools import lru_cache
 from html import escape
 
 import orjson
+from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from redis.exceptions import RedisError
 
+from events import disk
 from rudderhub.env import ROOT
 from sources.errors import TEXT, line
 from sources.errors import not_found as nothing_here
@@ -21,11 +24,23 @@ logger = logging.getLogger(__name__)
 
 def health(_request: HttpRequest) -> HttpResponse:
     """200 while events can be stored, else 503; the values are texts, as the original has them."""
-    db, accepting = _database_state()
+    db, writable = _database_state()
+    cache_up = _cache_answers()
+    full = disk.shortage()
+    accepting = writable and not full
+    notes = {
+        "Postgres does not answer: events are refused with 503": not db,
+        "Postgres is read-only: events are refused with 503": db and not writable,
+        f"{full}: events are refused with 503": bool(full),
+        "the cache does not answer: no requests are limited": not cache_up,
+    }
     state = {
         "server": "UP",
         "db": "UP" if db else "DOWN",
+        "cache": "UP" if cache_up else "DOWN",
         "acceptingEvents": "TRUE" if accepting else "FALSE",
+        "rateLimits": "TRUE" if cache_up else "FALSE",
+        "notes": [note for note, holds in notes.items() if holds],
     }
     return _json(state, 200 if accepting else 503)
 
@@ -65,19 +80,28 @@ def _database_state() -> tuple[bool, bool]:
         return False, False
 
 
+def _cache_answers() -> bool:
+    try:
+        cache.get("health")
+    except (RedisError, OSError) as error:
+        logger.warning("health: the cache does not answer: %s", type(error).__name__)
+        return False
+    return True
+
+
 def _json(value: object, status: int = 200) -> HttpResponse:
     response = HttpResponse(orjson.dumps(value), content_type="application/json", status=status)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-@cache
+@lru_cache(maxsize=1)
 def _version() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return str(project["project"]["version"])
 
 
-@cache
+@lru_cache(maxsize=1)
 def _openapi() -> str:
     return (ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8")
 

@@ -21,6 +21,11 @@ MAX_EVENT_BYTES = _settings.integer("MAX_EVENT_BYTES")
 TRUSTED_PROXIES = _settings.items("TRUSTED_PROXIES")
 INTERNAL_TOKEN = _settings.text("INTERNAL_TOKEN")
 INTERNAL_ROUTES = _settings.flag("INTERNAL_ROUTES")
+PATH_PREFIX = _settings.path_prefix("PATH_PREFIX")
+DATA_PLANE_URL = BASE_URL + PATH_PREFIX  # what SDKs are told to send to
+UNKNOWN_KEYS_PER_MINUTE = _settings.integer("UNKNOWN_KEYS_PER_MINUTE", least=0)  # 0: no limit
+DATA_DIR = _settings.data_dir()
+MIN_FREE_MB = _settings.integer("MIN_FREE_MB", least=0)
 COMMIT_TIMEOUT_SECONDS = _settings.integer("COMMIT_TIMEOUT_SECONDS")
 QUARANTINE_BYTES = _settings.integer("QUARANTINE_BYTES")  # of one source; the oldest go
 QUARANTINE_DAYS = _settings.integer("QUARANTINE_DAYS")

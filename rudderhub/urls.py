@@ -31,6 +31,8 @@ ROUTES: dict[str, Route] = {
 
 def find_route(path: str) -> Route | None:
     """The route of an exact path that needs no login; everything else goes Django's way."""
+    if settings.PATH_PREFIX and path.startswith(f"{settings.PATH_PREFIX}/"):
+        path = path.removeprefix(settings.PATH_PREFIX)
     if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
         return events.urls.INTERNAL_ROUTES.get(path)
     return ROUTES.get(path) or sources.urls.pattern_route(path)

@@ -171,7 +171,7 @@ class SourceAdmin(ModelAdmin):
         source = self.get_object(request, object_id)
         if source is not None:
             key = source.write_keys.active(timezone.now()).first()
-            context["snippets"] = snippets(settings.BASE_URL, key.key) if key else []
+            context["snippets"] = snippets(settings.DATA_PLANE_URL, key.key) if key else []
             if self.has_change_permission(request, source):
                 context["keys_add_url"] = reverse("admin:sources_writekey_add", args=[source.pk])
         return super().change_view(request, object_id, form_url, context)

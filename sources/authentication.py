@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
@@ -12,7 +14,9 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from sources import errors, snapshot, usage
+from sources import errors, rate_limits, snapshot, usage
+from sources.addresses import client_address
+from sources.errors import RefusedError
 from sources.snapshot import SourceInfo
 
 Authenticated = tuple[None, SourceInfo]
@@ -25,7 +29,7 @@ class WriteKeyAuthentication(BaseAuthentication):
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:
             raise errors.missing_key()
-        return None, source_of_key(credentials[0])
+        return None, source_of_key(credentials[0], request.META)
 
 
 class QueryKeyAuthentication(BaseAuthentication):
@@ -35,7 +39,7 @@ class QueryKeyAuthentication(BaseAuthentication):
         key = query_key(request.META.get("QUERY_STRING", ""))
         if not key:
             raise errors.missing_query_key()
-        return None, source_of_key(key)
+        return None, source_of_key(key, request.META)
 
 
 class WebhookAuthentication(BaseAuthentication):
@@ -43,11 +47,11 @@ class WebhookAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> Authenticated:
         if key := query_key(request.META.get("QUERY_STRING", "")):
-            return None, source_of_key(key)
+            return None, source_of_key(key, request.META)
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:
             raise errors.missing_query_key()
-        return None, source_of_key(credentials[0])
+        return None, source_of_key(credentials[0], request.META)
 
 
 class SourceIdAuthentication(BaseAuthentication):
@@ -58,17 +62,18 @@ class SourceIdAuthentication(BaseAuthentication):
         source_id = request.META.get("HTTP_X_RUDDER_SOURCE_ID", "").strip() or user
         if not source_id:
             raise errors.missing_source_id()
-        _check_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", ""))
+        if not _has_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", "")):
+            raise _unknown(errors.invalid_internal_token(), request.META)
         source = _snapshot().source_of_id(source_id)
         if source is None:
-            raise errors.invalid_source_id()
+            raise _unknown(errors.invalid_source_id(), request.META)
         return None, source
 
 
-def source_of_key(key: str) -> SourceInfo:
+def source_of_key(key: str, environ: Mapping[str, Any]) -> SourceInfo:
     found = _snapshot().active_key(key, timezone.now())
     if found is None:
-        raise errors.invalid_key()
+        raise _unknown(errors.invalid_key(), environ)
     usage.note(found.pk)
     return found.source
 
@@ -95,10 +100,15 @@ def query_key(query: str) -> str:
     return ""
 
 
-def _check_token(*given: str) -> None:
+def _has_token(*given: str) -> bool:
     token = settings.INTERNAL_TOKEN.encode()
-    if token and not any(secrets.compare_digest(token, item.encode()) for item in given):
-        raise errors.invalid_internal_token()
+    return not token or any(secrets.compare_digest(token, item.encode()) for item in given)
+
+
+def _unknown(refused: RefusedError, environ: Mapping[str, Any]) -> RefusedError:
+    """The refusal; another one to an address that has guessed too often."""
+    wait = rate_limits.seconds_to_wait_after_unknown_key(client_address(environ))
+    return errors.too_many_requests(wait) if wait else refused
 
 
 def _snapshot() -> snapshot.Snapshot:

@@ -57,6 +57,11 @@ def source_disabled() -> RefusedError:
     return RefusedError(404, "Source is disabled")
 
 
+def too_many_requests(retry_after_seconds: int) -> RefusedError:
+    line = "Too many requests: max requests limit reached"
+    return RefusedError(429, line, retry_after_seconds)
+
+
 def unavailable(retry_after_seconds: int = 2) -> RefusedError:
     return RefusedError(503, "Service unavailable", retry_after_seconds)
 

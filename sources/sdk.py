@@ -30,14 +30,14 @@ def source_config(source: SourceInfo, write_key: str) -> dict[str, Any]:
     }
 
 
-def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:
+def segment_settings(write_key: str, data_plane_url: str) -> dict[str, Any]:
     """Segment's settings; without exactly this its SDK sends to Segment's own cloud."""
-    parts = urlsplit(base_url)
+    parts = urlsplit(data_plane_url)
     return {
         "integrations": {
             "Segment.io": {
                 "apiKey": write_key,
-                "apiHost": f"{parts.netloc}/v1",
+                "apiHost": f"{parts.netloc}{parts.path}/v1",
                 "protocol": parts.scheme,
             }
         },

@@ -1,6 +1,6 @@
 """All sources and keys in the memory of the process, so that a request asks Postgres nothing.
 
-Looked at again at most once a second, and read anew when sources_revision has moved (triggers
+Looked at again at most twice a second, and read anew when sources_revision has moved (triggers
 move it). While Postgres is away the last snapshot serves on.
 """
 
@@ -21,7 +21,7 @@ from sources.models import OnInvalidEvent, Source, SourceType, WriteKey
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 1.0
+CHECK_SECONDS = 0.5
 
 
 class SourcesUnknownError(Exception):
@@ -83,7 +83,7 @@ _checked_at = -CHECK_SECONDS
 
 
 def current() -> Snapshot:
-    """The snapshot, not older than a second while Postgres answers."""
+    """The snapshot, not older than half a second while Postgres answers."""
     if _current is None or time.monotonic() - _checked_at >= CHECK_SECONDS:
         _refresh()
     if _current is None:

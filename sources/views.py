@@ -18,7 +18,7 @@ def source_config_view(request: HttpRequest) -> HttpResponse:
     """A disabled source is told so in the document: the SDK then sends nothing."""
     try:
         key = _key(request)
-        document = source_config(source_of_key(key), key)
+        document = source_config(source_of_key(key, request.META), key)
     except RefusedError as refused:
         return line(refused)
     return HttpResponse(orjson.dumps(document), content_type=JSON)
@@ -26,14 +26,16 @@ def source_config_view(request: HttpRequest) -> HttpResponse:
 
 def segment_settings_view(request: HttpRequest, key: str) -> HttpResponse:
     try:
-        source = source_of_key(key)
+        source = source_of_key(key, request.META)
         if not source.enabled:
             raise source_disabled()
     except RefusedError as refused:
         return line(refused)
     trusted = is_trusted(request.META.get("REMOTE_ADDR", ""), tuple(settings.TRUSTED_PROXIES))
     url = public_url(request.META, settings.BASE_URL, behind_trusted_proxy=trusted)
-    return HttpResponse(orjson.dumps(segment_settings(key, url)), content_type=JSON)
+    return HttpResponse(
+        orjson.dumps(segment_settings(key, url + settings.PATH_PREFIX)), content_type=JSON
+    )
 
 
 def _key(request: HttpRequest) -> str:

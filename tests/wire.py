@@ -76,22 +76,32 @@ class Gate:
         self._target = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._open = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._open = [self._listener]
+        self._threads = []
+        self._start(self._accept)
 
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                self._open.append(near)
                 far = socket.create_connection(self._target)
-                self._open += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+                self._open.append(far)
+                self._start(_pump, near, far)
+                self._start(_pump, far, near)
+
+    def _start(self, target, *args):
+        self._threads.append(threading.Thread(target=target, args=args, daemon=True))
+        self._threads[-1].start()
 
     def shut(self):
-        for end in [self._listener, *self._open]:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        """Every socket is closed when this returns: nothing is left to the garbage collector."""
+        while any(thread.is_alive() for thread in self._threads):
+            for end in list(self._open):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            time.sleep(0.01)
+        for end in self._open:
             end.close()
 
 
@@ -148,19 +158,18 @@ class Server:
                     connection.settimeout(0.5)
             return received
 
-    def memory_bytes(self):
-        """Resident memory of the server's processes."""
-        pids = [str(self.pid), *_children(self.pid)]
-        return sum(_resident(pid) for pid in pids)
+    def peak_bytes(self):
+        """The most memory that the server's processes ever had."""
+        return sum(_peak(pid) for pid in [str(self.pid), *_children(self.pid)])
 
 
 def _children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def _resident(pid):
+def _peak(pid):
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
 
 
 def _chunks(body):

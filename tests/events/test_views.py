@@ -11,9 +11,9 @@ from django.test import override_settings
 from django.utils import timezone
 
 from destinations.models import Destination
-from events import log, rings
+from events import disk, log, rings
 from events.models import Event, Quarantined
-from events.throttling import SourceThrottle
+from sources import rate_limits
 from tests.factories import make_connection, make_destination, make_source, make_write_key
 from tests.wire import basic
 
@@ -26,6 +26,8 @@ TRACK = {"userId": "ann", "event": "Signed Up"}
 def fresh():
     cache.clear()
     yield
+    rate_limits.forget()
+    disk.forget()
     log.close_writer()
     rings.close_ringer()
 
@@ -177,9 +179,48 @@ def test_without_the_cache_there_is_no_limit(client):
 
     with override_settings(CACHES=broken):
         statuses = [post(client, key.key).status_code for _ in range(3)]
+        unknown = post(client, "no-such-key")
+        health = client.get("/health")
 
     assert statuses == [200, 200, 200]
-    SourceThrottle._rests_until = 0  # noqa: SLF001
+    assert (unknown.status_code, health.status_code) == (401, 200)
+    assert health.json()["rateLimits"] == "FALSE"
+    assert health.json()["notes"] == ["the cache does not answer: no requests are limited"]
+
+
+def test_unknown_keys_are_limited_by_address(client, django_assert_num_queries):
+    post(client, make_write_key().key)
+
+    with override_settings(UNKNOWN_KEYS_PER_MINUTE=2), django_assert_num_queries(0):
+        statuses = [post(client, f"guess-{number}").status_code for number in range(6)]
+        elsewhere = post(client, "guess", REMOTE_ADDR="192.0.2.7")
+        source_id = post(client, "guess", {"batch": []}, "/internal/v1/batch")
+        pixel = client.get("/pixel/v1/page?writeKey=guess&userId=u")
+        config = client.get("/sourceConfig?writeKey=guess")
+
+    assert statuses[:2] == [401, 401]
+    assert statuses[-1] == 429
+    assert elsewhere.status_code == 401
+    assert [source_id.status_code, pixel.status_code, config.status_code] == [429] * 3
+    assert int(pixel["Retry-After"]) >= 1
+
+
+def test_nothing_is_taken_in_while_the_disk_is_nearly_full(client, tmp_path):
+    key = make_write_key()
+
+    with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
+        refused, health = post(client, key.key, b"{"), client.get("/health")
+        disk.forget()
+    with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=1):
+        stored = post(client, key.key)
+
+    assert (refused.status_code, refused.content) == (503, b"Service unavailable")
+    assert refused["Retry-After"] == "60"
+    assert not Quarantined.objects.exists()
+    assert health.status_code == 503
+    (note,) = health.json()["notes"]
+    assert "fewer than RUDDERHUB_MIN_FREE_MB=1000000000" in note
+    assert stored.status_code == 200
 
 
 def test_events_for_one_destination_name_it(client):

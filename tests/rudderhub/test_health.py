@@ -7,12 +7,21 @@ from django.db import connection
 
 pytestmark = pytest.mark.django_db
 
+WELL = {
+    "server": "UP",
+    "db": "UP",
+    "cache": "UP",
+    "acceptingEvents": "TRUE",
+    "rateLimits": "TRUE",
+    "notes": [],
+}
+
 
 def test_health_says_that_events_can_be_stored(client):
     response = client.get("/health")
 
     assert response.status_code == 200
-    assert json.loads(response.content) == {"server": "UP", "db": "UP", "acceptingEvents": "TRUE"}
+    assert json.loads(response.content) == WELL
 
 
 def test_a_read_only_postgres_takes_no_events(client):
@@ -22,7 +31,10 @@ def test_a_read_only_postgres_takes_no_events(client):
     response = client.get("/health")
 
     assert response.status_code == 503
-    assert json.loads(response.content) == {"server": "UP", "db": "UP", "acceptingEvents": "FALSE"}
+    assert json.loads(response.content) == WELL | {
+        "acceptingEvents": "FALSE",
+        "notes": ["Postgres is read-only: events are refused with 503"],
+    }
 
 
 def test_the_root_leads_to_the_admin(client):

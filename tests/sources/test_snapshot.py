@@ -79,9 +79,9 @@ def test_a_change_from_outside_is_seen_when_the_second_is_over():
 def test_the_use_of_a_key_is_noted_once_a_minute(django_assert_num_queries):
     key = make_write_key()
 
-    source_of_key(key.key)
+    source_of_key(key.key, {})
     with django_assert_num_queries(0):
-        source_of_key(key.key)
+        source_of_key(key.key, {})
 
     key.refresh_from_db()
     assert key.last_used_at is not None
@@ -94,7 +94,7 @@ def test_the_last_snapshot_serves_while_postgres_is_away():
     snapshot.expire()
 
     with unreachable():
-        source = source_of_key(key.key)
+        source = source_of_key(key.key, {})
 
     assert source.pk == key.source.pk
 
@@ -102,7 +102,7 @@ def test_the_last_snapshot_serves_while_postgres_is_away():
 @pytest.mark.django_db(transaction=True)
 def test_without_any_snapshot_the_sender_is_asked_to_come_again():
     with unreachable(), pytest.raises(RefusedError) as refused:
-        source_of_key("key")
+        source_of_key("key", {})
 
     assert refused.value.status_code == 503
 

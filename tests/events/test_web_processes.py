@@ -1,0 +1,120 @@
+"""Two web processes beside each other: what one has to know of the other, and of the admin."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+
+from sources.models import Source
+from tests.factories import make_source, make_write_key
+from tests.wire import basic, database_url, running_server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SEEN_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def servers(django_db_setup):
+    settings = {"PATH_PREFIX": "/data", "UNKNOWN_KEYS_PER_MINUTE": "8"}
+    with ExitStack() as stack:
+        url = database_url(connection.settings_dict)
+        yield [stack.enter_context(running_server(url, **settings)) for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    cache.clear()
+
+
+def identify(server, key, path="/v1/identify", address="192.0.2.1"):
+    headers = {"Authorization": f"Basic {basic(key)}", "X-Forwarded-For": address}
+    return server.send("POST", path, headers, b'{"userId":"u"}')
+
+
+def revoke(key):
+    key.revoke(timezone.now())
+
+
+def disable(key):
+    key.source.enabled = False
+    key.source.save()
+
+
+def disable_by_hand(key):
+    Source.objects.filter(pk=key.source_id).update(enabled=False)
+
+
+def delete(key):
+    key.source.delete()
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [(revoke, 401), (disable, 404), (disable_by_hand, 404), (delete, 401)],
+)
+def test_a_change_is_seen_by_all_processes_within_a_second(servers, change, status):
+    key = make_write_key()
+    time.sleep(SEEN_SECONDS)
+    before = [identify(server, key.key).status for _ in range(3) for server in servers]
+
+    change(key)
+    time.sleep(SEEN_SECONDS)
+
+    assert before == [200] * 6
+    assert [identify(server, key.key).status for server in servers] == [status] * 2
+
+
+def test_a_rotated_key_works_everywhere_within_a_second(servers):
+    old = make_write_key()
+    time.sleep(SEEN_SECONDS)
+
+    new = old.rotate(timezone.now())
+    time.sleep(SEEN_SECONDS)
+
+    assert [identify(server, old.key).status for server in servers] == [401] * 2
+    assert [identify(server, new.key).status for server in servers] == [200] * 2
+
+
+def test_the_budget_of_a_source_is_one_for_all_processes(servers):
+    key = make_write_key(make_source(rate_limit_requests=5, rate_limit_window_seconds=300))
+    time.sleep(SEEN_SECONDS)
+
+    answers = [identify(servers[number % 2], key.key) for number in range(8)]
+
+    assert [answer.status for answer in answers] == [200] * 5 + [429] * 3
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+
+
+def test_an_address_may_guess_keys_so_many_times_a_minute(servers):
+    key = make_write_key()
+    time.sleep(SEEN_SECONDS)
+
+    answers = [
+        identify(servers[number % 2], f"guess-{number}", address="192.0.2.2")
+        for number in range(20)
+    ]
+
+    statuses = [answer.status for answer in answers]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
+    assert answers[-1].text == "Too many requests: max requests limit reached"
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert identify(servers[0], key.key, address="192.0.2.2").status == 200
+    assert identify(servers[0], "guess", address="192.0.2.3").status == 401
+
+
+def test_all_routes_work_under_the_prefix_as_well(servers):
+    key = make_write_key()
+    time.sleep(SEEN_SECONDS)
+    settings = servers[0].send("GET", f"/data/v1/projects/{key.key}/settings")
+
+    assert identify(servers[0], key.key, "/data/v1/identify").status == 200
+    assert identify(servers[0], key.key, "/other/v1/identify").status == 404
+    assert servers[0].send("GET", f"/data/sourceConfig?writeKey={key.key}").status == 200
+    assert f'"apiHost":"127.0.0.1:{servers[0].port}/data/v1"' in settings.text
