@@ -100,17 +100,15 @@ def read_chunk(
 
 
 def first_id(
-    conn: psycopg.Connection[tuple[Any, ...]], source_pk: int, since: datetime | None, upto: int
+    conn: psycopg.Connection[tuple[Any, ...]], since: datetime | None, upto: int
 ) -> int | None:
-    """The source's first event up to an id, or its first of those that came since a time."""
-    row = conn.execute(
-        """
-        SELECT min(id)
-        FROM events_event
-        WHERE source_id = %s AND id <= %s AND received_at >= coalesce(%s, '-infinity'::timestamptz)
-        """,
-        [source_pk, upto, since],
-    ).fetchone()
+    """The oldest event of the log up to an id, or of those that came since a time."""
+    if since is None:
+        row = conn.execute("SELECT min(id) FROM events_event WHERE id <= %s", [upto]).fetchone()
+    else:
+        row = conn.execute(
+            "SELECT min(id) FROM events_event WHERE id <= %s AND received_at >= %s", [upto, since]
+        ).fetchone()
     return row[0] if row else None
 
 

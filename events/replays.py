@@ -52,7 +52,7 @@ def preview(connection: Connection, since: datetime | None) -> Range:
     """What a replay from a time on would load; None is from the oldest event kept."""
     upto = max(connection.position, connection.start_position or 0)
     with log.connect() as conn:
-        first = log.first_id(conn, connection.source_id, since, upto)
+        first = log.first_id(conn, since, upto)
         after = upto if first is None else min(first - 1, upto)
         return Range(after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS))
 

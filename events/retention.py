@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from events.models import Loss, Replay, ReplayState
 logger = logging.getLogger(__name__)
 
 RETENTION_LOCK = 0x72756464_00000003
-DETACH_SECONDS = 60
+DROP_SECONDS = 10
 AFTER_MIDNIGHT = timedelta(hours=1)
 """A request may commit a little after the day in which it came; clocks differ a little, too."""
 
@@ -75,22 +76,46 @@ def keep_within(conn: psycopg.Connection[Any], limits: Limits, now: datetime) ->
     if not taken or not taken[0]:
         return []
     try:
-        _finish_earlier(conn)
-        kept = partitions(conn)
-        dropped = [each.day for each in _due(kept, limits, now) if _let_go(conn, each, limits, now)]
-        _warn_of_size([each for each in kept if each.day not in dropped], limits)
+        return list(_dropped(conn, limits, now))
     finally:
         conn.execute("SELECT pg_advisory_unlock(%s)", [RETENTION_LOCK])
-    return dropped
+
+
+def _dropped(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> Iterator[date]:
+    """Up to the first day that somebody reads for too long, such as a backup."""
+    try:
+        with _impatient(conn):
+            _finish_earlier(conn)
+        kept = partitions(conn)
+        for each in _due(kept, limits, now):
+            if _may_go(conn, each, limits, now):
+                with _impatient(conn):
+                    _drop(conn, each)
+                yield each.day
+        _warn_of_size(partitions(conn), limits)
+    except psycopg.errors.QueryCanceled:
+        logger.warning("a day of the log is in use and could not be dropped: the next run will")
+
+
+@contextmanager
+def _impatient(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """A statement that waits for others' locks ends before loads have to wait for this worker."""
+    conn.execute(SQL("SET statement_timeout = {}").format(Literal(DROP_SECONDS * 1000)))
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("RESET statement_timeout")
 
 
 def partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
-    """Of the log, oldest first."""
+    """Of the log, oldest first; one that is half detached is no part of it any more."""
     rows = conn.execute(
         """
         SELECT c.relname, pg_total_relation_size(c.oid)
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'events_event'::regclass AND c.relname ~ '^events_event_[0-9]{8}$'
+            AND NOT i.inhdetachpending
         ORDER BY c.relname
         """
     )
@@ -113,7 +138,7 @@ def _due(kept: Sequence[Partition], limits: Limits, now: datetime) -> Iterator[P
             yield each
 
 
-def _let_go(
+def _may_go(
     conn: psycopg.Connection[Any], partition: Partition, limits: Limits, now: datetime
 ) -> bool:
     behind = [reader for reader in _readers() if _is_behind(conn, partition, reader)]
@@ -124,7 +149,7 @@ def _let_go(
         return False
     for reader in behind:
         _record(conn, partition, reader)
-    return _drop(conn, partition)
+    return True
 
 
 def _readers() -> Iterator[Reader]:
@@ -177,24 +202,16 @@ _HARD_LIMIT = "The day was older than RUDDERHUB_RETENTION_HARD_DAYS."
 _PAUSED = "The connection was paused; only enabled connections hold the log."
 
 
-def _drop(conn: psycopg.Connection[Any], partition: Partition) -> bool:
+def _drop(conn: psycopg.Connection[Any], partition: Partition) -> None:
     """CONCURRENTLY takes no lock that a writer, or a reader of another day, would wait for.
 
-    It waits for whoever uses the log now. When that takes too long the next run goes on.
+    It waits for whoever uses the log now. Cut short, it is finished by a later run.
     """
     table = Identifier(partition.table)
     conn.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, Literal(_MARK)))
-    conn.execute(SQL("SET statement_timeout = {}").format(Literal(DETACH_SECONDS * 1000)))
-    try:
-        conn.execute(SQL("ALTER TABLE events_event DETACH PARTITION {} CONCURRENTLY").format(table))
-        conn.execute(SQL("DROP TABLE {}").format(table))
-    except psycopg.errors.QueryCanceled:
-        logger.warning("log day %s is in use: the next run drops it", partition.day)
-        return False
-    finally:
-        conn.execute("RESET statement_timeout")
+    conn.execute(SQL("ALTER TABLE events_event DETACH PARTITION {} CONCURRENTLY").format(table))
+    conn.execute(SQL("DROP TABLE {}").format(table))
     logger.info("log day %s dropped bytes=%d", partition.day, partition.size_bytes)
-    return True
 
 
 _MARK = "rudderhub: this day of the log is being dropped"

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from events import history, log
+from events import history, log, retention
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.retention import Limits, keep_within, partitions
 from events.spec import ParsedEvent
@@ -209,6 +209,27 @@ def test_a_drop_that_was_killed_half_way_is_finished_by_the_next_run(conn):
 def run_until_killed():
     with pytest.raises(psycopg.OperationalError), log.connect() as own:
         keep_in_thread(own)
+
+
+def test_a_reader_that_stays_holds_up_neither_the_worker_nor_the_next_run(
+    conn, caplog, monkeypatch
+):
+    monkeypatch.setattr(retention, "DROP_SECONDS", 1)
+    make_event(received_at=days_ago(40))
+    make_event(received_at=days_ago(39))
+    with log.connect() as backup:
+        backup.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        backup.execute("SELECT count(*) FROM events_event")
+
+        during = [keep_within(conn, MONTH, NOW) for _ in range(2)]
+
+        backup.execute("COMMIT")
+    after = keep_within(conn, MONTH, NOW)
+
+    assert during == [[], []]
+    assert caplog.text.count("is in use and could not be dropped") == 2
+    assert after == [days_ago(39).date()]
+    assert conn.execute("SELECT to_regclass('events_event_20260219')").fetchone() == (None,)
 
 
 def test_a_day_that_was_detached_by_hand_is_left_alone(conn):
