@@ -79,3 +79,66 @@ class Connection(models.Model):
     def is_waiting(self, at: datetime) -> bool:
         """Whether a failed load still backs off."""
         return self.retry_at is not None and at < self.retry_at
+
+
+class Erasure(models.Model):
+    """That identifiers were erased from a destination and the log: the receipt, with no values."""
+
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="erasures", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+    actor = models.CharField(max_length=150, editable=False)
+    reason = models.TextField(blank=True, editable=False)
+    mode = models.CharField(max_length=10, editable=False)
+    keys = models.JSONField(
+        default=list, editable=False, help_text="Keys of the erased identifiers: salted hashes."
+    )
+    counts = models.JSONField(
+        default=dict, editable=False, help_text="What was deleted, emptied or cleared, by table."
+    )
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"erasure {self.pk} in {self.destination}"
+
+
+class ProfileToken(models.Model):
+    """A credential that reads the profiles of a destination over HTTP; only its hash is kept."""
+
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="profile_tokens"
+    )
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_active(self) -> bool:
+        return self.revoked_at is None
+
+
+class IdentityCheck(models.Model):
+    """A comparison of a destination's identities with what its links give, made by a rebuild."""
+
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="identity_checks", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    differences = models.JSONField(default=list, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{len(self.differences)} differences in {self.destination}"

@@ -15,6 +15,7 @@ import orjson
 
 from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
 from destinations.warehouse.dialect import POSTGRES
+from destinations.warehouse.erasure import BLANK, DELETE, Erased, blank
 from destinations.warehouse.identity import (
     Identifier,
     MalformedMergeError,
@@ -62,6 +63,8 @@ class Content:
     rows: dict[str, dict[str, Kept]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     shapes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
+    """Ids of the rows that were left out, since their person was erased."""
 
     def add(self, row: Row, primary: Identifier | None, *, is_user: bool) -> None:
         """Keep the row unless one of its id was received at the same time or later."""
@@ -83,6 +86,24 @@ class Content:
             for row, primary, _ in table.values():
                 if primary is not None and (stamp := stamps.get(primary)) is not None:
                     row.values[PROFILE_COLUMN] = stamp
+
+    def leave_out(self, modes: Mapping[Identifier, str]) -> None:
+        """Drop or empty the rows of erased people, and erased values in the rows of others."""
+        if not modes:
+            return
+        erased = Erased(modes)
+        for table in self.rows.values():
+            for key, kept in list(table.items()):
+                mode = modes.get(kept.primary) if kept.primary else None
+                if mode == DELETE:
+                    self.erased.add(key)
+                    del table[key]
+                elif mode == BLANK:
+                    blank(kept.row.values)
+                    table[key] = Kept(kept.row, None, is_user=False)
+                else:
+                    erased.clear(kept.row.values)
+        self.rows = {name: table for name, table in self.rows.items() if table}
 
     def shapes_of(self, table: str) -> Iterator[dict[str, str]]:
         """The distinct types of a table's rows."""

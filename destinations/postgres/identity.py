@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +62,14 @@ SELECT m.destination_id, m.version, current_setting('transaction_isolation'), m.
     EXISTS (SELECT FROM {schema}.identity_tombstone),
     m.tableoid::int
 FROM {schema}.identity_meta m
+"""
+
+SUPPRESSED = """
+SELECT k.position, s.mode
+FROM unnest(%b::uuid[]) WITH ORDINALITY k (node_key, position)
+CROSS JOIN LATERAL (
+    SELECT mode FROM {schema}.identity_suppressed WHERE node_key = k.node_key OFFSET 0
+) s
 """
 
 HIDDEN = """
@@ -141,7 +149,8 @@ def ensure_schema(
         conn.execute(text, [json.dumps(asdict(options))])
 
 
-def read_meta(conn: Conn, schema: str) -> Meta:
+def read_meta(conn: Conn, schema: str, *, any_isolation: bool = False) -> Meta:
+    """The graph's row. Whoever writes must be in READ COMMITTED; a reader may take a snapshot."""
     row = conn.execute(query(schema, META)).fetchone()
     if row is None:
         raise DestinationError(f"the table identity_meta of schema {schema!r} is empty")
@@ -151,7 +160,7 @@ def read_meta(conn: Conn, schema: str) -> Meta:
             f"the schema {schema!r} is of version {version}, expected {VERSION}: "
             "run one version of rudderhub"
         )
-    if isolation != "read committed":
+    if isolation != "read committed" and not any_isolation:
         raise DestinationError(
             f"the warehouse connection's isolation is {isolation!r}, expected 'read committed'"
         )
@@ -159,14 +168,15 @@ def read_meta(conn: Conn, schema: str) -> Meta:
     return Meta(destination_id, GraphOptions(**known), *rest)
 
 
-def read_rules(conn: Conn, schema: str) -> Rules:
+def read_rules(conn: Conn, schema: str, *, any_isolation: bool = False) -> Rules:
     """The block list and the trait identifiers, for statement()."""
     listed = [BlockRule(*row) for row in conn.execute(query(schema, RULES))]
     try:
         blocks = BlockList(listed)
     except ValueError as error:
         raise DestinationError(f"the block list of schema {schema!r}: {error}") from error
-    return Rules(blocks, read_meta(conn, schema).options.trait_identifiers)
+    meta = read_meta(conn, schema, any_isolation=any_isolation)
+    return Rules(blocks, meta.options.trait_identifiers)
 
 
 @contextmanager
@@ -212,6 +222,17 @@ def resolve(conn: Conn, schema: str, statements: Sequence[Statement]) -> dict[Id
     with conn.transaction():
         lock_graph(conn, meta.oid)
         return _Chunk(Graph(conn, schema), meta, folded, keys).resolve()
+
+
+def suppressed(conn: Conn, schema: str, statements: Iterable[Statement]) -> dict[Identifier, str]:
+    """The identifiers of a chunk that were erased, with their mode. Call it under the lock, too."""
+    meta = read_meta(conn, schema)
+    if not meta.has_hidden:
+        return {}
+    named = list({identifier for stated in statements for identifier in stated.identifiers})
+    keys = [node_key(meta.salt, identifier) for identifier in named]
+    rows = conn.execute(query(schema, SUPPRESSED), [keys], binary=True)
+    return {named[position - 1]: mode for position, mode in rows}
 
 
 def refresh_marked(conn: Conn, schema: str) -> int:
@@ -360,10 +381,10 @@ def _hidden(conn: Conn, schema: str, keys: Mapping[Identifier, UUID]) -> set[Ide
     return {named[position - 1] for (position,) in rows}
 
 
-def lock_graph(conn: Conn, oid: int) -> None:
+def lock_graph(conn: Conn, oid: int, *, any_plan: bool = False) -> None:
     """One writer a graph. Every statement of T1 probes indexes: keep the planner to that."""
-    probes = "; ".join(f"SET LOCAL {name} = off" for name in PLANNER_OFF)
-    _wait(conn, f"{probes}; SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid)
+    probes = "".join(f"SET LOCAL {name} = off; " for name in PLANNER_OFF if not any_plan)
+    _wait(conn, f"{probes}SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid)
 
 
 def _wait(conn: Conn, lock: str, lock_class: int, key: int | str) -> None:

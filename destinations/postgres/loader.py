@@ -28,6 +28,7 @@ from destinations.postgres.content import Content, prepare, tables_of
 from destinations.postgres.namespace import Namespace, TableRefusedError
 from destinations.postgres.users import write_users
 from destinations.postgres.writing import Writer, Written
+from destinations.warehouse.erasure import ERASED
 from destinations.warehouse.identity import Rules
 from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
 from destinations.warehouse.transform import Options, Row
@@ -121,6 +122,9 @@ class PostgresSession:
 
     def _load(self, prepared: Prepared, content: Content) -> LoadResult:
         self._namespace.forget()  # somebody may have changed a table since the last chunk
+        content.leave_out(identity.suppressed(self._conn, self._schema, content.statements))
+        if content.erased:
+            prepared.skipped[ERASED] = len(content.erased)
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
         content.stamp(identity.resolve(self._conn, self._schema, content.statements))
         return self._write(prepared, content)

@@ -192,8 +192,17 @@ class Operation:
         found.update(row for row in backward if row[1] in wanted)
         return found | set(self.graph.run(APART, numbers))
 
-    def reevaluate(self, roots: Collection[int], touched: Collection[int] = ()) -> Outcome:
-        """Compute these profiles anew, hubs first; touched are the ends of links that changed."""
+    def reevaluate(
+        self,
+        roots: Collection[int],
+        touched: Collection[int] = (),
+        *,
+        stamps: Collection[UUID] = (),
+    ) -> Outcome:
+        """Compute these profiles anew, hubs first; touched are the ends of links that changed.
+
+        stamps are ids that rows may bear beside those that the profiles have and had.
+        """
         graph = self.graph
         roots = set(roots) | self._rate_hubs(touched)
         known = published(graph, roots)
@@ -211,7 +220,7 @@ class Operation:
                 graph,
                 self.meta.salt,
                 self.namespaces,
-                sorted({each.rudder_id for each in known}),
+                sorted({*stamps, *(each.rudder_id for each in known)}),
                 actor=self.actor,
                 is_dry_run=self.is_dry_run,
             )

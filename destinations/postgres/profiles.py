@@ -337,12 +337,29 @@ class Refresh:
 
 def stored_rows(graph: Graph, roots: Sequence[int], null_clears: bool) -> Iterable[ProfileRow]:
     """The rows of stored profiles, from their members."""
+    return stored_rows_by_root(graph, roots, null_clears).values()
+
+
+def stored_rows_by_root(
+    graph: Graph, roots: Sequence[int], null_clears: bool
+) -> dict[int, ProfileRow]:
     members: dict[int, list[Member]] = {}
     if roots:
         for row in graph.run(PROFILE_MEMBERS, list(roots)):
             members.setdefault(row[0], []).append(_member(row))
-    for each in members.values():
-        yield profile_row(each, null_clears)
+    return {root: profile_row(each, null_clears) for root, each in members.items()}
+
+
+def is_equal(row: ProfileRow, stored: Sequence[Any]) -> bool:
+    """Whether a stored row, its JSON as text, says the same; updated_at aside."""
+    ours = _stored_row(row)
+    return all(
+        orjson.loads(theirs) == orjson.loads(mine) if index in _JSON_COLUMNS else theirs == mine
+        for index, (mine, theirs) in enumerate(zip(ours, stored, strict=True))
+    )
+
+
+_JSON_COLUMNS = (4, 5)
 
 
 def member_numbers(graph: Graph, roots: Iterable[int]) -> set[int]:

@@ -21,41 +21,44 @@ AT_ONCE = 100_000
 SLICE = 20_000
 
 STAMPED_TABLES = """
-SELECT c.table_schema, c.table_name
+SELECT c.table_schema, c.table_name, array_agg(k.column_name::text)
 FROM information_schema.columns c
 JOIN information_schema.tables t USING (table_schema, table_name)
+JOIN information_schema.columns k USING (table_schema, table_name)
 WHERE c.column_name = 'rudder_profile_id' AND c.table_schema = ANY (%s)
-    AND t.table_type = 'BASE TABLE'
-    AND (
-        SELECT count(*) FROM information_schema.columns k
-        WHERE k.table_schema = c.table_schema AND k.table_name = c.table_name
-            AND k.column_name IN ('user_id', 'anonymous_id')
-    ) = 2
+    AND c.table_name <> 'users' AND t.table_type = 'BASE TABLE'
+    AND k.column_name IN ('user_id', 'anonymous_id')
+GROUP BY 1, 2
+UNION
+SELECT c.table_schema, c.table_name, ARRAY['id']
+FROM information_schema.columns c
+WHERE c.column_name = 'rudder_profile_id' AND c.table_schema = ANY (%s)
+    AND c.table_name = 'users'
 ORDER BY 1, 2
 """
 
 PEOPLE = """
-SELECT rudder_profile_id, user_id::text, anonymous_id::text, count(*)
-FROM {table}
-WHERE rudder_profile_id = ANY (%s)
+SELECT t.rudder_profile_id, {user}, {device}, count(*)
+FROM {table} t
+WHERE t.rudder_profile_id = ANY (%s)
 GROUP BY 1, 2, 3
 """
 
 MOVE = """
-UPDATE {table} t
+UPDATE {table} stored
 SET rudder_profile_id = x.rudder_id
 FROM (
-    SELECT r.id, k.rudder_id
-    FROM {table} r
+    SELECT t.id, k.rudder_id
+    FROM {table} t
     JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::uuid[])
         k (stamp, user_id, anonymous_id, rudder_id)
-        ON r.rudder_profile_id = k.stamp
-        AND coalesce(r.user_id::text, '') = coalesce(k.user_id, '')
-        AND coalesce(r.anonymous_id::text, '') = coalesce(k.anonymous_id, '')
-    WHERE r.rudder_profile_id = ANY (%s)
+        ON t.rudder_profile_id = k.stamp
+        AND coalesce({user}, '') = coalesce(k.user_id, '')
+        AND coalesce({device}, '') = coalesce(k.anonymous_id, '')
+    WHERE t.rudder_profile_id = ANY (%s)
     LIMIT %s
 ) x
-WHERE t.id = x.id
+WHERE stored.id = x.id
 """
 
 CANONICAL = """
@@ -96,6 +99,30 @@ WHERE id = %s
 """
 
 
+class Stamped(NamedTuple):
+    """A table whose rows belong to people, and its columns that say to whom."""
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    def sql(self, text: str) -> Composed:
+        user = "id" if "id" in self.columns else "user_id"
+        return SQL(text).format(
+            table=Identifier(self.schema, self.name),
+            user=self._text(user),
+            device=self._text("anonymous_id"),
+        )
+
+    def _text(self, column: str) -> Composed:
+        text = "t.{}::text" if column in self.columns else "NULL::text"
+        return SQL(text).format(Identifier(column)) if "{}" in text else SQL(text).format()
+
+
 class Move(NamedTuple):
     """Rows of one table, stamp and person that belong to another profile now."""
 
@@ -117,18 +144,15 @@ def move_rows(
 ) -> tuple[dict[str, int], int | None]:
     """Move the rows under these ids; the rows by table, and the number of what waits for slices."""
     moves = moves_of(graph, salt, namespaces, published)
-    counts = {
-        f"{schema}.{table}": sum(move.rows for move in listed)
-        for (schema, table), listed in moves.items()
-    }
+    counts = {t.label: sum(move.rows for move in listed) for t, listed in moves.items()}
     total = sum(counts.values())
     if is_dry_run or not total:
         return counts, None
     if total > AT_ONCE:
         row = graph.run(WAIT, actor, list(published), list(namespaces), total).fetchall()[0]
         return counts, int(row[0])
-    for (schema, table), listed in moves.items():
-        _move(graph, schema, table, listed, None)
+    for table, listed in moves.items():
+        _move(graph, table, listed, None)
     return counts, None
 
 
@@ -139,33 +163,33 @@ def move_slice(graph: Graph, salt: bytes) -> bool:
         return False
     number, published, namespaces = row
     left = SLICE
-    for (schema, table), moves in moves_of(graph, salt, namespaces, published).items():
-        left -= _move(graph, schema, table, moves, left)
+    for table, moves in moves_of(graph, salt, namespaces, published).items():
+        left -= _move(graph, table, moves, left)
         if left <= 0:
             break
     graph.run(PROGRESS, SLICE - left, left > 0, number)
     return True
 
 
-def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[tuple[str, str]]:
-    """The tables whose rows belong to people, as (schema, table)."""
-    return list(graph.conn.execute(STAMPED_TABLES, [list(namespaces)]).fetchall())
+def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[Stamped]:
+    rows = graph.conn.execute(STAMPED_TABLES, [list(namespaces), list(namespaces)])
+    return [Stamped(schema, name, tuple(found)) for schema, name, found in rows]
 
 
 def moves_of(
     graph: Graph, salt: bytes, namespaces: Sequence[str], published: Collection[UUID]
-) -> dict[tuple[str, str], list[Move]]:
+) -> dict[Stamped, list[Move]]:
     """The rows under these ids whose primary identifier sits elsewhere, by table."""
     stamps = list(published)
     people = {
-        table: graph.conn.execute(_table(PEOPLE, *table), [stamps]).fetchall()
+        table: graph.conn.execute(table.sql(PEOPLE), [stamps]).fetchall()
         for table in stamped_tables(graph, namespaces)
     }
     named = {Named(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
     named |= {Named(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]}
     keys = {identifier: node_key(salt, identifier) for identifier in named}
     now = canonical(graph, {*keys.values(), *stamps})
-    found: dict[tuple[str, str], list[Move]] = {}
+    found: dict[Stamped, list[Move]] = {}
     for table, rows in people.items():
         for stamp, user_id, anonymous_id, count in rows:
             identifiers = (Named(USER_ID, user_id or ""), Named(ANONYMOUS_ID, anonymous_id or ""))
@@ -183,11 +207,7 @@ def canonical(graph: Graph, keys: Collection[UUID]) -> dict[UUID, UUID | None]:
     return {listed[position - 1]: now for position, now in graph.run(CANONICAL, listed)}
 
 
-def _move(graph: Graph, schema: str, table: str, moves: Sequence[Move], most: int | None) -> int:
+def _move(graph: Graph, table: Stamped, moves: Sequence[Move], most: int | None) -> int:
     arrays = columns([move[:4] for move in moves])
     stamps = list({move.stamp for move in moves})
-    return graph.conn.execute(_table(MOVE, schema, table), [*arrays, stamps, most]).rowcount
-
-
-def _table(text: str, schema: str, table: str) -> Composed:
-    return SQL(text).format(table=Identifier(schema, table))
+    return graph.conn.execute(table.sql(MOVE), [*arrays, stamps, most]).rowcount

@@ -117,7 +117,7 @@ def recompute(graph: Graph, roots: Collection[int]) -> list[StoredNode]:
     that is canonical again, so that every id ever published still resolves.
     """
     nodes = {row[1]: _stored(*row) for row in graph.run(MEMBERS, list(roots))}
-    _unite(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
+    unite_stored(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
     parts: dict[Group, list[StoredNode]] = {}
     for node in nodes.values():
         parts.setdefault(find(node.group), []).append(node)
@@ -140,7 +140,8 @@ def _stored(
     return StoredNode(root_id, node_id, comp_id, first_received_at, key, stands_alone, group)
 
 
-def _unite(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:
+def unite_stored(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:
+    """Join the groups that links in force connect; hubs and hidden identifiers join nothing."""
     for node_a, node_b in links:
         a, b = nodes[node_a], nodes.get(node_b)
         if b is None or a.stands_alone or b.stands_alone:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from destinations.interface import DestinationError
+from destinations.postgres import identity, restamp
 from destinations.postgres.explain import JOINED, Step, explain
-from destinations.postgres.graph import columns, query
+from destinations.postgres.graph import Graph, columns, query
 from destinations.postgres.operations import Conn, Operation, Outcome, operation
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
 from destinations.warehouse.identity import Identifier
@@ -182,6 +183,13 @@ def release(
         if any(frozenset(pair) not in refused for pair in pairs):
             raise DestinationError("not all of these links are held")
         return _set_state(op, pairs, IN_FORCE)
+
+
+def restamp_next(conn: Conn, schema: str) -> bool:
+    """Move the next slice of rows of a large un-merge; False when none wait."""
+    meta = identity.read_meta(conn, schema)
+    with conn.transaction():
+        return restamp.move_slice(Graph(conn, schema), meta.salt)
 
 
 def listed(conn: Conn, schema: str, state: str, most: int = 100) -> list[Apart]:

@@ -34,6 +34,7 @@ SKIPPED_TYPES: Final[dict[str, str]] = {
     "merge": "merge events link identities and have no table",
     "audiencelist": "audiencelist events have no table",
     "record": "record events have no table",
+    "erased": "its person was erased",
 }
 
 RECORD_ID_CATEGORIES: Final = frozenset({"cloud", "singer-protocol"})

@@ -1,0 +1,250 @@
+"""Change the guards: the block list, the hub limit, the size limit. Profiles follow, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+from destinations.interface import DestinationError
+from destinations.postgres import identity, profiles
+from destinations.postgres.graph import query
+from destinations.postgres.operations import Conn, Operation, Outcome, operation
+from destinations.warehouse.blocks import BlockRule, compile_pattern
+from destinations.warehouse.identity import ANONYMOUS_ID, GraphOptions, Rules
+
+BATCH = 1_000
+
+ADD = """
+INSERT INTO {schema}.identity_rule_list (id_type, exact, pattern, action, actor)
+VALUES (%s, %s, %s, %s, %s)
+RETURNING id
+"""
+
+REMOVE = """
+DELETE FROM {schema}.identity_rule_list
+WHERE id = %s
+RETURNING id, exact, pattern, id_type, action
+"""
+
+LISTED = """
+SELECT id, exact, pattern, id_type, action, actor, at, hits
+FROM {schema}.identity_rule_list
+ORDER BY id
+"""
+
+OF_VALUE = """
+SELECT n.node_id, n.id_type, n.id_value, b.rule_id
+FROM {schema}.identity_node n
+LEFT JOIN {schema}.identity_blocked b ON b.node_id = n.node_id
+WHERE n.id_value = %s
+"""
+
+ALL_VALUES = """
+SELECT n.node_id, n.id_type, n.id_value, b.rule_id
+FROM {schema}.identity_node n
+LEFT JOIN {schema}.identity_blocked b ON b.node_id = n.node_id
+"""
+
+HIDE = """
+INSERT INTO {schema}.identity_blocked (node_id, rule_id)
+SELECT node_id, rule_id
+FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, rule_id)
+ON CONFLICT (node_id) DO UPDATE SET rule_id = excluded.rule_id
+"""
+
+SHOW = """
+DELETE FROM {schema}.identity_blocked b
+USING unnest(%b::bigint[]) k (node_id)
+WHERE b.node_id = k.node_id
+"""
+
+MAY_CHANGE = """
+SELECT e.node_a
+FROM {schema}.identity_edge e
+JOIN {schema}.identity_node a ON a.node_id = e.node_a AND a.id_type = ANY (%s)
+JOIN {schema}.identity_node b ON b.node_id = e.node_b AND b.id_type = 'user_id'
+WHERE e.state <> '-' AND e.node_a <> e.node_b
+    AND NOT EXISTS (SELECT FROM {schema}.identity_blocked x WHERE x.node_id = e.node_b)
+GROUP BY e.node_a
+HAVING count(*) > %s
+UNION
+SELECT node_id FROM {schema}.identity_hub
+"""
+
+HUBS = """
+SELECT n.id_type, n.id_value, h.degree, h.since
+FROM {schema}.identity_hub h
+JOIN {schema}.identity_node n ON n.node_id = h.node_id
+ORDER BY h.degree DESC
+LIMIT %s
+"""
+
+SET_OPTIONS = "UPDATE {schema}.identity_meta SET options = %s"
+
+ALL_ROOTS = """
+SELECT DISTINCT coalesce(c.root_id, n.comp_id)
+FROM {schema}.identity_node n
+LEFT JOIN {schema}.identity_component c ON c.comp_id = n.comp_id
+"""
+
+
+class ListedRule(NamedTuple):
+    """A rule of the block list, who made it and how often it took a value out."""
+
+    id: int
+    exact: str | None
+    pattern: str | None
+    id_type: str | None
+    action: str
+    actor: str
+    at: Any
+    hits: int
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Identifiers that a change of the block list hides or brings back, and the profiles."""
+
+    rule_id: int
+    hidden: int
+    shown: int
+    outcome: Outcome
+
+
+def add_rule(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    *,
+    exact: str | None = None,
+    pattern: str | None = None,
+    id_type: str | None = None,
+    action: str = "block",
+    actor: str,
+    dry_run: bool = False,
+) -> Changed:
+    """Block or allow a value or a pattern; stored identifiers that match are hidden or come back.
+
+    For links stated while a value was blocked a replay is needed.
+    """
+    if (exact is None) == (pattern is None) or action not in ("block", "allow"):
+        raise DestinationError("a rule blocks or allows either an exact value or a pattern")
+    if pattern is not None:
+        try:
+            compile_pattern(pattern)
+        except ValueError as error:
+            raise DestinationError(str(error)) from error
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        row = op.graph.run(ADD, id_type, exact, pattern, action, actor).fetchall()[0]
+        return _follow(op, BlockRule(row[0], exact, pattern, id_type, action))
+
+
+def remove_rule(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    rule_id: int,
+    *,
+    actor: str,
+    dry_run: bool = False,
+) -> Changed:
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        row = op.graph.run(REMOVE, rule_id).fetchone()
+        if row is None:
+            raise DestinationError(f"the block list has no rule {rule_id}")
+        return _follow(op, BlockRule(*row))
+
+
+def rules(conn: Conn, schema: str) -> list[ListedRule]:
+    return [ListedRule(*row) for row in conn.execute(query(schema, LISTED))]
+
+
+def hubs(conn: Conn, schema: str, most: int = 100) -> list[tuple[Any, ...]]:
+    """Type, value, number of users and since when, of the largest hubs."""
+    return conn.execute(query(schema, HUBS), [most]).fetchall()
+
+
+def set_options(
+    conn: Conn,
+    schema: str,
+    namespaces: Sequence[str],
+    changes: Mapping[str, Any],
+    *,
+    actor: str,
+    dry_run: bool = False,
+) -> Outcome:
+    """Change fields of GraphOptions. Hubs flip both ways; refused links stay until released."""
+    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+        options = _checked(op.meta.options, changes)
+        op.graph.run(SET_OPTIONS, json.dumps(asdict(options)))
+        before, op.meta = op.meta.options, replace(op.meta, options=options)
+        if options.null_clears != before.null_clears:
+            _rewrite_profiles(op)
+        limit = options.hub_limit if options.hub_limit is not None else 2**40
+        with op.any_plan():
+            types = [ANONYMOUS_ID, *options.trait_identifiers]
+            rated = [row[0] for row in op.graph.run(MAY_CHANGE, types, limit)]
+        return op.reevaluate((), rated)
+
+
+def _checked(options: GraphOptions, changes: Mapping[str, Any]) -> GraphOptions:
+    for name in ("hub_limit", "size_limit"):
+        value = changes.get(name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise DestinationError(f"{name} is {value!r}, expected at least 1 or none")
+    try:
+        changed = replace(options, **changes)
+        Rules(trait_identifiers=changed.trait_identifiers)
+    except (TypeError, ValueError) as error:
+        raise DestinationError(str(error)) from error
+    return changed
+
+
+def _rewrite_profiles(op: Operation) -> None:
+    with op.any_plan():
+        roots = [row[0] for row in op.graph.run(ALL_ROOTS)]
+    for start in range(0, len(roots), BATCH):
+        batch = roots[start : start + BATCH]
+        rows = profiles.stored_rows(op.graph, batch, op.meta.options.null_clears)
+        profiles.write_rows(op.graph, list(rows))
+
+
+def _follow(op: Operation, rule: BlockRule) -> Changed:
+    """Of what the rule matches: hide what the list now blocks, show what it no longer does."""
+    blocks = identity.read_rules(op.graph.conn, op.graph.schema).blocks
+    hide: dict[int, int] = {}
+    show: list[int] = []
+    for node_id, id_type, value, hidden_by in _matching(op, rule):
+        blocked_by = blocks.blocked_by(id_type, value)
+        if blocked_by is not None and hidden_by != blocked_by:
+            hide[node_id] = blocked_by
+        elif blocked_by is None and hidden_by is not None:
+            show.append(node_id)
+    outcome = _hide_and_show(op, hide, show)
+    return Changed(rule.id, len(hide), len(show), outcome)
+
+
+def _hide_and_show(op: Operation, hide: Mapping[int, int], show: Collection[int]) -> Outcome:
+    changed = [*hide, *show]
+    if not changed:
+        return Outcome({}, [])
+    ends = {end for a, b, _ in op.links_of(changed) for end in (a, b)} | set(changed)
+    if hide:
+        op.graph.run(HIDE, list(hide), list(hide.values()))
+    if show:
+        op.graph.run(SHOW, list(show))
+    concerned = ends if show else changed
+    return op.reevaluate(set(op.roots_of(concerned).values()), ends)
+
+
+def _matching(op: Operation, rule: BlockRule) -> Iterable[tuple[Any, ...]]:
+    with op.any_plan():
+        if rule.exact is not None:
+            rows = op.graph.run(OF_VALUE, rule.exact).fetchall()
+        else:
+            pattern = compile_pattern(rule.pattern or "")
+            every = op.graph.run(ALL_VALUES)
+            rows = [row for row in every if pattern.fullmatch(row[2])]
+    return [row for row in rows if rule.id_type is None or row[1] == rule.id_type]

@@ -1,0 +1,128 @@
+"""What is left out of events and rows for the sake of people who were erased."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, clean
+from destinations.warehouse.rules import SKIPPED_TYPES
+
+DELETE, BLANK = "delete", "blank"
+ERASED_TYPE = "erased"
+"""The type of what stays of an erased person's event; it is skipped with the reason ERASED."""
+ERASED = SKIPPED_TYPES[ERASED_TYPE]
+
+KEPT_COLUMNS = frozenset(
+    {
+        "id",
+        "event",
+        "event_text",
+        "timestamp",
+        "original_timestamp",
+        "sent_at",
+        "received_at",
+        "uuid_ts",
+        "loaded_at",
+    }
+)
+"""What a blank row still says: that something happened, and when."""
+
+KEPT_KEYS = ("messageId", "type", "event", "originalTimestamp", "sentAt", "timestamp", "receivedAt")
+"""The same of an event."""
+
+_TYPE_OF_COLUMN = {"user_id": USER_ID, "previous_id": USER_ID, "anonymous_id": ANONYMOUS_ID}
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Erased identifiers, each with its mode: whether rows of it are deleted or emptied."""
+
+    modes: Mapping[Identifier, str]
+
+    @cached_property
+    def users(self) -> list[str]:
+        return [identifier.value for identifier in self.modes if identifier.type == USER_ID]
+
+    @cached_property
+    def devices(self) -> list[str]:
+        return [identifier.value for identifier in self.modes if identifier.type == ANONYMOUS_ID]
+
+    @cached_property
+    def values(self) -> list[str]:
+        return sorted({identifier.value for identifier in self.modes})
+
+    def values_in(self, column: str) -> list[str]:
+        """What must not stand in a column: an id column holds values of one type."""
+        id_type = _TYPE_OF_COLUMN.get(column)
+        if id_type is None:
+            return self.values
+        return [identifier.value for identifier in self.modes if identifier.type == id_type]
+
+    def quoted(self) -> list[str]:
+        """The values as JSON texts hold them."""
+        return [json.dumps(value, ensure_ascii=False) for value in self.values]
+
+    def clear(self, row: dict[str, Any]) -> None:
+        """Take the values out of a row that stays."""
+        for column, value in row.items():
+            if column not in KEPT_COLUMNS and isinstance(value, str) and self._is_in(column, value):
+                row[column] = None
+
+    def _is_in(self, column: str, value: str) -> bool:
+        if value in self.values_in(column):
+            return True
+        return value[:1] in "{[" and any(quoted in value for quoted in self.quoted())
+
+
+def blank(row: dict[str, Any]) -> None:
+    """Empty a row of an erased person."""
+    for column in row:
+        if column not in KEPT_COLUMNS:
+            row[column] = None
+
+
+def cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
+    """An event that states erased identifiers beside its own, without them."""
+    values = frozenset(erased.values)
+    without: dict[str, Any] = {
+        key: event[key] if key in KEPT_KEYS else _cleared(event[key], values) for key in event
+    }
+    for key, gone in _GONE.items():
+        if key in event:
+            without[key] = None if clean(event[key]) in gone(erased) else event[key]
+    properties = event.get("mergeProperties")
+    if isinstance(properties, list):
+        without["mergeProperties"] = [
+            item
+            for item in properties
+            if not isinstance(item, dict) or clean(item.get("value")) not in values
+        ]
+    return without
+
+
+_GONE: Mapping[str, Callable[[Erased], list[str]]] = {
+    "userId": lambda erased: erased.users,
+    "previousId": lambda erased: erased.users,
+    "anonymousId": lambda erased: erased.devices,
+}
+
+
+def _cleared(value: Any, values: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _cleared(inner, values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_cleared(inner, values) for inner in value]
+    return None if isinstance(value, str) and value in values else value
+
+
+def husk(event: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """What stays of an erased person's event: that it was there, and with mode blank its kind."""
+    if mode == BLANK:
+        return {key: event[key] for key in KEPT_KEYS if key in event}
+    return {"type": ERASED_TYPE} | {
+        key: event[key] for key in ("messageId", "receivedAt") if key in event
+    }

@@ -1,0 +1,59 @@
+"""The identities of a destination, opened for an operator or the profile API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from destinations.interface import DestinationError
+from destinations.models import Connection, Destination
+from destinations.postgres import identity
+from destinations.postgres.config import PostgresConfig
+from destinations.postgres.loader import connect
+
+
+@dataclass(frozen=True)
+class People:
+    """A connection to a destination's warehouse, its identity schema and its event schemas."""
+
+    conn: psycopg.Connection[tuple[Any, ...]]
+    schema: str
+    namespaces: list[str]
+
+    @property
+    def graph(self) -> tuple[psycopg.Connection[tuple[Any, ...]], str, list[str]]:
+        """The first arguments of every action."""
+        return self.conn, self.schema, self.namespaces
+
+
+@contextmanager
+def opened(destination: Destination) -> Iterator[People]:
+    """DestinationError when the destination resolves no identities."""
+    config = PostgresConfig.of(destination.config, destination.secrets or {})
+    if not config.resolve_identities:
+        raise DestinationError(f"the destination {destination} does not resolve identities")
+    with connect(config) as conn:
+        identity.ensure_schema(conn, config.identity_schema, destination.public_id)
+        yield People(conn, config.identity_schema, namespaces(destination))
+
+
+def namespaces(destination: Destination) -> list[str]:
+    """The schemas that its connections have loaded into."""
+    loaded = Connection.objects.filter(destination=destination).exclude(namespace="")
+    return sorted(set(loaded.values_list("namespace", flat=True)))
+
+
+def destination_named(name: str) -> Destination:
+    """By number, destination id or name; DestinationError unless it is exactly one."""
+    found = list(Destination.objects.filter(public_id=name)) or list(
+        Destination.objects.filter(name=name)
+    )
+    if not found and name.isdecimal():
+        found = list(Destination.objects.filter(pk=int(name)))
+    if len(found) != 1:
+        raise DestinationError(f"{len(found)} destinations are called {name!r}, expected one")
+    return found[0]

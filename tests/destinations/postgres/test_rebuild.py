@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from destinations.postgres import guards, unmerge
+from destinations.postgres.rebuild import check, rebuild
+from tests.identities import ORACLE, Graph, anonymous, event, user
+
+
+@pytest.fixture
+def graph(warehouse):
+    graph = Graph(warehouse, {"blocked": True, "hub_limit": 3})
+    graph.load(*ORACLE.Generator(5, 400).run(), chunk_size=50)
+    return graph
+
+
+DAMAGES = {
+    "an identifier in another group": """
+        UPDATE {schema}.identity_node SET comp_id = (SELECT min(comp_id) FROM
+            {schema}.identity_component) WHERE node_id = (SELECT max(node_id) FROM
+            {schema}.identity_node) RETURNING 1
+    """,
+    "no groups at all": "DELETE FROM {schema}.identity_component RETURNING 1",
+    "a wrong size": """
+        UPDATE {schema}.identity_component SET size = size + 1 WHERE size = (
+            SELECT max(size) FROM {schema}.identity_component) RETURNING 1
+    """,
+    "a wrong id": """
+        UPDATE {schema}.identity_component SET rudder_id = gen_random_uuid()
+        WHERE comp_id = (SELECT min(root_id) FROM {schema}.identity_component) RETURNING 1
+    """,
+    "a lost alias": "DELETE FROM {schema}.identity_alias RETURNING 1",
+    "a lost hub": "DELETE FROM {schema}.identity_hub RETURNING 1",
+    "a lost profile": "DELETE FROM {schema}.rudder_profiles RETURNING 1",
+    "a profile too many": """
+        UPDATE {schema}.rudder_profiles SET rudder_id = gen_random_uuid() WHERE rudder_id = (
+            SELECT rudder_id FROM {schema}.rudder_profiles LIMIT 1) RETURNING 1
+    """,
+    "a wrong trait": """
+        UPDATE {schema}.rudder_profiles SET traits = '{{"plan": "stolen"}}' WHERE rudder_id = (
+            SELECT rudder_id FROM {schema}.rudder_profiles LIMIT 1) RETURNING 1
+    """,
+    "a hidden identifier": """
+        INSERT INTO {schema}.identity_blocked SELECT min(node_id), 1
+        FROM {schema}.identity_node RETURNING 1
+    """,
+}
+
+
+def test_a_sound_graph_has_no_differences(graph):
+    assert check(graph.conn, graph.schema) == []
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damage_is_found_and_rebuilt(graph, name):
+    before = graph.clusters()
+    overrides = "SELECT * FROM {schema}.rudder_identity_overrides ORDER BY 1"
+    known = graph.rows(overrides)
+    assert graph.rows(DAMAGES[name])
+
+    assert check(graph.conn, graph.schema) != []
+    assert rebuild(graph.conn, graph.schema) != []
+
+    assert graph.clusters() == before
+    assert graph.rows(overrides) == known
+    assert check(graph.conn, graph.schema) == []
+
+
+def test_a_rebuild_of_a_sound_graph_writes_nothing(graph):
+    stamps = "SELECT rudder_id, xmin::text FROM {schema}.rudder_profiles ORDER BY 1"
+    before = graph.rows(stamps)
+
+    assert rebuild(graph.conn, graph.schema) == []
+
+    assert graph.rows(stamps) == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_operators_actions_the_graph_is_still_sound(warehouse, seed):
+    graph = Graph(warehouse, {"blocked": True, "hub_limit": 3})
+    events, chance = ORACLE.Generator(seed, 300).run(), random.Random(seed)
+    graph.load(*events[:150], chunk_size=30)
+    links = graph.rows("SELECT * FROM {schema}.rudder_identity_merge_rules")
+    pairs = [
+        ((row[0], row[1]), (row[2], row[3]))
+        for row in chance.sample([row for row in links if row[2]], 6)
+    ]
+    named = [(type(user("x"))(*a), type(user("x"))(*b)) for a, b in pairs]
+
+    unmerge.unmerge_links(graph.conn, graph.schema, [], named, actor="ann")
+    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 2}, actor="ann")
+    graph.load(*events[150:], chunk_size=30)
+    assert check(graph.conn, graph.schema) == []
+    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 5}, actor="ann")
+    unmerge.undo(graph.conn, graph.schema, [], named[:3], actor="ann")
+
+    assert check(graph.conn, graph.schema) == []
+
+
+def test_an_adopted_rule_hides_a_value_and_its_removal_brings_it_back(warehouse):
+    graph = Graph(warehouse)
+    graph.load(
+        event(1, anonymousId="a1", userId="bot"),
+        event(2, anonymousId="a2", userId="bot"),
+        event(3, "identify", anonymousId="a2", userId="u2", traits={"plan": "pro"}),
+    )
+    before = graph.clusters()
+
+    done = guards.add_rule(graph.conn, graph.schema, [], exact="bot", actor="ann")
+
+    assert done.hidden == 1
+    assert set(graph.clusters()) == {(anonymous("a1"),), (anonymous("a2"), user("u2"))}
+    assert check(graph.conn, graph.schema) == []
+    guards.remove_rule(graph.conn, graph.schema, [], done.rule_id, actor="ann")
+    assert graph.clusters() == before
+    assert check(graph.conn, graph.schema) == []
+
+
+def test_an_adopted_pattern_shows_in_a_dry_run_what_it_would_hide(warehouse):
+    graph = Graph(warehouse)
+    graph.load(event(1, anonymousId="test-1", userId="u1"), event(2, anonymousId="a", userId="u1"))
+
+    preview = guards.add_rule(
+        graph.conn, graph.schema, [], pattern="test-[0-9]+", actor="ann", dry_run=True
+    )
+
+    assert (preview.hidden, preview.shown) == (1, 0)
+    assert [row.identifier_count for row in preview.outcome.after] == [2]
+    assert len(graph.clusters()) == 1
+
+
+def test_a_lower_hub_limit_splits_and_a_higher_one_joins_again(warehouse):
+    graph = Graph(warehouse)
+    graph.load(*(event(n, anonymousId="kiosk", userId=f"u{n}") for n in (1, 2, 3)))
+    before = graph.clusters()
+
+    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 2}, actor="ann")
+    assert len(graph.clusters()) == 4
+
+    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": None}, actor="ann")
+    assert graph.clusters() == before
+
+
+def test_nulls_clear_traits_as_soon_as_the_option_is_on(warehouse):
+    graph = Graph(warehouse)
+    graph.load(
+        event(1, "identify", userId="u", traits={"plan": "pro"}),
+        event(2, "identify", userId="u", traits={"plan": None}),
+    )
+
+    guards.set_options(graph.conn, graph.schema, [], {"null_clears": True}, actor="ann")
+
+    assert graph.rows("SELECT traits FROM {schema}.rudder_profiles") == [({},)]

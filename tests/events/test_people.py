@@ -1,0 +1,303 @@
+"""Identities the whole way: event log, load, SQL, and what operators do in between."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from django.db import connections
+
+from destinations.models import Erasure
+from destinations.postgres import unmerge
+from destinations.postgres.rebuild import check
+from destinations.warehouse.identity import Identifier
+from events import log, people
+from events.erasures import erase_person
+from events.loads import run_load
+from events.models import DeadLetter, Event, Quarantined
+from tests.identities import ORACLE, SCENARIOS, anonymous, event, user
+from tests.people import NOW, Hub
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer():
+    yield
+    log.close_writer()
+
+
+@pytest.fixture
+def hub(warehouse, warehouse_url):
+    return Hub(warehouse, warehouse_url)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_gives_its_profiles_through_log_and_load(warehouse, warehouse_url, name):
+    scenario = SCENARIOS[name]
+    hub = Hub(warehouse, warehouse_url, scenario["config"])
+
+    hub.play(scenario["given"])
+
+    assert hub.clusters() == hub.expected(scenario["profiles"])
+    assert check(warehouse, hub.schema) == []
+
+
+def test_destinations_are_islands(warehouse, warehouse_url):
+    scenario = SCENARIOS["destinations-are-islands"]
+    one = Hub(warehouse, warehouse_url)
+    other = Hub(warehouse, warehouse_url, schema="other_identity")
+    one.play(scenario["given"])
+    other.play(scenario["given"])
+    before = other.clusters()
+
+    one.operate({"op": "erase_profile", "id": ["user_id", "u1"]})
+
+    assert {rudder_id for rudder_id, _, _ in one.clusters().values()}.isdisjoint(
+        rudder_id for rudder_id, _, _ in before.values()
+    )
+    assert other.clusters() == before
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stream_with_operators_gives_what_the_oracle_says(warehouse, warehouse_url, seed):
+    config = ({}, {"blocked": True}, {"hub_limit": 3}, {"blocked": True, "hub_limit": 2})[seed % 4]
+    stream = ORACLE.add_ops(ORACLE.Generator(seed, 120).run(), random.Random(seed + 1))
+    solved = ORACLE.solve(stream, config.get("blocked", False), config.get("hub_limit"))
+    hub = Hub(warehouse, warehouse_url, config)
+
+    hub.play(stream)
+    assert hub.clusters() == hub.expected(solved["clusters"])
+    hub.load(*(line for line in stream if line["type"] != "op"))
+
+    assert hub.clusters() == hub.expected(solved["clusters"])
+    assert check(warehouse, hub.schema) == []
+    _assert_rows_belong(hub, solved)
+
+
+def _assert_rows_belong(hub, solved):
+    """Every event row stands under the profile that the oracle gives its message."""
+    clusters = hub.expected(solved["clusters"])
+    ids = [clusters[tuple(map(tuple, cluster["ids"]))][0] for cluster in solved["clusters"]]
+    owners = solved["profile_of_message"]
+    views = hub.conn.execute(
+        "SELECT format('%I.%I', schemaname, viewname) FROM pg_views"
+        " WHERE schemaname = 'web' AND viewname LIKE '%\\_resolved'"
+        " AND viewname <> 'users_resolved'"
+    )
+    for (table,) in views.fetchall():
+        for rudder_id, messages in hub.stamped(table).items():
+            for message in messages:
+                owner = owners[message]
+                assert rudder_id == (None if owner is None else ids[owner]), (table, message)
+
+
+def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url):
+    stream = ORACLE.Generator(7, 600).run()
+    for number, line in enumerate(stream):
+        line["source"] = f"s{hash(line['messageId']) % 4}" if number < 0 else f"s{_part(line)}"
+    solved = ORACLE.solve(stream)
+    hub = Hub(warehouse, warehouse_url)
+    hub.append(*stream)
+
+    def load(connection):
+        run_load(connection)
+        connections.close_all()
+
+    threads = [threading.Thread(target=load, args=[each]) for each in hub.connections.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(threads) == 4
+    assert hub.clusters() == hub.expected(solved["clusters"])
+    assert check(warehouse, hub.schema) == []
+
+
+def _part(line):
+    return int(line["messageId"][2:9]) % 4
+
+
+TABLET = [
+    event(1, anonymousId="phone", userId="bob", event="Looked"),
+    event(2, "identify", anonymousId="tablet", userId="ann", traits={"email": "ann@x.example"}),
+    event(3, "identify", anonymousId="tablet", userId="bob", traits={"email": "bob@x.example"}),
+    event(4, anonymousId="tablet", event="Looked"),
+    event(5, userId="ann", event="Looked"),
+]
+
+
+def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
+    hub.load(*TABLET)
+    with people.opened(hub.destination) as opened:
+        pair = (anonymous("tablet"), user("bob"))
+        preview = unmerge.unmerge_links(*opened.graph, [pair], actor="ann", dry_run=True)
+        done = unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
+
+    tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
+    bob = min(hub.key(anonymous("phone")), hub.key(user("bob")))
+    assert (
+        preview.outcome.moved
+        == done.outcome.moved
+        == {
+            "web.identifies": 1,
+            "web.looked": 2,
+            "web.tracks": 2,
+            "web.users": 1,
+        }
+    )
+    assert hub.stamped() == {bob: ["m1"], tablet: ["m4", "m5"]}
+    assert hub.stamped("web.users_resolved") == {bob: ["bob"], tablet: ["ann"]}
+
+
+def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
+    monkeypatch.setattr("destinations.postgres.restamp.AT_ONCE", 2)
+    monkeypatch.setattr("destinations.postgres.restamp.SLICE", 2)
+    hub.load(*TABLET)
+    pair = (anonymous("tablet"), user("bob"))
+    with people.opened(hub.destination) as opened:
+        done = unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
+        assert done.outcome.restamp_id is not None
+        progress = []
+        while unmerge.restamp_next(opened.conn, opened.schema):
+            progress += hub.rows("SELECT moved, total FROM {schema}.identity_restamp")
+
+    tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
+    bob = min(hub.key(anonymous("phone")), hub.key(user("bob")))
+    assert progress[0] == (2, 6)
+    assert progress[-1] == (6, 6)
+    assert hub.stamped() == {bob: ["m1"], tablet: ["m4", "m5"]}
+
+
+def everywhere(hub):
+    """All that is stored of the instance and its warehouse, as one text."""
+    texts = [str(row) for row in Event.objects.values_list()]
+    texts += [str(row) for row in DeadLetter.objects.values_list()]
+    texts += [str((row[0], bytes(row[1]))) for row in Quarantined.objects.values_list("id", "body")]
+    tables = hub.conn.execute(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+        " WHERE schemaname IN ('web', 'rudder_identity')"
+    ).fetchall()
+    for (table,) in tables:
+        texts += [str(row) for row in hub.conn.execute(f"SELECT * FROM {table}")]  # noqa: S608
+    return "\n".join(texts)
+
+
+def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
+    hub.load(
+        event(1, anonymousId="dev-ann", event="Looked", properties={"n": 1}),
+        event(
+            2, "identify", anonymousId="dev-ann", userId="ann-1", traits={"email": "ann@x.example"}
+        ),
+        event(3, "merge", userId="ann-1", mergeProperties=[{"type": "crm", "value": "crm-ann"}]),
+        event(4, "alias", userId="ann-2", previousId="ann-1"),
+        event(5, userId="bob-1", event="Looked"),
+        event(6, "identify", userId="ann-1", traits={"born": {"in": "x"}}),
+    )
+    connection = hub.connection("web")
+    DeadLetter.objects.create(
+        connection=connection, event_id=1, message_id="d1", reason="r", payload='{"userId":"ann-1"}'
+    )
+    Quarantined.objects.create(
+        source=connection.source, route="/v1/track", status=400, reason="r",
+        body=b'{"userId": "ann-2"', body_bytes=18,
+    )  # fmt: skip
+    before = everywhere(hub)
+    preview = erase_person(hub.destination, "dev-ann", actor="ann", dry_run=True)
+    assert everywhere(hub) == before
+
+    receipt = erase_person(hub.destination, "dev-ann", actor="eve", reason="asked for it")
+
+    text = everywhere(hub)
+    for value in ("dev-ann", "ann-1", "ann-2", "crm-ann", "ann@x.example"):
+        assert value in before
+        assert value not in text
+    assert receipt.erasure.counts == preview.erasure.counts == {
+        "event log": 5,
+        "dead letters": 1,
+        "quarantine": 1,
+        "identity_activity": 3,
+        "identity_edge": 5,
+        "identity_node": 4,
+        "identity_trait": 1,
+        "rudder_profiles": 1,
+        "web.aliases": 1,
+        "web.identifies": 2,
+        "web.looked": 1,
+        "web.tracks": 1,
+        "web.users": 1,
+    }  # fmt: skip
+    stored = Erasure.objects.get()
+    assert (stored.actor, stored.reason, len(stored.keys)) == ("eve", "asked for it", 4)
+    assert set(hub.clusters()) == {(user("bob-1"),)}
+
+    hub.load(
+        event(11, anonymousId="dev-ann", userId="ann-1", event="Looked"),
+        event(12, "identify", anonymousId="dev-new", userId="ann-2", traits={"plan": "pro"}),
+        event(13, userId="bob-1", anonymousId="dev-ann", event="Looked"),
+    )
+
+    assert set(hub.clusters()) == {(user("bob-1"),), (anonymous("dev-new"),)}
+    assert hub.conn.execute(
+        "SELECT id, user_id, anonymous_id FROM web.tracks ORDER BY id"
+    ).fetchall() == [("m13", "bob-1", None), ("m5", "bob-1", None)]
+    assert hub.conn.execute("SELECT id FROM web.users").fetchall() == []
+    assert connection.loads.latest("pk").skipped == 2
+    assert check(hub.conn, hub.schema) == []
+
+
+def test_one_identifier_is_erased_and_the_rest_of_the_person_stays(hub):
+    hub.load(
+        event(1, anonymousId="old-phone", event="Looked"),
+        event(2, "identify", anonymousId="old-phone", userId="ann", traits={"plan": "pro"}),
+        event(3, anonymousId="tablet", userId="ann", event="Looked"),
+    )
+
+    receipt = erase_person(
+        hub.destination, "old-phone", "anonymous_id", whole_profile=False, actor="eve"
+    )
+
+    assert set(hub.clusters()) == {(anonymous("tablet"), user("ann"))}
+    assert "old-phone" not in everywhere(hub)
+    assert hub.conn.execute("SELECT id, user_id, anonymous_id FROM web.identifies").fetchall() == [
+        ("m2", "ann", None)
+    ]
+    assert receipt.erasure.counts["web.identifies (values)"] == 1
+    profile = hub.profile("ann")
+    assert hub.stamped("web.identifies_resolved") == {profile: ["m2"]}
+
+
+def test_a_person_can_be_blanked_so_that_counts_stay(hub):
+    hub.load(*TABLET)
+
+    erase_person(hub.destination, "ann", mode="blank", actor="eve")
+    hub.load(event(6, userId="ann", event="Looked"))
+
+    assert hub.conn.execute(
+        "SELECT id, event, user_id, anonymous_id, rudder_profile_id FROM web.tracks ORDER BY id"
+    ).fetchall() == [(f"m{n}", "looked", None, None, None) for n in (1, 4, 5, 6)]
+    assert hub.conn.execute("SELECT count(*) FROM web.users").fetchall() == [(0,)]
+
+
+def test_a_replay_of_what_the_log_keeps_brings_nobody_back(hub):
+    hub.load(*TABLET)
+    erase_person(hub.destination, "ann", actor="eve")
+    hub.rows("DELETE FROM {schema}.rudder_cursors RETURNING 1")
+    hub.rows("DELETE FROM {schema}.identity_suppressed RETURNING 1")
+
+    hub.run()
+
+    assert hub.clusters() == {}
+
+
+def test_a_value_that_nobody_stated_can_be_suppressed(hub):
+    receipt = erase_person(hub.destination, "ghost", "user_id", whole_profile=False, actor="eve")
+
+    hub.load(event(1, userId="ghost", event="Boo"), event(2, anonymousId="a1"))
+
+    assert receipt.erasure.counts == {}
+    assert set(hub.clusters()) == {(anonymous("a1"),)}
+    assert Identifier("user_id", "ghost") not in hub.clusters()
+    assert NOW.year == 2026

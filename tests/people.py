@@ -1,0 +1,116 @@
+"""A destination whose people come the whole way: event log, load, SQL; and its operators."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from destinations.postgres import erase, identity, unmerge
+from destinations.warehouse.identity import GraphOptions, Identifier, node_key
+from events import erasures, log, people
+from events.loads import run_load
+from events.spec import ParsedEvent
+from tests.factories import make_connection, make_destination, make_source
+from tests.identities import Graph
+from tests.loading import address
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SCHEMA = "rudder_identity"
+
+
+def parsed(event):
+    """An event as the gateway or a replay stores it."""
+    payload = {key: value for key, value in event.items() if key != "source"}
+    texts = {
+        name: "" if event.get(name) is None else str(event[name]) for name in ("type", "event")
+    }
+    user_id, anonymous_id = (
+        "" if not isinstance(event.get(key), str | int | float) else str(event[key])
+        for key in ("userId", "anonymousId")
+    )
+    return ParsedEvent(
+        message_id=event["messageId"],
+        user_id=user_id.replace("\0", ""),
+        anonymous_id=anonymous_id.replace("\0", ""),
+        payload=json.dumps(payload).replace("\\u0000", ""),
+        **texts,
+    )
+
+
+class Hub(Graph):
+    """One destination with a source for each name; load() takes events through log and loads."""
+
+    def __init__(self, warehouse, warehouse_url, config=None, schema=SCHEMA):
+        config = config or {}
+        address_, secrets = address(warehouse_url)
+        self.destination = make_destination({**address_, "identity_schema": schema}, secrets)
+        self.conn, self.schema, self.connections = warehouse, schema, {}
+        options = GraphOptions(
+            hub_limit=config.get("hub_limit"),
+            size_limit=config.get("size_limit"),
+            trait_identifiers=tuple(config.get("trait_identifiers", ())),
+            null_clears=config.get("null_clears", False),
+        )
+        identity.ensure_schema(warehouse, schema, self.destination.public_id, options)
+        if not config.get("blocked"):
+            self.rows("DELETE FROM {schema}.identity_rule_list RETURNING 1")
+        self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]
+
+    def connection(self, source):
+        if source not in self.connections:
+            made = make_connection(make_source(name=source), self.destination)
+            self.connections[source] = made
+        return self.connections[source]
+
+    def append(self, *events):
+        for event in events:
+            connection = self.connection(event.get("source", "web"))
+            log.append(connection.source_id, NOW, [parsed(event)], timeout_seconds=5)
+
+    def run(self):
+        for connection in self.connections.values():
+            run_load(connection)
+
+    def load(self, *events):
+        self.append(*events)
+        self.run()
+
+    def play(self, given):
+        """Events, and what the operators do between them."""
+        waiting = []
+        for line in given:
+            if line["type"] != "op":
+                waiting.append(line)
+                continue
+            self.load(*waiting)
+            waiting = []
+            self.operate(line)
+        self.load(*waiting)
+
+    def operate(self, op):
+        with people.opened(self.destination) as opened:
+            if op["op"] == "unlink":
+                pair = (Identifier(*op["a"]), Identifier(*op["b"]))
+                unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
+                return
+            identifiers = [Identifier(*op["id"])]
+            if op["op"] == "erase_profile":
+                identifiers = erase.members(opened.conn, opened.schema, op["id"][1], op["id"][0])
+            erasures.erase_identifiers(self.destination, opened, identifiers, actor="ann")
+
+    def stamped(self, table="web.tracks_resolved"):
+        """The row ids of a resolved view, by profile."""
+        found = {}
+        for rudder_id, row_id in self.conn.execute(
+            f"SELECT rudder_id, id FROM {table} ORDER BY id"  # noqa: S608 - a test's own name
+        ):
+            found.setdefault(rudder_id, []).append(row_id)
+        return found
+
+    def key(self, identifier):
+        return node_key(self.salt, identifier)
+
+
+def later(event, seconds):
+    at = datetime.fromisoformat(event["receivedAt"]) + timedelta(seconds=seconds)
+    return {**event, "receivedAt": at.isoformat().replace("+00:00", "Z")}
