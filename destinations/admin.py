@@ -61,7 +61,7 @@ class DestinationAdmin(ModelAdmin):
                     "fields": (
                         ("namespace", "identity_schema"),
                         "resolve_identities",
-                        "widen_rows",
+                        ("widen_rows", "column_budget"),
                         "jsonPaths",
                         ("skipTracksTable", "skipUsersTable"),
                         ("underscoreDivideNumbers", "allowUsersContextTraits"),

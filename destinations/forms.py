@@ -111,6 +111,13 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Rows. A whole-number column that meets a fraction is widened at once in tables "
         "up to this size; in bigger ones the value goes to rudder_discards.",
     )
+    column_budget = forms.IntegerField(
+        label="Columns a table",
+        initial=500,
+        widget=UnfoldAdminIntegerFieldWidget,
+        validators=[MinValueValidator(50), MaxValueValidator(1500)],
+        help_text="A table gets no more; properties beyond go to its column rudder_extra.",
+    )
     syncFrequency = forms.IntegerField(  # noqa: N815 - options are spelt as RudderStack spells them
         label="Load every … minutes",
         initial=0,

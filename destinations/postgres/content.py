@@ -41,7 +41,7 @@ SWITCHED_OFF = f"its integrations switch {POSTGRES.type} off"
 FOR_ANOTHER = "it is for another destination"
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 20
+_LONG_NUMBERS = (b"0" * 20, b"-" + b"0" * 19)
 """Integers of so many digits may be past 64 bits, where orjson rounds."""
 
 
@@ -175,7 +175,8 @@ def _is_for_another(destination_id: Any, own: str) -> bool:
 
 def _payload(text: str) -> dict[str, Any]:
     """The event, exactly: without NUL and broken pairs, integers of any length in full."""
-    if "\\u0000" not in text and _LONG_NUMBER not in text.encode().translate(_DIGITS):
+    digits = text.encode(errors="replace").translate(_DIGITS)
+    if "\\u0000" not in text and not any(each in digits for each in _LONG_NUMBERS):
         try:
             return orjson.loads(text)  # type: ignore[no-any-return]
         except orjson.JSONDecodeError:

@@ -54,6 +54,7 @@ def form(**changes: Any) -> dict[str, Any]:
         "identity_schema": "rudder_identity",
         "resolve_identities": "on",
         "widen_rows": "1000000",
+        "column_budget": "500",
         "syncFrequency": "0",
         **changes,
     }
@@ -80,6 +81,7 @@ def test_a_destination_is_made_from_the_form(admin):
         "identity_schema": "rudder_identity",
         "resolve_identities": True,
         "widen_rows": 1_000_000,
+        "column_budget": 500,
         "syncFrequency": 0,
         "syncStartAt": "",
         "excludeWindowStartTime": "",

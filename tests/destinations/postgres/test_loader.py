@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from destinations.interface import Chunk, DestinationUnavailableError
-from tests.loading import chunk, open_session, rows, track
+from tests.loading import chunk, load, open_session, rows, track
 
 __all__ = ["open_session"]
 
@@ -142,6 +142,39 @@ def test_without_identity_resolution_rows_carry_no_profile(open_session, warehou
     assert rows(warehouse, "SELECT count(*) FROM rudder_identity.rudder_profiles") == [(0,)]
 
 
+def test_an_event_that_is_switched_off_leaves_no_row_and_no_identity(open_session, warehouse):
+    session = open_session()
+    off = track("m1", event="Viewed", integrations={"All": False})
+    prepared = session.prepare(chunk(0, off, track("m2", userId="u2")))
+
+    session.load(prepared)
+
+    assert prepared.skipped == {"its integrations switch POSTGRES off": 1}
+    assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m2",)]
+    assert rows(warehouse, "SELECT user_id FROM rudder_identity.rudder_profiles") == [("u2",)]
+
+
+@pytest.mark.parametrize("number", [2**64 + 1, -(2**63) - 1, 10**40 + 1])
+def test_integers_of_any_length_are_kept_exactly(open_session, warehouse, number):
+    session = open_session()
+
+    load(session, track("m1", properties={"n": 1}))
+    load(session, track("m2", properties={"n": number}))
+
+    assert rows(warehouse, "SELECT n::text FROM shop.clicked ORDER BY id") == [
+        ("1",),
+        (str(number),),
+    ]
+
+
+def test_what_postgres_cannot_hold_in_a_text_is_removed(open_session, warehouse):
+    session = open_session()
+
+    load(session, track("m1", properties={"a": "x\0y", "b\0": ["\0", "\ud800"]}))
+
+    assert rows(warehouse, "SELECT a, b FROM shop.clicked") == [("xy", '["","\ufffd"]')]
+
+
 def test_a_server_that_does_not_answer_is_unavailable(open_session):
     with pytest.raises(DestinationUnavailableError, match="refused"):
         open_session(port=1)
@@ -154,7 +187,8 @@ def test_a_session_cut_in_a_load_leaves_nothing_behind(open_session, warehouse):
     warehouse.execute(
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'rudderhub' AND pid <> pg_backend_pid()
+        WHERE datname = current_database() AND application_name = 'rudderhub'
+            AND pid <> pg_backend_pid()
         """
     )
 

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from destinations.warehouse.options import is_switched_off
+
+
+@pytest.mark.parametrize(
+    "integrations",
+    [
+        {"POSTGRES": False},
+        {"Postgres": False},
+        {"POSTGRES": False, "All": True},
+        {"All": False},
+        {"all": False},
+        {"All": False, "Google Analytics": True},
+        {"All": False, "POSTGRES": None},
+        {"All": False, "DATA_WAREHOUSE": {"options": {}}},
+    ],
+)
+def test_integrations_switch_a_destination_off(integrations):
+    assert is_switched_off({"integrations": integrations})
+
+
+@pytest.mark.parametrize(
+    "integrations",
+    [
+        {},
+        None,
+        "All",
+        [False],
+        {"All": True},
+        {"All": None},
+        {"All": "false"},
+        {"POSTGRES": None},
+        {"POSTGRES": "false"},
+        {"POSTGRES": True, "All": False},
+        {"All": False, "POSTGRES": {}},
+        {"All": False, "POSTGRES": {"options": {"skipUsersTable": True}}},
+        {"Google Analytics": False},
+    ],
+)
+def test_integrations_leave_a_destination_on(integrations):
+    assert not is_switched_off({"integrations": integrations})
+
+
+def test_an_event_without_integrations_goes_everywhere():
+    assert not is_switched_off({})
