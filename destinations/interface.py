@@ -87,11 +87,24 @@ class LoadResult:
     """What the operator should know, once."""
 
 
+@dataclass(frozen=True)
+class CursorCounts:
+    """A cursor, and what became of the events that it has passed."""
+
+    position: int
+    loaded: int
+    skipped: int
+    dead_letters: int
+
+
 class Session(Protocol):
     """A destination opened for one connection."""
 
     def position(self) -> int | None:
         """The cursor as the destination holds it; None before the first load."""
+
+    def counts(self) -> CursorCounts | None:
+        """As position, with the counts that were committed with it."""
 
     def prepare(self, chunk: Chunk) -> Prepared:
         """Transform a chunk; touches no network, so that it can run beside a load."""

@@ -19,7 +19,7 @@ from destinations.interface import (
 )
 from destinations.models import Connection
 from destinations.schedule import Schedule, next_sync
-from events import log, moving
+from events import ledger, log, moving
 from events.models import Load, LoadState
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,7 @@ class _Run:
                     first_events=FIRST_CHUNK_EVENTS,
                     until=until,
                 )
+                ledger.note(self.connection, session.counts(), position)
         finally:
             session.close()
 
@@ -154,9 +155,10 @@ class _Run:
 
     def _start(self, session: Session) -> int:
         """The cursor: the destination's, else where this connection is to begin."""
-        position = session.position()
-        if position is None:
-            position = self.connection.start_position or 0
+        counts = session.counts()
+        start = self.connection.start_position or 0
+        position = start if counts is None else counts.position
+        ledger.note(self.connection, counts, start)
         self._mirror(position)
         return position
 

@@ -190,3 +190,61 @@ class Replay(models.Model):
         """Of the range of ids, so other sources' events count, too."""
         length = self.upto_id - self.after_id
         return 100 * (self.position - self.after_id) // length if length else 100
+
+
+class MinuteCount(models.Model):
+    """How many accepted events of a type a source sent in a minute, counted from the log.
+
+    Old minutes are folded into their day: the sums stay.
+    """
+
+    source_id = models.BigIntegerField()
+    minute = models.DateTimeField(help_text="Of received_at.")
+    type = models.TextField()
+    events = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["minute", "source_id", "type"], name="one_count_a_minute"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.events} {self.type} at {self.minute}"
+
+
+class LogMark(models.Model):
+    """A place in the log with how many events each source had sent up to it, ever."""
+
+    upto_id = models.BigIntegerField(primary_key=True)
+    totals = models.JSONField(help_text="Events by source.")
+
+    def __str__(self) -> str:
+        return f"up to {self.upto_id}"
+
+
+class Standing(models.Model):
+    """A connection's cursor with the counts that the warehouse held beside it, at a time."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="standings")
+    at = models.DateTimeField(help_text="The newest of each minute is kept.")
+    is_start = models.BooleanField(default=False)
+    position = models.BigIntegerField()
+    loaded = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    dead_letters = models.BigIntegerField(default=0)
+    accepted = models.BigIntegerField(
+        null=True, help_text="Events that the source had sent up to the cursor, ever."
+    )
+
+    class Meta:
+        ordering = ["connection", "-at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "at", "is_start"], name="one_standing_a_minute"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection} at {self.position}"

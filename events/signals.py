@@ -6,13 +6,18 @@ from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from destinations.models import Connection, Start
-from events import log
+from events import ledger, log
 
 
 @receiver(post_save, sender=Connection)
 def fix_start(instance: Connection, created: bool, **_: Any) -> None:
-    """A connection that starts "now" starts at the log's end as it is when it is made."""
+    """A connection that starts "now" starts at the log's end as it is when it is made.
+
+    The ledger begins with it, so that what retention drops from then on is missed.
+    """
     if created and instance.start == Start.NOW and instance.start_position is None:
         with log.connect() as conn:
             instance.start_position = log.barrier(conn)
         instance.save(update_fields=["start_position"])
+    if created:
+        ledger.begin(instance)

@@ -13,13 +13,14 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import history, log, replays, retention, rings
+from events import counting, history, ledger, log, replays, retention, rings
 from events.loads import run_due_load
 from events.models import Replay, ReplayState
 
 logger = logging.getLogger(__name__)
 
 PARTITION_DAYS_AHEAD = 3
+COUNT_SECONDS = 5.0
 RUN_SECONDS = 10.0
 """Then a worker turns to the next connection, however much of this one is pending."""
 
@@ -93,5 +94,17 @@ def keep_log() -> None:
     """Make the log's partitions of the coming days; let go of what was kept long enough."""
     with log.connect() as conn:
         log.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
+        counting.advance(conn)  # nothing may be dropped before it is counted
+        ledger.settle()
         retention.keep_within(conn, retention.Limits.from_settings(), timezone.now())
+        counting.fold(conn, timezone.now())
+    ledger.forget_old(timezone.now())
     history.forget_old()
+
+
+@shared_task
+def count_log() -> None:
+    """Keep the ledger's counts close behind the log."""
+    with log.reader() as conn:
+        if counting.advance(conn, COUNT_SECONDS):
+            ledger.settle()

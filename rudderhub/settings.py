@@ -136,6 +136,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "count the log": {
+        "task": "events.tasks.count_log",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "keep the destinations": {
         "task": "events.tasks.keep_destinations",
         "schedule": 60.0,

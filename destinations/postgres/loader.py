@@ -16,6 +16,7 @@ import psycopg
 from destinations.interface import (
     Chunk,
     ChunkRefusedError,
+    CursorCounts,
     DestinationError,
     DestinationUnavailableError,
     Feed,
@@ -104,6 +105,13 @@ class PostgresSession:
                 sql.cursor_position(self._schema), [self._feed.connection_id]
             ).fetchone()
         return int(row[0]) if row else None
+
+    def counts(self) -> CursorCounts | None:
+        with _translated():
+            row = self._conn.execute(
+                sql.cursor_counts(self._schema), [self._feed.connection_id]
+            ).fetchone()
+        return CursorCounts(*row) if row else None
 
     def prepare(self, chunk: Chunk) -> Prepared:
         return prepare(chunk, self._feed, self._options, self._rules)

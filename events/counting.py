@@ -1,0 +1,182 @@
+"""Counts the log once, behind its writers: by minute for charts, by place for the ledger.
+
+The counts have a cursor of their own, the newest LogMark, which moves in the transaction that
+adds what it passed: so they are exact, and cost the gateway nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from events import log
+
+COUNT_LOCK = 0x72756464_00000004
+STEP = 20_000
+"""Ids between two marks that stay: what a reader may have to count by itself."""
+FOLD_AFTER = timedelta(days=32)
+"""Longer than any range that the admin shows by the minute."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    upto: int
+    totals: dict[int, int]
+
+
+def advance(conn: psycopg.Connection[Any], seconds: float = math.inf) -> bool:
+    """Count up to the barrier, or for so long; whether all is counted now.
+
+    Of several callers at once only one does it.
+    """
+    until = monotonic() + seconds
+    taken = conn.execute("SELECT pg_try_advisory_lock(%s)", [COUNT_LOCK]).fetchone()
+    if not taken or not taken[0]:
+        return False
+    try:
+        barrier = log.barrier(conn)
+        mark = _newest(conn)
+        while mark.upto < barrier:
+            mark = _count_on(conn, mark, barrier)
+            if monotonic() >= until:
+                break
+        return mark.upto >= barrier
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(%s)", [COUNT_LOCK])
+
+
+def fold(conn: psycopg.Connection[Any], now: datetime) -> None:
+    """Old minutes into days, which keep the same sums."""
+    before = (now - FOLD_AFTER).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COUNT_LOCK])
+        conn.execute(_FOLD, {"before": before})
+
+
+def total_upto(source_pk: int, upto: int) -> int:
+    """How many events a source ever sent with an id up to this one.
+
+    Exact while the log still holds the events since the mark below it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_BELOW, [upto])
+        mark = _mark(cursor.fetchone())
+        cursor.execute(_COUNT_SOURCE, [mark.upto, upto, source_pk])
+        return mark.totals.get(source_pk, 0) + int(cursor.fetchone()[0])
+
+
+def totals(upto: int) -> Counter[int]:
+    """As total_upto, of every source."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_BELOW, [upto])
+        mark = _mark(cursor.fetchone())
+        cursor.execute(_COUNT_ALL, [mark.upto, upto])
+        return Counter(mark.totals) + Counter(dict(cursor.fetchall()))
+
+
+def uncounted() -> int:
+    """The ids above the newest mark: about how far the counts are behind."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT coalesce(max(id), 0) FROM events_event)"
+            " - (SELECT coalesce(max(upto_id), 0) FROM events_logmark)"
+        )
+        return max(int(cursor.fetchone()[0]), 0)
+
+
+def dropped(source_pk: int) -> int:
+    """How many events of a source the log no longer holds: those of days that were dropped."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DROPPED, [source_pk])
+        return int(cursor.fetchone()[0])
+
+
+def _newest(conn: psycopg.Connection[Any]) -> Mark:
+    return _mark(
+        conn.execute(
+            "SELECT upto_id, totals FROM events_logmark ORDER BY upto_id DESC LIMIT 1"
+        ).fetchone()
+    )
+
+
+def _mark(row: tuple[int, Any] | None) -> Mark:
+    if row is None:
+        return Mark(0, {})
+    stored = json.loads(row[1]) if isinstance(row[1], str) else row[1]
+    return Mark(row[0], {int(source): count for source, count in stored.items()})
+
+
+def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int) -> Mark:
+    """The next mark: the end of the step that holds the next event, or the barrier."""
+    row = conn.execute("SELECT min(id) FROM events_event WHERE id > %s", [mark.upto]).fetchone()
+    first = row[0] if row and row[0] is not None else barrier
+    upto = min(barrier, -(-first // STEP) * STEP)
+    with conn.transaction():
+        counted = conn.execute(_ADD, {"after": mark.upto, "upto": upto}).fetchall()
+        sums = Counter(mark.totals)
+        for source_pk, events in counted:
+            sums[source_pk] += events
+        conn.execute(
+            "INSERT INTO events_logmark (upto_id, totals) VALUES (%s, %s)",
+            [upto, json.dumps(sums)],
+        )
+        if mark.upto % STEP:
+            conn.execute("DELETE FROM events_logmark WHERE upto_id = %s", [mark.upto])
+    return Mark(upto, dict(sums))
+
+
+_ADD = """
+WITH counted AS (
+    SELECT date_trunc('minute', received_at, 'UTC') AS minute, source_id, type, count(*) AS events
+    FROM events_event
+    WHERE id > %(after)s AND id <= %(upto)s
+    GROUP BY 1, 2, 3
+), added AS (
+    INSERT INTO events_minutecount (minute, source_id, type, events)
+    SELECT minute, source_id, type, events
+    FROM counted
+    ON CONFLICT (minute, source_id, type)
+    DO UPDATE SET events = events_minutecount.events + excluded.events
+)
+SELECT source_id, sum(events)::bigint
+FROM counted
+GROUP BY source_id
+"""
+_FOLD = """
+WITH old AS (
+    DELETE FROM events_minutecount
+    WHERE minute < %(before)s AND minute <> date_trunc('day', minute, 'UTC')
+    RETURNING date_trunc('day', minute, 'UTC') AS day, source_id, type, events
+), summed AS (
+    SELECT day, source_id, type, sum(events) AS events FROM old GROUP BY 1, 2, 3
+)
+INSERT INTO events_minutecount (minute, source_id, type, events)
+SELECT day, source_id, type, events
+FROM summed
+ON CONFLICT (minute, source_id, type)
+DO UPDATE SET events = events_minutecount.events + excluded.events
+"""
+_MARK_BELOW = """
+SELECT upto_id, totals FROM events_logmark WHERE upto_id <= %s ORDER BY upto_id DESC LIMIT 1
+"""
+_COUNT_SOURCE = "SELECT count(*) FROM events_event WHERE id > %s AND id <= %s AND source_id = %s"
+_COUNT_ALL = """
+SELECT source_id, count(*) FROM events_event WHERE id > %s AND id <= %s GROUP BY source_id
+"""
+_DROPPED = """
+SELECT coalesce(sum(events), 0)
+FROM events_minutecount
+WHERE source_id = %s AND to_char(minute AT TIME ZONE 'UTC', 'YYYYMMDD') NOT IN (
+    SELECT right(c.relname, 8)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'events_event'::regclass
+)
+"""

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from destinations.models import Start
+from events import counting, ledger, log, retention
+from events.loads import run_load
+from events.management.commands.ledger import COLUMNS
+from events.models import Load, Loss, MinuteCount, Quarantined, Standing
+from events.tasks import count_log, keep_log
+from sources.models import OnInvalidEvent
+from tests.connected import connection, event, send
+from tests.factories import make_connection, make_destination, make_source, make_write_key
+from tests.wire import basic
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+__all__ = ["connection"]
+
+
+def numbers(connection, since=None):
+    (found,) = ledger.balances([connection], since)
+    names = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "difference")
+    return {name: value for name in names if (value := getattr(found, name))}
+
+
+def count():
+    with log.connect() as conn:
+        return counting.advance(conn)
+
+
+def ledger_command(**options):
+    out = StringIO()
+    call_command("ledger", stdout=out, **options)
+    return out.getvalue()
+
+
+def test_what_is_accepted_is_pending_until_it_is_loaded(connection):
+    send(connection, event("m1"), event("m2"))
+    before = numbers(connection)
+
+    run_load(connection)
+
+    assert before == {"accepted": 2, "pending": 2}
+    assert numbers(connection) == {"accepted": 2, "loaded": 2}
+
+
+def test_counting_twice_counts_once(connection):
+    send(connection, event("m1"), event("m2", type="identify"))
+
+    assert count()
+    assert count()
+
+    assert sorted(MinuteCount.objects.values_list("type", "events")) == [
+        ("identify", 1),
+        ("track", 1),
+    ]
+
+
+def test_each_source_has_counts_of_its_own(connection, monkeypatch):
+    monkeypatch.setattr(counting, "STEP", 3)
+    other = make_connection(make_source(), make_destination())
+    send(connection, *(event(f"a{n}") for n in range(5)))
+    send(other, *(event(f"b{n}") for n in range(4)))
+    count()
+    send(connection, event("a5"))
+
+    assert numbers(connection) == {"accepted": 6, "pending": 6}
+    assert numbers(other) == {"accepted": 4, "pending": 4}
+
+
+def test_a_connection_that_starts_now_answers_for_no_earlier_event(connection):
+    send(connection, event("m1"), event("m2"))
+    later = make_connection(connection.source, make_destination(), start=Start.NOW)
+    send(connection, event("m3"))
+
+    assert numbers(later) == {"accepted": 1, "pending": 1}
+
+
+def test_the_ledger_is_kept_by_time(connection):
+    send(connection, event("m1"))
+    run_load(connection)
+    Standing.objects.filter(is_start=False).update(at=timezone.now() - timedelta(hours=2))
+    send(connection, event("m2"), event("m3"))
+    run_load(connection)
+
+    hour = timezone.now() - timedelta(hours=1)
+
+    assert numbers(connection, hour) == {"accepted": 2, "loaded": 2}
+    assert numbers(connection) == {"accepted": 3, "loaded": 3}
+
+
+def test_events_that_retention_dropped_are_lost_in_the_ledger(connection):
+    old = timezone.now() - timedelta(days=40)
+    send(connection, event("old"), received_at=old)
+    send(connection, event("new"), received_at=timezone.now())
+    count()
+    connection.enabled = False
+    connection.save()
+    with log.connect() as conn:
+        retention.keep_within(conn, retention.Limits(days=30), timezone.now())
+    behind = numbers(connection)
+
+    run_load(connection)
+
+    assert Loss.objects.get().events == 1
+    assert behind == {"accepted": 2, "lost": 1, "pending": 1}
+    assert numbers(connection) == {"accepted": 2, "loaded": 1, "lost": 1}
+
+
+def test_a_connection_made_after_a_drop_answers_only_for_what_is_kept(connection):
+    send(connection, event("old"), received_at=timezone.now() - timedelta(days=40))
+    send(connection, event("new"), received_at=timezone.now())
+    run_load(connection)
+    keep_log()
+    late = make_connection(connection.source, make_destination())
+
+    assert numbers(late) == {"accepted": 1, "pending": 1}
+    assert numbers(connection) == {"accepted": 2, "loaded": 2}
+
+
+def test_folded_minutes_keep_their_sums(connection):
+    old = timezone.now() - timedelta(days=40)
+    for minutes in range(3):
+        send(connection, event(f"m{minutes}"), received_at=old + timedelta(minutes=minutes))
+    count()
+
+    with log.connect() as conn:
+        counting.fold(conn, timezone.now())
+
+    assert sum(MinuteCount.objects.values_list("events", flat=True)) == 3
+    assert MinuteCount.objects.count() <= 2
+
+
+def test_the_task_settles_what_was_accepted_up_to_each_cursor(connection):
+    send(connection, event("m1"), event("m2"))
+    run_load(connection)
+
+    count_log()
+
+    assert Standing.objects.get(is_start=False).accepted == 2
+
+
+def test_an_event_that_nobody_accounts_for_is_found(connection, warehouse):
+    send(connection, event("m1"), event("m2"))
+    run_load(connection)
+    warehouse.execute("UPDATE rudder_identity.rudder_cursors SET loaded = 1")
+    Standing.objects.filter(is_start=False).update(position=1)
+
+    with pytest.raises(CommandError, match="does not add up"):
+        ledger_command()
+
+
+def test_a_warehouse_that_is_away_leaves_the_counts_of_the_last_load(connection):
+    send(connection, event("m1"))
+    run_load(connection)
+    connection.destination.config["port"] = 1
+    connection.destination.save()
+
+    assert "as of its last load" in ledger_command()
+
+
+def test_a_warehouse_that_begins_anew_adds_up_again(connection, warehouse):
+    send(connection, event("m1"))
+    run_load(connection)
+    warehouse.execute("DROP SCHEMA rudder_identity CASCADE")
+    warehouse.execute("DROP SCHEMA shop CASCADE")
+    send(connection, event("m2"))
+
+    run_load(connection)
+
+    assert numbers(connection) == {"accepted": 2, "loaded": 2}
+
+
+def test_every_kind_of_outcome_adds_up(connection, client):
+    """Through HTTP: refused, loaded, a discarded value, dead letter, skipped, pending."""
+    source = connection.source
+    source.on_invalid_event = OnInvalidEvent.QUARANTINE
+    source.save()
+    headers = {"HTTP_AUTHORIZATION": f"Basic {basic(make_write_key(source).key)}"}
+    good = {"type": "track", "userId": "ann", "event": "Paid", "properties": {"total": 1}}
+    discarded = {**good, "properties": {"total": "free"}}
+    dead = {**good, "context": "no object"}
+    refused = {"type": "nonsense", "userId": "ann"}
+
+    def post(route, body):
+        client.post(route, body, "application/json", **headers)
+
+    post("/v1/batch", {"batch": [good, good]})
+    run_load(connection)
+    post("/v1/batch", {"batch": [discarded, dead, refused]})
+    post("/v1/audiencelist", {"userId": "ann"})
+    run_load(connection)
+    post("/v1/track", good)
+
+    answer = json.loads(ledger_command(json=True))
+    (found,) = answer["connections"]
+    outcomes = {name: value for name, value in found.items() if value and name in COLUMNS}
+    assert outcomes == {
+        "accepted": 6,
+        "loaded": 3,
+        "dead_letters": 1,
+        "skipped": 1,
+        "pending": 1,
+    }
+    assert answer["adds_up"]
+    assert Load.objects.latest("pk").discards == 1
+    assert Quarantined.objects.count() == 1
