@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from time import monotonic
 from typing import Any
 
@@ -172,7 +173,7 @@ class _Run:
         )
 
     def _wrote(self, prepared: Prepared, result: LoadResult) -> None:
-        self._count(prepared, dict(result.rows), result.discards)
+        self._count(prepared, result)
         self._mirror(prepared.chunk.upto)
         logger.info(
             "loaded connection=%s events=%d rows=%d discards=%d dead_letters=%d",
@@ -183,14 +184,16 @@ class _Run:
             len(prepared.dead_letters),
         )
 
-    def _count(self, prepared: Prepared, rows: dict[str, int], discards: int) -> None:
-        load = self.load
+    def _count(self, prepared: Prepared, result: LoadResult) -> None:
+        load, rows = self.load, dict(result.rows)
         if load is None:
             return
         load.events += prepared.loaded
         load.skipped += prepared.skipped.total()
         load.dead_letters += len(prepared.dead_letters)
-        load.discards += discards
+        load.discards += result.discards
+        load.skip_reasons = dict(Counter(load.skip_reasons) + prepared.skipped)
+        load.warnings += result.warnings
         load.rows = {
             table: load.rows.get(table, 0) + rows.get(table, 0) for table in load.rows | rows
         }

@@ -77,6 +77,8 @@ class Load(models.Model):
     dead_letters = models.PositiveBigIntegerField(default=0)
     discards = models.PositiveBigIntegerField(default=0)
     rows = models.JSONField(default=dict, help_text="Rows written, by table.")
+    skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
+    warnings = models.JSONField(default=list, help_text="What the destination had to say.")
     error = models.TextField(blank=True)
 
     class Meta:

@@ -48,13 +48,22 @@ class LoadAdmin(ReadOnlyAdmin):
         ),
         (
             "What it moved",
-            {"fields": (("events", "skipped"), ("dead_letters", "discards"), "tables")},
+            {
+                "fields": (
+                    ("events", "skipped"),
+                    ("dead_letters", "discards"),
+                    "skipped_for",
+                    "tables",
+                    "warned",
+                )
+            },
         ),
         ("Error", {"fields": ("advice",)}),
     )
     readonly_fields = (
         *("connection", "status", "started", "took", "after_id", "upto_id"),
-        *("events", "skipped", "dead_letters", "discards", "tables", "advice"),
+        *("events", "skipped", "dead_letters", "discards", "skipped_for", "tables", "warned"),
+        "advice",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Load]:
@@ -104,6 +113,15 @@ class LoadAdmin(ReadOnlyAdmin):
     def tables(self, load: Load) -> SafeString:
         rows = sorted(load.rows.items(), key=lambda item: (-item[1], item[0]))
         return SafeString(render_to_string("events/rows.html", {"rows": rows}))
+
+    @display(description="skipped because", empty_value="-")
+    def skipped_for(self, load: Load) -> str | None:
+        reasons = sorted(load.skip_reasons.items(), key=lambda item: (-item[1], item[0]))
+        return "\n".join(f"{reason}: {count:,}" for reason, count in reasons) or None
+
+    @display(description="warnings", empty_value="-")
+    def warned(self, load: Load) -> str | None:
+        return "\n".join(load.warnings) or None
 
     @display(description="what happened")
     def advice(self, load: Load) -> str:

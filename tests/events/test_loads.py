@@ -162,6 +162,48 @@ def test_an_event_without_a_table_is_skipped_and_counted(connection):
     assert (load.events, load.skipped, load.dead_letters) == (0, 1, 0)
 
 
+def test_a_load_keeps_why_events_were_skipped(connection):
+    off = event("m1", event="A", integrations={"All": False})
+    send(connection, off, event("m2", type="audiencelist"), event("m3", event="A"))
+
+    run_load(connection)
+
+    assert Load.objects.get().skip_reasons == {
+        "its integrations switch POSTGRES off": 1,
+        "audiencelist events have no table": 1,
+    }
+
+
+def test_the_load_that_meets_the_budget_keeps_the_warning(connection):
+    connection.destination.config["column_budget"] = 50
+    for number in range(2):
+        junk = {f"key{number}_{key}": key for key in range(100)}
+        send(connection, event(f"m{number}", event="A", properties=junk))
+        run_load(connection)
+
+    later, first = Load.objects.all()
+    assert [warning.partition(":")[0] for warning in first.warnings] == [
+        "shop.a has reached its budget of 50 columns"
+    ]
+    assert later.warnings == []
+
+
+def test_a_view_in_the_way_makes_dead_letters_of_its_events_only(connection, warehouse):
+    warehouse.execute("CREATE SCHEMA shop")
+    warehouse.execute("CREATE VIEW shop.a AS SELECT 1 AS id")
+    send(connection, *(event(f"m{n}", event="A" if n % 2 else "B") for n in range(6)))
+
+    run_load(connection)
+
+    connection.refresh_from_db()
+    load = Load.objects.get()
+    assert (load.state, load.events, load.dead_letters) == ("succeeded", 3, 3)
+    assert rows(warehouse, "SELECT id FROM shop.b ORDER BY id") == [("m0",), ("m2",), ("m4",)]
+    assert {letter.reason for letter in DeadLetter.objects.all()} == {
+        "shop.a is a view: no table can be there"
+    }
+
+
 def test_a_value_that_does_not_fit_is_a_discard_and_its_row_goes_on(connection, warehouse):
     send(
         connection,
