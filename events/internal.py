@@ -20,6 +20,7 @@ class InternalBatchView(GatewayView):
 
     authentication_classes = [SourceIdAuthentication]
     throttle_classes = []
+    part_of = "batch"
     keeps_receipt = False
     takes_lists = True
 
@@ -35,6 +36,7 @@ class InternalBatchView(GatewayView):
             destination_id=destination_id,
         )
         if self.takes_lists and isinstance(body, list) and body:
+            self.part_of = "list"
             source_id = request.auth.public_id
             parse = partial(parse_described_event, source_id=source_id, envelope=envelope)
             self.accept_all(body, parse)

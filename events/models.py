@@ -46,6 +46,12 @@ class Quarantined(models.Model):
     body_bytes = models.PositiveBigIntegerField(
         help_text="Length of the whole body; more than is kept when it was cut."
     )
+    circumstances = models.JSONField(
+        default=dict, help_text="How it came, beside its body: what a re-run needs."
+    )
+    accepted_at = models.DateTimeField(
+        null=True, help_text="When it was sent again from the admin and accepted."
+    )
 
     class Meta:
         ordering = ["-id"]

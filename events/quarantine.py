@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -22,6 +23,7 @@ class Refused:
     reason: str
     body: bytes
     size: int
+    circumstances: Mapping[str, Any]
 
 
 _unchecked_rows: Counter[int] = Counter()
@@ -40,6 +42,7 @@ def keep(source_pk: int, received_at: datetime, route: str, refused: Sequence[Re
             reason=item.reason,
             body=item.body[:most],
             body_bytes=item.size,
+            circumstances=item.circumstances,
         )
         for item in refused
     ]

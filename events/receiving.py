@@ -67,6 +67,12 @@ class GatewayView(APIView):
     throttle_classes = [SourceThrottle]
     source: SourceInfo | None = None
     received_at: datetime
+    arrived_at: datetime | None = None
+    """Of a request that is sent again: when it came first."""
+    keeps_refused = True
+    part_of = ""
+    """How an event that is quarantined alone becomes a request of its route again."""
+    sent_at: Any = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """APIView's way without content negotiation: requests and answers have one form."""
@@ -105,7 +111,12 @@ class GatewayView(APIView):
         refused = refusal(exc)
         if refused is None:
             refused = _our_fault(exc)
-        elif refused.status_code in KEPT and self.source is not None and self.source.enabled:
+        elif (
+            refused.status_code in KEPT
+            and self.keeps_refused
+            and self.source is not None
+            and self.source.enabled
+        ):
             refused = self.keep_refused(refused)
         return self.refuse(refused)
 
@@ -116,7 +127,8 @@ class GatewayView(APIView):
         """Nothing is refused for good before it is kept; if it cannot be, the sender returns."""
         body, size = self.refused_body()
         try:
-            self.quarantine([Refused(refused.status_code, refused.line, body, size)])
+            came = self.circumstances()
+            self.quarantine([Refused(refused.status_code, refused.line, body, size, came)])
         except (DatabaseError, InterfaceError) as error:
             return _our_fault(error)
         return refused
@@ -132,11 +144,33 @@ class GatewayView(APIView):
             raise AssertionError("only what a known source sends is kept")
         quarantine.keep(self.source.pk, self.received_at, self.request.path, refused)
 
+    def refused_event(self, event: Any, error: InvalidEventError) -> Refused:
+        refused = refusal(error)
+        if refused is None:
+            raise AssertionError("an invalid event has an answer")
+        body = dumps(event).encode()
+        came = self.circumstances() | {"part_of": self.part_of, "sent_at": self.sent_at}
+        return Refused(refused.status_code, refused.line, body, len(body), came)
+
+    def circumstances(self) -> dict[str, Any]:
+        """How the request came, beside its body: what its route looks at."""
+        headers = self.request.META
+        return {
+            "method": self.request.method,
+            "address": client_address(headers),
+            "content_type": _plain(headers.get("CONTENT_TYPE", "")),
+            "destination_id": _plain(headers.get("HTTP_X_RUDDER_DESTINATION_ID", "")),
+        }
+
+    @property
+    def first_received_at(self) -> datetime:
+        return self.arrived_at or self.received_at
+
     def envelope(self, request: GatewayRequest, size: int, **differences: Any) -> Envelope:
         """What the events of this request share; size is that of all of them together."""
         limit = request.auth.max_event_bytes
         return Envelope(
-            received_at=self.received_at,
+            received_at=self.first_received_at,
             request_ip=client_address(request.META),
             new_id=new_id,
             max_event_bytes=limit if size > limit else None,
@@ -150,7 +184,7 @@ class GatewayView(APIView):
         except InvalidEventError as error:
             if not source.quarantines:
                 raise
-            self.quarantine([_refused_event(event, error)])
+            self.quarantine([self.refused_event(event, error)])
             return
         gateway.accept(source.pk, self.received_at, parsed)
 
@@ -168,12 +202,17 @@ class GatewayView(APIView):
         refused: list[Refused] = []
 
         def keep_invalid(event: Any, error: InvalidEventError) -> None:
-            refused.append(_refused_event(event, error))
+            refused.append(self.refused_event(event, error))
 
         parsed = parse_batch(events, parse, keep_invalid if source.quarantines else None)
         if refused:
             self.quarantine(refused)
         gateway.accept(source.pk, self.received_at, parsed)
+
+
+def _plain(header: str) -> str:
+    """A header that a JSON column takes."""
+    return header[:1000].encode(errors="replace").decode().replace("\0", "")
 
 
 def new_id() -> str:
@@ -184,16 +223,9 @@ def batch_envelope(
     view: GatewayView, request: GatewayRequest, body: Any, **differences: Any
 ) -> Envelope:
     sent_at = body.get("sentAt") if isinstance(body, dict) else None
+    view.sent_at = sent_at
     options = {"types": BATCH_TYPES, "sent_at": sent_at} | differences
     return view.envelope(request, len(request.incoming.kept), **options)
-
-
-def _refused_event(event: Any, error: InvalidEventError) -> Refused:
-    refused = refusal(error)
-    if refused is None:
-        raise AssertionError("an invalid event has an answer")
-    body = dumps(event).encode()
-    return Refused(refused.status_code, refused.line, body, len(body))
 
 
 def _our_fault(error: Exception) -> RefusedError:

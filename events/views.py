@@ -39,6 +39,7 @@ class EventView(GatewayView):
 class BatchView(GatewayView):
     """Events in an envelope, each with its own type."""
 
+    part_of = "batch"
     without: tuple[str, ...] = ()
 
     def post(self, request: GatewayRequest) -> HttpResponse:
@@ -59,6 +60,7 @@ class PixelView(GatewayView):
     """An event from the query string; an image for img elements, else OK."""
 
     authentication_classes = [QueryKeyAuthentication]
+    part_of = "query"
     event_type = ""
     takes_data = False
 
@@ -74,7 +76,7 @@ class PixelView(GatewayView):
 
     def parse(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
         limit = request.auth.max_event_bytes
-        now = format_time(self.received_at)
+        now = format_time(self.first_received_at)
         event = pixel_event(parameters, self.event_type, now, limit, takes_data=self.takes_data)
         check_size(event, limit)
         envelope = self.envelope(request, 0, without=("writeKey",))
@@ -107,6 +109,7 @@ class PixelView(GatewayView):
 class WebhookView(GatewayView):
     """Whatever another service sends."""
 
+    part_of = "webhook"
     authentication_classes = [WebhookAuthentication]
 
     def check_source(self, source: SourceInfo, request: Request) -> None:

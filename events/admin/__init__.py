@@ -4,7 +4,8 @@ from events.admin.connections import ConnectionAdmin
 from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
 from events.admin.losses import LossAdmin
-from events.admin.refused import DeadLetterAdmin, QuarantinedAdmin
+from events.admin.quarantine import QuarantinedAdmin
+from events.admin.refused import DeadLetterAdmin
 from events.admin.replays import ReplayAdmin
 from events.admin.sources import LoggedSourceAdmin
 

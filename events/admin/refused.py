@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from events.admin.readonly import ReadOnlyAdmin
-from events.models import DeadLetter, Event, Quarantined
+from events.models import DeadLetter, Event
 from sources.display import copyable, json_block, when
 
 
@@ -49,49 +49,3 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def parts(self, record: DeadLetter) -> list[tuple[str, SafeString]]:
         return [("Payload", json_block(record.payload))]
-
-
-@admin.register(Quarantined)
-class QuarantinedAdmin(ReadOnlyAdmin):
-    list_display = ("time", "source", "status", "route", "problem", "size")
-    list_filter = ("source", "status")
-    list_select_related = ("source",)
-    search_fields = ("reason", "route")
-    search_help_text = "Reason or route"
-    empty_text = (
-        "No request of a known source was refused. One with an unknown key gets a 401 only."
-    )
-    fields = readonly_fields = ("reason", "source", "status", "route", "time", "size")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
-        return Quarantined.objects.order_by("-id").defer("body")
-
-    @display(description="time")
-    def time(self, refused: Quarantined) -> SafeString:
-        return when(refused.received_at)
-
-    @display(description="reason")
-    def problem(self, refused: Quarantined) -> SafeString:
-        return format_html(
-            '<span class="rh-clip" title="{}">{}</span>', refused.reason, refused.reason
-        )
-
-    @display(description="bytes")
-    def size(self, refused: Quarantined) -> str:
-        return f"{refused.body_bytes:,}"
-
-    def parts(self, record: Quarantined) -> list[tuple[str, SafeString]]:
-        return [("Body", _body(record))]
-
-
-def _body(refused: Quarantined) -> SafeString:
-    body = bytes(refused.body)
-    shown = json_block(body.decode("utf-8", errors="backslashreplace"))
-    if len(body) >= refused.body_bytes:
-        return shown
-    return format_html(
-        "<p>Only the first {} of {} bytes were kept.</p>{}",
-        f"{len(body):,}",
-        f"{refused.body_bytes:,}",
-        shown,
-    )

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+
+from events import log, rings
+from events.models import Event, Quarantined
+from events.reruns import AcceptedBeforeError, Outcome, send_again
+from tests.factories import make_admin, make_source, make_write_key
+from tests.wire import basic
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+FILLED = ("messageId", "receivedAt", "sentAt", "originalTimestamp", "timestamp")
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    cache.clear()
+    yield
+    log.close_writer()
+    rings.close_ringer()
+
+
+def send(client, key, path, body, content_type=JSON, **headers):
+    if path.startswith(("/pixel", "/v1/pixel")):
+        return client.get(f"{path}?{body}&writeKey={key.key}", REMOTE_ADDR="192.0.2.9")
+    user = key.source.public_id if path.startswith("/internal/v1/b") else key.key
+    headers |= {"HTTP_AUTHORIZATION": f"Basic {basic(user)}", "REMOTE_ADDR": "192.0.2.9"}
+    return client.post(path, body, content_type=content_type, **headers)
+
+
+def stored():
+    return [json.loads(event.payload) for event in Event.objects.order_by("id")]
+
+
+def without_times(event):
+    return {name: value for name, value in event.items() if name not in FILLED}
+
+
+ROUTES = [
+    ("/v1/track", '{"userId":"u"}', '{"userId":"u","event":"E"}'),
+    ("/v1/t", '{"anonymousId":7}', '{"anonymousId":7,"event":"E","writeKey":"k"}'),
+    ("/v1/batch", '{"batch":[{}]}', '{"batch":[{"type":"page","userId":"u"}],"sentAt":5}'),
+    ("/v1/b", "[]", '{"batch":[{"type":"PAGE","userId":"u"}]}'),
+    ("/v1/import", "{", '{"batch":[{"type":"identify","userId":"u"}]}'),
+    ("/pixel/v1/track", "userId=u", "userId=u&event=E+1&properties.a.b=%C3%A9"),
+    ("/v1/pixel/page.gif", "data=e30", "data=e30=&anonymousId=a&name="),
+    ("/internal/v1/batch", "[{}]", '[{"payload":{"type":"record","userId":"u"}}]'),
+    ("/internal/v1/extract", "5", '{"event":"rows"}'),
+]
+
+
+@pytest.mark.parametrize(("path", "bad", "good"), ROUTES)
+def test_a_repaired_request_is_stored_as_if_it_had_been_sent(client, path, bad, good):
+    key = make_write_key()
+    send(client, key, path, bad)
+    refused = Quarantined.objects.get()
+    answer = send(client, key, path, good)
+
+    outcome = send_again(refused.pk, good.encode())
+
+    assert (outcome.status, outcome.answer) == (200, answer.content.decode(errors="replace"))
+    by_sender, by_operator = stored()
+    assert without_times(by_operator) == without_times(by_sender)
+    assert by_operator["request_ip"] == "192.0.2.9"
+    arrived = refused.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert by_operator["receivedAt"] == arrived
+
+
+@pytest.mark.parametrize(("path", "bad", "good"), ROUTES)
+def test_what_is_still_wrong_is_refused_in_the_same_words(client, path, bad, good):
+    send(client, make_write_key(), path, bad)
+    refused = Quarantined.objects.get()
+
+    outcome = send_again(refused.pk)
+
+    assert not outcome.accepted
+    assert outcome.answer == refused.reason
+    assert Quarantined.objects.count() == 1
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "good"),
+    [
+        ("/v1/track", '{"userId":"u"}', '{"userId":"u","event":"E"}'),
+        ("/v1/batch", '{"batch":[{"type":"page"}]}', '{"type":"page","userId":"u"}'),
+        (
+            "/internal/v1/batch",
+            '[{"payload":{"type":"page"}}]',
+            '{"payload":{"type":"page","userId":"u"}}',
+        ),
+        ("/pixel/v1/track", "userId=u&a.b=1", '{"userId":"u","a.b":"1","event":"E"}'),
+    ],
+)
+def test_an_event_that_was_kept_alone_is_sent_again_alone(client, path, body, good):
+    key = make_write_key(make_source(on_invalid_event="quarantine"))
+    assert send(client, key, path, body).status_code == 200
+    refused = Quarantined.objects.get()
+
+    still_wrong = send_again(refused.pk)
+    outcome = send_again(refused.pk, good.encode())
+
+    assert still_wrong.status == 400
+    assert outcome == Outcome(200, "OK")
+    (event,) = stored()
+    assert (event["userId"], Quarantined.objects.count()) == ("u", 1)
+
+
+def test_an_event_of_a_batch_keeps_the_time_of_its_batch(client):
+    key = make_write_key(make_source(on_invalid_event="quarantine"))
+    batch = {"batch": [{"type": "page"}], "sentAt": "2026-01-02T03:04:05.000Z"}
+    send(client, key, "/v1/batch", json.dumps(batch))
+
+    send_again(Quarantined.objects.get().pk, b'{"type":"page","userId":"u"}')
+
+    assert stored()[0]["sentAt"] == "2026-01-02T03:04:05.000Z"
+
+
+def test_a_webhooks_form_is_a_form_again(client):
+    key = make_write_key(make_source(type="Webhook", max_event_bytes=5))
+    send(client, key, "/v1/webhook", "a=1&a=2", FORM)
+    key.source.max_event_bytes = None
+    key.source.save()
+
+    assert send_again(Quarantined.objects.get().pk).accepted
+    assert stored()[0]["properties"] == {"a": ["1", "2"]}
+
+
+def test_what_was_accepted_is_not_sent_twice(client):
+    key = make_write_key()
+    send(client, key, "/v1/track", '{"userId":"u"}')
+    pk = Quarantined.objects.get().pk
+    send_again(pk, b'{"userId":"u","event":"E"}')
+
+    with pytest.raises(AcceptedBeforeError):
+        send_again(pk, b'{"userId":"u","event":"E"}')
+
+    assert len(stored()) == 1
+
+
+def test_the_admin_edits_sends_and_notes_it(client):
+    send(client, make_write_key(), "/v1/track", '{"userId":"u"}')
+    refused = Quarantined.objects.get()
+    url = f"/admin/events/quarantined/{refused.pk}/send-again/"
+    client.force_login(make_admin())
+
+    change = client.get(f"/admin/events/quarantined/{refused.pk}/change/")
+    shown = client.get(url)
+    wrong = client.post(url, {"body": '{"userId":"u"}'})
+    right = client.post(url, {"body": '{"userId":"u","event":"E"}'})
+
+    assert url in change.content.decode()
+    assert "{&quot;userId&quot;:&quot;u&quot;}" in shown.content.decode()
+    assert "event is missing or blank" in wrong.content.decode()
+    assert right.status_code == 302
+    assert stored()[0]["event"] == "E"
+    notes = LogEntry.objects.order_by("id").values_list("change_message", flat=True)
+    assert list(notes) == [
+        "Sent again as it was: 400 Invalid request: event is missing or blank",
+        "Sent again edited: 200 OK",
+    ]
+
+
+def test_many_are_sent_again_as_they_are(client):
+    key = make_write_key(make_source(max_event_bytes=20))
+    for number in range(3):
+        send(client, key, "/v1/track", f'{{"userId":"u{number}","event":"E"}}')
+    send(client, key, "/v1/track", "{")
+    key.source.max_event_bytes = None
+    key.source.save()
+    client.force_login(make_admin())
+    chosen = list(Quarantined.objects.values_list("pk", flat=True))
+
+    response = client.post(
+        "/admin/events/quarantined/",
+        {"action": "send_again", "_selected_action": chosen},
+        follow=True,
+    )
+
+    assert "Sent again: 3 accepted, 1 refused" in response.content.decode()
+    assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
+
+
+def test_only_who_may_change_the_quarantine_sends_again(client):
+    send(client, make_write_key(), "/v1/track", "{")
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_quarantined"))
+    client.force_login(viewer)
+
+    url = f"/admin/events/quarantined/{Quarantined.objects.get().pk}/send-again/"
+
+    assert client.post(url, {"body": "{}"}).status_code == 403
