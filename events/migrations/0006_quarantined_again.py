@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0004_ledger")]
+    dependencies = [("events", "0005_load_reasons")]
 
     operations = [
         migrations.AddField(
