@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from destinations.models import Connection, Destination
 from destinations.postgres import identity
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.loader import connect
+
+KEPT_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,33 @@ def opened(destination: Destination) -> Iterator[People]:
     with connect(config) as conn:
         identity.ensure_schema(conn, config.identity_schema, destination.public_id)
         yield People(conn, config.identity_schema, namespaces(destination))
+
+
+@contextmanager
+def borrowed(destination: Destination) -> Iterator[People]:
+    """For reads of a request: a connection that this thread keeps, opened again when it broke."""
+    config = PostgresConfig.of(destination.config, destination.secrets or {})
+    kept: dict[str, psycopg.Connection[tuple[Any, ...]]] = _kept.__dict__
+    key = config.conninfo()
+    conn = kept.pop(key, None)
+    if conn is None or conn.broken or conn.closed:
+        conn = connect(config)
+        identity.read_meta(conn, config.identity_schema)
+    try:
+        yield People(conn, config.identity_schema, namespaces(destination))
+    finally:
+        kept[key] = conn
+        while len(kept) > KEPT_CONNECTIONS:
+            kept.pop(next(iter(kept))).close()
+
+
+def close_kept() -> None:
+    """Let go of this thread's connections."""
+    while _kept.__dict__:
+        _kept.__dict__.popitem()[1].close()
+
+
+_kept = threading.local()
 
 
 def namespaces(destination: Destination) -> list[str]:

@@ -13,7 +13,7 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import counting, history, ledger, log, replays, retention, rings
+from events import counting, history, ledger, log, replays, retention, rings, selfcheck
 from events.loads import run_due_load
 from events.models import Replay, ReplayState
 
@@ -108,3 +108,9 @@ def count_log() -> None:
     with log.reader() as conn:
         if counting.advance(conn, COUNT_SECONDS):
             ledger.settle()
+
+
+@shared_task
+def check_identities() -> None:
+    """Compare each destination's identities with what their links give, once a night."""
+    selfcheck.check_all()

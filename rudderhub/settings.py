@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from celery.schedules import crontab as _crontab
+
 import rudderhub.env as _env
 from rudderhub import unfold as _unfold
 from rudderhub.env import ROOT, database_settings
@@ -145,6 +147,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "events.tasks.keep_destinations",
         "schedule": 60.0,
         "options": {"expires": 60},
+    },
+    "check identities": {
+        "task": "events.tasks.check_identities",
+        "schedule": _crontab(hour=3, minute=20),
+        "options": {"expires": 3600},
     },
     "keep the log": {
         "task": "events.tasks.keep_log",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 import events.urls
@@ -13,6 +13,7 @@ from sources.routing import Route, get
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("events.api_urls")),
     path("setup/<str:token>/", first_admin, name="setup"),
     re_path("", csrf_exempt(health.not_found)),
 ]

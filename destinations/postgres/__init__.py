@@ -4,11 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from destinations.interface import Feed
+from destinations.postgres import unmerge
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.loader import PostgresSession, refresh_large_profiles
+from destinations.postgres.loader import PostgresSession, connect, refresh_large_profiles
 from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.naming import namespace
 from destinations.warehouse.transform import Options
+
+
+def move_waiting_rows(config: PostgresConfig) -> None:
+    """The rows of un-merges that were too many for their transaction, slice by slice."""
+    with connect(config) as conn:
+        name = f'"{config.identity_schema}".identity_restamp'
+        if conn.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
+            return
+        while unmerge.restamp_next(conn, config.identity_schema):
+            pass
 
 
 class PostgresDestination:
@@ -25,8 +36,10 @@ class PostgresDestination:
         )
 
     def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
-        """Refresh the profiles that are too large to refresh in every load."""
-        refresh_large_profiles(PostgresConfig.of(config, secrets))
+        """Refresh large profiles, and move rows that a large un-merge left for later."""
+        wanted = PostgresConfig.of(config, secrets)
+        refresh_large_profiles(wanted)
+        move_waiting_rows(wanted)
 
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
         chosen = str(config.get("namespace") or "") or namespace(source_name)

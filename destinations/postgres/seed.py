@@ -1,0 +1,125 @@
+"""Resolve the identities of event rows that were loaded while resolution was off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.sql import SQL, Composed
+from psycopg.sql import Identifier as Name
+
+from destinations.postgres import identity, restamp
+from destinations.postgres.graph import Graph, columns
+from destinations.postgres.operations import Conn
+from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, node_key
+
+BATCH = 5_000
+
+TABLES = """
+SELECT table_schema, table_name, array_agg(column_name::text)
+FROM information_schema.columns
+WHERE table_schema = ANY (%s)
+    AND table_name IN ('tracks', 'pages', 'screens', 'identifies', 'groups', 'aliases')
+GROUP BY 1, 2
+HAVING bool_or(column_name = 'user_id') AND bool_or(column_name = 'anonymous_id')
+    AND bool_or(column_name = 'received_at')
+ORDER BY 1, 2
+"""
+
+PAIRS = """
+SELECT {user}, {other}, min(received_at), min({time}), max({time})
+FROM {table}
+WHERE {user} IS NOT NULL OR {other} IS NOT NULL
+GROUP BY 1, 2
+ORDER BY 3
+"""
+
+UNSTAMPED = """
+SELECT {user}, {device}
+FROM {table} t
+WHERE rudder_profile_id IS NULL
+GROUP BY 1, 2
+"""
+
+STAMP = """
+UPDATE {table} t
+SET rudder_profile_id = k.rudder_id
+FROM unnest(%s::text[], %s::text[], %s::uuid[]) k (user_id, anonymous_id, rudder_id)
+WHERE t.rudder_profile_id IS NULL
+    AND coalesce({user}, '') = coalesce(k.user_id, '')
+    AND coalesce({device}, '') = coalesce(k.anonymous_id, '')
+"""
+
+
+@dataclass(frozen=True)
+class Seeded:
+    people: int
+    rows: int
+
+
+def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
+    """State what the rows state, each at its least received_at, then stamp them. Repeatable."""
+    rules = identity.read_rules(conn, schema)
+    meta = identity.read_meta(conn, schema)
+    count = 0
+    for namespace, table, names in conn.execute(TABLES, [list(namespaces)]).fetchall():
+        statements = list(_statements(conn, namespace, table, names, rules))
+        count += len(statements)
+        for start in range(0, len(statements), BATCH):
+            with identity.operator_lock_shared(conn, schema):
+                identity.resolve(conn, schema, statements[start : start + BATCH])
+    with identity.operator_lock(conn, schema), conn.transaction():
+        graph = Graph(conn, schema)
+        tables = restamp.stamped_tables(graph, namespaces)
+        rows = sum(_stamp(graph, meta.salt, table) for table in tables)
+    return Seeded(count, rows)
+
+
+def _statements(
+    conn: Conn, namespace: str, table: str, names: Sequence[str], rules: Any
+) -> Iterator[Statement]:
+    is_alias = table == "aliases"
+    if is_alias and "previous_id" not in names:
+        return
+    other_type = USER_ID if is_alias else ANONYMOUS_ID
+    for user, other, received_at, first_at, last_at in conn.execute(
+        _pairs(namespace, table, is_alias, "timestamp" in names)
+    ):
+        own = [Identifier(USER_ID, user)] if user else []
+        further = [Identifier(other_type, other)] if other and (user or not is_alias) else []
+        stated = [each for each in (*own, *further) if rules.blocks.blocked_by(*each) is None]
+        if not stated:
+            continue
+        primary = next((each for each in stated if not is_alias or each in own), None)
+        for event_time in {first_at or received_at, last_at or received_at}:
+            yield Statement(
+                tuple(dict.fromkeys(stated)), primary, {}, event_time, received_at, "", namespace
+            )
+
+
+def _pairs(namespace: str, table: str, is_alias: bool, has_time: bool) -> Composed:
+    return SQL(PAIRS).format(
+        user=SQL("user_id::text"),
+        other=SQL("previous_id::text") if is_alias else SQL("anonymous_id::text"),
+        time=Name("timestamp") if has_time else Name("received_at"),
+        table=Name(namespace, table),
+    )
+
+
+def _stamp(graph: Graph, salt: bytes, table: restamp.Stamped) -> int:
+    people = graph.conn.execute(table.sql(UNSTAMPED)).fetchall()
+    named = {Identifier(USER_ID, user) for user, _ in people if user}
+    named |= {Identifier(ANONYMOUS_ID, device) for _, device in people if device}
+    keys = {identifier: node_key(salt, identifier) for identifier in named}
+    now = restamp.canonical(graph, set(keys.values()))
+    rows = []
+    for user, device in people:
+        pair = (Identifier(USER_ID, user or ""), Identifier(ANONYMOUS_ID, device or ""))
+        owners = (now.get(keys[each]) for each in pair if each in keys)
+        owner = next((owner for owner in owners if owner is not None), None)
+        if owner is not None:
+            rows.append((user, device, owner))
+    if not rows:
+        return 0
+    return graph.conn.execute(table.sql(STAMP), columns(rows)).rowcount

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.postgres import unmerge
+from destinations.postgres.operations import Outcome
+from destinations.warehouse.identity import Identifier
+from events import people
+from events.management.commands.explain_identity import line
+
+
+class Command(BaseCommand):
+    help = "Cuts links of a profile, or takes cuts back. Without --yes it only shows what it gives."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("destination", help="its name, destination id or number")
+        parser.add_argument(
+            "identifiers",
+            nargs="*",
+            metavar="TYPE VALUE",
+            help="one identifier, or the two of a link, each as type and value",
+        )
+        parser.add_argument("--event", help="all links that this message stated")
+        parser.add_argument("--undo", action="store_true", help="put a cut link in force again")
+        parser.add_argument("--reason", default="")
+        parser.add_argument("--yes", action="store_true", help="do it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        words = options["identifiers"]
+        if len(words) not in (0, 2, 4) or bool(words) == bool(options["event"]):
+            raise CommandError("name one identifier, two identifiers or an event")
+        if options["undo"] and len(words) != 4:  # noqa: PLR2004
+            raise CommandError("--undo needs the two identifiers of a link")
+        try:
+            with people.opened(people.destination_named(options["destination"])) as opened:
+                self._run(opened, words, options)
+        except (DestinationError, DestinationUnavailableError) as error:
+            raise CommandError(str(error)) from error
+
+    def _run(self, opened: people.People, words: list[str], options: dict[str, Any]) -> None:
+        common: dict[str, Any] = {"actor": "command line", "dry_run": not options["yes"]}
+        ends = [Identifier(*words[start : start + 2]) for start in range(0, len(words), 2)]
+        if options["undo"]:
+            self._show(unmerge.undo(*opened.graph, [(ends[0], ends[1])], **common))
+            return
+        common["reason"] = options["reason"]
+        if options["event"]:
+            done = unmerge.unmerge_event(*opened.graph, options["event"], **common)
+        elif len(ends) == 1:
+            done = unmerge.unmerge_identifier(*opened.graph, ends[0], **common)
+        else:
+            done = unmerge.unmerge_links(*opened.graph, [(ends[0], ends[1])], **common)
+        for a, b in done.cut:
+            self.stdout.write(f"cut: {a.type} {a.value!r} - {b.type} {b.value!r}")
+        self._show(done.outcome)
+        for step in done.path:
+            self.stdout.write(f"still {line(step)}")
+
+    def _show(self, outcome: Outcome) -> None:
+        for row in outcome.after:
+            listed = ", ".join(f"{k}: {' '.join(v)}" for k, v in row.identifiers.items())
+            self.stdout.write(f"profile {row.rudder_id}: {listed}")
+        for table, count in outcome.moved.items():
+            self.stdout.write(f"{count:>10,} rows of {table} move")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from destinations.models import Erasure, IdentityCheck
+from events import log, selfcheck
+from tests.identities import anonymous, event, user
+from tests.people import Hub
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hub(warehouse, warehouse_url):
+    hub = Hub(warehouse, warehouse_url)
+    hub.load(
+        event(1, anonymousId="tablet", userId="ann", event="Looked"),
+        event(2, anonymousId="tablet", userId="bob", event="Looked"),
+    )
+    yield hub
+    log.close_writer()
+
+
+def run(name, *arguments, **options):
+    out = io.StringIO()
+    call_command(name, *arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+def test_the_path_between_two_is_printed(hub):
+    text = run("explain_identity", hub.destination.name, "ann", "bob")
+
+    assert text.startswith("One profile:\n  joined: user_id 'ann' - anonymous_id 'tablet' stated")
+    assert "stated by m2 of" in text
+
+
+def test_why_two_are_not_one_is_printed(hub):
+    text = run("explain_identity", str(hub.destination.pk), "ann", "carl")
+
+    assert text.startswith("Not one profile:\n  unknown: None 'carl' (no event stated it")
+
+
+def test_a_destination_that_is_not_there_is_told(hub):
+    with pytest.raises(CommandError, match="0 destinations are called 'nowhere'"):
+        run("explain_identity", "nowhere", "ann", "bob")
+
+
+def test_a_check_finds_nothing_then_a_damage_that_a_rebuild_mends(hub):
+    name = hub.destination.public_id
+    assert run("identity_check", name) == "What is stored is what the links give.\n"
+    hub.rows("DELETE FROM {schema}.identity_component RETURNING 1")
+
+    with pytest.raises(CommandError, match="identity_rebuild"):
+        run("identity_check", name)
+    assert run("identity_rebuild", name).endswith("Rebuilt.\n")
+
+    assert run("identity_rebuild", name) == "Rebuilt: nothing differed.\n"
+    assert [len(each.differences) > 0 for each in IdentityCheck.objects.all()] == [True, False]
+
+
+def test_the_nightly_check_keeps_a_result_for_each_destination(hub):
+    selfcheck.check_all()
+
+    assert [each.destination for each in IdentityCheck.objects.all()] == [hub.destination]
+
+
+def test_an_unmerge_is_shown_first_and_done_with_yes(hub):
+    arguments = ("unmerge", hub.destination.name, "anonymous_id", "tablet", "user_id", "bob")
+
+    preview = run(*arguments)
+    assert len(hub.clusters()) == 1
+    assert run(*arguments, "--yes") == preview
+    assert set(hub.clusters()) == {(anonymous("tablet"), user("ann")), (user("bob"),)}
+
+    run(*arguments, "--undo", "--yes")
+    assert len(hub.clusters()) == 1
+    run("unmerge", hub.destination.name, "--event", "m2", "--yes")
+    assert len(hub.clusters()) == 2
+
+
+def test_an_erasure_is_counted_first_and_done_with_yes(hub):
+    text = run("erase_person", hub.destination.name, "ann")
+    assert text.endswith("Nothing is erased. Add --yes to do it.\n")
+    assert len(hub.clusters()) == 1
+
+    assert "Erased: receipt" in run("erase_person", hub.destination.name, "ann", "--yes")
+
+    assert hub.clusters() == {}
+    assert Erasure.objects.count() == 1
+
+
+def test_rows_from_before_resolution_are_seeded_and_stamped(hub):
+    destination = hub.destination
+    destination.config = {**destination.config, "resolve_identities": False}
+    destination.save()
+    hub.load(
+        event(3, anonymousId="phone", userId="carl", event="Looked"),
+        event(4, "alias", userId="carl-2", previousId="carl"),
+    )
+    assert (user("carl"),) not in hub.clusters()
+    destination.config = {**destination.config, "resolve_identities": True}
+    destination.save()
+
+    run("identity_seed", destination.name)
+
+    carl = min(hub.key(anonymous("phone")), hub.key(user("carl")))
+    assert (anonymous("phone"), user("carl"), user("carl-2")) in hub.clusters()
+    assert hub.stamped()[carl] == ["m3"]
+    assert hub.stamped("web.aliases_resolved") == {carl: ["m4"]}
+    assert run("identity_check", destination.name) == "What is stored is what the links give.\n"

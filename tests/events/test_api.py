@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from events import log, people
+from events.api import new_token
+from tests.identities import anonymous, event
+from tests.people import Hub
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hub(warehouse, warehouse_url):
+    hub = Hub(warehouse, warehouse_url)
+    hub.load(
+        event(1, anonymousId="phone", event="Looked"),
+        event(2, "identify", anonymousId="phone", userId="ann", traits={"plan": "free"}),
+        event(3, "page", anonymousId="laptop", name="Home"),
+    )
+    hub.load(
+        event(4, "identify", anonymousId="laptop", userId="ann", traits={"plan": "pro"}),
+    )
+    yield hub
+    people.close_kept()
+    log.close_writer()
+
+
+@pytest.fixture
+def get(hub, client):
+    _, text = new_token(hub.destination, "reports")
+    return lambda path, **query: client.get(
+        f"/api/v1/profiles{path}", query, headers={"Authorization": f"Bearer {text}"}
+    )
+
+
+def test_a_profile_is_found_by_any_identifier(hub, get):
+    answer = get("", identifier="laptop")
+
+    (profile,) = answer.json()["profiles"]
+    assert answer.status_code == 200
+    assert profile["rudder_id"] == str(hub.key(anonymous("phone")))
+    assert profile["user_id"] == "ann"
+    assert profile["traits"] == {"plan": "pro"}
+    assert profile["identifiers"] == {"anonymous_id": ["phone", "laptop"], "user_id": ["ann"]}
+    assert get("", identifier="ann", type="user_id").json()["profiles"] == [profile]
+    assert get("", identifier="ann", type="email").json() == {"profiles": []}
+
+
+def test_a_profile_is_read_by_its_id_and_by_a_former_one(hub, get):
+    now, former = hub.key(anonymous("phone")), hub.key(anonymous("laptop"))
+
+    answer = get(f"/{former}").json()
+
+    assert answer == get(f"/{now}").json()
+    assert (answer["rudder_id"], answer["former_ids"]) == (str(now), [str(former)])
+
+
+def test_traits_tell_the_event_that_they_come_from(hub, get):
+    answer = get(f"/{hub.key(anonymous('phone'))}/traits").json()
+
+    assert answer["traits"] == [
+        {
+            "name": "plan",
+            "value": "pro",
+            "timestamp": "2026-03-01T10:00:04.000000+00:00",
+            "received_at": "2026-03-01T10:00:04.000000+00:00",
+            "message_id": "m4",
+            "identifier": {"type": "user_id", "value": "ann"},
+        }
+    ]
+
+
+def test_events_come_newest_first_and_in_pages(hub, get):
+    path = f"/{hub.key(anonymous('laptop'))}/events"
+
+    first = get(path, limit=3).json()["events"]
+    rest = get(path, before=first[-1]["received_at"]).json()["events"]
+
+    assert [(e["message_id"], e["type"]) for e in first] == [
+        ("m4", "identify"),
+        ("m3", "page"),
+        ("m2", "identify"),
+    ]
+    assert [(e["message_id"], e["event"]) for e in rest] == [("m1", "looked")]
+
+
+@pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic eDp5", "Bearer "])
+def test_without_a_valid_token_nothing_is_read(hub, client, header):
+    answer = client.get("/api/v1/profiles?identifier=ann", headers={"Authorization": header})
+
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_revoked_token_reads_nothing(hub, client):
+    token, text = new_token(hub.destination, "reports")
+    token.revoked_at = token.created_at
+    token.save()
+
+    answer = client.get(
+        "/api/v1/profiles?identifier=ann", headers={"Authorization": f"Bearer {text}"}
+    )
+
+    assert answer.status_code == 401
+    assert text not in str(token.__dict__)
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [("", {}), ("/{id}/events", {"limit": "0"}), ("/{id}/events", {"before": "x"})],
+)
+def test_a_wrong_question_is_refused(hub, get, path, query):
+    answer = get(path.format(id=hub.key(anonymous("phone"))), **query)
+
+    assert answer.status_code == 400
+
+
+def test_an_unknown_id_is_not_found(get):
+    assert get("/00000000-0000-4000-8000-000000000000").status_code == 404
+
+
+def test_nothing_can_be_written(hub, client):
+    _, text = new_token(hub.destination, "reports")
+
+    answer = client.post("/api/v1/profiles", headers={"Authorization": f"Bearer {text}"})
+
+    assert answer.status_code == 405
+
+
+def test_a_warehouse_that_is_away_is_told(hub, get):
+    people.close_kept()
+    hub.destination.config = {**hub.destination.config, "port": 1}
+    hub.destination.save()
+
+    assert get("", identifier="ann").status_code == 503
+
+
+def test_a_profile_takes_less_than_ten_milliseconds_in_the_database(hub):
+    query = "SELECT * FROM {schema}.rudder_profile('laptop')"
+    hub.rows(query)
+    took = []
+    for _ in range(50):
+        started = time.perf_counter()
+        hub.rows(query)
+        took.append(time.perf_counter() - started)
+
+    assert sorted(took)[47] < 0.01
