@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -52,8 +53,11 @@ def test_the_sdk_sends_and_sql_answers(instance, client):
     for number in range(50):
         call("page", anonymous_id=device, name=f"Page {number}")
         call("screen", anonymous_id=device, name=f"Screen {number}")
-    call("identify", person, {"email": "ann@example.com", "plan": "free"}, anonymous_id=device)
-    call("identify", person, {"plan": "pro"}, anonymous_id=device)
+    # Traits go by the event's time, to the millisecond
+    first, second = {"email": "ann@example.com", "plan": "free"}, {"plan": "pro"}
+    now = datetime.now(UTC)
+    call("identify", person, first, anonymous_id=device, timestamp=now - timedelta(seconds=1))
+    call("identify", person, second, anonymous_id=device, timestamp=now)
     call("group", person, "team-1", {"name": "Team"})
     call("alias", f"old-{person}", person)
     client.flush()

@@ -14,6 +14,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
+from destinations.models import Destination
 from events.models import Event, Quarantined
 from sources.models import Source
 from tests.factories import make_connection, make_destination, make_source, make_write_key
@@ -48,6 +49,7 @@ def values(django_db_setup, django_db_blocker):
         keys = {f"{name}_KEY": make_write_key(source).key for name, source in sources.items()}
         yield _values(sources, keys)
         Source.objects.all().delete()
+        Destination.objects.all().delete()
         Event.objects.all().delete()
 
 
