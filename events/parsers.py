@@ -35,6 +35,7 @@ class RequestBody:
         self.gzipped = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() == "gzip"
         self.kept = b""
         self._read_bytes = 0
+        self._begun = False
         self._complete = False
         self._value: Any = _NOT_DECODED
 
@@ -43,9 +44,10 @@ class RequestBody:
         if self._complete:
             self._check(max_bytes)
             return self.kept
+        if self.announced is not None and not self.gzipped and self.announced > max_bytes:
+            raise BodyTooLargeError(max_bytes)
+        self._begun = True
         if self.announced is not None and not self.gzipped:
-            if self.announced > max_bytes:
-                raise BodyTooLargeError(max_bytes)
             self.kept = self._read_announced(self.announced)
             self._read_bytes = len(self.kept)
         else:
@@ -64,7 +66,7 @@ class RequestBody:
 
     def keep(self, max_bytes: int) -> None:
         """Read a body that was refused unread, if it is a small one."""
-        if not self.kept and not self._complete and (self.announced or 0) <= max_bytes:
+        if not self._begun and (self.announced or 0) <= max_bytes:
             with contextlib.suppress(InvalidRequestError):
                 self.read(max_bytes)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from django.db import connection
@@ -39,3 +40,13 @@ def test_a_read_only_postgres_takes_no_events(client):
 
 def test_the_root_leads_to_the_admin(client):
     assert client.get("/")["Location"] == "/admin/"
+
+
+def test_the_docs_ask_no_other_host(client):
+    page = client.get("/docs").content.decode()
+
+    head = page.partition("<pre>")[0]
+    assert re.findall(r'(?:src|href)="([^"]*)"', head) == ["/openapi.yaml"]
+    assert "@import" not in head
+    assert "url(" not in head
+    assert "<" not in page.partition("<pre>")[2].partition("</pre>")[0]
