@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.db import connection
@@ -22,8 +22,14 @@ from events import log
 COUNT_LOCK = 0x72756464_00000004
 STEP = 20_000
 """Ids between two marks that stay: what a reader may have to count by itself."""
-FOLD_AFTER = timedelta(days=32)
-"""Longer than any range that the admin shows by the minute."""
+FOLDS = {"hour": timedelta(days=2), "day": timedelta(days=32)}
+"""How old minutes are when they are folded into hours, and these into days."""
+
+
+class BinCount(NamedTuple):
+    start: datetime
+    type: str
+    events: int
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,20 @@ def advance(conn: psycopg.Connection[Any], seconds: float = math.inf) -> bool:
 
 
 def fold(conn: psycopg.Connection[Any], now: datetime) -> None:
-    """Old minutes into days, which keep the same sums."""
-    before = (now - FOLD_AFTER).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COUNT_LOCK])
-        conn.execute(_FOLD, {"before": before})
+    """Old minutes into hours, old hours into days; the sums stay."""
+    for unit, age in FOLDS.items():
+        before = (now - age).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        with conn.transaction():
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", [COUNT_LOCK])
+            conn.execute(_FOLD, {"before": before, "unit": unit})
+
+
+def by_bin(since: datetime, length: timedelta, source_pk: int | None = None) -> list[BinCount]:
+    """Accepted events since a time by bins of that length and type, those just come, too."""
+    given: dict[str, Any] = {"since": since, "length": length, "source": source_pk}
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_BIN, given)
+        return [BinCount(*row) for row in cursor.fetchall()]
 
 
 def total_upto(source_pk: int, upto: int) -> int:
@@ -153,16 +168,32 @@ GROUP BY source_id
 _FOLD = """
 WITH old AS (
     DELETE FROM events_minutecount
-    WHERE minute < %(before)s AND minute <> date_trunc('day', minute, 'UTC')
-    RETURNING date_trunc('day', minute, 'UTC') AS day, source_id, type, events
+    WHERE minute < %(before)s AND minute <> date_trunc(%(unit)s, minute, 'UTC')
+    RETURNING date_trunc(%(unit)s, minute, 'UTC') AS start, source_id, type, events
 ), summed AS (
-    SELECT day, source_id, type, sum(events) AS events FROM old GROUP BY 1, 2, 3
+    SELECT start, source_id, type, sum(events) AS events FROM old GROUP BY 1, 2, 3
 )
 INSERT INTO events_minutecount (minute, source_id, type, events)
-SELECT day, source_id, type, events
+SELECT start, source_id, type, events
 FROM summed
 ON CONFLICT (minute, source_id, type)
 DO UPDATE SET events = events_minutecount.events + excluded.events
+"""
+_BY_BIN = """
+SELECT date_bin(%(length)s, minute, %(since)s) AS start, type, sum(events)::bigint
+FROM (
+    SELECT minute, type, events
+    FROM events_minutecount
+    WHERE minute >= %(since)s AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
+    UNION ALL
+    SELECT received_at, type, 1
+    FROM events_event
+    WHERE id > (SELECT coalesce(max(upto_id), 0) FROM events_logmark)
+        AND received_at >= %(since)s
+        AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
+) AS come
+GROUP BY 1, 2
+ORDER BY 1, 2
 """
 _MARK_BELOW = """
 SELECT upto_id, totals FROM events_logmark WHERE upto_id <= %s ORDER BY upto_id DESC LIMIT 1

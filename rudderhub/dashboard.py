@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -14,14 +15,44 @@ from django.utils.safestring import SafeString
 
 from destinations.models import Connection
 from events.admin.trace import TABLES
+from events.counting import by_bin
+from events.latency import latency
+from events.ledger import Balance, balances
 from events.models import DeadLetter, Load, Loss, Quarantined
-from events.rates import Interval, events_by_interval, head
+from events.rates import head
+from rudderhub.chart import chart
 from sources.display import when
-from sources.models import WriteKey
+from sources.models import Source, WriteKey
 
-BAR = timedelta(minutes=2)
-BARS = 30
 NEWEST = 5
+MOST_CONNECTIONS = 20
+
+
+@dataclass(frozen=True)
+class Range:
+    """A stretch of time up to now, and the length of the bars that show it."""
+
+    name: str
+    title: str
+    length: timedelta
+    bar: timedelta
+
+    @property
+    def bars(self) -> int:
+        return self.length // self.bar + 1
+
+
+RANGES = {
+    found.name: found
+    for found in (
+        Range("10m", "10 minutes", timedelta(minutes=10), timedelta(minutes=1)),
+        Range("1h", "hour", timedelta(hours=1), timedelta(minutes=1)),
+        Range("6h", "6 hours", timedelta(hours=6), timedelta(minutes=5)),
+        Range("24h", "24 hours", timedelta(hours=24), timedelta(minutes=20)),
+        Range("7d", "7 days", timedelta(days=7), timedelta(hours=2)),
+        Range("30d", "30 days", timedelta(days=30), timedelta(hours=12)),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -48,29 +79,83 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Bar:
-    interval: Interval
-    percent: int
+class Flow:
+    """A connection with its part of the ledger."""
+
+    connection: Connection
+    balance: Balance
+    discards: int
+
+    @property
+    def since(self) -> SafeString | str:
+        return when(self.balance.since_at) if self.balance.since_at else "its start"
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """For DASHBOARD_CALLBACK of unfold; what the user may not view stays out."""
     now, newest = timezone.now(), head()
-    sees_events = request.user.has_perm("events.view_event")
-    intervals = events_by_interval(now, BAR, BARS) if sees_events else []
-    connections = _connections() if request.user.has_perm("destinations.view_connection") else []
+    chosen = RANGES.get(request.GET.get("range", ""), RANGES["1h"])
+    source_pk = _source_pk(request.GET.get("source", ""))
+    since = (now - chosen.length).replace(second=0, microsecond=0)
+    connections = _connections(request, source_pk)
     return {
         **context,
         "title": "Overview",
         "ticks": _ticks(now, newest),
-        "bars": _bars(intervals),
-        "sees_events": sees_events,
-        "hour_events": f"{sum(interval.events for interval in intervals):,}",
-        "peak": f"{max((interval.events for interval in intervals), default=0):,}",
-        "bar_minutes": BAR.seconds // 60,
-        "flows": [(each, _pending(each, newest)) for each in connections],
+        "ranges": RANGES.values(),
+        "chosen": chosen,
+        "sources": Source.objects.values_list("pk", "name"),
+        "source_pk": source_pk,
+        "flows": _flows(connections, since if request.GET.get("range") else None),
+        "whole": not request.GET.get("range"),
+        "speed": latency([each.pk for each in connections], since) if connections else None,
         "troubles": _troubles(request, connections),
+        **_received(request, chosen, since, source_pk),
     }
+
+
+def _source_pk(given: str) -> int | None:
+    return int(given) if given.isdecimal() and len(given) < 19 else None  # noqa: PLR2004
+
+
+def _received(
+    request: HttpRequest, chosen: Range, since: datetime, source_pk: int | None
+) -> dict[str, Any]:
+    if not request.user.has_perm("events.view_event"):
+        return {"sees_events": False}
+    counts = by_bin(since, chosen.bar, source_pk)
+    refused = Quarantined.objects.filter(received_at__gte=since)
+    if source_pk:
+        refused = refused.filter(source_id=source_pk)
+    drawn, refusals = chart(counts, since, chosen.bar, chosen.bars), refused.count()
+    return {
+        "sees_events": True,
+        "chart": drawn,
+        "accepted": drawn.total,
+        "refused": refusals,
+        "received": drawn.total + refusals,
+        "bar_minutes": chosen.bar // timedelta(minutes=1),
+    }
+
+
+def _connections(request: HttpRequest, source_pk: int | None) -> list[Connection]:
+    if not request.user.has_perm("destinations.view_connection"):
+        return []
+    found = Connection.objects.select_related("source", "destination").order_by("pk")
+    if source_pk:
+        found = found.filter(source_id=source_pk)
+    return list(found[:MOST_CONNECTIONS])
+
+
+def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Flow]:
+    loads = Load.objects.filter(connection__in=connections)
+    if since:
+        loads = loads.filter(started_at__gte=since)
+    discards = dict(loads.order_by().values_list("connection").annotate(Sum("discards")))
+    return [
+        Flow(balance.connection, balance, discards.get(balance.connection.pk, 0))
+        for balance in balances(connections, since)
+    ]
 
 
 def _ticks(now: datetime, newest: int) -> list[Tick]:
@@ -108,20 +193,6 @@ def _ticks(now: datetime, newest: int) -> list[Tick]:
     ]
 
 
-def _pending(connection: Connection, newest: int) -> str:
-    behind = newest - connection.position
-    return f"up to {behind:,}" if behind > 0 else ""
-
-
-def _bars(intervals: Sequence[Interval]) -> list[Bar]:
-    peak = max((interval.events for interval in intervals), default=0) or 1
-    return [Bar(each, -(-100 * each.events // peak)) for each in intervals]
-
-
-def _connections() -> list[Connection]:
-    return list(Connection.objects.select_related("source", "destination").order_by("pk")[:20])
-
-
 def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[Trouble]:
     """Connections that fail now, then the newest refusals."""
     troubles = [_failing(each) for each in connections if each.enabled and each.last_error]
@@ -144,9 +215,27 @@ def _failing(connection: Connection) -> Trouble:
         connection.last_loaded_at,
         f"{connection} is not being loaded",
         connection.last_error,
-        "It tries again by itself and no event is lost. Test the destination's connection.",
+        f"{_advice(connection.last_error)} It tries again by itself and no event is lost.",
         reverse("admin:destinations_destination_change", args=[connection.destination_id]),
     )
+
+
+ADVICE = {
+    "password authentication failed": "Enter the user and password of the destination again.",
+    "connection refused": "Nothing listens there: start the server, or correct host and port.",
+    "could not translate host name": "Correct the host of the destination.",
+    "does not exist": "Create it, or correct its name in the destination.",
+    "permission denied": "Give the user the rights that docs/how-to/warehouse.md lists.",
+    "timeout": "The server is slow or out of reach: look at it and at the network between.",
+    "SSL": "Choose the TLS that the server speaks, in the destination.",
+    "read-only": "The warehouse takes no writes: point the destination at the primary server.",
+}
+
+
+def _advice(error: str) -> str:
+    """What to do about an error of a warehouse."""
+    known = (advice for part, advice in ADVICE.items() if part.lower() in error.lower())
+    return next(known, "Test the destination's connection: it says which step fails.")
 
 
 def _lost(loss: Loss) -> Trouble:

@@ -33,3 +33,57 @@ document.addEventListener("click", async (event) => {
   button.textContent = done ? "copied" : "press Ctrl+C";
   setTimeout(() => { button.textContent = word; }, 1500);
 });
+
+// Parts marked data-live="seconds" are fetched again and replaced. A page in the background, one
+// that is paused, and one with an open menu or marked text stay as they are.
+let livePaused = false;
+
+function mayReplace(part) {
+  const marked = String(document.getSelection() ?? "");
+  const busy = part.contains(document.activeElement) && document.activeElement !== part;
+  return !livePaused && !document.hidden && !marked && !busy;
+}
+
+async function refreshLive(part) {
+  if (!mayReplace(part)) {
+    return;
+  }
+  const response = await fetch(location.href, { headers: { "X-Refresh": "1" } });
+  if (!response.ok || response.redirected) {
+    return;
+  }
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.querySelector("[data-live]");
+  if (fresh && mayReplace(part)) {
+    part.innerHTML = fresh.innerHTML;
+  }
+}
+
+function startLive() {
+  const part = document.querySelector("[data-live]");
+  if (!part) {
+    return;
+  }
+  const state = document.querySelector("[data-live-state]");
+  const seconds = Number(part.dataset.live);
+  const tell = (text) => { if (state) { state.textContent = text; } };
+  tell(`refreshed every ${seconds} s`);
+  setInterval(async () => {
+    try {
+      await refreshLive(part);
+      tell(livePaused ? "paused" : `refreshed every ${seconds} s`);
+    } catch (error) {
+      tell("the server does not answer; trying again");
+    }
+  }, seconds * 1000);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-live-pause]");
+  if (button) {
+    livePaused = !livePaused;
+    button.textContent = livePaused ? "Resume" : "Pause";
+    button.setAttribute("aria-pressed", String(livePaused));
+  }
+});
+document.addEventListener("DOMContentLoaded", startLive);

@@ -1,0 +1,69 @@
+"""Bars of events by time and type, as the numbers of an SVG that the server draws."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from events.counting import BinCount
+
+WIDTH, HEIGHT, GAP = 600, 120, 0.15
+SHADES = ("track", "page", "identify", "screen", "group", "alias", "merge")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One type in one bar."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    shade: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    blocks: Sequence[Block]
+    legend: Sequence[tuple[str, int, int]]
+    """Of each type: its name, shade and sum."""
+    peak: int
+    total: int
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def chart(counts: Sequence[BinCount], since: datetime, length: timedelta, bins: int) -> Chart:
+    sums, bars = Counter[str](), Counter[datetime]()
+    for count in counts:
+        sums[count.type] += count.events
+        bars[count.start] += count.events
+    peak = max(bars.values(), default=0)
+    below = Counter[datetime]()
+    blocks = []
+    for count in sorted(counts, key=lambda each: (each.start, shade(each.type), each.type)):
+        number = round((count.start - since) / length)
+        blocks.append(_block(count, number, bins, peak, below[count.start]))
+        below[count.start] += count.events
+    legend = [(name, shade(name), events) for name, events in sums.most_common()]
+    return Chart(blocks, legend, peak, sums.total())
+
+
+def shade(name: str) -> int:
+    return SHADES.index(name) if name in SHADES else len(SHADES)
+
+
+def _block(count: BinCount, number: int, bins: int, peak: int, below: int) -> Block:
+    step = WIDTH / bins
+    height = HEIGHT * count.events / peak
+    return Block(
+        x=round(step * (number + GAP / 2), 2),
+        y=round(HEIGHT - HEIGHT * below / peak - height, 2),
+        width=round(step * (1 - GAP), 2),
+        height=round(max(height, 0.5), 2),
+        shade=shade(count.type),
+        title=f"{count.start:%Y-%m-%d %H:%M} UTC: {count.events:,} {count.type}",
+    )

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from events import counting, log
+from events.counting import BinCount
+from rudderhub.chart import chart
+from tests.factories import make_admin, make_connection, make_event, make_source
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def overview(admin, **query):
+    response = admin.get("/admin/", query)
+    assert response.status_code == 200
+    return response.context
+
+
+def test_received_is_accepted_and_refused(admin):
+    source = make_source()
+    make_event(source)
+    make_event(source)
+    source.quarantined.create(route="/v1/track", status=400, reason="r", body=b"{", body_bytes=1)
+
+    seen = overview(admin)
+
+    assert (seen["received"], seen["accepted"], seen["refused"]) == (3, 2, 1)
+
+
+def test_the_overview_is_limited_to_a_range_and_a_source(admin):
+    source = make_source()
+    make_event(source)
+    make_event(source, received_at=timezone.now() - timedelta(hours=3))
+    make_event()
+
+    assert overview(admin)["accepted"] == 2
+    assert overview(admin, range="6h")["accepted"] == 3
+    assert overview(admin, range="6h", source=source.pk)["accepted"] == 2
+
+
+def test_the_ledger_of_the_overview_adds_up(admin):
+    source = make_source()
+    make_connection(source)
+    make_event(source)
+    make_event(source)
+
+    (flow,) = overview(admin)["flows"]
+
+    balance = flow.balance
+    assert (balance.accepted, balance.pending, balance.difference) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("query", [{"range": "x"}, {"source": "x"}, {"source": "9" * 30}])
+def test_a_strange_address_shows_the_usual_overview(admin, query):
+    assert overview(admin, **query)["chosen"].name == "1h"
+
+
+def test_bars_are_stacked_by_type():
+    counts = [BinCount(NOON, "page", 3), BinCount(NOON, "track", 1), BinCount(NOON, "odd", 4)]
+
+    drawn = chart(counts, NOON, MINUTE, 2)
+
+    assert (drawn.peak, drawn.total) == (8, 8)
+    assert [(block.y, block.height, block.shade) for block in drawn.blocks] == [
+        (105, 15, 0),
+        (60, 45, 1),
+        (0, 60, 7),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_counted_and_just_come_events_are_in_the_bins():
+    source = make_source()
+    make_event(source, received_at=NOON)
+    make_event(source, received_at=NOON + timedelta(seconds=70))
+    with log.connect() as conn:
+        counting.advance(conn)
+    make_event(source, received_at=NOON + timedelta(seconds=80), type="page")
+    make_event(source, received_at=NOON - MINUTE)
+
+    assert counting.by_bin(NOON, MINUTE, source.pk) == [
+        (NOON, "track", 1),
+        (NOON + MINUTE, "page", 1),
+        (NOON + MINUTE, "track", 1),
+    ]
