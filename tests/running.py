@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -113,6 +114,17 @@ class RunningInstance:
 
     def start_worker(self):
         self.start_part("worker")
+
+    @contextmanager
+    def chunks_of(self, events):
+        """With a worker that loads in chunks of so many events."""
+        self.kill_worker()
+        self.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"] = str(events)
+        self.start_worker()
+        yield self
+        self.kill_worker()
+        del self.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"]
+        self.start_worker()
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text()

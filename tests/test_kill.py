@@ -20,13 +20,8 @@ KILLS = 10
 @pytest.fixture
 def small_chunks(instance):
     """The instance with a worker that loads in many small chunks."""
-    instance.kill_worker()
-    instance.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"] = "200"
-    instance.start_worker()
-    yield instance
-    instance.kill_worker()
-    del instance.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"]
-    instance.start_worker()
+    with instance.chunks_of(200):
+        yield instance
 
 
 def position(warehouse):

@@ -22,13 +22,8 @@ print(replays.begin(Connection.objects.get(), None).cursor_id)
 @pytest.fixture
 def small_chunks(instance):
     """The instance with a worker that needs many chunks for little."""
-    instance.kill_worker()
-    instance.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"] = "20"
-    instance.start_worker()
-    yield instance
-    instance.kill_worker()
-    del instance.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"]
-    instance.start_worker()
+    with instance.chunks_of(20):
+        yield instance
 
 
 def send(instance, names):

@@ -1,65 +1,21 @@
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from psycopg.conninfo import conninfo_to_dict
 
 from destinations.models import Start
 from events import log
 from events.loads import run_load
 from events.models import DeadLetter, Load
-from events.spec import ParsedEvent
 from events.tasks import load_connection
-from tests.factories import make_connection, make_destination, make_source
+from tests.connected import NOW, connection, event, rows, send
+from tests.factories import make_connection, make_destination
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+__all__ = ["connection"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _writer():
-    yield
-    log.close_writer()
-
-
-@pytest.fixture
-def connection(warehouse, warehouse_url):
-    parts = conninfo_to_dict(warehouse_url)
-    config = {
-        "host": parts["host"],
-        "port": int(parts["port"]),
-        "database": parts["dbname"],
-        "user": parts["user"],
-    }
-    secrets = {"password": parts["password"]}
-    return make_connection(make_source(name="Shop"), make_destination(config, secrets))
-
-
-def event(message_id, received_at=NOW, **fields):
-    """An event as the gateway stores it."""
-    stamp = received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    times = dict.fromkeys(("receivedAt", "sentAt", "originalTimestamp", "timestamp"), stamp)
-    payload = {"type": "track", "messageId": message_id, "userId": "u1", **times, **fields}
-    return ParsedEvent(
-        message_id=message_id,
-        type=payload["type"],
-        event=str(payload.get("event", "")),
-        user_id=str(payload.get("userId", "")),
-        anonymous_id=str(payload.get("anonymousId", "")),
-        payload=json.dumps(payload),
-    )
-
-
-def send(connection, *events):
-    log.append(connection.source_id, NOW, events, timeout_seconds=5)
-
-
-def rows(warehouse, query):
-    return warehouse.execute(query).fetchall()
 
 
 def test_an_event_becomes_rows_and_a_profile(connection, warehouse):
