@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 Conn = psycopg.Connection[tuple[Any, ...]]
 
 OLDEST_VERSION = 15
-ATTEMPTS = {"40": 5, "42": 4, "3F": 4, "XX": 4, "22": 2}
+ATTEMPTS = {"40": 5, "42": 4, "3F": 4, "XX": 4, "22": 2, "23": 2, "0A": 2}
 """By class of SQLSTATE: other loads, or changes of tables by hand, may be the cause and be over."""
 UNAVAILABLE = ("08", "53", "57", "58", "25006", "40001", "40P01", "55P03")
 MISCONFIGURED = ("28", "3D", "3F", "42", "0A")
@@ -120,7 +121,7 @@ class PostgresSession:
         with _translated(), identity.operator_lock_shared(self._conn, self._schema):
             for attempt in count(1):
                 try:
-                    return self._load(prepared, prepared.content or Content())
+                    return self._load(prepared, with_care=attempt > 1)
                 except psycopg.Error as error:
                     state = (error.sqlstate or "")[:2]
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
@@ -128,14 +129,15 @@ class PostgresSession:
                     logger.info("written again: %s", _one_line(error))
         raise AssertionError("the last attempt returns or raises")
 
-    def _load(self, prepared: Prepared, content: Content) -> LoadResult:
+    def _load(self, prepared: Prepared, *, with_care: bool) -> LoadResult:
+        content = prepared.content or Content()
         self._namespace.forget()  # somebody may have changed a table since the last chunk
         content.leave_out(identity.suppressed(self._conn, self._schema, content.statements))
         if content.erased:
             prepared.skipped[ERASED] = len(content.erased)
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
         content.stamp(identity.resolve(self._conn, self._schema, content.statements))
-        return self._write(prepared, content)
+        return self._write(prepared, content, with_care=with_care)
 
     def _grow(self, prepared: Prepared, content: Content) -> None:
         """Have a place in the warehouse for every row, before the transaction that writes them."""
@@ -170,13 +172,19 @@ class PostgresSession:
         }
         return ChunkRefusedError(str(error), guilty)
 
-    def _write(self, prepared: Prepared, content: Content) -> LoadResult:
+    def _write(self, prepared: Prepared, content: Content, *, with_care: bool) -> LoadResult:
         """T2: rows, discards and cursor, all or none."""
         counts: dict[str, int] = {}
         discards: list[Row] = []
         with self._conn.transaction():
-            self._move_cursor(prepared)
-            writer = Writer(self._conn, self._feed.namespace, self._namespace)
+            loaded_at = self._move_cursor(prepared)
+            writer = Writer(
+                self._conn,
+                self._feed.namespace,
+                self._namespace,
+                loaded_at,
+                with_care=with_care,
+            )
             for table in sorted(content.rows):
                 rows = [kept.row for kept in content.rows[table].values()]
                 written = writer.write(table, rows)
@@ -197,7 +205,8 @@ class PostgresSession:
         users.discards += _discards_of_users(identifies, makes_user)
         return users
 
-    def _move_cursor(self, prepared: Prepared) -> None:
+    def _move_cursor(self, prepared: Prepared) -> datetime:
+        """The time of the transaction."""
         chunk, connection_id = prepared.chunk, self._feed.connection_id
         self._conn.execute(sql.start_cursor(self._schema), [connection_id, chunk.after])
         moved = self._conn.execute(
@@ -210,9 +219,11 @@ class PostgresSession:
                 "skipped": prepared.skipped.total(),
                 "dead_letters": len(prepared.dead_letters),
             },
-        )
-        if moved.rowcount != 1:
+        ).fetchone()
+        if moved is None:
             raise DestinationUnavailableError("the cursor was moved by another load")
+        loaded_at: datetime = moved[0]
+        return loaded_at
 
 
 def _check(conn: Conn) -> None:

@@ -178,6 +178,21 @@ def copy_staging(staging: str, columns: Sequence[str]) -> Composed:
     return SQL("COPY {} ({}) FROM STDIN").format(Identifier(staging), names(columns))
 
 
+def copy_rows(schema: str, table: str, columns: Sequence[str]) -> Composed:
+    return SQL("COPY {} ({}, uuid_ts) FROM STDIN").format(Identifier(schema, table), names(columns))
+
+
+def stored_ids(schema: str, table: str) -> Composed:
+    """Which of these ids the table has."""
+    return SQL(
+        """
+        SELECT stored.id
+        FROM unnest(%s::text[]) AS wanted (id)
+        JOIN {} AS stored ON stored.id = wanted.id
+        """
+    ).format(Identifier(schema, table))
+
+
 def insert_staged(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
     """Insert the staged rows whose key is new."""
     return SQL(
@@ -488,7 +503,10 @@ def start_cursor(schema: str) -> Composed:
 
 
 def move_cursor(schema: str) -> Composed:
-    """Moves the cursor and adds to the ledger's counts; no row when it is not where we read it."""
+    """Moves the cursor and adds to the ledger's counts; gives the transaction's time.
+
+    No row comes back when the cursor is not where we read it.
+    """
     return SQL(
         """
         UPDATE {}
@@ -498,6 +516,7 @@ def move_cursor(schema: str) -> Composed:
             dead_letters = dead_letters + %(dead_letters)s,
             updated_at = transaction_timestamp()
         WHERE connection_id = %(connection_id)s AND position = %(after)s
+        RETURNING transaction_timestamp()
         """
     ).format(Identifier(schema, "rudder_cursors"))
 

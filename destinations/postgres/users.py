@@ -44,8 +44,8 @@ def write_users(
     users = latest_users(values for values in rows if values["id"] in fresh)
     for user in changed:
         users.pop(user, None)
-    update = _Update(conn, schema, namespace, writer)
-    written = update.write(users)
+    update = _Update(conn, schema, namespace)
+    written = update.write(users, writer)
     update.recompute(changed)
     written.count += len(changed)
     return written
@@ -53,17 +53,16 @@ def write_users(
 
 def refill(conn: Conn, schema: str, namespace: Namespace, users: Iterable[str]) -> None:
     """Set users to what their identifies say, since these have changed; in a transaction."""
-    _Update(conn, schema, namespace, Writer(conn, schema, namespace)).refill(users)
+    _Update(conn, schema, namespace).refill(users)
 
 
 class _Update:
-    def __init__(self, conn: Conn, schema: str, namespace: Namespace, writer: Writer) -> None:
+    def __init__(self, conn: Conn, schema: str, namespace: Namespace) -> None:
         self._conn = conn
         self._schema = schema
         self._namespace = namespace
-        self._writer = writer
 
-    def write(self, users: Mapping[str, User]) -> Written:
+    def write(self, users: Mapping[str, User], writer: Writer) -> Written:
         written = Written(count=len(users))
         if not users:
             return written
@@ -75,7 +74,7 @@ class _Update:
             written.values.append(values)
             written.discards += discards
             oldest.append({**values, OLDEST_COLUMN: user.oldest})
-        columns = self._writer.columns_of(written.values, "users")
+        columns = writer.columns_of(written.values, "users")
         staging = self._stage(columns, oldest)
         new = self._conn.execute(sql.insert_users(staging, self._schema, columns))
         known = users.keys() - {user_id for (user_id,) in new}

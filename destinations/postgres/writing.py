@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,8 @@ from destinations.warehouse.transform import Row
 Conn = psycopg.Connection[tuple[Any, ...]]
 Values = Mapping[str, Any]
 
+ORDER_STEP = timedelta(microseconds=1)
+
 
 @dataclass
 class Written:
@@ -27,7 +30,7 @@ class Written:
     """As the columns took them, in order."""
     discards: list[Row] = field(default_factory=list)
     fresh: set[str] | None = None
-    """The ids that were new; kept for identifies only."""
+    """The ids that were new; always known for identifies."""
     replaced: dict[str, Any] = field(default_factory=dict)
     """The ids whose stored row was older, with the user of that row for identifies."""
     lost: set[str] = field(default_factory=set)
@@ -39,12 +42,27 @@ class Written:
 
 
 class Writer:
-    """Stages rows and merges them; ON CONFLICT DO NOTHING first, since most rows are new."""
+    """Writes rows the fast way, or with care.
 
-    def __init__(self, conn: Conn, schema: str, namespace: Namespace) -> None:
+    Most ids are new: their rows are copied into the table at once. Should another load have the
+    same ids just now, that fails, and the chunk is written again with care: by way of a staging
+    table, where ON CONFLICT waits for the other.
+    """
+
+    def __init__(
+        self,
+        conn: Conn,
+        schema: str,
+        namespace: Namespace,
+        loaded_at: datetime,
+        *,
+        with_care: bool = False,
+    ) -> None:
         self._conn = conn
         self._schema = schema
         self._namespace = namespace
+        self._loaded_at = loaded_at
+        self._with_care = with_care
         self._numbers = count()
 
     def write(self, table: str, rows: Sequence[Row]) -> Written:
@@ -56,10 +74,10 @@ class Writer:
             written.values.append(values)
             written.discards += discards
         columns = self.columns_of(written.values, table)
-        staging = self.stage(table, columns, written.values)
-        self._insert(staging, table, columns, written)
-        if written.count < len(rows):
-            self._merge(staging, table, columns, written)
+        if self._with_care or table == DISCARDS:
+            self._insert_all(table, columns, written)
+        else:
+            self._insert_new(table, columns, written)
         return written
 
     def write_discards(self, discards: Iterable[Row]) -> None:
@@ -86,7 +104,31 @@ class Writer:
                 copy.write_row(list(map(values.get, columns)))
         return staging
 
-    def _insert(self, staging: str, table: str, columns: Sequence[str], written: Written) -> None:
+    def _insert_new(self, table: str, columns: Sequence[str], written: Written) -> None:
+        ids = [values["id"] for values in written.values]
+        known = {
+            row_id for (row_id,) in self._conn.execute(sql.stored_ids(self._schema, table), [ids])
+        }
+        new = [values for values in written.values if values["id"] not in known]
+        if new:
+            self._copy(table, columns, new)
+        written.count = len(new)
+        written.fresh = set(ids) - known
+        if known:
+            again = [values for values in written.values if values["id"] in known]
+            self._merge(self.stage(table, columns, again), table, columns, written)
+
+    def _copy(self, table: str, columns: Sequence[str], rows: Iterable[Values]) -> None:
+        """Into the table itself; the uuid_ts of identifies keeps their order."""
+        stamp, step = self._loaded_at, ORDER_STEP if table == "identifies" else None
+        with self._conn.cursor().copy(sql.copy_rows(self._schema, table, columns)) as copy:
+            for values in rows:
+                if step:
+                    stamp += step
+                copy.write_row([*map(values.get, columns), stamp])
+
+    def _insert_all(self, table: str, columns: Sequence[str], written: Written) -> None:
+        staging = self.stage(table, columns, written.values)
         if table == "identifies":
             new = self._conn.execute(sql.insert_identifies(staging, self._schema, columns))
             written.fresh = {row_id for (row_id,) in new}
@@ -94,6 +136,8 @@ class Writer:
         else:
             new = self._conn.execute(sql.insert_staged(staging, self._schema, table, columns))
             written.count = new.rowcount
+        if written.count < len(written.values):
+            self._merge(staging, table, columns, written)
 
     def _merge(self, staging: str, table: str, columns: Sequence[str], written: Written) -> None:
         """Replace the older of the stored rows that have the key of a staged one."""

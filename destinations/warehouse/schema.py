@@ -37,6 +37,9 @@ PROTECTED = frozenset().union(*RESERVED_COLUMNS.values()) | {
 }
 """Columns that a table gets whatever else fills its budget."""
 
+_LEADING = ("id", "received_at", "event", "event_text", "name", "user_id", "anonymous_id")
+_PLACES = {name: place for place, name in enumerate((*_LEADING, PROFILE_COLUMN))}
+
 DISCARDS = "rudder_discards"
 DISCARD_COLUMNS: Columns = {
     "table_name": "string",
@@ -50,6 +53,9 @@ DISCARD_COLUMNS: Columns = {
 
 
 _STORED_AS_THEY_ARE = {("float", "int"), ("string", "datetime")}
+
+
+_BIGINT = range(BIGINT_MIN, BIGINT_MAX + 1)
 
 
 class JsonText(str):
@@ -79,14 +85,9 @@ def storable(row: Row) -> Row:
             name: JsonText(json_text(value)) if isinstance(value, list | dict) else value
             for name, value in values.items()
         }
-    if int in kinds:
-        past = [
-            name
-            for name, value in values.items()
-            if type(value) is int and not BIGINT_MIN <= value <= BIGINT_MAX
-        ]
-        if past:
-            types = types | dict.fromkeys(past, "float")
+    if int in kinds and not all(v in _BIGINT for v in values.values() if v.__class__ is int):
+        past = [n for n, v in values.items() if v.__class__ is int and v not in _BIGINT]
+        types = types | dict.fromkeys(past, "float")
     return Row(row.table, types, values)
 
 
@@ -110,11 +111,16 @@ def plan(wanted: Columns, known: Columns | None, budget: int) -> TablePlan:
     room = max(0, budget - len(PROTECTED | has.keys()))
     free = sorted(name for name in missing if name not in PROTECTED)
     spilled = frozenset(free[room:])
-    add = {name: kind for name, kind in missing.items() if name not in spilled}
+    add = {name: missing[name] for name in _in_order(missing) if name not in spilled}
     if spilled and EXTRA_COLUMN not in has:
         add[EXTRA_COLUMN] = "json"
     widen = [n for n, kind in wanted.items() if kind == "float" and is_whole(has.get(n, ""))]
     return TablePlan(known is None, add, widen)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """The same for every load: what people look for first, then by name."""
+    return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
 
 
 class Fitter:
@@ -133,6 +139,8 @@ class Fitter:
         return self._fitted(row, found[1]) if found[1] else (row.values, ())
 
     def _misfits_of(self, types: Columns) -> list[tuple[str, str]]:
+        if types.items() <= self._columns.items():
+            return []
         return [
             (name, kind)
             for name, kind in types.items() - self._columns.items()
