@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from destinations.models import Connection
+from destinations.models import Connection, IdentityCheck
 from events.admin.trace import TABLES
 from events.counting import by_bin
 from events.latency import latency
@@ -196,6 +196,9 @@ def _ticks(now: datetime, newest: int) -> list[Tick]:
 def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[Trouble]:
     """Connections that fail now, then the newest refusals."""
     troubles = [_failing(each) for each in connections if each.enabled and each.last_error]
+    if request.user.has_perm("destinations.view_identitycheck"):
+        checks = IdentityCheck.objects.order_by("destination_id", "-id").distinct("destination_id")
+        troubles += [_differing(check) for check in checks if check.differences]
     if request.user.has_perm("events.view_loss"):
         losses = Loss.objects.select_related("connection__source", "connection__destination")
         troubles += [_lost(loss) for loss in losses[:NEWEST]]
@@ -236,6 +239,16 @@ def _advice(error: str) -> str:
     """What to do about an error of a warehouse."""
     known = (advice for part, advice in ADVICE.items() if part.lower() in error.lower())
     return next(known, "Test the destination's connection: it says which step fails.")
+
+
+def _differing(check: IdentityCheck) -> Trouble:
+    return Trouble(
+        check.created_at,
+        f"Identities of {check.destination} differ from their links",
+        f"{len(check.differences)} differences or more: {check.differences[0]}",
+        "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
+        reverse("admin:destinations_identitycheck_change", args=[check.pk]),
+    )
 
 
 def _lost(loss: Loss) -> Trouble:

@@ -80,6 +80,21 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "People",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Profiles",
+                        "icon": "person_search",
+                        "link": reverse_lazy("people"),
+                        "permission": _may_view("destinations.destination"),
+                    },
+                    _item("Privacy", "shield_person", "destinations.erasure"),
+                    _item("Self-checks", "fact_check", "destinations.identitycheck"),
+                    _item("API tokens", "key", "destinations.profiletoken"),
+                ],
+            },
+            {
                 "title": "Needs a look",
                 "separator": True,
                 "items": [

@@ -12,6 +12,7 @@ from rudderhub.setup import first_admin
 from sources.routing import Route, get
 
 urlpatterns = [
+    path("admin/people/", include("events.admin.people_urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("events.api_urls")),
     path("setup/<str:token>/", first_admin, name="setup"),

@@ -4,6 +4,7 @@ from events.admin.connections import ConnectionAdmin
 from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
 from events.admin.losses import LossAdmin
+from events.admin.privacy import ErasureAdmin, IdentityCheckAdmin, ProfileTokenAdmin
 from events.admin.quarantine import QuarantinedAdmin
 from events.admin.refused import DeadLetterAdmin
 from events.admin.replays import ReplayAdmin
@@ -12,10 +13,13 @@ from events.admin.sources import LoggedSourceAdmin
 __all__ = [
     "ConnectionAdmin",
     "DeadLetterAdmin",
+    "ErasureAdmin",
     "EventAdmin",
+    "IdentityCheckAdmin",
     "LoadAdmin",
     "LoggedSourceAdmin",
     "LossAdmin",
+    "ProfileTokenAdmin",
     "QuarantinedAdmin",
     "ReplayAdmin",
 ]

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from destinations.models import Erasure, IdentityCheck, ProfileToken
+from events.admin.readonly import ReadOnlyAdmin
+from events.api import new_token
+from sources.display import label, when
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    list_display = ("number", "made", "destination", "actor", "mode", "identifiers", "items")
+    list_select_related = ("destination",)
+    empty_text = "Nobody was erased. Open a profile and choose Erase."
+    fields = readonly_fields = (
+        *("destination", "made", "actor", "reason", "mode", "identifiers"),
+        "receipt",
+    )
+
+    @display(description="receipt")
+    def number(self, erasure: Erasure) -> str:
+        return f"no. {erasure.pk}"
+
+    @display(description="erased")
+    def made(self, erasure: Erasure) -> SafeString:
+        return when(erasure.created_at)
+
+    @display(description="identifiers")
+    def identifiers(self, erasure: Erasure) -> int:
+        return len(erasure.keys)
+
+    @display(description="items")
+    def items(self, erasure: Erasure) -> str:
+        return f"{sum(erasure.counts.values()):,}"
+
+    @display(description="counts by table")
+    def receipt(self, erasure: Erasure) -> SafeString:
+        rows = format_html_join(
+            "", "<tr><td><code>{}</code></td><td>{}</td></tr>", erasure.counts.items()
+        )
+        return format_html('<table class="rh-table">{}</table>', rows)
+
+
+@admin.register(IdentityCheck)
+class IdentityCheckAdmin(ReadOnlyAdmin):
+    list_display = ("made", "destination", "result")
+    list_select_related = ("destination",)
+    empty_text = "The identities were not checked yet; it is done every night."
+    fields = readonly_fields = ("destination", "made", "result", "listed")
+
+    @display(description="checked")
+    def made(self, check: IdentityCheck) -> SafeString:
+        return when(check.created_at)
+
+    @display(description="result")
+    def result(self, check: IdentityCheck) -> SafeString:
+        count = len(check.differences)
+        return label(f"{count} differences", "bad") if count else label("as it should be", "good")
+
+    @display(description="differences")
+    def listed(self, check: IdentityCheck) -> SafeString:
+        return format_html('<pre class="rh-code">{}</pre>', "\n".join(check.differences) or "none")
+
+
+@admin.register(ProfileToken)
+class ProfileTokenAdmin(ModelAdmin):
+    list_display = ("name", "destination", "made", "state")
+    list_select_related = ("destination",)
+    fields = ("destination", "name")
+    actions = ("revoke",)
+    empty_text = "A token reads the profiles of one destination over HTTP. Add one."
+
+    @display(description="made")
+    def made(self, token: ProfileToken) -> SafeString:
+        return when(token.created_at)
+
+    @display(description="state")
+    def state(self, token: ProfileToken) -> SafeString:
+        return label("active", "good") if token.is_active else label("revoked", "off")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: ProfileToken, form: Any, change: bool) -> None:
+        made, text = new_token(obj.destination, obj.name)
+        obj.pk, obj.digest = made.pk, made.digest
+        messages.warning(request, f"The token, shown only now: {text}")
+
+    @action(description="Revoke", permissions=["delete"])
+    def revoke(self, request: HttpRequest, queryset: Any) -> None:
+        for token in queryset.filter(revoked_at=None):
+            token.revoked_at = timezone.now()
+            token.save(update_fields=["revoked_at"])
+            self.log_change(request, token, "Revoked.")
+        messages.success(request, "Revoked.")
