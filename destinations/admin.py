@@ -61,6 +61,7 @@ class DestinationAdmin(ModelAdmin):
                     "fields": (
                         ("namespace", "identity_schema"),
                         "resolve_identities",
+                        "trait_identifiers",
                         ("widen_rows", "column_budget"),
                         "jsonPaths",
                         ("skipTracksTable", "skipUsersTable"),

@@ -103,6 +103,12 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     resolve_identities = _switch(
         "Resolve identities", "Find out which identifiers belong to one person while loading."
     )
+    trait_identifiers = _text(
+        "Traits that identify",
+        "Names of traits whose values identify a person, with commas between, like email, phone. "
+        "For later events; replay earlier ones. The block list and the hub limit apply to them.",
+        required=False,
+    )
     widen_rows = forms.IntegerField(
         label="Widen columns up to",
         initial=1_000_000,

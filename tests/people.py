@@ -43,12 +43,14 @@ class Hub(Graph):
     def __init__(self, warehouse, warehouse_url, config=None, schema=SCHEMA):
         config = config or {}
         address_, secrets = address(warehouse_url)
-        self.destination = make_destination({**address_, "identity_schema": schema}, secrets)
+        traits = ", ".join(config.get("trait_identifiers", ()))
+        self.destination = make_destination(
+            {**address_, "identity_schema": schema, "trait_identifiers": traits}, secrets
+        )
         self.conn, self.schema, self.connections = warehouse, schema, {}
         options = GraphOptions(
             hub_limit=config.get("hub_limit"),
             size_limit=config.get("size_limit"),
-            trait_identifiers=tuple(config.get("trait_identifiers", ())),
             null_clears=config.get("null_clears", False),
         )
         identity.ensure_schema(warehouse, schema, self.destination.public_id, options)

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.conninfo import make_conninfo
 
 from destinations.interface import DestinationError
+from destinations.warehouse.identity import Rules
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -24,6 +25,8 @@ class PostgresConfig:
     namespace: str = ""
     identity_schema: str = "rudder_identity"
     resolve_identities: bool = True
+    trait_identifiers: str | None = None
+    """Names of traits that are identifiers, with commas between; None leaves the graph's own."""
     widen_rows: int = 1_000_000
     column_budget: int = 500
 
@@ -37,7 +40,20 @@ class PostgresConfig:
             raise DestinationError(f"the config of the warehouse lacks {', '.join(missing)}")
         if given.get("sslmode", "prefer") not in SSL_MODES:
             raise DestinationError(f"sslmode is {given['sslmode']!r}, expected one of {SSL_MODES}")
-        return cls(**given)
+        config_ = cls(**given)
+        config_.traits()
+        return config_
+
+    def traits(self) -> tuple[str, ...] | None:
+        """DestinationError when a name is that of an id of its own."""
+        if self.trait_identifiers is None:
+            return None
+        names = (name.strip() for name in self.trait_identifiers.split(","))
+        try:
+            rules = Rules(trait_identifiers=tuple(dict.fromkeys(filter(None, names))))
+        except ValueError as error:
+            raise DestinationError(str(error)) from error
+        return rules.trait_identifiers
 
     def conninfo(self) -> str:
         """For psycopg.connect; holds the password, so never log it."""

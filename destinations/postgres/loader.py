@@ -95,6 +95,9 @@ class PostgresSession:
     def _read_rules(self) -> Rules | None:
         if not self._config.resolve_identities:
             return None
+        names = self._config.traits()
+        if names is not None:
+            identity.set_trait_identifiers(self._conn, self._schema, names)
         return identity.read_rules(self._conn, self._schema)
 
     def close(self) -> None:

@@ -80,6 +80,7 @@ def test_a_destination_is_made_from_the_form(admin):
         "namespace": "",
         "identity_schema": "rudder_identity",
         "resolve_identities": True,
+        "trait_identifiers": "",
         "widen_rows": 1_000_000,
         "column_budget": 500,
         "syncFrequency": 0,
@@ -170,6 +171,7 @@ def test_config_that_the_form_does_not_know_stays(admin):
         ({"sslmode": "maybe"}, "Select a valid choice"),
         ({"namespace": "Pg Shop"}, "Lower-case letters, digits and underscores only"),
         ({"namespace": "pg_shop"}, "not a digit or pg_ in front"),
+        ({"trait_identifiers": "email, userId"}, "cannot be an identifier of its own type"),
         ({"namespace": "rudder_identity"}, "Identities need a schema of their own"),
     ],
 )
