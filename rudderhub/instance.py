@@ -43,6 +43,20 @@ REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;
 _SEARCH_PATH = "ALTER DATABASE warehouse SET search_path = website, rudder_identity, public;"
 
 
+MEGABYTE = 2**20
+_LEAST_BUFFERS, _MOST_BUFFERS = 128 * MEGABYTE, 1024 * MEGABYTE
+
+
+def _shared_buffers() -> str:
+    """An eighth of the memory, so that the keys of large tables stay in it while they are loaded.
+
+    A chunk of 10,000 events took 2.6 times as long into 5,000,000 rows as into 100,000 with the
+    default of 128 MB.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{min(max(memory // 8, _LEAST_BUFFERS), _MOST_BUFFERS) // MEGABYTE}MB"
+
+
 @dataclass
 class Instance:
     """The values of instance.env, without the prefix of their names."""
@@ -60,7 +74,7 @@ class Instance:
             log=self.folder / "postgres.log",
             superuser_password=self.values["EMBEDDED_POSTGRES_PASSWORD"],
             port=int(self.values.get("EMBEDDED_POSTGRES_PORT", "0")),
-            options=options or {},
+            options={"shared_buffers": _shared_buffers(), **(options or {})},
         )
 
     def valkey(self) -> embedded.Valkey:

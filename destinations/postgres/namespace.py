@@ -120,7 +120,8 @@ class Namespace:
         """
         self.read([table])
         needed = {**wanted, **_OURS.get(table, ALWAYS)}
-        if needed.keys() & PERSON_COLUMNS.keys() and table != "users":
+        of_people = table == "identifies" or needed.keys() & PERSON_COLUMNS.keys()
+        if of_people and table != "users":
             needed.update(PERSON_COLUMNS)
         self._refuse_others(table)
         if self._plan(table, needed) or self._lacks_view(table) or not self._tables[table].has_key:
@@ -196,7 +197,8 @@ class Namespace:
             return
         try:
             with self._conn.transaction():
-                self._conn.execute(sql.create_key(self._schema, table))
+                for statement in sql.create_key(self._schema, table):
+                    self._conn.execute(statement)
         except errors.UniqueViolation as error:
             key = ", ".join(sql.key_of(table))
             raise TableRefusedError(

@@ -111,8 +111,8 @@ def create_table(schema: str, table: str, columns: Mapping[str, str]) -> list[Co
     if PROFILE_COLUMN in columns:
         index = SQL("CREATE INDEX ON {} ({})").format(target, Identifier(PROFILE_COLUMN))
         statements.append(index)
-    if table == "identifies":  # by which a user whose identifies came out of order is found
-        statements.append(SQL("CREATE INDEX ON {} (user_id)").format(target))
+    if table == "identifies":
+        statements.append(_index_of_users(target))
     return statements
 
 
@@ -128,11 +128,18 @@ def comment(schema: str, table: str, text: str | None, columns: Mapping[str, str
     return SQL("; ").join(statements)
 
 
-def create_key(schema: str, table: str) -> Composed:
-    """The unique index that a table made by somebody else lacks."""
-    return SQL("CREATE UNIQUE INDEX ON {} ({})").format(
-        Identifier(schema, table), names(key_of(table))
-    )
+def create_key(schema: str, table: str) -> list[Composed]:
+    """What a table made by somebody else lacks: the unique index, and that of the users."""
+    target = Identifier(schema, table)
+    statements = [SQL("CREATE UNIQUE INDEX ON {} ({})").format(target, names(key_of(table)))]
+    if table == "identifies":
+        statements.append(_index_of_users(target))
+    return statements
+
+
+def _index_of_users(target: Identifier) -> Composed:
+    """By which the earlier identifies of a user are found when they come out of order."""
+    return SQL("CREATE INDEX ON {} (user_id)").format(target)
 
 
 def add_columns(schema: str, table: str, columns: Mapping[str, str]) -> Composed:
@@ -363,6 +370,22 @@ def insert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
         columns=names(columns),
         staging=Identifier(staging),
     )
+
+
+def identified_before(schema: str) -> Composed:
+    """Which of these users have identifies from before a time of loading."""
+    return SQL(
+        """
+        SELECT wanted.id
+        FROM unnest(%s::text[]) AS wanted (id)
+        WHERE EXISTS (
+            SELECT
+            FROM {} AS stored
+            WHERE stored.user_id = wanted.id
+                AND (stored.uuid_ts < %s OR stored.uuid_ts IS NULL)
+        )
+        """
+    ).format(Identifier(schema, "identifies"))
 
 
 def lock_users(schema: str) -> Composed:

@@ -76,10 +76,11 @@ class _Update:
             oldest.append({**values, OLDEST_COLUMN: user.oldest})
         columns = writer.columns_of(written.values, "users")
         staging = self._stage(columns, oldest)
-        new = self._conn.execute(sql.insert_users(staging, self._schema, columns))
-        known = users.keys() - {user_id for (user_id,) in new}
-        if known:
-            self._complete(staging, columns, sorted(known))
+        inserted = self._conn.execute(sql.insert_users(staging, self._schema, columns))
+        new = [user_id for (user_id,) in inserted]
+        self._add_earlier(new, writer)
+        if known := sorted(users.keys() - set(new)):
+            self._complete(staging, columns, known)
         return written
 
     def _stage(self, columns: Sequence[str], rows: Sequence[Values]) -> str:
@@ -90,6 +91,12 @@ class _Update:
             for values in rows:
                 copy.write_row(list(map(values.get, all_columns)))
         return staging
+
+    def _add_earlier(self, new: Sequence[str], writer: Writer) -> None:
+        """New users may have identifies that were loaded without making users."""
+        found = self._conn.execute(sql.identified_before(self._schema), [new, writer.loaded_at])
+        if earlier := sorted(user_id for (user_id,) in found):
+            self._recompute(earlier, fill=True)
 
     def _complete(self, staging: str, columns: Sequence[str], known: Sequence[str]) -> None:
         """A user with an identify at or before the stored one's time is recomputed."""

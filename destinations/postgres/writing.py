@@ -61,7 +61,7 @@ class Writer:
         self._conn = conn
         self._schema = schema
         self._namespace = namespace
-        self._loaded_at = loaded_at
+        self.loaded_at = loaded_at
         self._with_care = with_care
         self._numbers = count()
 
@@ -120,7 +120,7 @@ class Writer:
 
     def _copy(self, table: str, columns: Sequence[str], rows: Iterable[Values]) -> None:
         """Into the table itself; the uuid_ts of identifies keeps their order."""
-        stamp, step = self._loaded_at, ORDER_STEP if table == "identifies" else None
+        stamp, step = self.loaded_at, ORDER_STEP if table == "identifies" else None
         with self._conn.cursor().copy(sql.copy_rows(self._schema, table, columns)) as copy:
             for values in rows:
                 if step:

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from tests.bench import processes
+from tests.bench import processes, warehouse
 from tests.bench.client import request_bytes, send_all
 from tests.instance import Instance, free_port, running
 
@@ -43,6 +43,7 @@ def main() -> None:
         figures |= end_to_end(instance)
         figures |= load_against_copy(instance)
         figures |= freshness(instance)
+        figures |= warehouse.figures(instance.info["warehouse_dsn"])
     width = max(map(len, figures))
     for name, value in figures.items():
         sys.stdout.write(f"{name:<{width}}  {value}\n")

@@ -145,6 +145,23 @@ def test_of_one_time_the_identify_loaded_last_wins(open_session, warehouse):
     assert rows(warehouse, "SELECT plan FROM shop.users") == [("team",)]
 
 
+def test_an_identify_of_nobody_is_a_row_and_no_user(open_session, warehouse):
+    load(open_session(), identify("m1", None, plan="pro"))
+
+    assert rows(warehouse, "SELECT id, user_id, plan FROM shop.identifies") == [("m1", None, "pro")]
+    assert rows(warehouse, "SELECT to_regclass('shop.users')") == [(None,)]
+
+
+def test_users_made_anew_know_what_their_identifies_said_before(open_session, warehouse):
+    session = open_session()
+    load(session, identify("m1", received_at=moment(1), city="Rome"))
+    warehouse.execute("DROP TABLE shop.users CASCADE")
+
+    load(session, identify("m2", received_at=moment(2), plan="pro"))
+
+    assert rows(warehouse, "SELECT plan, city FROM shop.users") == [("pro", "Rome")]
+
+
 def test_values_of_identifies_that_were_deleted_by_hand_stay(open_session, warehouse):
     session = open_session()
     load(session, identify("m1", received_at=moment(1), city="Rome"))
