@@ -29,6 +29,7 @@ class Event(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("view_personal_data", "Can see whose an event is")]
 
     def __str__(self) -> str:
         return f"{self.type} {self.message_id}"

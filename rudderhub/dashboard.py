@@ -124,7 +124,7 @@ def _received(
     if not request.user.has_perm("events.view_event"):
         return {"sees_events": False}
     counts = by_bin(since, chosen.bar, source_pk)
-    refused = Quarantined.objects.filter(received_at__gte=since)
+    refused = Quarantined.objects.filter(received_at__gte=since, accepted_at=None)
     if source_pk:
         refused = refused.filter(source_id=source_pk)
     drawn, refusals = chart(counts, since, chosen.bar, chosen.bars), refused.count()

@@ -106,7 +106,12 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "People with access",
                 "separator": True,
-                "items": [_item("Users", "group", "auth.user")],
+                "items": [
+                    _item("Users", "group", "auth.user"),
+                    _item("Roles", "badge", "auth.group"),
+                    _item("Sessions", "devices", "sessions.session"),
+                    _item("Audit log", "history", "admin.logentry"),
+                ],
             },
         ],
     },

@@ -62,6 +62,16 @@ def json_block(text: str) -> SafeString:
     )
 
 
+def code_block(code: str) -> SafeString:
+    """Lines to copy."""
+    return format_html(
+        '<div class="rh-snippet"><button type="button" class="rh-copy" data-copy="{}">copy</button>'
+        '<pre class="rh-code rh-wrap" tabindex="0">{}</pre></div>',
+        code,
+        code,
+    )
+
+
 def _relative(moment: datetime, now: datetime) -> str:
     seconds = int(abs((now - moment).total_seconds()))
     length = (

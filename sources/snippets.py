@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 
@@ -17,6 +18,15 @@ def snippets(url: str, write_key: str) -> list[Snippet]:
         Snippet(title, template.replace("{URL}", url.rstrip("/")).replace("{KEY}", write_key))
         for title, template in _TEMPLATES.items()
     ]
+
+
+def curl(url: str, payload: str) -> str:
+    """Sends a stored event once more; with its messageId, so that it stays one row."""
+    address, body = url.rstrip("/") + "/v1/batch", shlex.quote(f'{{"batch": [{payload}]}}')
+    return (
+        f'curl {shlex.quote(address)} -u "$WRITE_KEY:" \\\n'
+        f"  -H 'Content-Type: application/json' -d {body}"
+    )
 
 
 _TEMPLATES = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.core.paginator import Paginator
@@ -16,13 +17,17 @@ from unfold.views import ChangeList
 from destinations.models import Connection
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, summary, trace
+from events.masking import PERMISSION, masked, masked_json
 from events.models import DeadLetter, Event
 from events.rates import head
-from sources.display import copyable, json_block, label, when
+from sources.display import code_block, copyable, json_block, label, when
 from sources.models import Source
+from sources.snippets import curl
 
 PAGE = 50
 WINDOW = 100_000
+DEAD_LETTERS = 1_000
+NAMES_FROM, MOST_NAMES = 1_000, 30
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
 
 
@@ -54,6 +59,51 @@ class TypeFilter(SimpleListFilter):
         return queryset.filter(type=self.value()) if self.value() else queryset
 
 
+class StateFilter(SimpleListFilter):
+    """By the cursors and the newest dead letters: in a few queries, however long the log is."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in ("pending", "loaded", "dead letter", "no connection")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        dead = list(DeadLetter.objects.values_list("event_id", flat=True)[:DEAD_LETTERS])
+        if chosen == "dead letter":
+            return queryset.filter(pk__in=dead)
+        connections = list(Connection.objects.all())
+        if chosen == "no connection":
+            return queryset.exclude(source_id__in={each.source_id for each in connections})
+        found = Q(pk__in=[])
+        for each in connections:
+            start = each.start_position or 0
+            if chosen == "pending":
+                reach = Q(pk__gt=max(each.position, start))
+            else:
+                reach = Q(pk__gt=start, pk__lte=each.position)
+            found |= Q(source_id=each.source_id) & reach
+        return queryset.filter(found).exclude(pk__in=dead)
+
+
+class NameFilter(SimpleListFilter):
+    """By the names of the newest events: those that one wants while looking at them."""
+
+    title = "event name"
+    parameter_name = "name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = Event.objects.order_by("-id").values_list("event", flat=True)[:NAMES_FROM]
+        names = sorted({name for name in newest if name})[:MOST_NAMES]
+        return [(name, name) for name in names]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(event=self.value()) if self.value() else queryset
+
+
 class LiveChangeList(ChangeList):
     """Newest first, by id and without a count.
 
@@ -79,6 +129,9 @@ class LiveChangeList(ChangeList):
         self.paginator = Paginator(self.result_list, PAGE)
         self._add_links(more=len(rows) > PAGE)
         _add_states(self.result_list)
+        if not request.user.has_perm(PERMISSION):
+            for event in self.result_list:
+                _hide_ids(event)
 
     def _rows(self) -> QuerySet[Event]:
         """A message id is found anywhere in the log, everything else in the window."""
@@ -91,7 +144,9 @@ class LiveChangeList(ChangeList):
             self.looked_from = max(self.top - WINDOW + 1, 1)
             rows = rows.filter(pk__gte=self.looked_from)
         if term:
-            return rows.filter(Q(user_id=term) | Q(anonymous_id=term) | Q(event=term))
+            return rows.filter(
+                Q(user_id=term) | Q(anonymous_id=term) | Q(event=term) | Q(payload__contains=term)
+            )
         return rows
 
     def _add_links(self, *, more: bool) -> None:
@@ -103,9 +158,10 @@ class LiveChangeList(ChangeList):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     list_display = ("time", "status", "type", "event", "source_name", "user", "anonymous", "size")
-    list_filter = (SourceFilter, TypeFilter)
+    list_filter = (SourceFilter, TypeFilter, NameFilter, StateFilter)
+    holds_personal_data = True
     search_fields = ("message_id",)
-    search_help_text = "Message id, user id, anonymous id or event name, in full"
+    search_help_text = "Message id, user id, anonymous id, event name or any text of an event"
     list_per_page = PAGE
     empty_text = (
         "No event was accepted yet. Open a source: its page has lines to copy that send one."
@@ -192,13 +248,22 @@ class EventAdmin(ReadOnlyAdmin):
     def anonymous_copy(self, event: Event) -> SafeString:
         return copyable(event.anonymous_id)
 
+    def hide(self, record: Event) -> None:
+        _hide_ids(record)
+        record.payload = masked_json(record.payload)
+
     def parts(self, record: Event) -> list[tuple[str, SafeString]]:
         stops = _stops([record])[record.pk]
         context = {"event": record, "source": self.from_source(record), "stops": stops}
         return [
             ("Trace", SafeString(render_to_string("events/trace.html", context))),
             ("Payload as accepted", json_block(record.payload)),
+            ("Send it again", code_block(curl(settings.DATA_PLANE_URL, record.payload))),
         ]
+
+
+def _hide_ids(event: Event) -> None:
+    event.user_id, event.anonymous_id = masked(event.user_id), masked(event.anonymous_id)
 
 
 def _add_states(events: list[Event]) -> None:

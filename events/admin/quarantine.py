@@ -15,6 +15,7 @@ from unfold.decorators import action, display
 
 from events import reruns
 from events.admin.readonly import ReadOnlyAdmin
+from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
 from events.reruns import AcceptedBeforeError, Outcome
 from sources.display import json_block, label, when
@@ -57,6 +58,12 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             return label("refused", "bad")
         return format_html("{} {}", label("sent again", "good"), when(refused.accepted_at))
 
+    holds_personal_data = True
+
+    def hide(self, record: Quarantined) -> None:
+        record.body = masked_json(bytes(record.body).decode(errors="replace")).encode()
+        record.body_bytes = len(record.body)
+
     def parts(self, record: Quarantined) -> list[tuple[str, SafeString]]:
         return [("Body", _body(record))]
 
@@ -73,7 +80,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         self.message_user(request, f"{text}; the history of each says why.", level)
 
     def has_send_again_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("events.change_quarantined")
+        return request.user.has_perms(["events.change_quarantined", PERMISSION])
 
     def change_view(
         self,

@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from events.admin.readonly import ReadOnlyAdmin
+from events.masking import masked_json
 from events.models import DeadLetter, Event
 from sources.display import copyable, json_block, when
 
@@ -46,6 +47,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             return format_html("{}", "No longer in the log; the payload below is kept.")
         url = reverse("admin:events_event_change", args=[letter.event_id])
         return format_html('<a class="rh-link" href="{}">Open the trace</a>', url)
+
+    holds_personal_data = True
+
+    def hide(self, record: DeadLetter) -> None:
+        record.payload = masked_json(record.payload)
 
     def parts(self, record: DeadLetter) -> list[tuple[str, SafeString]]:
         return [("Payload", json_block(record.payload))]

@@ -394,3 +394,34 @@ def test_who_may_only_look_cannot_start_a_load(client):
     answer = client.post(f"/admin/destinations/connection/{make_connection().pk}/load/")
 
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [("dead letter", [0]), ("loaded", [1]), ("pending", [2]), ("no connection", [3])],
+)
+def test_events_are_filtered_by_status(admin, status, found):
+    source = make_source()
+    events = [make_event(source), make_event(source), make_event(source), make_event()]
+    connection = make_connection(source, position=events[1].pk)
+    dead = {"event_id": events[0].pk, "message_id": events[0].message_id}
+    DeadLetter.objects.create(connection=connection, reason="r", payload="{}", **dead)
+
+    assert shown(admin.get(EVENTS, {"status": status})) == [events[n].message_id for n in found]
+
+
+def test_events_are_filtered_by_name_and_found_by_any_text(admin):
+    paid = make_event(event="Paid", payload='{"event": "Paid", "coupon": "SPRING"}')
+    make_event(event="Left")
+
+    assert shown(admin.get(EVENTS, {"name": "Paid"})) == [paid.message_id]
+    assert shown(admin.get(EVENTS, {"q": "SPRING"})) == [paid.message_id]
+
+
+def test_an_event_is_copied_as_curl(admin):
+    event = make_event(payload='{"type": "track", "event": "it\'s"}')
+
+    html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert "/v1/batch -u" in html
+    assert "$WRITE_KEY:" in html

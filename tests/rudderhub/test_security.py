@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
+
+from events.masking import masked_json
+from rudderhub.security import FAILURES
+from tests.factories import make_admin, make_event, make_source
+
+pytestmark = pytest.mark.django_db
+
+ANN = '{"type": "track", "userId": "ann@shop.example", "properties": {"plan": "gold", "n": 1}}'
+
+
+def member(client, role):
+    user = User.objects.create_user(f"u-{role}", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return client
+
+
+def log_in(client, password, username="ada"):
+    return client.post("/admin/login/?next=/admin/", {"username": username, "password": password})
+
+
+@pytest.fixture
+def ada():
+    cache.clear()
+    yield User.objects.create_superuser("ada", password="right horse")
+    cache.clear()
+
+
+def test_pages_of_the_admin_carry_a_policy(client):
+    policy = client.get("/admin/login/")["Content-Security-Policy"]
+
+    assert "default-src 'self'" in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+
+
+def test_a_name_is_locked_out_after_repeated_failures(client, ada):
+    for _ in range(FAILURES):
+        log_in(client, "wrong")
+
+    assert log_in(client, "right horse").status_code == 200
+    assert "_auth_user_id" not in client.session
+
+
+def test_a_few_failures_lock_nobody_out(client, ada):
+    for _ in range(FAILURES - 1):
+        log_in(client, "wrong")
+
+    assert log_in(client, "right horse").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("role", "can", "cannot"),
+    [
+        ("Admin", "auth.change_user", "none.none"),
+        ("Source manager", "sources.add_source", "destinations.change_destination"),
+        ("Analyst", "events.view_event", "events.view_personal_data"),
+        ("Privacy officer", "events.view_personal_data", "sources.change_source"),
+        ("Read-only", "sources.view_source", "sources.change_source"),
+    ],
+)
+def test_roles_are_groups_with_permissions(role, can, cannot):
+    user = User.objects.create_user("someone")
+    user.groups.add(Group.objects.get(name=role))
+
+    assert user.has_perm(can)
+    assert not user.has_perm(cannot)
+
+
+def test_an_analyst_sees_no_personal_data(client):
+    event = make_event(user_id="ann@shop.example", payload=ANN)
+    analyst = member(client, "Analyst")
+
+    listed = analyst.get("/admin/events/event/").content.decode()
+    trace = analyst.get(f"/admin/events/event/{event.pk}/change/").content.decode()
+
+    assert "ann@shop.example" not in listed + trace
+    assert "gold" not in trace
+    assert "plan" in trace
+
+
+def test_a_look_at_personal_data_is_in_the_audit_log(client):
+    event = make_event(user_id="ann@shop.example", payload=ANN)
+    officer = member(client, "Privacy officer")
+
+    trace = officer.get(f"/admin/events/event/{event.pk}/change/").content.decode()
+
+    assert "ann@shop.example" in trace
+    assert LogEntry.objects.get().get_change_message() == "Looked at personal data."
+    assert "Looked at personal data." in officer.get("/admin/admin/logentry/").content.decode()
+
+
+def test_a_quarantined_body_is_masked(client):
+    refused = make_source().quarantined.create(
+        route="/v1/track", status=400, reason="r", body=ANN.encode(), body_bytes=len(ANN)
+    )
+
+    html = member(client, "Analyst").get(f"/admin/events/quarantined/{refused.pk}/change/")
+
+    assert "ann@shop" not in html.content.decode()
+
+
+def test_a_session_can_be_ended(client):
+    other = client.__class__()
+    other.force_login(make_admin())
+    client.force_login(make_admin())
+    key = other.session.session_key
+
+    assert "open" in client.get("/admin/sessions/session/").content.decode()
+    client.post(f"/admin/sessions/session/{key}/delete/", {"post": "yes"})
+
+    assert not Session.objects.filter(pk=key).exists()
+    assert other.get("/admin/").status_code == 302
+
+
+def test_masking_keeps_the_shape():
+    assert masked_json('{"type": "page", "traits": {"a": [1, null]}, "messageId": "m"}') == (
+        '{"type": "page", "traits": {"a": ["•••", null]}, "messageId": "m"}'
+    )
+    assert masked_json("no json") == "•••"
