@@ -97,7 +97,7 @@ def load_rate(events: Sequence[dict[str, Any]], url: str) -> dict[str, str]:
 
 
 def merge_costs(url: str) -> dict[str, str]:
-    """Seconds of a chunk's merge into ever larger tables, the fastest of some, and how flat it is."""
+    """Seconds of a chunk's merge into ever larger tables, the fastest of some; how flat it is."""
     fastest: list[float] = []
     lines: dict[str, str] = {}
     with _session(url, "merge") as session, psycopg.connect(url, autocommit=True) as conn:
