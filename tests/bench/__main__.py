@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from tests.bench import processes, warehouse
+from tests.bench import identity, processes, warehouse
 from tests.bench.client import request_bytes, send_all
 from tests.instance import Instance, free_port, running
 
@@ -34,6 +34,10 @@ FROM_THE_GATEWAY = ("receivedAt", "request_ip", "rudderId", "timestamp")
 def main() -> None:
     figures: dict[str, str] = {}
     with running() as instance:
+        if sys.argv[1:2] == ["identity"]:
+            identifiers = int(sys.argv[2]) if sys.argv[2:] else identity.REALISTIC
+            _print(identity.figures(instance.info["warehouse_dsn"], identifiers))
+            return
         figures |= idle(instance)
         instance.switch(enabled=False)
         figures |= single_tracks(instance)
@@ -44,6 +48,10 @@ def main() -> None:
         figures |= load_against_copy(instance)
         figures |= freshness(instance)
         figures |= warehouse.figures(instance.info["warehouse_dsn"])
+    _print(figures)
+
+
+def _print(figures: dict[str, str]) -> None:
     width = max(map(len, figures))
     for name, value in figures.items():
         sys.stdout.write(f"{name:<{width}}  {value}\n")

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import time
 
+import jsonschema_rs
 import pytest
+import yaml
 
 from events import log, people
 from events.api import new_token
+from events.api_urls import urlpatterns
+from rudderhub.env import ROOT
 from tests.identities import anonymous, event
 from tests.people import Hub
+
+DOCUMENT = yaml.safe_load((ROOT / "docs" / "profiles-openapi.yaml").read_text())
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -136,6 +142,27 @@ def test_a_warehouse_that_is_away_is_told(hub, get):
     hub.destination.save()
 
     assert get("", identifier="ann").status_code == 503
+
+
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
+def test_answers_are_as_documented(hub, get, path):
+    schema = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+    rudder_id = str(hub.key(anonymous("phone")))
+
+    answer = get(
+        path.removeprefix("/api/v1/profiles").format(rudder_id=rudder_id), identifier="ann"
+    )
+
+    resolver = {**schema["schema"], "components": DOCUMENT["components"]}
+    jsonschema_rs.Draft202012Validator(resolver).validate(answer.json())
+
+
+def test_every_route_is_documented():
+    routes = {
+        f"/api/v1/{each.pattern}".replace("<uuid:rudder_id>", "{rudder_id}") for each in urlpatterns
+    }
+
+    assert routes == set(DOCUMENT["paths"])
 
 
 def test_a_profile_takes_less_than_ten_milliseconds_in_the_database(hub):

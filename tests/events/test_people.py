@@ -94,9 +94,7 @@ def _assert_rows_belong(hub, solved):
 
 
 def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url):
-    stream = ORACLE.Generator(7, 600).run()
-    for number, line in enumerate(stream):
-        line["source"] = f"s{hash(line['messageId']) % 4}" if number < 0 else f"s{_part(line)}"
+    stream = _of_four_sources(ORACLE.Generator(7, 600).run())
     solved = ORACLE.solve(stream)
     hub = Hub(warehouse, warehouse_url)
     hub.append(*stream)
@@ -116,8 +114,50 @@ def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url):
     assert check(warehouse, hub.schema) == []
 
 
-def _part(line):
-    return int(line["messageId"][2:9]) % 4
+def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing(
+    warehouse, warehouse_url, settings
+):
+    settings.LOAD_CHUNK_EVENTS = 25
+    stream = _of_four_sources(ORACLE.Generator(11, 600).run())
+    solved = ORACLE.solve(stream)
+    hub = Hub(warehouse, warehouse_url)
+    hub.append(*stream)
+    chance, kills, done = random.Random(11), [], threading.Event()
+
+    def kill():
+        while not done.wait(chance.uniform(0.005, 0.05)):
+            kills.extend(
+                warehouse.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    " AND query LIKE '%identity%'"
+                ).fetchall()
+            )
+            done.wait(0.2)
+
+    def load(connection):
+        run_load(connection)
+        while connection.last_error:
+            run_load(connection)
+        connections.close_all()
+
+    threads = [threading.Thread(target=load, args=[each]) for each in hub.connections.values()]
+    killer = threading.Thread(target=kill)
+    for thread in [*threads, killer]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    killer.join()
+
+    assert len(kills) > 1
+    assert hub.clusters() == hub.expected(solved["clusters"])
+    assert check(warehouse, hub.schema) == []
+
+
+def _of_four_sources(stream):
+    """A message and its repeats come from one of them."""
+    return [{**line, "source": f"s{int(line['messageId'][2:9]) % 4}"} for line in stream]
 
 
 TABLET = [
