@@ -24,6 +24,15 @@ def _item(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _page(title: str, icon: str, name: str, model: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(name),
+        "permission": _may_view(model),
+    }
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "rudderhub",
     "SITE_HEADER": "rudderhub",
@@ -77,6 +86,8 @@ UNFOLD: dict[str, Any] = {
                     _item("Destinations", "database", "destinations.destination"),
                     _item("Loads", "local_shipping", "events.load"),
                     _item("Replays", "replay", "events.replay"),
+                    _page("Tables", "table", "tables", "destinations.destination"),
+                    _page("Discards", "filter_alt_off", "discards", "destinations.destination"),
                 ],
             },
             {
@@ -111,6 +122,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Roles", "badge", "auth.group"),
                     _item("Sessions", "devices", "sessions.session"),
                     _item("Audit log", "history", "admin.logentry"),
+                    _page("System", "settings_heart", "system", "auth.user"),
                 ],
             },
         ],

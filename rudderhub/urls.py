@@ -7,12 +7,25 @@ from django.views.decorators.csrf import csrf_exempt
 
 import events.urls
 import sources.urls
-from rudderhub import health
+from rudderhub import browse, health
 from rudderhub.setup import first_admin
 from sources.routing import Route, get
 
+_BROWSE = [
+    path(f"admin/{route}", admin.site.admin_view(view), name=name)
+    for route, view, name in (
+        ("tables/", browse.tables, "tables"),
+        ("tables/<int:pk>/<str:schema>/<str:name>/", browse.table, "table"),
+        ("discards/", browse.discards, "discards"),
+        ("discards/<int:pk>/<str:schema>/export/", browse.discards_file, "discards_file"),
+        ("discards/<int:pk>/<str:schema>/widen/", browse.widen, "widen"),
+        ("events/event/<int:pk>/in/<int:connection_pk>/", browse.look, "look"),
+        ("system/", browse.system, "system"),
+    )
+]
 urlpatterns = [
     path("admin/people/", include("events.admin.people_urls")),
+    *_BROWSE,
     path("admin/", admin.site.urls),
     path("api/v1/", include("events.api_urls")),
     path("setup/<str:token>/", first_admin, name="setup"),

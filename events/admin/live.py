@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from destinations.models import Connection
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, summary, trace
 from events.masking import PERMISSION, masked, masked_json
-from events.models import DeadLetter, Event
+from events.models import DeadLetter, Event, Load
 from events.rates import head
 from sources.display import code_block, copyable, json_block, label, when
 from sources.models import Source
@@ -253,13 +254,19 @@ class EventAdmin(ReadOnlyAdmin):
         record.payload = masked_json(record.payload)
 
     def parts(self, record: Event) -> list[tuple[str, SafeString]]:
-        stops = _stops([record])[record.pk]
+        stops = [_with_load(record, stop) for stop in _stops([record])[record.pk]]
         context = {"event": record, "source": self.from_source(record), "stops": stops}
         return [
             ("Trace", SafeString(render_to_string("events/trace.html", context))),
             ("Payload as accepted", json_block(record.payload)),
             ("Send it again", code_block(curl(settings.DATA_PLANE_URL, record.payload))),
         ]
+
+
+def _with_load(event: Event, stop: Stop) -> Stop:
+    loads = Load.objects.filter(connection=stop.connection)
+    load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
+    return replace(stop, load=load)
 
 
 def _hide_ids(event: Event) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Identifier, Literal
 
 from destinations.models import Connection
-from events.models import DeadLetter, Event
+from events.models import DeadLetter, Event, Load
 
 TABLES = {
     "track": "tracks",
@@ -30,6 +30,7 @@ class Stop:
     detail: str
     dead_letter: DeadLetter | None = None
     select: str = ""
+    load: Load | None = None
 
 
 def trace(
