@@ -254,7 +254,12 @@ def normal(value):
         return [(key, normal(value[key])) for key in sorted(value)]
     if isinstance(value, list | tuple):
         return [normal(item) for item in value]
-    return normal(json.loads(value)) if isinstance(value, str) and value[:1] == "{" else value
+    if not isinstance(value, str) or value[:1] != "{":
+        return value
+    try:
+        return normal(json.loads(value))
+    except ValueError:
+        return value  # was sent as a text
 
 
 def backwards(value):
