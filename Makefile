@@ -10,7 +10,7 @@ SDK_DIR := $(or $(RUDDERHUB_SDK_DIR),$(or $(RUDDERHUB_VAR_DIR),var)/sdk)
 PYTHONS := python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint fmt sdk-scripts e2e bench lock clean
+.PHONY: help run test check lint fmt sdk-scripts e2e screenshots bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,11 @@ e2e: .venv/dev.stamp .venv-e2e/stamp ## the server, a worker, real SDKs and a br
 	@$(MAKE) --no-print-directory sdk-scripts SDK_DIR=var/e2e/sdk
 	@$(MAKE) --no-print-directory var/e2e/node/stamp
 	@$(RUN_PYTHON) -m pytest -m e2e tests/e2e
+
+screenshots: .venv/dev.stamp .venv-e2e/stamp ## pictures of every screen, in var/screenshots
+	@$(need_node)
+	@$(MAKE) --no-print-directory var/e2e/node/stamp
+	@$(RUN_PYTHON) -m pytest -m e2e tests/e2e/test_admin.py -p no:randomly
 
 bench: .venv/dev.stamp ## the benchmark
 	@$(RUN_PYTHON) -m tests.bench

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from destinations.models import Connection, IdentityCheck
+from destinations.models import Connection, Destination, IdentityCheck
 from events.admin.trace import TABLES
 from events.counting import by_bin
 from events.latency import latency
@@ -160,8 +160,9 @@ def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Fl
 
 def _ticks(now: datetime, newest: int) -> list[Tick]:
     loaded = Load.objects.filter(events__gt=0)
-    person = loaded.filter(rows__has_any_keys=list(TABLES.values())).exclude(
-        connection__destination__config__resolve_identities=False
+    resolving = [each.pk for each in Destination.objects.all() if _resolves(each)]
+    person = loaded.filter(
+        rows__has_any_keys=list(TABLES.values()), connection__destination__in=resolving
     )
     return [
         Tick(
@@ -191,6 +192,10 @@ def _ticks(now: datetime, newest: int) -> list[Tick]:
             reverse("admin:destinations_destination_changelist"),
         ),
     ]
+
+
+def _resolves(destination: Destination) -> bool:
+    return bool(destination.config.get("resolve_identities", True))
 
 
 def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[Trouble]:

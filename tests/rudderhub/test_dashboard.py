@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from events import counting, log
 from events.counting import BinCount
+from events.models import Load
 from rudderhub.chart import chart
 from tests.factories import make_admin, make_connection, make_event, make_source
 
@@ -60,6 +61,18 @@ def test_the_ledger_of_the_overview_adds_up(admin):
 
     balance = flow.balance
     assert (balance.accepted, balance.pending, balance.difference) == (2, 2, 0)
+
+
+def test_a_person_is_resolved_where_the_config_does_not_say_no(admin):
+    connection = make_connection()
+    Load.objects.create(
+        connection=connection, after_id=0, upto_id=1, events=1, rows={"identifies": 1}
+    )
+    by_default = overview(admin)["ticks"][3].done
+    connection.destination.config["resolve_identities"] = False
+    connection.destination.save()
+
+    assert (by_default, overview(admin)["ticks"][3].done) == (True, False)
 
 
 @pytest.mark.parametrize("query", [{"range": "x"}, {"source": "x"}, {"source": "9" * 30}])
