@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from destinations.warehouse.identity import MAX_MERGE_PROPERTIES
 from events.text import clean, dumps, format_time, is_blank, parse_time, text_of, time_text
 
 BATCH_TYPES = frozenset({"identify", "track", "page", "screen", "group", "alias", "merge"})
@@ -162,12 +163,20 @@ def _check_required(event: dict[str, Any], event_type: str) -> None:
 def _check_merge_properties(properties: Any) -> None:
     if not isinstance(properties, list) or not properties:
         raise InvalidEventError("mergeProperties must be a list with one or more objects")
+    if len(properties) > MAX_MERGE_PROPERTIES:
+        raise InvalidEventError(
+            f"mergeProperties has {len(properties)} objects, the most is {MAX_MERGE_PROPERTIES}"
+        )
     for number, item in enumerate(properties):
         if not isinstance(item, dict):
             raise InvalidEventError(f"mergeProperties[{number}] must be an object")
         for name in ("type", "value"):
             if is_blank(item.get(name)):
                 raise InvalidEventError(f"mergeProperties[{number}].{name} is missing or blank")
+        if not isinstance(item["type"], str):
+            raise InvalidEventError(f"mergeProperties[{number}].type must be text")
+        if isinstance(item["value"], dict | list):
+            raise InvalidEventError(f"mergeProperties[{number}].value must be text or a number")
 
 
 def _fill(event: dict[str, Any], event_type: str, envelope: Envelope) -> None:
