@@ -55,7 +55,8 @@ def pretty_json(text: str) -> str:
 def json_block(text: str) -> SafeString:
     """JSON indented, and folded below it as it is stored: the indented numbers may be rounded."""
     return format_html(
-        '<pre class="rh-code" tabindex="0">{}</pre><details class="rh-raw"><summary>As stored</summary>'
+        '<pre class="rh-code" tabindex="0">{}</pre>'
+        '<details class="rh-raw"><summary>As stored</summary>'
         '<pre class="rh-code rh-wrap" tabindex="0">{}</pre></details>',
         pretty_json(text),
         text,

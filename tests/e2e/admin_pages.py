@@ -28,7 +28,6 @@ def main():
         page.on("pageerror", lambda error: words.append(str(error)))
         page.on("request", lambda request: _note_foreign(request.url, job["base_url"], foreign))
         seen = STEPS[job["step"]](page, job, folder)
-        context.storage_state(path=str(folder / "state.json"))
         browser.close()
     print(json.dumps({"words": words, "foreign": foreign, **seen}))  # noqa: T201
 
