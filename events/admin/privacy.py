@@ -68,7 +68,9 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
 
     @display(description="differences")
     def listed(self, check: IdentityCheck) -> SafeString:
-        return format_html('<pre class="rh-code">{}</pre>', "\n".join(check.differences) or "none")
+        return format_html(
+            '<pre class="rh-code" tabindex="0">{}</pre>', "\n".join(check.differences) or "none"
+        )
 
 
 @admin.register(ProfileToken)
