@@ -164,6 +164,7 @@ def test_the_admin_edits_sends_and_notes_it(client):
     assert stored()[0]["event"] == "E"
     notes = LogEntry.objects.order_by("id").values_list("change_message", flat=True)
     assert list(notes) == [
+        "Looked at personal data.",
         "Sent again as it was: 400 Invalid request: event is missing or blank",
         "Sent again edited: 200 OK",
     ]
