@@ -160,6 +160,18 @@ def test_a_view_in_the_way_makes_dead_letters_of_its_events_only(connection, war
     }
 
 
+def test_an_event_for_another_destination_is_skipped(connection, warehouse):
+    ours = {"rudderDestinationId": connection.destination.public_id}
+    others = {"rudderDestinationId": "another"}
+    send(connection, event("m1", event="A", **ours), event("m2", event="A", **others))
+
+    run_load(connection)
+
+    load = Load.objects.get()
+    assert (load.events, load.skipped) == (1, 1)
+    assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m1",)]
+
+
 def test_a_value_that_does_not_fit_is_a_discard_and_its_row_goes_on(connection, warehouse):
     send(
         connection,
