@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db import connection
 
-from events import log
+from events import log, sdks
 
 COUNT_LOCK = 0x72756464_00000004
 STEP = 20_000
@@ -136,6 +136,7 @@ def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int) -> Mark:
     upto = min(barrier, -(-first // STEP) * STEP)
     with conn.transaction():
         counted = conn.execute(_ADD, {"after": mark.upto, "upto": upto}).fetchall()
+        sdks.note(conn, mark.upto, upto)
         sums = Counter(mark.totals)
         for source_pk, events in counted:
             sums[source_pk] += events

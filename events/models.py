@@ -57,7 +57,14 @@ class Quarantined(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name = "quarantined request"
-        indexes = [models.Index(fields=["source", "-id"])]
+        indexes = [
+            models.Index(fields=["source", "-id"]),
+            models.Index(
+                fields=["source", "received_at"],
+                condition=models.Q(accepted_at=None),
+                name="refused_by_time",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.route}: {self.reason}"
@@ -221,6 +228,26 @@ class MinuteCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.events} {self.type} at {self.minute}"
+
+
+class SdkSeen(models.Model):
+    """An SDK that events of a source name in their context, noted while the log is counted."""
+
+    source_id = models.BigIntegerField()
+    name = models.TextField()
+    version = models.TextField(blank=True)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_id", "name", "version"], name="one_sdk_of_a_source"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
 
 
 class LogMark(models.Model):

@@ -83,9 +83,9 @@ class SourceAdmin(ModelAdmin):
     actions = ("enable", "disable")
     empty_text = "A source is a site, app or server that sends events. Add one to get a write key."
     inlines = (WriteKeyInline,)
-    readonly_fields = ("source_id", "created")
+    readonly_fields: tuple[str, ...] = ("source_id", "created")
     change_form_outer_after_template = "sources/send.html"
-    fieldsets = (
+    fieldsets: tuple[Any, ...] = (
         (None, {"fields": ("name", "type", "enabled", "source_id", "created")}),
         (
             "What is accepted",

@@ -2,29 +2,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from events.rates import newest_by_source
+from events.activity import Activity, activity
+from events.models import Event
+from events.trials import send_test_event
+from sources import sparkline
+from sources.addresses import client_address
 from sources.admin import SourceAdmin
-from sources.display import when
+from sources.display import label, when
 from sources.models import Source
 
-WINDOW = 20_000
+MANY_REFUSED = 0.01
 
 
 class SourceChangeList(ChangeList):
-    """One look at the end of the log for all sources of the page."""
+    """One look at the counts for all sources of the page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        newest = newest_by_source(WINDOW)
-        for source in self.result_list:
-            source.last_event_at = newest.get(source.pk)
+        _add_activity(self.result_list)
 
 
 admin.site.unregister(Source)
@@ -34,17 +39,141 @@ admin.site.unregister(Source)
 class LoggedSourceAdmin(SourceAdmin):
     """The admin of sources, which knows no log, with what the log says of them."""
 
-    list_display = ("name", "kind", "on", "last_event", "active_keys", "feeds")
+    list_display = (
+        *("name", "kind", "on", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
+    )
+    readonly_fields = (*SourceAdmin.readonly_fields, "day", "errors", "last_event", "sdks")
+    fieldsets = (
+        SourceAdmin.fieldsets[0],
+        ("What it sends", {"fields": (("day", "errors"), ("last_event", "sdks"))}),
+        *SourceAdmin.fieldsets[1:],
+    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SourceChangeList]:
         return SourceChangeList
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Source | None:
+        source: Source | None = super().get_object(request, object_id, from_field)
+        if source is not None:
+            _add_activity([source])
+        return source
+
+    @display(description="events in 24 h")
+    def day(self, source: Source) -> SafeString:
+        found = _of(source)
+        if not found.accepted:
+            return format_html("{}", "0")
+        return format_html(
+            '<span class="rh-day">{} <svg class="rh-spark" viewBox="0 0 {} {}" role="img"'
+            ' aria-label="{}"><title>{}</title><path d="{}"/></svg></span>',
+            f"{found.accepted:,}",
+            sparkline.width(found.hours),
+            sparkline.HEIGHT,
+            _hours_in_words(found),
+            _hours_in_words(found),
+            sparkline.bars(found.hours),
+        )
+
+    @display(description="refused in 24 h")
+    def errors(self, source: Source) -> SafeString:
+        """Of the requests that came and could be kept; those with an unknown key name no source."""
+        found = _of(source)
+        if not found.refused:
+            return format_html("{}", "0 %" if found.accepted else "-")
+        share = label(_percent(found), "bad" if found.refused_share > MANY_REFUSED else "wait")
+        url = reverse("admin:events_quarantined_changelist")
+        return format_html(
+            '{} <a class="rh-link" href="{}?source__id__exact={}">{} refused</a>',
+            share,
+            url,
+            source.pk,
+            f"{found.refused:,}",
+        )
+
     @display(description="last event")
     def last_event(self, source: Source) -> SafeString:
-        moment = source.last_event_at  # type: ignore[attr-defined]
-        if moment:
-            return when(moment)
+        return when(_of(source).last_at, never="none yet")
+
+    @display(description="SDK", empty_value="-")
+    def sdk(self, source: Source) -> SafeString | None:
+        """The latest; the source's page has them all."""
+        seen = _of(source).sdks
+        if not seen:
+            return None
+        more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
+        every = ", ".join(map(str, seen))
+        return format_html('<span class="rh-clip" title="{}">{}{}</span>', every, seen[0], more)
+
+    @display(description="SDKs seen")
+    def sdks(self, source: Source) -> SafeString:
+        seen = _of(source).sdks
+        if not seen:
+            return format_html("{}", "none: no event has named one in context.library")
+        rows = ((each, when(each.last_at)) for each in seen)
         return format_html(
-            '<span title="Only the newest {} events of the log are looked at">none lately</span>',
-            f"{WINDOW:,}",
+            '<ul class="rh-plain">{}</ul>', format_html_join("", "<li>{}, last {}</li>", rows)
         )
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        if self.has_change_permission(request) and object_id.isdecimal():
+            context["test_url"] = reverse("admin:sources_source_test", args=[object_id])
+        return super().change_view(request, object_id, form_url, context)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.test_view)
+        return [path("<int:pk>/test/", view, name="sources_source_test"), *super().get_urls()]
+
+    def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Send a test event; to its trace when it was stored."""
+        source = self._changeable(request, pk)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        back = HttpResponseRedirect(reverse("admin:sources_source_change", args=[pk]))
+        key = source.write_keys.active(timezone.now()).first()
+        if key is None:
+            messages.error(request, "There is no active write key to send with: add one.")
+            return back
+        trial = send_test_event(key.key, client_address(request.META))
+        if not trial.outcome.accepted:
+            what = f"Refused with {trial.outcome.status}: {trial.outcome.answer.strip()}"
+            messages.error(request, what)
+            return back
+        self.log_change(request, source, "Sent a test event.")
+        messages.success(request, "Accepted and stored. Below is what becomes of it.")
+        event = _stored(source, trial.message_id)
+        return HttpResponseRedirect(reverse("admin:events_event_change", args=[event.pk]))
+
+
+def _stored(source: Source, message_id: str) -> Event:
+    found: QuerySet[Event] = Event.objects.filter(message_id=message_id, source_id=source.pk)
+    return found.get()
+
+
+def _add_activity(sources: list[Source]) -> None:
+    found = activity([source.pk for source in sources], timezone.now())
+    for source in sources:
+        source.activity = found[source.pk]  # type: ignore[attr-defined]
+
+
+def _of(source: Source) -> Activity:
+    """A source that is just being added has none."""
+    return getattr(source, "activity", None) or Activity()
+
+
+def _hours_in_words(found: Activity) -> str:
+    last, most = found.hours[-1], max(found.hours)
+    return f"events by hour, up to {most:,} in one; {last:,} in the last"
+
+
+def _percent(found: Activity) -> str:
+    share = 100 * found.refused_share
+    return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"  # noqa: PLR2004

@@ -1,0 +1,244 @@
+"""What the pages of sources tell of their events, and the test event."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from events import activity, counting, log, rings
+from events.models import Event, MinuteCount, SdkSeen
+from sources.sparkline import bars
+from tests.factories import make_admin, make_event, make_source, make_write_key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/sources/source/"
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    cache.clear()
+    yield
+    log.close_writer()
+    rings.close_ringer()
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def html(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def count():
+    with log.connect() as conn:
+        assert counting.advance(conn)
+
+
+def with_sdk(name, version):
+    return json.dumps({"context": {"library": {"name": name, "version": version}}})
+
+
+def refuse(source, **fields):
+    given = {"route": "/v1/track", "status": 400, "reason": "r", "body": b"{", "body_bytes": 1}
+    return source.quarantined.create(**given | fields)
+
+
+def shown(admin, source):
+    """What the list says of a source."""
+    (found,) = [each for each in admin.get(LIST).context["cl"].result_list if each.pk == source.pk]
+    return found.activity
+
+
+def test_events_of_a_day_are_shown_by_hour_counted_or_not(admin):
+    source, now = make_source(), timezone.now()
+    make_event(source, received_at=now - timedelta(hours=2, minutes=30))
+    make_event(source, received_at=now - timedelta(hours=25))
+    count()
+    make_event(source, received_at=now)
+    make_event(make_source(), received_at=now)
+
+    found = shown(admin, source)
+
+    assert found.accepted == 2
+    assert (found.hours[21], found.hours[23]) == (1, 1)
+    assert "events by hour, up to 1 in one; 1 in the last" in html(admin.get(LIST))
+
+
+def test_the_share_of_refused_requests_leads_to_them(admin):
+    source = make_source()
+    make_event(source)
+    make_event(source)
+    refuse(source)
+    refuse(source, accepted_at=timezone.now())
+    refuse(source, received_at=timezone.now() - timedelta(days=2))
+
+    page = html(admin.get(LIST))
+
+    assert "33.3 %" in page
+    assert f"quarantined/?source__id__exact={source.pk}" in page
+
+
+def test_the_last_event_of_a_quiet_source_is_found_in_the_counts(admin, monkeypatch):
+    monkeypatch.setattr(activity, "WINDOW", 1)
+    quiet, at = make_source(), timezone.now() - timedelta(hours=5)
+    make_event(quiet, received_at=at)
+    make_event()
+    count()
+
+    assert shown(admin, quiet).last_at == at.replace(second=0, microsecond=0)
+
+
+def test_a_source_that_never_sent_says_so(admin):
+    make_source()
+
+    assert "none yet" in html(admin.get(LIST))
+
+
+def test_sdks_are_seen_once_the_log_is_counted(admin):
+    source = make_source()
+    first = make_event(source, payload=with_sdk("analytics-js", "3.0.0")).received_at
+    last = make_event(source, payload=with_sdk("analytics-js", "3.0.0")).received_at
+    make_event(source, payload=with_sdk("rudder-sdk-python", "2.1.9"))
+    count()
+
+    seen = SdkSeen.objects.get(name="analytics-js")
+
+    assert (seen.source_id, seen.version, seen.first_at, seen.last_at) == (
+        source.pk,
+        "3.0.0",
+        first,
+        last,
+    )
+    assert "rudder-sdk-python 2.1.9 and 1 more" in html(admin.get(LIST))
+    assert "analytics-js 3.0.0, last" in html(admin.get(f"{LIST}{source.pk}/change/"))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"context": "no object"}',
+        '{"context": null}',
+        '{"context": {"library": {"name": 7}}}',
+        '{"context": {"library": ["a"]}}',
+        '{"properties": {"library": {"name": "City"}}}',
+        with_sdk("", "1"),
+        "[]",
+    ],
+)
+def test_what_is_no_sdk_is_passed_over(payload):
+    make_event(payload=payload)
+
+    count()
+
+    assert not SdkSeen.objects.exists()
+
+
+def test_an_sdk_without_a_version_and_one_of_any_length_are_kept():
+    make_event(payload='{"context": {"library": {"name": "own", "version": null}}}')
+    make_event(payload=with_sdk("long\0" * 100, "v" * 1000))
+
+    count()
+
+    kept = set(SdkSeen.objects.values_list("name", "version"))
+    assert kept == {("own", ""), ("long" * 15, "v" * 60)}
+
+
+def test_however_many_sdks_are_named_the_newest_twenty_stay():
+    source, now = make_source(), timezone.now()
+    for number in range(25):
+        at = now - timedelta(minutes=25 - number)
+        make_event(source, received_at=at, payload=with_sdk("bot", str(number)))
+    other = make_event(payload=with_sdk("bot", "1"))
+
+    count()
+
+    kept = SdkSeen.objects.filter(source_id=source.pk).order_by("last_at")
+    assert [each.version for each in kept] == [str(number) for number in range(5, 25)]
+    assert SdkSeen.objects.filter(source_id=other.source_id).count() == 1
+
+
+def test_the_list_asks_no_more_for_more_sources_and_events(admin):
+    def queries():
+        with CaptureQueriesContext(database) as asked:
+            html(admin.get(LIST))
+        return len(asked)
+
+    make_event(make_source())
+    few = queries()
+    for _ in range(5):
+        make_event(make_source())
+    MinuteCount.objects.bulk_create(
+        MinuteCount(source_id=1, minute=timezone.now() - timedelta(minutes=n), type="t", events=1)
+        for n in range(100)
+    )
+
+    assert queries() == few
+
+
+def test_a_test_event_takes_the_way_of_senders_to_its_trace(admin):
+    key = make_write_key()
+
+    answer = admin.post(f"{LIST}{key.source_id}/test/")
+
+    event = Event.objects.get()
+    assert answer.headers["Location"] == f"/admin/events/event/{event.pk}/change/"
+    assert (event.source_id, event.type, event.event) == (key.source_id, "track", "Test Event")
+    assert json.loads(event.payload)["request_ip"] == "127.0.0.1"
+    assert "Accepted and stored" in html(admin.get(answer.headers["Location"]))
+    assert LogEntry.objects.filter(change_message="Sent a test event.").count() == 1
+
+
+def test_a_test_event_that_is_refused_shows_the_answer_of_senders(admin):
+    source = make_write_key(make_source(enabled=False)).source
+
+    page = html(admin.post(f"{LIST}{source.pk}/test/", follow=True))
+
+    assert "Refused with 404" in page
+    assert not Event.objects.exists()
+
+
+def test_without_an_active_key_no_test_event_is_sent(admin):
+    source = make_write_key(revoked_at=timezone.now()).source
+
+    page = html(admin.post(f"{LIST}{source.pk}/test/", follow=True))
+
+    assert "There is no active write key" in page
+    assert not Event.objects.exists()
+
+
+def test_who_may_only_look_sends_no_test_event(client):
+    source = make_write_key().source
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_source"))
+    client.force_login(viewer)
+
+    page = html(client.get(f"{LIST}{source.pk}/change/"))
+
+    assert client.post(f"{LIST}{source.pk}/test/").status_code == 403
+    assert "Send a test event" not in page
+    assert not Event.objects.exists()
+
+
+def test_a_test_event_is_not_sent_by_a_link(admin):
+    source = make_write_key().source
+
+    assert admin.get(f"{LIST}{source.pk}/test/").status_code == 405
+
+
+def test_bars_reach_up_by_their_share_of_the_highest():
+    assert bars([0, 1, 2]) == "M4 24v-12h3v12zM8 24v-24h3v24z"
+    assert bars([0, 0]) == ""
+    assert bars([1, 10_000]) == "M0 24v-1h3v1zM4 24v-24h3v24z"
