@@ -7,6 +7,7 @@ OFFSET 0; see also session() for the planner), never by a scan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -172,10 +173,34 @@ SET id_types = id_types || %b::text[]
 """rudder_profile() tries each of them; beyond this many a caller names the type."""
 MAX_TYPES = 1_000
 
+GROUPS_OF_ROOTS = """
+FROM unnest(%b::bigint[]) k (root_id)
+CROSS JOIN LATERAL (
+    SELECT k.root_id AS comp_id
+    UNION
+    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
+) c
+"""
 
+MEMBERS_OF_ROOTS = """
+{groups_of_roots}
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
+) n
+"""
+
+
+@lru_cache(maxsize=512)
 def query(schema: str, text: str) -> Composed:
-    """One of the statements above for a schema; they name no other identifier than {schema}."""
-    return SQL(text).format(schema=Identifier(schema))
+    """A statement for a schema.
+
+    It names no other identifier than {schema}; {groups_of_roots} and {members_of_roots} stand for
+    its FROM: the profiles of an array of roots, k, with their groups c and their identifiers n.
+    """
+    names = {"schema": Identifier(schema)}
+    groups = SQL(GROUPS_OF_ROOTS).format(**names)
+    members = SQL(MEMBERS_OF_ROOTS).format(**names, groups_of_roots=groups)
+    return SQL(text).format(**names, groups_of_roots=groups, members_of_roots=members)
 
 
 class Graph:

@@ -83,15 +83,7 @@ PROFILE_MEMBERS = """
 SELECT
     k.root_id, n.id_type, n.id_value, n.first_received_at, n.node_key,
     a.first_at, a.last_at, t.traits
-FROM unnest(%b::bigint[]) k (root_id)
-CROSS JOIN LATERAL (
-    SELECT k.root_id AS comp_id
-    UNION
-    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
-) c
-CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
-) n
+{members_of_roots}
 LEFT JOIN LATERAL (
     SELECT first_at, last_at FROM {schema}.identity_activity WHERE node_id = n.node_id OFFSET 0
 ) a ON true
@@ -105,15 +97,7 @@ WHERE NOT EXISTS (
 
 MEMBER_NUMBERS = """
 SELECT n.node_id
-FROM unnest(%b::bigint[]) k (root_id)
-CROSS JOIN LATERAL (
-    SELECT k.root_id AS comp_id
-    UNION
-    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
-) c
-CROSS JOIN LATERAL (
-    SELECT node_id FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
-) n
+{members_of_roots}
 """
 
 WIDEN_PROFILES = """

@@ -15,15 +15,7 @@ MEMBERS = """
 SELECT k.root_id, n.node_id, n.comp_id, n.first_received_at, n.node_key,
     EXISTS (SELECT FROM {schema}.identity_hub h WHERE h.node_id = n.node_id OFFSET 0)
     OR EXISTS (SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id OFFSET 0)
-FROM unnest(%b::bigint[]) k (root_id)
-CROSS JOIN LATERAL (
-    SELECT k.root_id AS comp_id
-    UNION
-    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
-) c
-CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
-) n
+{members_of_roots}
 """
 
 LINKS_IN_FORCE = """
@@ -44,12 +36,7 @@ WHERE n.node_id = k.node_id
 
 PUBLISHED = """
 SELECT k.root_id, a.old_rudder_id, false, 0
-FROM unnest(%b::bigint[]) k (root_id)
-CROSS JOIN LATERAL (
-    SELECT k.root_id AS comp_id
-    UNION
-    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
-) c
+{groups_of_roots}
 CROSS JOIN LATERAL (
     SELECT old_rudder_id FROM {schema}.identity_alias WHERE comp_id = c.comp_id OFFSET 0
 ) a
