@@ -56,6 +56,8 @@ class Feed:
     source_category: str
     destination_id: str
     destination_type: str
+    namespaces: Sequence[str] = ()
+    """Of all connections of the destination that were loaded."""
 
 
 @dataclass(frozen=True)

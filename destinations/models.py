@@ -29,6 +29,11 @@ class Destination(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def namespaces(self) -> list[str]:
+        """The schemas that its connections have loaded into."""
+        loaded = self.connections.exclude(namespace="").values_list("namespace", flat=True)
+        return sorted(set(loaded))
+
 
 class Start(models.TextChoices):
     NOW = "now", "With the events that arrive from now on"

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from destinations.interface import (
@@ -30,12 +31,15 @@ from destinations.interface import (
 from destinations.models import Connection
 from destinations.registry import destination_type
 from events import log
-from events.models import DeadLetter
+from events.models import DeadLetter, LetterState
+from events.reasons import reason_kind
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 300
 
+Read = Callable[[int, int], Chunk]
+"""The next events after an id, at most so many."""
 Wrote = Callable[[Prepared, LoadResult], None]
 
 
@@ -49,23 +53,33 @@ def open_session(connection: Connection, cursor_id: int) -> Session:
     return kind.open(destination.config, destination.secrets, _feed(connection, cursor_id))
 
 
+def from_log(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> Read:
+    def read(after: int, most: int) -> Chunk:
+        limits = (most, settings.LOAD_CHUNK_BYTES)
+        return log.read_chunk(reader, connection.source_id, after, upto, *limits)
+
+    return read
+
+
 def move(
     session: Session,
-    reader: psycopg.Connection[Any],
+    read: Read,
     connection: Connection,
     after: int,
     upto: int,
     wrote: Wrote,
     *,
     first_events: int,
+    began: datetime,
     until: float,
 ) -> None:
     """Write the events with after < id <= upto, or as many chunks as begin before `until`.
 
     `until` is a time of time.monotonic(). `wrote` is told of each chunk once it is committed.
+    A dead letter that was tried before the run `began` counts another attempt.
     """
-    for prepared in _prepared(session, reader, connection, after, upto, first_events, until):
-        _commit(session, connection, prepared, wrote)
+    for prepared in _prepared(session, read, after, upto, first_events, until):
+        _commit(session, connection, prepared, wrote, began)
 
 
 def next_try(failures: int) -> datetime:
@@ -83,13 +97,13 @@ def _feed(connection: Connection, cursor_id: int) -> Feed:
         source_category=connection.source.category,
         destination_id=connection.destination.public_id,
         destination_type=connection.destination.type,
+        namespaces=connection.destination.namespaces(),
     )
 
 
 def _prepared(
     session: Session,
-    reader: psycopg.Connection[Any],
-    connection: Connection,
+    read: Read,
     position: int,
     upto: int,
     size: int,
@@ -101,8 +115,7 @@ def _prepared(
     """
 
     def next_chunk(after: int, size: int) -> Prepared:
-        limits = (min(size, settings.LOAD_CHUNK_EVENTS), settings.LOAD_CHUNK_BYTES)
-        return session.prepare(log.read_chunk(reader, connection.source_id, after, upto, *limits))
+        return session.prepare(read(after, min(size, settings.LOAD_CHUNK_EVENTS)))
 
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
         coming: Future[Prepared] | None = ahead.submit(next_chunk, position, size)
@@ -114,21 +127,25 @@ def _prepared(
             yield prepared
 
 
-def _commit(session: Session, connection: Connection, prepared: Prepared, wrote: Wrote) -> None:
+def _commit(
+    session: Session, connection: Connection, prepared: Prepared, wrote: Wrote, began: datetime
+) -> None:
     """Write a chunk; when it is refused, halve it until the event is found."""
     try:
-        _keep_dead_letters(connection, prepared)
+        _keep_dead_letters(connection, prepared, began)
         result = session.load(prepared)
     except ChunkRefusedError as error:
         logger.warning("chunk refused connection=%s: %s", connection.pk, error)
         if error.guilty:
-            _commit(session, connection, _without(session, prepared, error.guilty), wrote)
+            rest = _without(session, prepared, error.guilty)
+            _commit(session, connection, rest, wrote, began)
             return
         for part in _halves(prepared, str(error)):
             ready = part if isinstance(part, Prepared) else session.prepare(part)
-            _commit(session, connection, ready, wrote)
+            _commit(session, connection, ready, wrote, began)
     else:
         wrote(prepared, result)
+        _close_loaded(connection, prepared)
 
 
 def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) -> Prepared:
@@ -155,12 +172,16 @@ def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
         raise DestinationError(f"an empty chunk was refused: {reason}")
 
 
-def _keep_dead_letters(connection: Connection, prepared: Prepared) -> None:
+def _keep_dead_letters(connection: Connection, prepared: Prepared, began: datetime) -> None:
     """Before the cursor passes them; again after a kill, to no effect."""
+    reasons = {event.id: reason for event, reason in prepared.dead_letters}
     DeadLetter.objects.bulk_create(
         (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
         ignore_conflicts=True,
     )
+    known = DeadLetter.objects.filter(connection=connection, event_id__in=reasons)
+    for letter in known.filter(tried_at__lt=began).defer("payload"):
+        _try_in_vain(letter, reasons[letter.event_id])
 
 
 def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
@@ -169,5 +190,38 @@ def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> Dea
         event_id=event.id,
         message_id=event.message_id,
         reason=reason,
+        kind=reason_kind(reason),
         payload=event.payload,
+    )
+
+
+def _try_in_vain(letter: DeadLetter, reason: str) -> None:
+    """What was discarded stays so."""
+    was_loaded = letter.state == LetterState.LOADED
+    DeadLetter.objects.filter(pk=letter.pk).update(
+        reason=reason,
+        kind=reason_kind(reason),
+        attempts=F("attempts") + 1,
+        tried_at=timezone.now(),
+        state=LetterState.OPEN if was_loaded else letter.state,
+    )
+
+
+def _close_loaded(connection: Connection, prepared: Prepared) -> None:
+    """The dead letters of events that are loaded now."""
+    loaded = {event.id for event in prepared.chunk.events} - prepared.refused
+    letters = DeadLetter.objects.filter(
+        connection=connection,
+        event_id__gt=prepared.chunk.after,
+        event_id__lte=prepared.chunk.upto,
+    ).exclude(state=LetterState.LOADED)
+    mended = [pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded]
+    close_as_loaded(DeadLetter.objects.filter(pk__in=mended))
+
+
+def close_as_loaded(letters: QuerySet[DeadLetter]) -> None:
+    letters.update(
+        state=LetterState.LOADED,
+        attempts=F("attempts") + 1,
+        closed_at=timezone.now(),
     )

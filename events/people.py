@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from destinations.interface import DestinationError
-from destinations.models import Connection, Destination
+from destinations.models import Destination
 from destinations.postgres import identity
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.loader import connect
@@ -41,7 +41,7 @@ def opened(destination: Destination) -> Iterator[People]:
         raise DestinationError(f"the destination {destination} does not resolve identities")
     with connect(config) as conn:
         identity.ensure_schema(conn, config.identity_schema, destination.public_id)
-        yield People(conn, config.identity_schema, namespaces(destination))
+        yield People(conn, config.identity_schema, destination.namespaces())
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def borrowed(destination: Destination) -> Iterator[People]:
         conn = connect(config)
         identity.read_meta(conn, config.identity_schema)
     try:
-        yield People(conn, config.identity_schema, namespaces(destination))
+        yield People(conn, config.identity_schema, destination.namespaces())
     finally:
         kept[key] = conn
         while len(kept) > KEPT_CONNECTIONS:
@@ -69,12 +69,6 @@ def close_kept() -> None:
 
 
 _kept = threading.local()
-
-
-def namespaces(destination: Destination) -> list[str]:
-    """The schemas that its connections have loaded into."""
-    loaded = Connection.objects.filter(destination=destination).exclude(namespace="")
-    return sorted(set(loaded.values_list("namespace", flat=True)))
 
 
 def destination_named(name: str) -> Destination:

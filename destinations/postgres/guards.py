@@ -189,6 +189,17 @@ def set_options(
         return op.reevaluate((), rated)
 
 
+def set_trait_identifiers(
+    conn: Conn, schema: str, namespaces: Sequence[str], names: tuple[str, ...]
+) -> None:
+    """What identify calls of later events state beside their ids; for earlier ones replay them.
+
+    The hub limit applies to identifiers of these types at once, and no longer to others.
+    """
+    if identity.read_meta(conn, schema).options.trait_identifiers != names:
+        set_options(conn, schema, namespaces, {"trait_identifiers": names}, actor="settings")
+
+
 def _checked(options: GraphOptions, changes: Mapping[str, Any]) -> GraphOptions:
     for name in ("hub_limit", "size_limit"):
         value = changes.get(name)

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -147,15 +147,6 @@ def ensure_schema(
     if options is not None and options != meta.options:
         text = query(schema, "UPDATE {schema}.identity_meta SET options = %s")
         conn.execute(text, [json.dumps(asdict(options))])
-
-
-def set_trait_identifiers(conn: Conn, schema: str, names: tuple[str, ...]) -> None:
-    """What identify calls of later events state beside their ids; for earlier ones replay them."""
-    options = read_meta(conn, schema).options
-    if options.trait_identifiers != names:
-        changed = replace(options, trait_identifiers=names)
-        text = query(schema, "UPDATE {schema}.identity_meta SET options = %s")
-        conn.execute(text, [json.dumps(asdict(changed))])
 
 
 def read_meta(conn: Conn, schema: str, *, any_isolation: bool = False) -> Meta:

@@ -24,7 +24,7 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.postgres import identity, sql
+from destinations.postgres import guards, identity, sql
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.content import Content, prepare, tables_of
 from destinations.postgres.namespace import Namespace, TableRefusedError
@@ -97,7 +97,8 @@ class PostgresSession:
             return None
         names = self._config.traits()
         if names is not None:
-            identity.set_trait_identifiers(self._conn, self._schema, names)
+            namespaces = self._feed.namespaces or (self._feed.namespace,)
+            guards.set_trait_identifiers(self._conn, self._schema, namespaces, names)
         return identity.read_rules(self._conn, self._schema)
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ SELECT node_id FROM {schema}.identity_blocked
 """
 
 MAY_BE_HUB = """
-SELECT n.node_id, h.node_id IS NOT NULL
+SELECT n.node_id, h.node_id IS NOT NULL, n.id_type = ANY (%b::text[])
 FROM unnest(%b::bigint[]) k (node_id)
 CROSS JOIN LATERAL (
     SELECT node_id, id_type FROM {schema}.identity_node WHERE node_id = k.node_id OFFSET 0
@@ -87,7 +87,6 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT node_id FROM {schema}.identity_hub WHERE node_id = n.node_id OFFSET 0
 ) h ON true
-WHERE n.id_type = ANY (%b::text[])
 """
 
 END_HUBS = """
@@ -230,10 +229,12 @@ class Operation:
         """Identifiers become hubs or end to be; the roots that this concerns."""
         options = self.meta.options
         types = [ANONYMOUS_ID, *options.trait_identifiers]
-        rated = dict(self.graph.run(MAY_BE_HUB, list(touched), types)) if touched else {}
+        found = self.graph.run(MAY_BE_HUB, types, list(touched)).fetchall() if touched else []
+        rated = {node_id: is_hub for node_id, is_hub, may_be in found if is_hub or may_be}
         if not rated:
             return set()
-        degrees = self.graph.stored_degrees(list(rated), MOST_LINKS)
+        may_be = [node_id for node_id, _, may_be in found if may_be]
+        degrees = self.graph.stored_degrees(may_be, MOST_LINKS)
         limit = options.hub_limit
         hubs = {n: d for n, d in degrees.items() if limit is not None and d > limit}
         ended = [node_id for node_id, is_hub in rated.items() if is_hub and node_id not in hubs]

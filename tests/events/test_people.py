@@ -15,9 +15,9 @@ from destinations.warehouse.identity import Identifier
 from events import log, people
 from events.erasures import erase_person
 from events.loads import run_load
-from events.models import DeadLetter, Event, Quarantined
+from events.models import DeadLetter, Quarantined
 from tests.identities import ORACLE, SCENARIOS, anonymous, event, user
-from tests.people import NOW, Hub
+from tests.people import NOW, Hub, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -211,20 +211,6 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
     assert hub.stamped() == {bob: ["m1"], tablet: ["m4", "m5"]}
 
 
-def everywhere(hub):
-    """All that is stored of the instance and its warehouse, as one text."""
-    texts = [str(row) for row in Event.objects.values_list()]
-    texts += [str(row) for row in DeadLetter.objects.values_list()]
-    texts += [str((row[0], bytes(row[1]))) for row in Quarantined.objects.values_list("id", "body")]
-    tables = hub.conn.execute(
-        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
-        " WHERE schemaname IN ('web', 'rudder_identity')"
-    ).fetchall()
-    for (table,) in tables:
-        texts += [str(row) for row in hub.conn.execute(f"SELECT * FROM {table}")]  # noqa: S608
-    return "\n".join(texts)
-
-
 def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
     hub.load(
         event(1, anonymousId="dev-ann", event="Looked", properties={"n": 1}),
@@ -341,3 +327,25 @@ def test_a_value_that_nobody_stated_can_be_suppressed(hub):
     assert set(hub.clusters()) == {(anonymous("a1"),)}
     assert Identifier("user_id", "ghost") not in hub.clusters()
     assert NOW.year == 2026
+
+
+def test_a_changed_trait_identifier_moves_rows_of_all_sources_at_the_next_load(
+    warehouse, warehouse_url
+):
+    """The e-mail address of three users is a hub as soon as the destination says it identifies."""
+    hub = Hub(warehouse, warehouse_url, {"hub_limit": 2})
+    for number, source in ((1, "web"), (2, "app"), (3, "web")):
+        stated = [{"type": "email", "value": "office@x.example"}]
+        fields = {"source": source, "userId": f"u{number}"}
+        hub.load(event(number, "merge", mergeProperties=stated, **fields))
+        hub.load(event(number + 10, event="Looked", **fields))
+    assert len(hub.clusters()) == 1
+
+    hub.destination.config["trait_identifiers"] = "email"
+    hub.destination.save()
+    hub.load(event(30, userId="u1", event="Looked", source="web"))
+
+    assert len(hub.clusters()) == 4
+    stamps = hub.rows("SELECT rudder_profile_id FROM app.tracks")
+    assert stamps == [(hub.profile("u2"),)]
+    assert check(warehouse, hub.schema) == []

@@ -143,6 +143,36 @@ def test_a_lower_hub_limit_splits_and_a_higher_one_joins_again(warehouse):
     assert graph.clusters() == before
 
 
+def office(n):
+    """A merge call of one of three users of an e-mail address."""
+    stated = [{"type": "email", "value": "office@x.example"}]
+    return event(n, "merge", userId=f"u{n}", mergeProperties=stated)
+
+
+def test_a_trait_that_becomes_an_identifier_is_held_to_the_hub_limit_at_once(warehouse):
+    graph = Graph(warehouse, {"hub_limit": 2})
+    graph.load(*map(office, (1, 2, 3)))
+    before = graph.clusters()
+    assert len(before) == 1
+
+    guards.set_trait_identifiers(graph.conn, graph.schema, [], ("email",))
+    assert len(graph.clusters()) == 4
+    assert check(graph.conn, graph.schema) == []
+
+    guards.set_trait_identifiers(graph.conn, graph.schema, [], ())
+    assert graph.clusters() == before
+    assert check(graph.conn, graph.schema) == []
+
+
+def test_trait_identifiers_that_stay_the_same_change_nothing(warehouse):
+    graph = Graph(warehouse, {"hub_limit": 2, "trait_identifiers": ["email"]})
+    before = graph.rows("SELECT xmin::text FROM {schema}.identity_meta")
+
+    guards.set_trait_identifiers(graph.conn, graph.schema, [], ("email",))
+
+    assert graph.rows("SELECT xmin::text FROM {schema}.identity_meta") == before
+
+
 def test_nulls_clear_traits_as_soon_as_the_option_is_on(warehouse):
     graph = Graph(warehouse)
     graph.load(
