@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -121,15 +122,16 @@ class _Run:
         try:
             position = self._start(session)
             if position < end:
-                self._begin(position)
+                began = self._begin(position)
                 moving.move(
                     session,
-                    reader,
+                    moving.from_log(reader, self.connection, end),
                     self.connection,
                     position,
                     end,
                     self._wrote,
                     first_events=FIRST_CHUNK_EVENTS,
+                    began=began,
                     until=until,
                 )
                 ledger.note(self.connection, session.counts(), position)
@@ -163,7 +165,7 @@ class _Run:
         self._mirror(position)
         return position
 
-    def _begin(self, position: int) -> None:
+    def _begin(self, position: int) -> datetime:
         """Under the connection's lock: whatever still is called running was killed."""
         Load.objects.filter(connection=self.connection, state=LoadState.RUNNING).update(
             state=LoadState.FAILED, error=INTERRUPTED, finished_at=timezone.now()
@@ -171,6 +173,7 @@ class _Run:
         self.load = Load.objects.create(
             connection=self.connection, after_id=position, upto_id=position
         )
+        return self.load.started_at
 
     def _wrote(self, prepared: Prepared, result: LoadResult) -> None:
         self._count(prepared, result)

@@ -53,6 +53,9 @@ class Quarantined(models.Model):
     accepted_at = models.DateTimeField(
         null=True, help_text="When it was sent again from the admin and accepted."
     )
+    discarded_at = models.DateTimeField(null=True)
+    discarded_by = models.CharField(max_length=150, blank=True)
+    note = models.TextField(blank=True, help_text="Why it was discarded.")
 
     class Meta:
         ordering = ["-id"]
@@ -93,6 +96,10 @@ class Load(models.Model):
     rows = models.JSONField(default=dict, help_text="Rows written, by table.")
     skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
     warnings = models.JSONField(default=list, help_text="What the destination had to say.")
+    repeated = models.JSONField(
+        default=dict, help_text="Rows that came once more or were there already, by table."
+    )
+    added = models.JSONField(default=dict, help_text="Columns that the load made, by table.")
     error = models.TextField(blank=True)
 
     class Meta:
@@ -103,8 +110,14 @@ class Load(models.Model):
         return f"load {self.pk} of {self.connection}"
 
 
+class LetterState(models.TextChoices):
+    OPEN = "open", "Open"
+    LOADED = "loaded", "Loaded since"
+    DISCARDED = "discarded", "Discarded"
+
+
 class DeadLetter(models.Model):
-    """An event that a connection could not load, with its reason."""
+    """An event that a connection could not load, with its reason and what became of it since."""
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="dead_letters"
@@ -114,12 +127,29 @@ class DeadLetter(models.Model):
     reason = models.TextField()
     payload = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
+    kind = models.TextField(blank=True, help_text="The reason without its values.")
+    attempts = models.PositiveIntegerField(default=1)
+    tried_at = models.DateTimeField(default=timezone.now, help_text="The last attempt.")
+    replay = models.ForeignKey(
+        "Replay", null=True, on_delete=models.SET_NULL, related_name="letters"
+    )
+    state = models.CharField(max_length=20, choices=LetterState.choices, default=LetterState.OPEN)
+    closed_at = models.DateTimeField(null=True, help_text="When it was loaded or discarded.")
+    closed_by = models.CharField(max_length=150, blank=True)
+    note = models.TextField(blank=True, help_text="Why it was discarded.")
 
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["connection", "event_id"], name="one_dead_letter_an_event"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["connection", "kind"],
+                condition=models.Q(state="open"),
+                name="open_dead_letters_alike",
             )
         ]
 
@@ -179,6 +209,11 @@ class Replay(models.Model):
     skipped = models.PositiveBigIntegerField(default=0)
     dead_letters = models.PositiveBigIntegerField(default=0)
     discards = models.PositiveBigIntegerField(default=0)
+    skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
+    warnings = models.JSONField(default=list, help_text="What the destination had to say.")
+    only_dead_letters = models.BooleanField(
+        default=False, help_text="It re-runs dead letters, from what they keep of their events."
+    )
     state = models.CharField(
         max_length=20, choices=ReplayState.choices, default=ReplayState.RUNNING
     )
@@ -203,7 +238,9 @@ class Replay(models.Model):
 
     @property
     def percent(self) -> int:
-        """Of the range of ids, so other sources' events count, too."""
+        """Of the range of ids, so other sources' events count, too; of dead letters how many."""
+        if self.only_dead_letters:
+            return 100 * (self.events + self.skipped + self.dead_letters) // (self.expected or 1)
         length = self.upto_id - self.after_id
         return 100 * (self.position - self.after_id) // length if length else 100
 

@@ -8,6 +8,9 @@ a transform, an option, a table that was dropped.
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -16,6 +19,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Count, Max, Min, QuerySet
 from django.utils import timezone
 
 from destinations.interface import (
@@ -25,7 +29,7 @@ from destinations.interface import (
     Prepared,
 )
 from destinations.models import Connection
-from events import log, moving
+from events import dead_letters, log, moving
 from events.models import DeadLetter, Replay, ReplayState
 
 logger = logging.getLogger(__name__)
@@ -60,21 +64,46 @@ def preview(connection: Connection, since: datetime | None) -> Range:
 def begin(connection: Connection, since: datetime | None) -> Replay:
     """A new replay, which a worker then runs; DestinationError when one is running."""
     found = preview(connection, since)
+    with _alone(connection):
+        replay = _create(connection, found, since=since)
+    logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
+    return replay
+
+
+def rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
+    """A replay of open dead letters of the connection alone; DestinationError as for begin."""
+    with _alone(connection):
+        chosen = dead_letters.open_of(connection, letters)
+        ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
+        if not ids["events"]:
+            raise DestinationError("none of the dead letters is open any more")
+        found = Range(ids["first"] - 1, ids["last"], ids["events"])
+        replay = _create(connection, found, only_dead_letters=True)
+        chosen.update(replay=replay)
+    logger.info("re-run begun replay=%s connection=%s", replay.pk, connection.pk)
+    return replay
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """While a replay of the connection is made: one of them runs at a time."""
     with transaction.atomic():
         Connection.objects.select_for_update().get(pk=connection.pk)
         running = Replay.objects.filter(connection=connection, state=ReplayState.RUNNING).first()
         if running:
             raise DestinationError(f"{running} is running: wait for its end or cancel it")
-        replay = Replay.objects.create(
-            connection=connection,
-            since=since,
-            after_id=found.after,
-            upto_id=found.upto,
-            position=found.after,
-            expected=found.events,
-        )
-    logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
-    return replay
+        yield
+
+
+def _create(connection: Connection, found: Range, **fields: Any) -> Replay:
+    return Replay.objects.create(
+        connection=connection,
+        after_id=found.after,
+        upto_id=found.upto,
+        position=found.after,
+        expected=found.events,
+        **fields,
+    )
 
 
 def cancel(replay: Replay) -> bool:
@@ -123,19 +152,28 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
     try:
         position = session.position()
         replay.position = replay.after_id if position is None else position
+        if replay.only_dead_letters:
+            dead_letters.close_passed(replay)
         if replay.position < replay.upto_id:
             moving.move(
                 session,
-                reader,
+                _source_of(reader, replay),
                 connection,
                 replay.position,
                 replay.upto_id,
                 lambda prepared, result: _wrote(replay, prepared, result),
                 first_events=settings.LOAD_CHUNK_EVENTS,
+                began=replay.started_at,
                 until=monotonic() + SLICE_SECONDS,
             )
     finally:
         session.close()
+
+
+def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> moving.Read:
+    if replay.only_dead_letters:
+        return dead_letters.from_letters(reader, replay)
+    return moving.from_log(reader, replay.connection, replay.upto_id)
 
 
 def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
@@ -144,27 +182,15 @@ def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
     replay.skipped += prepared.skipped.total()
     replay.dead_letters += len(prepared.dead_letters)
     replay.discards += result.discards
+    replay.skip_reasons = dict(Counter(replay.skip_reasons) + prepared.skipped)
+    replay.warnings += result.warnings
     replay.error, replay.failures, replay.retry_at = "", 0, None
     replay.save(
         update_fields=[
             *("position", "events", "skipped", "dead_letters", "discards"),
-            *("error", "failures", "retry_at"),
+            *("skip_reasons", "warnings", "error", "failures", "retry_at"),
         ]
     )
-    _forget_mended(replay.connection, prepared)
-
-
-def _forget_mended(connection: Connection, prepared: Prepared) -> None:
-    """The dead letters of events that are loaded now."""
-    dead = {event.id for event, _ in prepared.dead_letters}
-    loaded = {event.id for event in prepared.chunk.events} - dead
-    letters = DeadLetter.objects.filter(
-        connection=connection,
-        event_id__gt=prepared.chunk.after,
-        event_id__lte=prepared.chunk.upto,
-    )
-    mended = [pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded]
-    DeadLetter.objects.filter(pk__in=mended).delete()
 
 
 def _fail(replay: Replay, error: Exception) -> None:

@@ -157,7 +157,9 @@ def _readers() -> Iterator[Reader]:
     for each in known:
         after = max(each.position, each.start_position or 0)
         yield Reader(each, after, _NO_END, f"connection {each.pk}", each.enabled)
-    running = Replay.objects.filter(state=ReplayState.RUNNING, connection__enabled=True)
+    running = Replay.objects.filter(
+        state=ReplayState.RUNNING, connection__enabled=True, only_dead_letters=False
+    )
     for replay in running.select_related("connection__source", "connection__destination"):
         name = f"replay {replay.pk}"
         span = (replay.position, replay.upto_id)

@@ -18,7 +18,7 @@ from events.admin.trace import TABLES
 from events.counting import by_bin
 from events.latency import latency
 from events.ledger import Balance, balances
-from events.models import DeadLetter, Load, Loss, Quarantined
+from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
 from events.rates import head
 from rudderhub.chart import chart
 from sources.display import when
@@ -208,12 +208,18 @@ def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[T
         losses = Loss.objects.select_related("connection__source", "connection__destination")
         troubles += [_lost(loss) for loss in losses[:NEWEST]]
     if request.user.has_perm("events.view_deadletter"):
-        letters = DeadLetter.objects.select_related(
-            "connection__source", "connection__destination"
-        ).defer("payload")
+        letters = (
+            DeadLetter.objects.filter(state=LetterState.OPEN)
+            .select_related("connection__source", "connection__destination")
+            .defer("payload")
+        )
         troubles += [_dead(letter) for letter in letters[:NEWEST]]
     if request.user.has_perm("events.view_quarantined"):
-        refused = Quarantined.objects.select_related("source").defer("body")
+        refused = (
+            Quarantined.objects.filter(accepted_at=None, discarded_at=None)
+            .select_related("source")
+            .defer("body")
+        )
         troubles += [_refused(each) for each in refused[:NEWEST]]
     return troubles
 
@@ -272,7 +278,7 @@ def _dead(letter: DeadLetter) -> Trouble:
         letter.created_at,
         f"An event could not be loaded through {letter.connection}",
         letter.reason,
-        "The event is kept as a dead letter; the others went on.",
+        "The event is kept as a dead letter; the others went on. Mend the cause and re-run it.",
         reverse("admin:events_deadletter_change", args=[letter.pk]),
     )
 

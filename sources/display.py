@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from django.utils import timezone
@@ -44,6 +45,12 @@ def label(text: str, kind: str) -> SafeString:
     return format_html('<span class="rh-label rh-{}">{}</span>', kind, text)
 
 
+def by_reason(counts: Mapping[str, int]) -> str | None:
+    """A line for each reason, the most frequent first; None without any."""
+    found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return "\n".join(f"{reason}: {count:,}" for reason, count in found) or None
+
+
 def pretty_json(text: str) -> str:
     """Indented, when it is JSON that Python reads; as it is when not."""
     try:
@@ -73,11 +80,13 @@ def code_block(code: str) -> SafeString:
     )
 
 
-def _relative(moment: datetime, now: datetime) -> str:
+def length(moment: datetime, now: datetime) -> str:
+    """How long from one to the other, in its largest unit."""
     seconds = int(abs((now - moment).total_seconds()))
-    length = (
-        f"{seconds} s"
-        if seconds < _A_MINUTE
-        else timesince(min(moment, now), max(moment, now), depth=1)
-    )
-    return f"in {length}" if moment > now else f"{length} ago"
+    if seconds < _A_MINUTE:
+        return f"{seconds} s"
+    return timesince(min(moment, now), max(moment, now), depth=1)
+
+
+def _relative(moment: datetime, now: datetime) -> str:
+    return f"in {length(moment, now)}" if moment > now else f"{length(moment, now)} ago"

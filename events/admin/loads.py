@@ -12,7 +12,7 @@ from unfold.paginator import InfinitePaginator
 
 from events.admin.readonly import ReadOnlyAdmin
 from events.models import Load, LoadState
-from sources.display import label, when
+from sources.display import by_reason, label, when
 
 KINDS = {
     LoadState.RUNNING: "wait",
@@ -116,8 +116,7 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="skipped because", empty_value="-")
     def skipped_for(self, load: Load) -> str | None:
-        reasons = sorted(load.skip_reasons.items(), key=lambda item: (-item[1], item[0]))
-        return "\n".join(f"{reason}: {count:,}" for reason, count in reasons) or None
+        return by_reason(load.skip_reasons)
 
     @display(description="warnings", empty_value="-")
     def warned(self, load: Load) -> str | None:

@@ -1,28 +1,100 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.views import ChangeList
 
+from events import dead_letters
+from events.admin.letter_actions import PERMISSIONS, act
 from events.admin.readonly import ReadOnlyAdmin
 from events.masking import masked_json
-from events.models import DeadLetter, Event
-from sources.display import copyable, json_block, when
+from events.models import DeadLetter, Event, LetterState
+from sources.display import copyable, json_block, label, when
+
+KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
+GONE = "No longer in the log; the payload below is kept."
+
+
+class LetterStateFilter(SimpleListFilter):
+    """The open ones unless something else is asked for."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        closed = (LetterState.LOADED, LetterState.DISCARDED)
+        return [*((state.value, state.label) for state in closed), ("all", "All")]
+
+    def choices(self, changelist: ChangeList) -> Any:
+        found = list(super().choices(changelist))
+        found[0]["display"] = LetterState.OPEN.label
+        return found
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[DeadLetter]
+    ) -> QuerySet[DeadLetter]:
+        chosen = self.value() or LetterState.OPEN
+        return queryset if chosen == "all" else queryset.filter(state=chosen)
+
+
+class KindFilter(SimpleListFilter):
+    title = "kind of reason"
+    parameter_name = "kind"
+    most = 20
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        open_ones = DeadLetter.objects.filter(state=LetterState.OPEN).order_by("kind")
+        kinds = open_ones.values_list("kind", flat=True).distinct()
+        return [(kind, kind) for kind in kinds[: self.most]]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[DeadLetter]
+    ) -> QuerySet[DeadLetter]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class LetterChangeList(ChangeList):
+    """With the types and names of the events that the log still has, in one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        ids = [letter.event_id for letter in self.result_list]
+        named = Event.objects.filter(pk__in=ids).order_by().values_list("pk", "type", "event")
+        names = {pk: f"{kind} · {name}" if name else kind for pk, kind, name in named}
+        for letter in self.result_list:
+            letter.event_name = names.get(letter.event_id)
 
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
-    list_display = ("since", "connection", "message_id", "problem")
-    list_filter = ("connection",)
+    list_display = (
+        *("since", "event", "message_id", "connection", "problem", "attempts", "status"),
+    )
+    list_filter = (LetterStateFilter, "connection", KindFilter)
     list_select_related = ("connection__source", "connection__destination")
     search_fields = ("message_id", "reason")
     search_help_text = "Message id or reason"
-    empty_text = "Every event that was taken up could be loaded."
-    fields = readonly_fields = ("reason", "connection", "since", "message", "live")
+    empty_text = (
+        "No dead letter is open: every event that was taken up was loaded, skipped or settled. "
+        "Those loaded or discarded since are under the filter State."
+    )
+    actions = ("rerun", "discard")  # type: ignore[assignment]
+    change_form_outer_before_template = "events/letter_bar.html"
+    fields = readonly_fields = (
+        *("status", "reason", "connection", "message", "since", "attempts", "last_try"),
+        *("closed", "last_rerun", "live"),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LetterChangeList]:
+        return LetterChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return DeadLetter.objects.order_by("-id").defer("payload")
@@ -31,11 +103,39 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def since(self, letter: DeadLetter) -> SafeString:
         return when(letter.created_at)
 
+    @display(description="event", empty_value="-")
+    def event(self, letter: DeadLetter) -> str | None:
+        name: str | None = letter.event_name  # type: ignore[attr-defined]
+        return name
+
     @display(description="reason")
     def problem(self, letter: DeadLetter) -> SafeString:
         return format_html(
             '<span class="rh-clip" title="{}">{}</span>', letter.reason, letter.reason
         )
+
+    @display(description="state")
+    def status(self, letter: DeadLetter) -> SafeString:
+        return label(letter.get_state_display().lower(), KINDS[LetterState(letter.state)])
+
+    @display(description="last attempt")
+    def last_try(self, letter: DeadLetter) -> SafeString:
+        return when(letter.tried_at)
+
+    @display(description="closed")
+    def closed(self, letter: DeadLetter) -> SafeString:
+        if letter.state == LetterState.DISCARDED:
+            return format_html(
+                "{} by {}: {}", when(letter.closed_at), letter.closed_by, letter.note
+            )
+        return when(letter.closed_at, never="not yet")
+
+    @display(description="last re-run")
+    def last_rerun(self, letter: DeadLetter) -> SafeString:
+        if letter.replay_id is None:
+            return format_html("{}", "none")
+        url = reverse("admin:events_replay_change", args=[letter.replay_id])
+        return format_html('<a class="rh-link" href="{}">replay {}</a>', url, letter.replay_id)
 
     @display(description="message id")
     def message(self, letter: DeadLetter) -> SafeString:
@@ -44,7 +144,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     @display(description="event")
     def live(self, letter: DeadLetter) -> SafeString:
         if not Event.objects.filter(pk=letter.event_id).exists():
-            return format_html("{}", "No longer in the log; the payload below is kept.")
+            return format_html("{}", GONE)
         url = reverse("admin:events_event_change", args=[letter.event_id])
         return format_html('<a class="rh-link" href="{}">Open the trace</a>', url)
 
@@ -55,3 +155,40 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def parts(self, record: DeadLetter) -> list[tuple[str, SafeString]]:
         return [("Payload", json_block(record.payload))]
+
+    @action(description="Re-run…", permissions=["act"])
+    def rerun(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse:
+        return act(self, request, "rerun", queryset)
+
+    @action(description="Discard with a note…", permissions=["act"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse:
+        return act(self, request, "discard", queryset)
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perms(PERMISSIONS)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.act_view)
+        route = path("<int:pk>/<str:name>/<str:reach>/", view, name="events_deadletter_act")
+        return [route, *super().get_urls()]
+
+    def act_view(self, request: HttpRequest, pk: int, name: str, reach: str) -> HttpResponse:
+        """For one letter, or with the reach "alike" for all like it."""
+        letter = self.get_queryset(request).filter(pk=pk).first()
+        if letter is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
+        one = DeadLetter.objects.filter(pk=pk)
+        return act(self, request, name, dead_letters.alike(letter) if reach == "alike" else one)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        letter = DeadLetter.objects.filter(pk=object_id).first() if object_id.isdigit() else None
+        if letter and letter.state == LetterState.OPEN and self.has_act_permission(request):
+            context["alike"] = dead_letters.alike(letter).count()
+        return super().change_view(request, object_id, form_url, context)

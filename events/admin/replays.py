@@ -22,7 +22,7 @@ from destinations.models import Connection
 from events import replays, rings
 from events.admin.readonly import ReadOnlyAdmin
 from events.models import Replay, ReplayState
-from sources.display import label, when
+from sources.display import by_reason, label, when
 
 KINDS = {
     ReplayState.RUNNING: "wait",
@@ -94,15 +94,32 @@ def _begin(request: HttpRequest, connection: Connection, since: datetime | None)
 
 @admin.register(Replay)
 class ReplayAdmin(ReadOnlyAdmin):
-    list_display = ("started", "status", "connection", "progress", "events", "problem")
-    list_filter = ("state", "connection")
+    list_display = ("started", "status", "connection", "of", "progress", "events", "problem")
+    list_filter = ("state", "only_dead_letters", "connection")
     list_select_related = ("connection__source", "connection__destination")
     empty_text = "Nothing was replayed. Open a connection and choose Replay."
     change_form_outer_before_template = "events/replay_bar.html"
     fields = readonly_fields = (
-        *("connection", "status", "progress", "since", "started", "ended"),
-        *("expected", "events", "skipped", "dead_letters", "discards", "error"),
+        *("connection", "of", "status", "started", "ended"),
+        *("expected", "events", "skipped", "dead_letters", "discards"),
+        *("skipped_for", "warned", "error"),
     )
+
+    @display(description="of")
+    def of(self, replay: Replay) -> SafeString:
+        if not replay.only_dead_letters:
+            return format_html("events since {}", when(replay.since, never="the oldest kept"))
+        url = reverse("admin:events_deadletter_changelist")
+        query = f"?replay__id__exact={replay.pk}&state=all"
+        return format_html('<a class="rh-link" href="{}">dead letters</a>', url + query)
+
+    @display(description="skipped because", empty_value="-")
+    def skipped_for(self, replay: Replay) -> str | None:
+        return by_reason(replay.skip_reasons)
+
+    @display(description="warnings", empty_value="-")
+    def warned(self, replay: Replay) -> str | None:
+        return "\n".join(replay.warnings) or None
 
     @display(description="started")
     def started(self, replay: Replay) -> SafeString:
@@ -142,6 +159,10 @@ class ReplayAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         context = dict(extra_context or {})
+        replay = self.get_object(request, object_id)
+        if replay is not None:
+            context["progress"] = self.progress(replay)
+            context["is_running"] = replay.state == ReplayState.RUNNING
         context["may_cancel"] = request.user.has_perm("destinations.change_connection")
         return super().change_view(request, object_id, form_url, context)
 

@@ -54,7 +54,9 @@ async function refreshLive(part) {
   }
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
-  if (fresh && mayReplace(part)) {
+  if (!fresh) {
+    location.reload(); // it has ended: the whole page tells how
+  } else if (mayReplace(part)) {
     part.innerHTML = fresh.innerHTML;
   }
 }

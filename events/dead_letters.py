@@ -1,0 +1,67 @@
+"""Dead letters once more: which are alike, re-running them, discarding them.
+
+A re-run is a replay of chosen dead letters. It reads what they keep of their events, since the log
+may have dropped these, and has a cursor of its own in the warehouse, as every replay has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from destinations.interface import Chunk, LoggedEvent
+from destinations.models import Connection
+from events import moving
+from events.models import DeadLetter, LetterState, Replay
+
+CHUNK_EVENTS = 1_000
+
+
+def alike(letter: DeadLetter) -> QuerySet[DeadLetter]:
+    """The open ones of the same connection whose reason differs in its values only."""
+    return DeadLetter.objects.filter(
+        connection=letter.connection_id, kind=letter.kind, state=LetterState.OPEN
+    )
+
+
+def open_of(connection: Connection, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+    return letters.filter(connection=connection, state=LetterState.OPEN).order_by()
+
+
+def discard(letters: QuerySet[DeadLetter], by: str, note: str) -> int:
+    """Close the open ones without loading them; how many that was. They are kept."""
+    return letters.filter(state=LetterState.OPEN).update(
+        state=LetterState.DISCARDED, closed_at=timezone.now(), closed_by=by, note=note
+    )
+
+
+def from_letters(reader: psycopg.Connection[Any], replay: Replay) -> moving.Read:
+    """The events of a re-run, from its dead letters."""
+
+    def read(after: int, most: int) -> Chunk:
+        limit = min(most, CHUNK_EVENTS)
+        rows = reader.execute(_READ, [replay.pk, after, limit]).fetchall()
+        events = [LoggedEvent(*row) for row in rows]
+        return Chunk(after, events[-1].id if len(events) == limit else replay.upto_id, events)
+
+    return read
+
+
+def close_passed(replay: Replay) -> None:
+    """Those that a re-run had loaded when it was killed, before it could say so."""
+    passed = replay.letters.filter(
+        state=LetterState.OPEN, event_id__lte=replay.position, tried_at__lt=replay.started_at
+    )
+    moving.close_as_loaded(passed)
+
+
+_READ = """
+SELECT event_id, message_id, payload
+FROM events_deadletter
+WHERE replay_id = %s AND event_id > %s AND state = 'open'
+ORDER BY event_id
+LIMIT %s
+"""

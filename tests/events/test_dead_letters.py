@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+
+from events import ledger, log, replays, rings
+from events.loads import run_load
+from events.models import DeadLetter, Replay
+from events.reasons import reason_kind
+from events.tasks import load_replay
+from tests.connected import connection, event, rows, send
+from tests.factories import make_connection, make_event
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/events/deadletter/"
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    cache.clear()
+    yield
+    log.close_writer()
+    rings.close_ringer()
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
+
+
+@pytest.fixture
+def dead(connection, warehouse):
+    """m1 is loaded; m2 and m3 are dead for a view where their table belongs, m4 for its type."""
+    warehouse.execute("CREATE SCHEMA shop; CREATE VIEW shop.paid AS SELECT 1 AS id")
+    paid = [event(name, event="Paid", properties={"n": 1}) for name in ("m2", "m3")]
+    send(connection, event("m1", event="Seen"), *paid, event("m4", type="nonsense"))
+    run_load(connection)
+    assert letters() == {"m2": ("open", 1), "m3": ("open", 1), "m4": ("open", 1)}
+    return connection
+
+
+def letters():
+    found = DeadLetter.objects.order_by("message_id")
+    return {each.message_id: (each.state, each.attempts) for each in found}
+
+
+def letter(message_id):
+    return DeadLetter.objects.get(message_id=message_id)
+
+
+def page(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def work():
+    """As a worker that takes every ring."""
+    for replay in Replay.objects.filter(state="running"):
+        load_replay(replay.pk)
+
+
+def shown(response):
+    return sorted(each.message_id for each in response.context["cl"].result_list)
+
+
+def rerun(admin, message_id, reach="one"):
+    return admin.post(f"{LIST}{letter(message_id).pk}/rerun/{reach}/", {"confirm": "1"})
+
+
+def test_the_list_tells_of_the_open_ones_and_can_be_narrowed(admin, dead):
+    other = make_connection()
+    text = page(admin.get(LIST))
+    of_type = admin.get(LIST, {"kind": letter("m4").kind})
+
+    assert "track · Paid" in text
+    assert shown(admin.get(LIST)) == ["m2", "m3", "m4"]
+    assert shown(of_type) == ["m4"]
+    assert shown(admin.get(LIST, {"q": "shop.paid is a view"})) == ["m2", "m3"]
+    assert shown(admin.get(LIST, {"q": "m3"})) == ["m3"]
+    assert shown(admin.get(LIST, {"connection__id__exact": other.pk})) == []
+    assert shown(admin.get(LIST, {"state": "loaded"})) == []
+
+
+def test_a_rerun_is_shown_before_anything_is_done(admin, dead):
+    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/alike/"))
+
+    assert '<td class="rh-number">2</td>' in text
+    assert "shop.paid is a view" in text
+    assert not Replay.objects.exists()
+
+
+def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+
+    answer = rerun(admin, "m2")
+    replay = Replay.objects.get()
+    rung = cache.get(f"ring:replay:{replay.pk}")
+    work()
+
+    replay.refresh_from_db()
+    assert answer["Location"] == f"/admin/events/replay/{replay.pk}/change/"
+    assert rung
+    assert (replay.state, replay.events, replay.percent) == ("succeeded", 1, 100)
+    assert letters() == {"m2": ("loaded", 2), "m3": ("open", 1), "m4": ("open", 1)}
+    assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
+    assert rows(warehouse, "SELECT id FROM shop.paid") == [("m2",)]
+    done = LogEntry.objects.get(change_message__contains="Re-ran")
+    assert done.change_message == f"Re-ran 1 dead letters: {replay}."
+    assert done.user.username == "ada"
+
+
+def test_all_alike_are_rerun_and_no_other(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+
+    rerun(admin, "m3", "alike")
+    work()
+
+    assert letters() == {"m2": ("loaded", 2), "m3": ("loaded", 2), "m4": ("open", 1)}
+    assert rows(warehouse, "SELECT id FROM shop.paid ORDER BY id") == [("m2",), ("m3",)]
+
+
+def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid; CREATE SEQUENCE shop.paid")
+
+    rerun(admin, "m2")
+    work()
+
+    found = letter("m2")
+    assert (found.state, found.attempts, found.closed_at) == ("open", 2, None)
+    assert "is a sequence" in found.reason
+    assert found.kind == reason_kind(found.reason)
+    assert Replay.objects.get().dead_letters == 1
+
+
+def test_selected_ones_are_rerun_from_the_list(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+    chosen = [str(letter(name).pk) for name in ("m2", "m4")]
+
+    asked = page(admin.post(LIST, {"action": "rerun", "_selected_action": chosen}))
+    admin.post(LIST, {"action": "rerun", "_selected_action": chosen, "confirm": "1"})
+    work()
+
+    assert all(f'name="_selected_action" value="{pk}"' in asked for pk in chosen)
+    assert letters() == {"m2": ("loaded", 2), "m3": ("open", 1), "m4": ("open", 2)}
+
+
+def test_a_rerun_twice_changes_nothing_in_the_warehouse(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+    rerun(admin, "m2", "alike")
+    work()
+    before = rows(warehouse, "SELECT id, n, received_at FROM shop.paid ORDER BY id")
+
+    DeadLetter.objects.update(state="open")
+    rerun(admin, "m2", "alike")
+    work()
+
+    assert rows(warehouse, "SELECT id, n, received_at FROM shop.paid ORDER BY id") == before
+
+
+def test_a_rerun_needs_no_log(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+    with log.connect() as conn:
+        conn.execute("TRUNCATE events_event")
+
+    rerun(admin, "m2")
+    work()
+
+    assert letters()["m2"] == ("loaded", 2)
+    assert rows(warehouse, "SELECT id FROM shop.paid") == [("m2",)]
+
+
+def test_what_a_killed_rerun_had_loaded_is_closed_by_its_next_turn(admin, dead, warehouse):
+    """Killed between the warehouse's commit and ours: the cursor has passed it."""
+    warehouse.execute("DROP VIEW shop.paid")
+    rerun(admin, "m2", "alike")
+    work()
+    Replay.objects.update(state="running", finished_at=None)
+    DeadLetter.objects.filter(message_id="m3").update(state="open", attempts=1)
+
+    work()
+
+    assert letters()["m3"] == ("loaded", 2)
+    assert Replay.objects.get().state == "succeeded"
+
+
+def test_a_dead_letter_is_discarded_with_a_note(admin, dead):
+    url = f"{LIST}{letter('m2').pk}/discard/alike/"
+
+    without = page(admin.post(url, {"confirm": "1", "note": " "}))
+    admin.post(url, {"confirm": "1", "note": "a test of ours"})
+
+    assert "Write a note" in without
+    assert letters() == {"m2": ("discarded", 1), "m3": ("discarded", 1), "m4": ("open", 1)}
+    found = letter("m2")
+    assert (found.closed_by, found.note) == ("ada", "a test of ours")
+    assert found.closed_at
+    assert LogEntry.objects.filter(
+        change_message="Discarded 2 dead letters: a test of ours", user__username="ada"
+    ).exists()
+    assert shown(admin.get(LIST)) == ["m4"]
+    assert "a test of ours" in page(admin.get(f"{LIST}{found.pk}/change/"))
+
+
+def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+    rerun(admin, "m2")
+    work()
+    admin.post(f"{LIST}{letter('m4').pk}/discard/one/", {"confirm": "1", "note": "noise"})
+    send(dead, event("m5", event="Paid"))
+    run_load(dead)
+
+    (balance,) = ledger.balances([dead])
+
+    assert (balance.accepted, balance.loaded, balance.dead_letters) == (5, 2, 3)
+    assert balance.difference == 0
+    assert shown(admin.get(LIST)) == ["m3"]
+    assert shown(admin.get(LIST, {"state": "all"})) == ["m2", "m3", "m4"]
+
+
+def test_one_replay_of_a_connection_runs_at_a_time(admin, dead):
+    replay = replays.begin(dead, None)
+
+    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
+    rerun(admin, "m2")
+
+    assert f"{replay} is running" in text
+    assert Replay.objects.count() == 1
+    assert letters()["m2"] == ("open", 1)
+
+
+def test_a_discarded_one_is_not_rerun(admin, dead):
+    admin.post(f"{LIST}{letter('m2').pk}/discard/one/", {"confirm": "1", "note": "noise"})
+
+    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
+    rerun(admin, "m2")
+
+    assert "None of them is open any more" in text
+    assert not Replay.objects.exists()
+
+
+def test_who_may_not_change_connections_may_only_look(client, dead):
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+    client.force_login(reader)
+
+    look = page(client.get(f"{LIST}{letter('m2').pk}/change/"))
+    answer = rerun(client, "m2")
+
+    assert "Re-run" not in look
+    assert answer.status_code == 403
+    assert not Replay.objects.exists()
+
+
+def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
+    """A worker was killed after it had kept the letter, and the cause went away."""
+    send(connection, event("m1", event="Seen"))
+    with log.connect() as conn:
+        first = log.barrier(conn)
+    DeadLetter.objects.create(
+        connection=connection, event_id=first, message_id="m1", reason="a fault", payload="{}"
+    )
+
+    run_load(connection)
+
+    assert letters() == {"m1": ("loaded", 2)}
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ('invalid type "x y": 12', "invalid type …: …"),
+        ("port is '5', expected 1 to 65535", "port is …, expected … to …"),
+        ("it has none", "it has none"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_reasons_alike_are_of_a_kind(reason, kind):
+    assert reason_kind(reason) == kind
+
+
+def test_a_replay_keeps_what_it_skipped_and_why(connection):
+    off = event("m2", event="B", integrations={"All": False})
+    send(connection, event("m1", event="A"), off)
+    run_load(connection)
+
+    replay = replays.begin(connection, None)
+    load_replay(replay.pk)
+
+    replay.refresh_from_db()
+    assert (replay.events, replay.skipped) == (1, 1)
+    assert list(replay.skip_reasons.values()) == [1]
+
+
+def test_the_progress_of_a_rerun_is_shown_and_refreshed(admin, dead):
+    rerun(admin, "m2", "alike")
+    url = f"/admin/events/replay/{Replay.objects.get().pk}/change/"
+    before = page(admin.get(url))
+    work()
+
+    after = page(admin.get(url))
+
+    assert 'data-live="2"' in before
+    assert "data-live" not in after.partition("<script")[0]
+    assert "100 %" in after
+
+
+def test_events_of_a_dropped_day_keep_the_list_open(admin, dead):
+    event_of_another = make_event()
+    DeadLetter.objects.create(
+        connection=dead, event_id=10**9, message_id=event_of_another.message_id, reason="r"
+    )
+
+    assert "m4" in shown(admin.get(LIST))
