@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+from django.apps import apps
+
 from destinations.postgres import erase, identity, unmerge
 from destinations.warehouse.identity import GraphOptions, Identifier, node_key
 from events import erasures, log, people
@@ -111,6 +113,22 @@ class Hub(Graph):
 
     def key(self, identifier):
         return node_key(self.salt, identifier)
+
+
+def everywhere(hub):
+    """All that is stored in the instance and its warehouse, as one text."""
+    texts = [_text(row) for model in apps.get_models() for row in model.objects.values_list()]
+    tables = hub.conn.execute(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    ).fetchall()
+    for (table,) in tables:
+        texts += [_text(row) for row in hub.conn.execute(f"SELECT * FROM {table}")]  # noqa: S608
+    return "\n".join(texts)
+
+
+def _text(row):
+    return str([bytes(value) if isinstance(value, memoryview) else value for value in row])
 
 
 def later(event, seconds):
