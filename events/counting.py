@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -86,6 +87,14 @@ def total_upto(source_pk: int, upto: int) -> int:
         mark = _mark(cursor.fetchone())
         cursor.execute(_COUNT_SOURCE, [mark.upto, upto, source_pk])
         return mark.totals.get(source_pk, 0) + int(cursor.fetchone()[0])
+
+
+def totals_at(places: Sequence[tuple[int, int]]) -> list[int]:
+    """As total_upto, of many pairs of a source and an id, in one query."""
+    given = {"sources": [source for source, _ in places], "ids": [upto for _, upto in places]}
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT_AT, given)
+        return [int(total) for (total,) in cursor.fetchall()]
 
 
 def totals(upto: int) -> Counter[int]:
@@ -200,6 +209,25 @@ _MARK_BELOW = """
 SELECT upto_id, totals FROM events_logmark WHERE upto_id <= %s ORDER BY upto_id DESC LIMIT 1
 """
 _COUNT_SOURCE = "SELECT count(*) FROM events_event WHERE id > %s AND id <= %s AND source_id = %s"
+_COUNT_AT = """
+SELECT coalesce((mark.totals ->> place.source_id::text)::bigint, 0) + (
+    SELECT count(*)
+    FROM events_event
+    WHERE id > coalesce(mark.upto_id, 0)
+        AND id <= place.id
+        AND source_id = place.source_id
+)
+FROM unnest(%(sources)s::bigint[], %(ids)s::bigint[]) WITH ORDINALITY
+    AS place (source_id, id, number)
+LEFT JOIN LATERAL (
+    SELECT upto_id, totals
+    FROM events_logmark
+    WHERE upto_id <= place.id
+    ORDER BY upto_id DESC
+    LIMIT 1
+) AS mark ON true
+ORDER BY place.number
+"""
 _COUNT_ALL = """
 SELECT source_id, count(*) FROM events_event WHERE id > %s AND id <= %s GROUP BY source_id
 """

@@ -120,7 +120,7 @@ class SourceAdmin(ModelAdmin):
     def on(self, source: Source) -> SafeString:
         return label("on", "good") if source.enabled else label("off", "off")
 
-    @display(description="active keys", ordering="active_key_count")
+    @display(description="keys", ordering="active_key_count")
     def active_keys(self, source: Source) -> SafeString:
         count: int = source.active_key_count  # type: ignore[attr-defined]
         return format_html("{}", count) if count else label("none", "bad")

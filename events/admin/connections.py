@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -16,21 +16,42 @@ from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
-from destinations.interface import DestinationError
-from destinations.models import Connection
-from destinations.schedule import Schedule, next_sync
+from destinations.models import Connection, Destination
 from events import rings
+from events.admin.picture import NARROW, WIDE, Edge, Node, picture
 from events.admin.replays import replay_view
-from events.loads import is_due
-from events.models import Event
+from events.backlog import Backlog, backlogs, cursor
+from events.health import Health, health
 from events.rates import head
-from sources.display import copyable, label, when
+from sources.display import copyable, label, length, when
+from sources.models import Source
+
+MOST_DRAWN = 60
+
+
+class ConnectionChangeList(ChangeList):
+    """With a picture of the connections of the page above them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        _add_backlogs(self.result_list)
+        self.drawn = list(self.result_list)[:MOST_DRAWN]
+        everything = not self.has_active_filters and not self.query
+        sources, destinations = _nodes(self.drawn, everything=everything)
+        edges = [_edge(each) for each in self.drawn]
+        self.pictures = [
+            picture(sources, destinations, edges, layout)
+            for layout in (WIDE, NARROW)
+            if sources or destinations
+        ]
 
 
 @admin.register(Connection)
 class ConnectionAdmin(ModelAdmin):
-    list_display = ("pair", "health", "pending", "loaded", "problem")
+    list_display = ("pair", "health", "lag", "pending", "cursor", "loaded", "problem")
+    list_before_template = "events/picture.html"
     list_filter = ("enabled", "source", "destination")
     search_fields = ("source__name", "destination__name", "namespace")
     search_help_text = "Source, destination or schema"
@@ -39,20 +60,36 @@ class ConnectionAdmin(ModelAdmin):
     empty_text = "A connection loads the events of one source into one destination. Add one."
     change_form_outer_before_template = "events/load_bar.html"
     actions = ("load_now", "enable", "pause")
-    readonly_fields = ("health", "schema", "cursor", "pending", "loaded", "error", "history")
+    readonly_fields = (
+        *("health", "lag", "schema", "cursor", "pending", "loaded", "error", "history"),
+    )
     add_fieldsets = ((None, {"fields": ("source", "destination", "start")}),)
     fieldsets = (
         (None, {"fields": (("source", "destination"), "enabled", "start")}),
         (
             "State",
-            {"fields": (("health", "loaded"), ("pending", "cursor"), "schema", "error", "history")},
+            {
+                "fields": (
+                    *(("health", "loaded"), ("pending", "lag"), ("cursor", "schema")),
+                    *("error", "history"),
+                )
+            },
         ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        newest = Event.objects.order_by("-id").values("pk")[:1]
-        found = Connection.objects.select_related("source", "destination")
-        return found.annotate(log_head=Coalesce(Subquery(newest), 0))
+        return Connection.objects.select_related("source", "destination")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConnectionChangeList]:
+        return ConnectionChangeList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Connection | None:
+        connection: Connection | None = super().get_object(request, object_id, from_field)
+        if connection is not None:
+            _add_backlogs([connection])
+        return connection
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Connection | None = None
@@ -81,21 +118,21 @@ class ConnectionAdmin(ModelAdmin):
 
     @display(description="health")
     def health(self, connection: Connection) -> SafeString:
-        if not connection.enabled:
-            return label("paused", "off")
-        if not connection.destination.enabled:
-            return label("destination off", "off")
-        if connection.last_error:
-            return _failing(connection)
-        if _behind(connection):
-            return _pending_until(connection)
-        return label("up to date", "good")
+        found = _health(connection)
+        shown = label(found.word, found.kind)
+        if found.next_at is None:
+            return shown
+        what = "try" if found.kind == "bad" else "load"
+        return format_html("{} next {} {}", shown, what, when(found.next_at))
+
+    @display(description="lag")
+    def lag(self, connection: Connection) -> str:
+        """Since when its oldest event waits."""
+        return _lag(_backlog(connection)) or "-"
 
     @display(description="pending")
     def pending(self, connection: Connection) -> str:
-        """Other sources' events lie between cursor and end, too: a bound, for no query at all."""
-        behind = _behind(connection)
-        return f"up to {behind:,} events" if behind else "0"
+        return f"{_backlog(connection).events:,}"
 
     @display(description="last loaded", ordering="last_loaded_at")
     def loaded(self, connection: Connection) -> SafeString:
@@ -116,7 +153,8 @@ class ConnectionAdmin(ModelAdmin):
 
     @display(description="cursor")
     def cursor(self, connection: Connection) -> str:
-        return f"event {connection.position:,}" if connection.position else "before the first event"
+        position = cursor(connection)
+        return f"{position:,}" if position else "start"
 
     @display(description="schema of the tables")
     def schema(self, connection: Connection) -> SafeString:
@@ -208,25 +246,58 @@ class ConnectionAdmin(ModelAdmin):
         messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
 
 
-def _behind(connection: Connection) -> int:
-    """Ids between the cursor and the end of the log."""
-    end: int = connection.log_head  # type: ignore[attr-defined]
-    return max(end - connection.position, 0)
+def _add_backlogs(connections: list[Connection]) -> None:
+    found = backlogs(connections)
+    for each in connections:
+        each.backlog = found[each.pk]  # type: ignore[attr-defined]
 
 
-def _pending_until(connection: Connection) -> SafeString:
-    """Loading, or waiting for its schedule."""
-    try:
-        schedule = Schedule.of(connection.destination.config)
-    except DestinationError:
-        return label("its schedule is wrong", "bad")
-    if schedule.is_continuous or is_due(schedule, connection):
-        return label("loading", "wait")
-    at = next_sync(schedule, connection.synced_at, timezone.now())
-    return format_html("{} next load {}", label("scheduled", "good"), when(at))
+def _backlog(connection: Connection) -> Backlog:
+    """A connection that is just being added has none."""
+    return getattr(connection, "backlog", None) or Backlog()
 
 
-def _failing(connection: Connection) -> SafeString:
-    if connection.retry_at and connection.is_waiting(timezone.now()):
-        return format_html("{} next try {}", label("failing", "bad"), when(connection.retry_at))
-    return format_html("{} trying again", label("failing", "bad"))
+def _health(connection: Connection) -> Health:
+    return health(connection, _backlog(connection).events, timezone.now())
+
+
+def _lag(backlog: Backlog) -> str:
+    return length(backlog.oldest_at, timezone.now()) if backlog.oldest_at else ""
+
+
+def _nodes(connections: list[Connection], *, everything: bool) -> tuple[list[Node], list[Node]]:
+    """Those of the connections; also the others, when everything is shown."""
+    sources = {each.source for each in connections}
+    destinations = {each.destination for each in connections}
+    if everything:
+        sources |= set(Source.objects.exclude(connections__isnull=False)[:MOST_DRAWN])
+        destinations |= set(Destination.objects.exclude(connections__isnull=False)[:MOST_DRAWN])
+    return _sorted_nodes(sources), _sorted_nodes(destinations)
+
+
+def _sorted_nodes(found: Iterable[Source | Destination]) -> list[Node]:
+    ordered = sorted(found, key=lambda each: (each.name, each.pk))
+    return [
+        Node(
+            each.pk,
+            each.name,
+            reverse(f"admin:{each._meta.label_lower.replace('.', '_')}_change", args=[each.pk]),  # noqa: SLF001
+            each.enabled,
+        )
+        for each in ordered
+    ]
+
+
+def _edge(connection: Connection) -> Edge:
+    found, backlog = _health(connection), _backlog(connection)
+    lag = _lag(backlog)
+    note = f"{backlog.events:,} pending" if backlog.events else "nothing pending"
+    return Edge(
+        connection.source_id,
+        connection.destination_id,
+        found.kind,
+        found.word,
+        f"{note}, {lag}" if lag else note,
+        f"{connection}: {found.word}, {note}" + (f", for {lag}" if lag else ""),
+        reverse("admin:destinations_connection_change", args=[connection.pk]),
+    )

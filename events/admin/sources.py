@@ -76,7 +76,7 @@ class LoggedSourceAdmin(SourceAdmin):
             sparkline.bars(found.hours),
         )
 
-    @display(description="refused in 24 h")
+    @display(description="refused")
     def errors(self, source: Source) -> SafeString:
         """Of the requests that came and could be kept; those with an unknown key name no source."""
         found = _of(source)
@@ -85,7 +85,8 @@ class LoggedSourceAdmin(SourceAdmin):
         share = label(_percent(found), "bad" if found.refused_share > MANY_REFUSED else "wait")
         url = reverse("admin:events_quarantined_changelist")
         return format_html(
-            '{} <a class="rh-link" href="{}?source__id__exact={}">{} refused</a>',
+            '<span class="rh-nowrap">{} <a class="rh-link" href="{}?source__id__exact={}">'
+            "{}</a></span>",
             share,
             url,
             source.pk,
@@ -104,7 +105,9 @@ class LoggedSourceAdmin(SourceAdmin):
             return None
         more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
         every = ", ".join(map(str, seen))
-        return format_html('<span class="rh-clip" title="{}">{}{}</span>', every, seen[0], more)
+        return format_html(
+            '<span class="rh-clip rh-clip-short" title="{}">{}{}</span>', every, seen[0], more
+        )
 
     @display(description="SDKs seen")
     def sdks(self, source: Source) -> SafeString:

@@ -340,7 +340,7 @@ def test_the_list_of_sources_shows_when_each_last_sent(admin):
     html = page(admin.get("/admin/sources/source/"))
 
     assert "5\xa0minutes ago" in html
-    assert "none lately" in html
+    assert "none yet" in html
 
 
 def test_lists_offer_no_counts_per_filter(admin):

@@ -1,0 +1,51 @@
+"""How a connection fares, as a word that needs no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from destinations.interface import DestinationError
+from destinations.models import Connection
+from destinations.schedule import Schedule, next_sync
+from events.loads import is_due
+
+GOOD, WAIT, BAD, OFF = "good", "wait", "bad", "off"
+SEVERITY = (GOOD, WAIT, OFF, BAD)
+
+
+@dataclass(frozen=True)
+class Health:
+    kind: str
+    word: str
+    next_at: datetime | None = None
+    """When the next load or try begins, if that is known."""
+
+
+def health(connection: Connection, waiting: int, now: datetime) -> Health:
+    """`waiting` is the number of its events that wait."""
+    if not connection.enabled:
+        return Health(OFF, "paused")
+    if not connection.destination.enabled:
+        return Health(OFF, "destination off")
+    if connection.last_error:
+        return Health(BAD, "failing", connection.retry_at if connection.is_waiting(now) else None)
+    if waiting:
+        return _while_waiting(connection, now)
+    return Health(GOOD, "up to date")
+
+
+def worst(found: Iterable[Health]) -> Health | None:
+    return max(found, key=lambda each: SEVERITY.index(each.kind), default=None)
+
+
+def _while_waiting(connection: Connection, now: datetime) -> Health:
+    """Loading, or waiting for the schedule."""
+    try:
+        schedule = Schedule.of(connection.destination.config)
+    except DestinationError:
+        return Health(BAD, "its schedule is wrong")
+    if schedule.is_continuous or is_due(schedule, connection):
+        return Health(WAIT, "loading")
+    return Health(GOOD, "scheduled", next_sync(schedule, connection.synced_at, now))
