@@ -68,6 +68,8 @@ class Prepared:
     content: Any
     dead_letters: Sequence[tuple[LoggedEvent, str]] = ()
     skipped: Counter[str] = field(default_factory=Counter)
+    rewritten: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Once it is written: what the log may keep of events that name erased people, by id."""
 
     @property
     def refused(self) -> set[int]:

@@ -31,6 +31,7 @@ from destinations.interface import (
 from destinations.models import Connection
 from destinations.registry import destination_type
 from events import log
+from events.erased_events import forget_loaded
 from events.models import DeadLetter, LetterState
 from events.reasons import reason_kind
 
@@ -50,7 +51,7 @@ def open_session(connection: Connection, cursor_id: int) -> Session:
     if not connection.namespace:
         connection.namespace = kind.namespace(destination.config, connection.source.name)
         connection.save(update_fields=["namespace"])
-    return kind.open(destination.config, destination.secrets, _feed(connection, cursor_id))
+    return kind.open(destination.config, destination.secrets, feed_of(connection, cursor_id))
 
 
 def from_log(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> Read:
@@ -88,7 +89,7 @@ def next_try(failures: int) -> datetime:
     return timezone.now() + timedelta(seconds=wait)
 
 
-def _feed(connection: Connection, cursor_id: int) -> Feed:
+def feed_of(connection: Connection, cursor_id: int) -> Feed:
     return Feed(
         connection_id=cursor_id,
         namespace=connection.namespace,
@@ -146,6 +147,7 @@ def _commit(
     else:
         wrote(prepared, result)
         _close_loaded(connection, prepared)
+        forget_loaded(connection, prepared)
 
 
 def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) -> Prepared:
@@ -154,7 +156,9 @@ def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) ->
     others = [event for event in chunk.events if event.id not in refused]
     rest = session.prepare(Chunk(chunk.after, chunk.upto, others))
     dead = [(event, guilty[event.id]) for event in chunk.events if event.id in guilty]
-    return Prepared(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
+    return Prepared(
+        chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped, rest.rewritten
+    )
 
 
 def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:

@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ import orjson
 
 from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
 from destinations.warehouse.dialect import POSTGRES
-from destinations.warehouse.erasure import BLANK, DELETE, Erased, blank
+from destinations.warehouse.erasure import BLANK, DELETE, Erased, blank, without_erased
 from destinations.warehouse.identity import (
     Identifier,
     MalformedMergeError,
@@ -65,6 +65,9 @@ class Content:
     shapes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     erased: set[str] = field(default_factory=set)
     """Ids of the rows that were left out, since their person was erased."""
+    events: Sequence[LoggedEvent] = ()
+    rewritten: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What the log may keep of the events that name erased people, by their ids."""
 
     def add(self, row: Row, primary: Identifier | None, *, is_user: bool) -> None:
         """Keep the row unless one of its id was received at the same time or later."""
@@ -104,6 +107,15 @@ class Content:
                 else:
                     erased.clear(kept.row.values)
         self.rows = {name: table for name, table in self.rows.items() if table}
+        self._rewrite(erased)
+
+    def _rewrite(self, erased: Erased) -> None:
+        named = {each.message_id: each.primary for each in self.statements if erased.names(each)}
+        for event in self.events:
+            if event.message_id in named:
+                payload = json.loads(event.payload)
+                if new := without_erased(payload, named[event.message_id], erased):
+                    self.rewritten[event.id] = new
 
     def shapes_of(self, table: str) -> Iterator[dict[str, str]]:
         """The distinct types of a table's rows."""
@@ -116,7 +128,7 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
 
     Without rules of identity no identities are resolved.
     """
-    content = Content()
+    content = Content(events=chunk.events)
     dead_letters: list[tuple[LoggedEvent, str]] = []
     skipped: Counter[str] = Counter()
     metadata = _metadata(feed)
@@ -133,7 +145,7 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
         else:
             if reason:
                 skipped[reason] += 1
-    return Prepared(chunk, content, dead_letters, skipped)
+    return Prepared(chunk, content, dead_letters, skipped, content.rewritten)
 
 
 def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:

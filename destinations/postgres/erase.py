@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import orjson
 from psycopg.sql import SQL, Composed, Literal
 from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
-from destinations.postgres.graph import query
+from destinations.postgres.graph import columns, query
 from destinations.postgres.operations import Conn, Operation, Outcome, operation
 from destinations.postgres.split import published
+from destinations.postgres.views import RESOLVED_TABLES
 from destinations.warehouse.erasure import BLANK, DELETE, KEPT_COLUMNS, Erased
-from destinations.warehouse.identity import Identifier
+from destinations.warehouse.identity import Identifier, clean
+from destinations.warehouse.jsontext import json_text
 
 SUPPRESS = """
 INSERT INTO {schema}.identity_suppressed (node_key, mode, reason)
@@ -61,6 +64,55 @@ DELETE_KEYS = {
     "rudder_profiles": "DELETE FROM {schema}.rudder_profiles WHERE rudder_id = ANY (%b::uuid[])",
 }
 
+DELETE_RULES = """
+DELETE FROM {schema}.identity_rule_list l
+WHERE l.actor <> 'default' AND NOT EXISTS (
+    SELECT FROM {schema}.identity_blocked b
+    WHERE b.rule_id = l.id AND b.node_id <> ALL (%b::bigint[])
+) AND EXISTS (
+    SELECT FROM unnest(%b::text[], %b::text[]) k (id_type, id_value)
+    WHERE l.exact = k.id_value AND (l.id_type IS NULL OR l.id_type = k.id_type)
+)
+"""
+"""Rules that name an erased value, unless they hide another identifier of that value, too."""
+
+DELETE_ACCOUNTS = {
+    "identity_account_member": """
+        DELETE FROM {schema}.identity_account_member WHERE account_key = ANY (%b::uuid[])
+    """,
+    "identity_account": """
+        DELETE FROM {schema}.identity_account WHERE account_key = ANY (%b::uuid[])
+    """,
+}
+
+ACCOUNTS = """
+SELECT DISTINCT a.account_key, a.group_id, a.traits::text
+FROM unnest(%b::bigint[]) k (node_id)
+CROSS JOIN LATERAL (
+    SELECT account_key FROM {schema}.identity_account_member WHERE node_id = k.node_id OFFSET 0
+) m
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_account WHERE account_key = m.account_key OFFSET 0
+) a
+"""
+
+SET_ACCOUNT_TRAITS = """
+UPDATE {schema}.identity_account a
+SET traits = k.traits::jsonb
+FROM unnest(%b::uuid[], %b::text[]) k (account_key, traits)
+WHERE a.account_key = k.account_key
+"""
+
+NAMESPACES = """
+SELECT DISTINCT n.nspname
+FROM pg_depend d
+JOIN pg_rewrite r ON r.oid = d.objid
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_namespace n ON n.oid = v.relnamespace
+WHERE d.refobjid = to_regclass(%s) AND v.relname = ANY (%s)
+"""
+"""Where our views are: also what connections loaded that have been removed since."""
+
 COLUMNS = """
 SELECT c.table_schema, c.table_name, c.column_name, c.data_type
 FROM information_schema.columns c
@@ -86,6 +138,8 @@ WHERE {reach} AND (
     )
 )
 """
+
+ID_COLUMNS = ("user_id", "previous_id", "anonymous_id")
 
 REACH = "(t.rudder_profile_id = ANY (%(stamps)s) OR t.rudder_profile_id IS NULL)"
 
@@ -122,6 +176,14 @@ def members(conn: Conn, schema: str, value: str, id_type: str | None = None) -> 
     return [Identifier(*row) for row in rows]
 
 
+def check(identifiers: Collection[Identifier], mode: str) -> None:
+    """DestinationError for what cannot be erased."""
+    if mode not in (DELETE, BLANK):
+        raise DestinationError(f"mode is {mode!r}, expected {DELETE!r} or {BLANK!r}")
+    if not identifiers or any(clean(each.value) is None for each in identifiers):
+        raise DestinationError("an identifier to erase has no visible character")
+
+
 def erase(
     conn: Conn,
     schema: str,
@@ -138,10 +200,16 @@ def erase(
     Rows whose primary identifier is erased are deleted, or with mode blank emptied; in other rows
     the values become null.
     """
-    if mode not in (DELETE, BLANK):
-        raise DestinationError(f"mode is {mode!r}, expected {DELETE!r} or {BLANK!r}")
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    check(identifiers, mode)
+    every = sorted({*namespaces, *_namespaces(conn, schema)})
+    with operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
         return _Erasing(op, Erased(dict.fromkeys(identifiers, mode)), mode).run(reason)
+
+
+def _namespaces(conn: Conn, schema: str) -> list[str]:
+    overrides = Name(schema, "rudder_identity_overrides").as_string(conn)
+    views = [f"{table}_resolved" for table in RESOLVED_TABLES]
+    return [row[0] for row in conn.execute(NAMESPACES, [overrides, views])]
 
 
 class _Erasing:
@@ -163,10 +231,32 @@ class _Erasing:
         reached = roots | set(op.roots_of(neighbours).values())
         stamps = [*self._keys, *(each.rudder_id for each in published(graph, reached))]
         with op.any_plan():
-            self._erase_rows(stamps)
+            self._erase_rows(stamps, is_known=len(stored) == len(self._keys))
+            self._erase_accounts(numbers)
+            self._erase_rules(numbers)
         self._erase_graph(numbers, links)
         outcome = op.reevaluate(roots, neighbours, stamps=self._keys)
         return Erasure(self._keys, {k: n for k, n in sorted(self._counts.items()) if n}, outcome)
+
+    def _erase_accounts(self, node_ids: Sequence[int]) -> None:
+        """Accounts named after an erased value; erased values in the traits of other accounts."""
+        graph, gone, changed = self._op.graph, [], {}
+        for key, group_id, text in graph.run(ACCOUNTS, list(node_ids)).fetchall():
+            facts = orjson.loads(text)
+            if group_id in self._erased.values:
+                gone.append(key)
+            elif (cleared := self._erased.cleared_facts(facts)) != facts:
+                changed[key] = json_text(cleared)
+        for table, statement in DELETE_ACCOUNTS.items():
+            self._counts[table] += graph.run(statement, gone).rowcount
+        graph.run(SET_ACCOUNT_TRAITS, list(changed), list(changed.values()))
+        self._counts["identity_account (values)"] = len(changed)
+
+    def _erase_rules(self, numbers: Sequence[int]) -> None:
+        named = columns(list(self._erased.modes))
+        self._counts["identity_rule_list"] = self._op.graph.run(
+            DELETE_RULES, list(numbers), *named
+        ).rowcount
 
     def _erase_graph(self, numbers: Sequence[int], links: Collection[tuple[int, int, str]]) -> None:
         graph = self._op.graph
@@ -175,23 +265,27 @@ class _Erasing:
             arrays = [[a for a, _ in ends], [b for _, b in ends]]
             self._counts["identity_edge"] = graph.run(DELETE_LINKS, *arrays).rowcount
         for table, text in GONE_WITH_NODE.items():
-            self._counts[table] = graph.run(text, list(numbers)).rowcount
+            self._counts[table] += graph.run(text, list(numbers)).rowcount
         for table, text in DELETE_KEYS.items():
             keys = [self._keys] * text.count("%b")
             self._counts[table] = graph.run(text, *keys).rowcount
 
-    def _erase_rows(self, stamps: Sequence[UUID]) -> None:
+    def _erase_rows(self, stamps: Sequence[UUID], *, is_known: bool) -> None:
+        """Rows of other people are told by their stamps, unless a value is no stored identifier."""
         tables = self._tables()
         gone: dict[str, dict[str, list[str]]] = {}
         for table in tables:
+            dropped = gone.setdefault(table.schema, {})
             if table.columns.keys() >= {"rudder_profile_id", "user_id", "anonymous_id", "id"}:
-                ids = self._own_rows(table, stamps)
-                gone.setdefault(table.schema, {})[table.name] = ids
-                self._drop_rows(table, ids)
+                dropped[table.name] = self._own_rows(table, stamps)
+                self._drop_rows(table, dropped[table.name])
             if table.name == "users":
+                dropped[table.name] = self._erased.users
                 self._drop_users(table)
             if "rudder_profile_id" in table.columns:
-                self._clear_values(table, stamps)
+                self._clear_values(table, self._tests(table, table.columns), stamps)
+                if not is_known or table.name == "aliases":
+                    self._clear_values(table, self._tests(table, ID_COLUMNS), None)
         for table in tables:
             if table.name == "rudder_discards":
                 self._drop_discards(table, gone.get(table.schema, {}))
@@ -231,9 +325,10 @@ class _Erasing:
         text = SQL("DELETE FROM {} WHERE id::text = ANY (%s)").format(table.sql)
         self._counts[table.label] += self._run(text, [self._erased.users])
 
-    def _clear_values(self, table: _Table, stamps: Sequence[UUID]) -> None:
-        """Erased values in rows that stay."""
-        held = dict(self._tests(table))
+    def _clear_values(
+        self, table: _Table, held: Mapping[str, Composed], stamps: Sequence[UUID] | None
+    ) -> None:
+        """Erased values in rows that stay: those under the stamps, or all."""
         if not held:
             return
         text = SQL("UPDATE {} t SET {} WHERE {} AND ({})").format(
@@ -242,28 +337,27 @@ class _Erasing:
                 SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(Name(name), test)
                 for name, test in held.items()
             ),
-            SQL(REACH),
+            SQL("true" if stamps is None else REACH),
             SQL(" OR ").join(held.values()),
         )
-        count = self._run(text, {"stamps": list(stamps)})
+        count = self._run(text, {"stamps": list(stamps or ())})
         self._counts[f"{table.label} (values)"] += count
 
-    def _tests(self, table: _Table) -> list[tuple[str, Composed]]:
+    def _tests(self, table: _Table, names: Iterable[str]) -> dict[str, Composed]:
         """For each column that may hold an erased value, the condition that it does."""
-        tests = []
-        for name, kind in table.columns.items():
+        tests = {}
+        for name in names:
+            kind = table.columns.get(name)
             if name in KEPT_COLUMNS or kind not in {"text", "character varying", "jsonb"}:
                 continue
             column = SQL("t.{}").format(Name(name))
             if kind == "jsonb":
                 quoted = self._erased.quoted()
                 hits = (SQL("strpos({}::text, {}) > 0").format(column, Literal(q)) for q in quoted)
-                tests.append((name, SQL("coalesce({}, false)").format(SQL(" OR ").join(hits))))
+                tests[name] = SQL("coalesce({}, false)").format(SQL(" OR ").join(hits))
             elif values := self._erased.values_in(name):
                 array = Literal(list(values))
-                tests.append(
-                    (name, SQL("coalesce({} = ANY ({}::text[]), false)").format(column, array))
-                )
+                tests[name] = SQL("coalesce({} = ANY ({}::text[]), false)").format(column, array)
         return tests
 
     def _drop_discards(self, table: _Table, gone: dict[str, list[str]]) -> None:

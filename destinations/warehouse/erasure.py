@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, clean
+from destinations.warehouse.facts import Facts, winners
+from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, clean
 from destinations.warehouse.rules import SKIPPED_TYPES
 
 DELETE, BLANK = "delete", "blank"
@@ -55,6 +56,10 @@ class Erased:
     def values(self) -> list[str]:
         return sorted({identifier.value for identifier in self.modes})
 
+    @cached_property
+    def _values(self) -> frozenset[str]:
+        return frozenset(self.values)
+
     def values_in(self, column: str) -> list[str]:
         """What must not stand in a column: an id column holds values of one type."""
         id_type = _TYPE_OF_COLUMN.get(column)
@@ -65,6 +70,25 @@ class Erased:
     def quoted(self) -> list[str]:
         """The values as JSON texts hold them."""
         return [json.dumps(value, ensure_ascii=False) for value in self.values]
+
+    def names(self, statement: Statement) -> bool:
+        """Whether the statement names one of them."""
+        return not self.modes.keys().isdisjoint(statement.identifiers)
+
+    def cleared(self, value: Any) -> Any:
+        """A JSON value with null in the place of erased texts."""
+        if isinstance(value, dict):
+            return {key: self.cleared(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.cleared(inner) for inner in value]
+        return None if isinstance(value, str) and value in self._values else value
+
+    def cleared_facts(self, facts: Facts) -> Facts:
+        """Traits without the values: what a replay of the cleared events would give."""
+        return {
+            name: winners([[self.cleared(value), *when] for value, *when in stated])
+            for name, stated in facts.items()
+        }
 
     def clear(self, row: dict[str, Any]) -> None:
         """Take the values out of a row that stays."""
@@ -85,11 +109,21 @@ def blank(row: dict[str, Any]) -> None:
             row[column] = None
 
 
-def cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
-    """An event that states erased identifiers beside its own, without them."""
-    values = frozenset(erased.values)
+def without_erased(
+    event: Mapping[str, Any], primary: Identifier | None, erased: Erased
+) -> dict[str, Any] | None:
+    """What may be kept of an event, by its primary identifier; None when it may stay as it is."""
+    mode = erased.modes.get(primary) if primary else None
+    if mode is not None:
+        return husk(event, mode)
+    changed = _cleared(event, erased)
+    return None if changed == event else changed
+
+
+def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
+    """An event of somebody else that names erased identifiers, without them."""
     without: dict[str, Any] = {
-        key: event[key] if key in KEPT_KEYS else _cleared(event[key], values) for key in event
+        key: event[key] if key in KEPT_KEYS else erased.cleared(event[key]) for key in event
     }
     for key, gone in _GONE.items():
         if key in event:
@@ -99,7 +133,7 @@ def cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
         without["mergeProperties"] = [
             item
             for item in properties
-            if not isinstance(item, dict) or clean(item.get("value")) not in values
+            if not isinstance(item, dict) or clean(item.get("value")) not in erased.values
         ]
     return without
 
@@ -109,14 +143,6 @@ _GONE: Mapping[str, Callable[[Erased], list[str]]] = {
     "previousId": lambda erased: erased.users,
     "anonymousId": lambda erased: erased.devices,
 }
-
-
-def _cleared(value: Any, values: frozenset[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _cleared(inner, values) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_cleared(inner, values) for inner in value]
-    return None if isinstance(value, str) and value in values else value
 
 
 def husk(event: Mapping[str, Any], mode: str) -> dict[str, Any]:

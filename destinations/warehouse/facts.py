@@ -29,20 +29,20 @@ def join(facts: Facts, other: Facts) -> Facts:
     joined = dict(facts)
     for name, theirs in other.items():
         ours = joined.get(name)
-        joined[name] = theirs if ours is None or ours == theirs else _winners([*ours, *theirs])
+        joined[name] = theirs if ours is None or ours == theirs else winners([*ours, *theirs])
     return joined
 
 
 def values(facts: Facts, null_clears: bool) -> dict[str, Any]:
     """The traits that the facts give, by name: nulls are left out, or hide what came before."""
     found = {
-        name: winners[0][0] if null_clears else winners[-1][0]
-        for name, winners in sorted(facts.items())
+        name: kept[0][0] if null_clears else kept[-1][0] for name, kept in sorted(facts.items())
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _winners(candidates: Iterable[Fact]) -> list[Fact]:
+def winners(candidates: Iterable[Fact]) -> list[Fact]:
+    """Of facts of one name those that are kept."""
     ordered = sorted(candidates, key=lambda fact: (fact[1:], json_text(fact[0])), reverse=True)
     if ordered[0][0] is not None:
         return ordered[:1]

@@ -1,0 +1,144 @@
+"""What the event log keeps of events that name erased people."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import connection as database
+from django.db import transaction
+
+from destinations.interface import Prepared
+from destinations.models import Connection
+from destinations.warehouse.erasure import Erased, without_erased
+from destinations.warehouse.identity import (
+    ANONYMOUS_ID,
+    USER_ID,
+    Identifier,
+    MalformedMergeError,
+    Rules,
+    clean,
+    statement,
+)
+from events.text import dumps
+
+LINKING_TYPES = ("alias", "merge")
+"""Calls that name identifiers elsewhere than in the columns of the log."""
+
+LOGGED = """
+SELECT id, received_at, source_id, payload
+FROM events_event
+WHERE source_id = ANY (%(sources)s::bigint[]) AND (
+    user_id = ANY (%(users)s::text[])
+    OR anonymous_id = ANY (%(devices)s::text[])
+    OR (type = ANY (%(types)s::text[]) AND EXISTS (
+        SELECT FROM unnest(%(texts)s::text[]) needle WHERE strpos(payload, needle) > 0
+    ))
+)
+ORDER BY id
+"""
+
+RECEIVED = "SELECT id, received_at FROM events_event WHERE id = ANY (%s)"
+
+REWRITE = """
+UPDATE events_event
+SET payload = %s, type = %s, event = %s, user_id = %s, anonymous_id = %s
+WHERE id = %s AND received_at = %s
+"""
+
+_INTEGER = re.compile("-?[0-9]{1,300}")
+
+Row = tuple[Mapping[str, Any], int, datetime]
+"""An event as it may be kept, and the row of the log that it is."""
+
+
+def erase_logged(sources: Mapping[int, str], erased: Erased, rules: Rules) -> int:
+    """Rewrite the events of these sources, ids by key, that are of erased people or name some."""
+    return _rewrite(_found(sources, erased, rules))
+
+
+def forget_loaded(connection: Connection, prepared: Prepared) -> None:
+    """Erase what was sent of erased people after their erasure, once nothing else has to load it.
+
+    Where another connection is behind, it goes with the day of the log that it is in.
+    """
+    if not prepared.rewritten:
+        return
+    others = Connection.objects.filter(source=connection.source_id).exclude(pk=connection.pk)
+    if others.filter(position__lt=prepared.chunk.upto).exists():
+        return
+    with transaction.atomic(), database.cursor() as cursor:
+        cursor.execute(RECEIVED, [list(prepared.rewritten)])
+        _rewrite((prepared.rewritten[number], number, at) for number, at in cursor.fetchall())
+
+
+def json_texts(value: str) -> set[str]:
+    """The ways in which a value stands in JSON."""
+    return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+
+
+def _found(sources: Mapping[int, str], erased: Erased, rules: Rules) -> Iterator[Row]:
+    with database.cursor() as cursor:
+        cursor.execute(LOGGED, _wanted(sources, erased, rules))
+        for number, received_at, source_pk, payload in cursor.fetchall():
+            event = json.loads(payload)
+            primary = _primary(event, sources[source_pk], rules)
+            if new := without_erased(event, primary, erased):
+                yield new, number, received_at
+
+
+def _wanted(sources: Mapping[int, str], erased: Erased, rules: Rules) -> dict[str, list[Any]]:
+    types = (*LINKING_TYPES, "identify") if rules.trait_identifiers else LINKING_TYPES
+    return {
+        "sources": list(sources),
+        "users": _spellings(erased.users),
+        "devices": _spellings(erased.devices),
+        "types": list(types),
+        "texts": sorted({text for value in erased.values for text in json_texts(value)}),
+    }
+
+
+def _spellings(values: Iterable[str]) -> list[str]:
+    """As the log has them: 12.0 was sent where the identifier is 12."""
+    floats = [dumps(float(value)) for value in values if _INTEGER.fullmatch(value)]
+    return [*values, *floats]
+
+
+def _primary(event: Mapping[str, Any], source_id: str, rules: Rules) -> Identifier | None:
+    """Whose the event is; of one that states nothing the user, else the device."""
+    try:
+        stated = statement(event, source_id, rules)
+    except MalformedMergeError:
+        stated = None
+    if stated is not None:
+        return stated.primary
+    for key, id_type in (("userId", USER_ID), ("anonymousId", ANONYMOUS_ID)):
+        if (value := clean(event.get(key))) is not None:
+            return Identifier(id_type, value)
+    return None
+
+
+def _rewrite(rows: Iterable[Row]) -> int:
+    values = [_values(new, number, received_at) for new, number, received_at in rows]
+    with database.cursor() as cursor:
+        cursor.executemany(REWRITE, values)
+    return len(values)
+
+
+def _values(event: Mapping[str, Any], number: int, received_at: datetime) -> tuple[Any, ...]:
+    """payload, type, event, user_id and anonymous_id as the log holds them; the row."""
+    kind, name = event.get("type"), event.get("event")
+    user_id, anonymous_id = clean(event.get("userId")), clean(event.get("anonymousId"))
+    return (
+        orjson.dumps(event).decode(),
+        str(kind),
+        "" if name is None else str(name),
+        user_id or "",
+        anonymous_id or "",
+        number,
+        received_at,
+    )

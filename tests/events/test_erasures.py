@@ -1,0 +1,260 @@
+"""Where a person's values could stay behind after an erasure."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+
+from destinations.interface import DestinationError
+from destinations.postgres import guards
+from destinations.postgres.rebuild import check
+from events import counting, log, people
+from events.erasures import erase_person
+from events.models import DeadLetter, Event, Load, Quarantined
+from sources.models import Source
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_destination,
+    make_event,
+    make_source,
+)
+from tests.identities import anonymous, event, user
+from tests.people import Hub, everywhere
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hub(warehouse, warehouse_url):
+    yield Hub(warehouse, warehouse_url, {"blocked": True})
+    log.close_writer()
+
+
+def refused(hub, body, **fields):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Quarantined.objects.create(
+        source=hub.connection("web").source,
+        **{"route": "/v1/track", "status": 400, "reason": "r", **fields},
+        body=body,
+        body_bytes=len(body),
+    )
+
+
+def test_discards_of_the_rows_go_those_of_the_users_row_too(hub):
+    hub.load(event(1, "identify", userId="bob", traits={"age": 3}))
+    hub.load(event(2, "identify", userId="ann-1", traits={"age": "secret-age"}))
+    assert hub.conn.execute(
+        "SELECT table_name, row_id FROM web.rudder_discards ORDER BY 1"
+    ).fetchall() == [("identifies", "m2"), ("users", "ann-1")]
+
+    receipt = erase_person(hub.destination, "ann-1", actor="eve")
+
+    assert receipt.erasure.counts["web.rudder_discards"] == 2
+    assert "ann-1" not in everywhere(hub)
+    assert "secret-age" not in everywhere(hub)
+
+
+def test_who_loses_one_identifier_keeps_the_traits(warehouse, warehouse_url):
+    hub = Hub(warehouse, warehouse_url, {"trait_identifiers": ["email"]})
+    ann = event(1, "identify", userId="ann", traits={"email": "ann@x.example"})
+    hub.load(ann)
+
+    erase_person(hub.destination, "ann@x.example", "email", whole_profile=False, actor="eve")
+    hub.load(ann)
+
+    assert hub.clusters() == {
+        (user("ann"),): (hub.key(user("ann")), "ann", {"email": "ann@x.example"})
+    }
+    log.close_writer()
+
+
+def test_traits_of_accounts_lose_the_erased_value(hub):
+    traits = {"owner": "ann-1", "staff": ["bob", "ann-1"]}
+    hub.load(event(1, "group", userId="ann-1", groupId="acme", traits=traits))
+    hub.load(event(2, "group", userId="bob", groupId="acme"))
+
+    receipt = erase_person(hub.destination, "ann-1", actor="eve")
+
+    assert "ann-1" not in everywhere(hub)
+    assert hub.rows("SELECT traits FROM {schema}.rudder_accounts") == [({"staff": ["bob", None]},)]
+    assert receipt.erasure.counts["identity_account (values)"] == 1
+
+
+def test_an_account_that_is_named_after_the_erased_value_goes(hub):
+    hub.load(event(1, "group", userId="ann-1", groupId="ann-1", traits={"name": "Me"}))
+    hub.load(event(2, "group", userId="ann-1", groupId="acme", traits={"name": "Acme"}))
+
+    erase_person(hub.destination, "ann-1", actor="eve")
+
+    assert hub.rows("SELECT group_id FROM {schema}.rudder_accounts") == [("acme",)]
+    assert "ann-1" not in everywhere(hub)
+
+
+def test_later_events_of_an_erased_person_leave_the_log_once_they_are_loaded(hub):
+    hub.load(event(1, userId="ann-1", anonymousId="tablet"), event(2, userId="bob"))
+    erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
+
+    hub.load(
+        event(3, userId="ann-1", event="Looked", context={"traits": {"phone": "555-0100"}}),
+        event(4, userId="bob", event="Looked"),
+        event(5, "alias", userId="bob", previousId="ann-1"),
+    )
+
+    text = everywhere(hub)
+    assert "ann-1" not in text
+    assert "555-0100" not in text
+    assert list(Event.objects.order_by("id").values_list("type", "user_id")) == [
+        ("erased", ""),
+        ("track", "bob"),
+        ("erased", ""),
+        ("track", "bob"),
+        ("alias", "bob"),
+    ]
+    assert hub.connection("web").loads.latest("pk").skipped == 1
+
+
+def test_later_events_stay_in_the_log_for_a_destination_that_has_not_loaded_them(hub):
+    connection = hub.connection("web")
+    make_connection(connection.source, make_destination())
+    erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
+
+    hub.load(event(3, userId="ann-1", event="Looked"))
+
+    assert list(Event.objects.values_list("user_id", flat=True)) == ["ann-1"]
+
+
+def test_events_that_state_nothing_are_found_by_their_columns(hub):
+    hub.load(
+        event(1, userId="ann-1", anonymousId="tablet"),
+        event(2, "merge", userId="ann-1", mergeProperties="nothing"),
+        event(3, "record", userId="ann-1", fields={"phone": "555-0100"}),
+        event(4, "alias", userId="carl", previousId="carla", anonymousId="tablet"),
+    )
+
+    erase_person(hub.destination, "ann-1", actor="eve")
+
+    text = everywhere(hub)
+    assert [value for value in ("ann-1", "tablet", "555-0100") if value in text] == []
+    assert "carla" in text
+
+
+@pytest.mark.parametrize("sent", [4077, 4077.0, "4077"], ids=repr)
+def test_a_number_is_found_however_it_was_written(hub, sent):
+    hub.load(
+        event(1, userId=sent, event="Looked", properties={"phone": "555-0100"}),
+        event(2, "identify", userId="4077", anonymousId="tablet"),
+        event(3, "track", userId="bob", anonymousId="4077", event="Looked"),
+    )
+
+    erase_person(hub.destination, "4077", "user_id", actor="eve")
+
+    assert "555-0100" not in everywhere(hub)
+    assert list(Event.objects.order_by("id").values_list("type", flat=True)) == [
+        "erased",
+        "erased",
+        "track",
+    ]
+
+
+def test_dead_letters_and_refused_requests_that_name_the_person_go(hub):
+    hub.load(event(1, userId="ann-1", anonymousId="tablet"))
+    connection = hub.connection("web")
+    other = make_connection(connection.source, make_destination())
+    DeadLetter.objects.create(
+        connection=other, event_id=1, message_id="d1", reason="r", payload='{"userId":"ann-1"}'
+    )
+    inner = base64.b64encode(b'{"anonymousId": "tablet"}').decode()
+    refused(hub, {"userId": "x"}, reason="event 'ann-1' is not known")
+    refused(hub, {"data": inner}, circumstances={"part_of": "query"})
+    refused(hub, b'{"userId": "ann-1')
+    kept = refused(hub, {"userId": "ann-12"})
+
+    receipt = erase_person(hub.destination, "ann-1", actor="eve")
+
+    assert (receipt.erasure.counts["dead letters"], receipt.erasure.counts["quarantine"]) == (1, 3)
+    assert list(Quarantined.objects.values_list("pk", flat=True)) == [kept.pk]
+
+
+def test_messages_that_quote_the_person_no_longer_do(hub):
+    hub.load(event(1, userId="ann-1"))
+    connection, admin = hub.connection("web"), make_admin()
+    error = 'invalid input syntax for type bigint: "ann-1", after 1 row'
+    Load.objects.create(connection=connection, after_id=0, upto_id=1, error=error)
+    connection.last_error = error
+    connection.save()
+    LogEntry.objects.log_actions(admin.pk, [connection], CHANGE, f"Looked at: {error}")
+
+    receipt = erase_person(hub.destination, "ann-1", actor="eve", reason="wish of ann-1")
+
+    assert "ann-1" not in everywhere(hub)
+    assert receipt.erasure.counts["messages"] == 3
+    assert receipt.erasure.reason == "wish of [erased]"
+    assert Load.objects.latest("pk").error == error.replace("ann-1", "[erased]")
+
+
+def test_a_rule_that_names_the_erased_value_goes(hub):
+    hub.load(event(1, userId="ann-1", anonymousId="tablet"), event(2, userId="bob"))
+    with people.opened(hub.destination) as opened:
+        guards.add_rule(*opened.graph, exact="ann-1", actor="ann")
+        guards.add_rule(*opened.graph, exact="bob", actor="ann")
+
+    receipt = erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
+
+    assert "ann-1" not in everywhere(hub)
+    assert receipt.erasure.counts["identity_rule_list"] == 1
+    assert set(hub.clusters()) == {(anonymous("tablet"),)}
+    assert check(hub.conn, hub.schema) == []
+
+
+def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hub):
+    with people.opened(hub.destination) as opened:
+        guards.add_rule(*opened.graph, exact="ann-1", id_type="anonymous_id", actor="ann")
+    hub.load(event(1, userId="bob", anonymousId="ann-1", event="Looked", properties={"x": "ann-1"}))
+    assert "ann-1" in everywhere(hub)
+
+    erase_person(hub.destination, "ann-1", "anonymous_id", whole_profile=False, actor="eve")
+
+    assert hub.conn.execute("SELECT anonymous_id FROM web.tracks").fetchall() == [(None,)]
+
+
+def test_what_a_removed_source_has_sent_and_loaded_goes_too(hub):
+    hub.load(event(1, "identify", userId="ann-1", anonymousId="tablet", source="Old shop"))
+    hub.load(event(2, userId="ann-1", event="Looked"))
+    with log.connect() as conn:
+        counting.advance(conn)
+    Source.objects.get(name="Old shop").delete()
+
+    erase_person(hub.destination, "tablet", actor="eve")
+
+    text = everywhere(hub)
+    assert [value for value in ("ann-1", "tablet") if value in text] == []
+
+
+def test_the_log_of_another_destination_stays(hub):
+    other = make_connection(make_source(), make_destination())
+    make_event(other.source, user_id="ann-1", payload='{"type": "track", "userId": "ann-1"}')
+
+    erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
+
+    assert Event.objects.get().user_id == "ann-1"
+
+
+@pytest.mark.parametrize("value", ["", " ", "\u200b"])
+def test_a_value_that_would_fit_anything_is_refused(hub, value):
+    kept = refused(hub, {"userId": "bob"})
+
+    with pytest.raises(DestinationError, match="no visible character"):
+        erase_person(hub.destination, value, "user_id", whole_profile=False, actor="eve")
+
+    assert Quarantined.objects.get() == kept
+
+
+def test_an_unknown_mode_is_refused(hub):
+    with pytest.raises(DestinationError, match="'shred'"):
+        erase_person(
+            hub.destination, "a", "user_id", whole_profile=False, mode="shred", actor="eve"
+        )
