@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 
-def _fernet() -> MultiFernet:
+def fernet() -> MultiFernet:
     if not settings.ENCRYPTION_KEYS:
         raise ImproperlyConfigured("RUDDERHUB_ENCRYPTION_KEYS is not set: `make run` generates one")
     return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
@@ -24,14 +24,14 @@ class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
         if not value:
             return {}
         try:
-            return dict(json.loads(_fernet().decrypt(bytes(value))))
+            return dict(json.loads(fernet().decrypt(bytes(value))))
         except InvalidToken as error:
             raise ImproperlyConfigured(
                 "a stored secret cannot be read with RUDDERHUB_ENCRYPTION_KEYS"
             ) from error
 
     def get_prep_value(self, value: dict[str, Any] | None) -> bytes:
-        return _fernet().encrypt(json.dumps(value or {}).encode())
+        return fernet().encrypt(json.dumps(value or {}).encode())
 
     def value_to_string(self, obj: models.Model) -> str:
         """Serialised (dumpdata) as null: secrets leave the database only through a load."""

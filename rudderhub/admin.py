@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from events.admin.readonly import ReadOnlyAdmin
+from rudderhub.second_factor.codes import app_of, reset
+from rudderhub.second_factor.middleware import PASSED
 from sources.display import label, when
 
-admin.site.unregister(User)
-admin.site.unregister(Group)
+for model in (User, Group, EmailAddress, Authenticator):
+    admin.site.unregister(model)  # the last two are django-allauth's own: nobody edits secrets
 
 
 @admin.register(User)
@@ -29,6 +36,51 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "is_staff", "is_active", "last_login", "second_factor")
+    actions_detail = ("reset_second_factor",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        app = Authenticator.objects.filter(user=OuterRef("pk"), type=Authenticator.Type.TOTP)
+        return super().get_queryset(request).annotate(has_app=Exists(app))
+
+    @display(description="second factor")
+    def second_factor(self, user: User) -> SafeString:
+        return label("on", "good") if user.has_app else label("off", "off")  # type: ignore[attr-defined]
+
+    @action(
+        description="Reset second factor",
+        url_path="reset-second-factor",
+        permissions=["reset_second_factor"],
+    )
+    def reset_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        user = get_object_or_404(User, pk=object_id)
+        back = reverse("admin:auth_user_change", args=[user.pk])
+        if request.method == "POST":
+            reset(user, "Reset the second factor.", request.user.pk)
+            messages.success(request, f"The second factor of {user} is reset.")
+            return HttpResponseRedirect(back)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Reset the second factor of {user}?",
+            "lines": [
+                "Do this when the phone and the recovery codes are lost. Be sure who is asking.",
+                "From then on the password alone logs this user in, until a new one is set up.",
+            ],
+            "yes": "Reset",
+            "back": back,
+        }
+        return TemplateResponse(request, "sources/confirm.html", context)
+
+    def has_reset_second_factor_permission(self, request: HttpRequest, object_id: str) -> bool:
+        """One's own is removed with a code, on one's own page."""
+        user = self.get_object(request, object_id)
+        return (
+            isinstance(user, User)
+            and user != request.user
+            and app_of(user) is not None
+            and self.has_change_permission(request, user)
+        )
 
 
 @admin.register(Group)
@@ -89,4 +141,10 @@ class SessionAdmin(ModelAdmin):
 
     @display(description="state")
     def state(self, session: Session) -> SafeString:
+        held = session.get_decoded()
+        apps = Authenticator.objects.filter(
+            user_id=held.get("_auth_user_id"), type=Authenticator.Type.TOTP
+        )
+        if apps.exclude(pk=held.get(PASSED)).exists():
+            return label("waits for a code", "wait")
         return label("open", "good")

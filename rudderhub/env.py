@@ -43,6 +43,7 @@ DEFAULTS: dict[str, str] = {
     "QUARANTINE_DAYS": "30",
     "QUARANTINE_ROWS": "10000",
     "QUARANTINE_ROW_BYTES": "4096000",
+    "REQUIRE_SECOND_FACTOR": "false",
     "RETENTION_DAYS": "30",
     "RETENTION_GB": "0",
     "RETENTION_HARD_DAYS": "0",

@@ -56,6 +56,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "allauth.account",
+    "allauth.mfa",
     "sources",
     "destinations",
     "events",
@@ -73,6 +75,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "rudderhub.second_factor.middleware.SecondFactorMiddleware",
 ]
 
 ROOT_URLCONF = "rudderhub.urls"
@@ -116,6 +120,13 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+REQUIRE_SECOND_FACTOR = _settings.flag("REQUIRE_SECOND_FACTOR")
+ACCOUNT_ADAPTER = "rudderhub.second_factor.adapters.AccountAdapter"
+ACCOUNT_RATE_LIMITS = False  # LockOut counts wrong passwords, second_factor.codes wrong codes
+MFA_ADAPTER = "rudderhub.second_factor.adapters.MFAAdapter"
+MFA_TOTP_ISSUER = "rudderhub"
+MFA_TOTP_TOLERANCE = 1  # a clock may be off by half a minute
 AUTHENTICATION_BACKENDS = [
     "rudderhub.security.LockOut",
     "django.contrib.auth.backends.ModelBackend",

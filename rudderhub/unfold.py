@@ -63,6 +63,12 @@ UNFOLD: dict[str, Any] = {
     "SCRIPTS": [lambda _: static("rudderhub/admin.js")],
     "GLOBAL_CALLBACK": "rudderhub.setup.first_visit",
     "DASHBOARD_CALLBACK": "rudderhub.dashboard.overview",
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Second factor", "link": reverse_lazy("mfa_index")},
+        ]
+    },
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,
@@ -123,6 +129,11 @@ UNFOLD: dict[str, Any] = {
                     _item("Sessions", "devices", "sessions.session"),
                     _item("Audit log", "history", "admin.logentry"),
                     _page("System", "settings_heart", "system", "auth.user"),
+                    {
+                        "title": "My second factor",
+                        "icon": "phonelink_lock",
+                        "link": reverse_lazy("mfa_index"),
+                    },
                 ],
             },
         ],

@@ -25,8 +25,10 @@ _BROWSE = [
 ]
 urlpatterns = [
     path("admin/people/", include("events.admin.people_urls")),
+    path("admin/second-factor/", include("rudderhub.second_factor.urls")),
     *_BROWSE,
     path("admin/", admin.site.urls),
+    path("admin/login/", admin.site.login, name="account_login"),  # django-allauth's name for it
     path("api/v1/", include("events.api_urls")),
     path("setup/<str:token>/", first_admin, name="setup"),
     re_path("", csrf_exempt(health.not_found)),

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from rudderhub.second_factor.codes import app_of, reset
+
+
+class Command(BaseCommand):
+    help = "Take a user's second factor away, when the phone and the recovery codes are lost."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(username=options["username"]).first()
+        if user is None:
+            raise CommandError(f"there is no user {options['username']!r}")
+        if app_of(user) is None:
+            raise CommandError(f"{user} has no second factor")
+        reset(user, "Reset the second factor by a command on the server.")
+        self.stdout.write(f"The second factor of {user} is reset: the password alone logs in now.")

@@ -1,0 +1,88 @@
+"""A user's second factor: the codes of an authenticator app, and recovery codes for its loss.
+
+A code works once. What was used last and how many wrong codes came since stands in Postgres,
+beside the secret: guessing stays limited while the cache is away.
+"""
+
+from __future__ import annotations
+
+import time
+
+from allauth.core.internal.cryptokit import compare_user_code
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import (
+    format_hotp_value,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from allauth.mfa.utils import decrypt
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import QuerySet
+
+FAILURES = 10
+LOCKED_SECONDS = 15 * 60
+
+
+def app_of(user: User) -> Authenticator | None:
+    """The authenticator app that the user has set up."""
+    return _held(user, Authenticator.Type.TOTP).first()
+
+
+def recovery_codes(user: User) -> list[str]:
+    """Those not used yet."""
+    kept = _held(user, Authenticator.Type.RECOVERY_CODES).first()
+    return RecoveryCodes(kept).get_unused_codes() if kept else []
+
+
+def use_code(user: User, code: str) -> Authenticator | None:
+    """What the code is of; None when it is wrong or used, or too many wrong ones came before."""
+    with transaction.atomic():
+        app = _held(user, Authenticator.Type.TOTP).select_for_update().first()
+        if app is None or waits(app):
+            return None
+        used = _use_app_code(app, code) or _use_recovery_code(user, code)
+        app.data["failures"] = 0 if used else app.data.get("failures", 0) + 1
+        app.data["failed_at"] = time.time()
+        app.save(update_fields=["data"])
+    return used
+
+
+def waits(app: Authenticator) -> bool:
+    """After too many wrong codes no code is taken for a while, then one guess at a time."""
+    is_recent = time.time() - app.data.get("failed_at", 0) < LOCKED_SECONDS
+    return is_recent and app.data.get("failures", 0) >= FAILURES
+
+
+def reset(user: User, message: str, by: int | None = None) -> None:
+    """Take the second factor away: the user logs in with the password alone."""
+    with transaction.atomic():
+        Authenticator.objects.filter(user=user).delete()
+        note(user, message, by)
+
+
+def note(user: User, message: str, by: int | None = None) -> None:
+    """A line of the audit log; by is the key of whoever did it, when it was not the user."""
+    LogEntry.objects.log_actions(by or user.pk, [user], CHANGE, message, single_object=True)
+
+
+def _held(user: User, kind: str) -> QuerySet[Authenticator]:
+    return Authenticator.objects.filter(user=user, type=kind)
+
+
+def _use_app_code(app: Authenticator, code: str) -> Authenticator | None:
+    secret = decrypt(app.data["secret"])
+    for counter in yield_hotp_counters_from_time():
+        expected = format_hotp_value(hotp_value(secret, counter))
+        is_new = counter > app.data.get("last_counter", 0)
+        if is_new and compare_user_code(actual=code, expected=expected):
+            app.data["last_counter"] = counter
+            return app
+    return None
+
+
+def _use_recovery_code(user: User, code: str) -> Authenticator | None:
+    kept = _held(user, Authenticator.Type.RECOVERY_CODES).first()
+    return kept if kept and RecoveryCodes(kept).validate_code(code) else None

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.forms import ReauthenticateForm as ReauthenticateByPasswordForm
+from allauth.core import context
+from allauth.mfa.base.forms import ReauthenticateForm
+from allauth.mfa.totp.internal.auth import (
+    SECRET_SESSION_KEY,
+    generate_totp_secret,
+    validate_totp_code,
+)
+from allauth.mfa.utils import decrypt, encrypt
+from django import forms
+from django.contrib.auth.models import User
+from django.core.exceptions import ImproperlyConfigured
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
+
+from rudderhub.second_factor.codes import app_of, use_code, waits
+
+WRONG = (
+    "This code is wrong or was used before. Wait for the app's next code; "
+    "if none works, the clock of the phone or of the server is off."
+)
+LOCKED = "Too many wrong codes. Wait 15 minutes, or have an admin reset your second factor."
+
+
+def _code_field(label: str, **attrs: Any) -> forms.CharField:
+    given = {"autocomplete": "one-time-code", "autofocus": True, **attrs}
+    return forms.CharField(label=label, max_length=20, widget=UnfoldAdminTextInputWidget(given))
+
+
+class EnrolForm(forms.Form):
+    code = _code_field("Code that the app shows", inputmode="numeric")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        self.secret = _pending_secret()
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        if not validate_totp_code(self.secret, code):
+            raise forms.ValidationError(WRONG)
+        return code
+
+
+class CodeForm(ReauthenticateForm):
+    code = _code_field("Code of your authenticator app, or a recovery code")
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        try:
+            used = use_code(self.user, code)
+        except ImproperlyConfigured as error:
+            raise forms.ValidationError(str(error)) from error
+        if used is None:
+            app = app_of(self.user)
+            raise forms.ValidationError(LOCKED if app and waits(app) else WRONG)
+        self.authenticator = used
+        return code
+
+
+class PasswordForm(ReauthenticateByPasswordForm):
+    password = forms.CharField(
+        label="Your password",
+        strip=False,
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "current-password", "autofocus": True}),
+    )
+
+
+def _pending_secret() -> str:
+    """Of the set-up that is under way: kept, encrypted, in the session until a code confirms it."""
+    session = context.request.session
+    if SECRET_SESSION_KEY not in session:
+        session[SECRET_SESSION_KEY] = encrypt(generate_totp_secret())
+    return decrypt(session[SECRET_SESSION_KEY])

@@ -1,0 +1,166 @@
+"""The pages of one's own second factor; django-allauth's flows in the admin's frame."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from allauth.account.decorators import reauthentication_required
+from allauth.account.views import BaseReauthenticateView, ReauthenticateView
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.flows import generate_recovery_codes
+from allauth.mfa.totp.internal.flows import activate_totp
+from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.generic.base import TemplateView
+from django.views.generic.edit import FormView
+
+from rudderhub.second_factor.codes import app_of, note, recovery_codes, use_code
+from rudderhub.second_factor.forms import CodeForm, EnrolForm, PasswordForm
+from rudderhub.second_factor.middleware import PASSED
+
+FEW = 3
+
+
+class Page:
+    """In the admin's frame."""
+
+    request: HttpRequest
+    title: str
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)  # type: ignore[misc]
+        return {**admin.site.each_context(self.request), "title": self.title, **context}
+
+
+class Overview(Page, TemplateView):
+    title = "Second factor"
+    template_name = "rudderhub/second_factor/overview.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        user = _user(self.request)
+        mine = {"app": app_of(user), "codes_left": len(recovery_codes(user))}
+        return super().get_context_data(**kwargs, **mine)
+
+
+class Enrol(Page, ActivateTOTPView):
+    title = "Set up a second factor"
+    template_name = "rudderhub/second_factor/enrol.html"
+    form_class = EnrolForm
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if app_of(_user(request)):
+            return HttpResponseRedirect(reverse("mfa_index"))
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: EnrolForm) -> HttpResponse:
+        user = _user(self.request)
+        app, _ = activate_totp(self.request, form)
+        use_code(user, form.cleaned_data["code"])  # so that it does not work a second time
+        note(user, "Set up a second factor.")
+        _pass(self.request, app)
+        return _show_codes(self.request)
+
+
+@method_decorator(reauthentication_required(app="allauth.mfa"), name="dispatch")
+class NewCodes(Page, FormView):  # type: ignore[type-arg]
+    title = "Make new recovery codes?"
+    template_name = "sources/confirm.html"
+    form_class = Form
+    extra_context = {
+        "lines": ["The codes that you have now stop working."],
+        "yes": "Make new codes",
+    }
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs, back=reverse("mfa_index"))
+
+    def form_valid(self, form: Form) -> HttpResponse:
+        user = _user(self.request)
+        if app_of(user):
+            generate_recovery_codes(self.request)
+            note(user, "Made new recovery codes.")
+        return _show_codes(self.request)
+
+
+class Remove(Page, DeactivateTOTPView):
+    title = "Remove your second factor?"
+    template_name = "sources/confirm.html"
+    extra_context = {
+        "lines": [
+            "From then on your password alone logs you in.",
+            "The entry in your authenticator app and your recovery codes stop working.",
+        ],
+        "yes": "Remove",
+    }
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs, back=reverse("mfa_index"))
+
+    def form_valid(self, form: Form) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        note(_user(self.request), "Removed the second factor.")
+        messages.success(self.request, "Your second factor is removed.")
+        return response
+
+
+class Code(Page, BaseReauthenticateView):
+    """After the password at log-in, and before one's second factor is changed."""
+
+    title = "Enter a code"
+    template_name = "rudderhub/second_factor/code.html"
+    form_class = CodeForm
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "user": self.request.user}
+
+    def form_valid(self, form: CodeForm) -> HttpResponse:
+        user = _user(self.request)
+        form.save()
+        self.request.session.cycle_key()
+        _pass(self.request, app_of(user))
+        if form.authenticator.type == Authenticator.Type.RECOVERY_CODES:
+            self._tell_of_recovery(user)
+        return super().form_valid(form)
+
+    def _tell_of_recovery(self, user: User) -> None:
+        left = len(recovery_codes(user))
+        note(user, f"Used a recovery code; {left} left.")
+        messages.warning(self.request, f"You used a recovery code; {left} left.")
+
+
+class Password(Page, ReauthenticateView):
+    """Before a second factor is set up."""
+
+    title = "Enter your password"
+    template_name = "rudderhub/second_factor/password.html"
+    form_class = PasswordForm
+
+
+def _user(request: HttpRequest) -> User:
+    """admin_view lets only users through."""
+    if not isinstance(request.user, User):
+        raise TypeError(f"{request.user} is no user")
+    return request.user
+
+
+def _pass(request: HttpRequest, app: Authenticator | None) -> None:
+    request.session[PASSED] = app.pk if app else None
+
+
+def _show_codes(request: HttpRequest) -> HttpResponse:
+    """In the answer to the request that made them, the only time that they are shown."""
+    codes = recovery_codes(_user(request))
+    text = "\n".join(["rudderhub recovery codes", *codes, ""])
+    context = {"title": "Your recovery codes", "codes": codes, "text": text, "file": quote(text)}
+    return TemplateResponse(
+        request,
+        "rudderhub/second_factor/codes.html",
+        {**admin.site.each_context(request), **context},
+    )
