@@ -16,11 +16,13 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from destinations.forms import PostgresDestinationForm
-from destinations.interface import DestinationError
+from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.check import STEPS, Step, check
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.ready_views import ReadyView, create_ready_views, plan_ready_views
 from destinations.registry import CHOICES
+from destinations.schedule import Schedule
 from sources.display import copyable, label, when
 
 logger = logging.getLogger(__name__)
@@ -29,14 +31,16 @@ logger = logging.getLogger(__name__)
 @admin.register(Destination)
 class DestinationAdmin(ModelAdmin):
     form = PostgresDestinationForm
-    list_display = ("name", "kind", "on", "address", "fed_by")
+    list_display: tuple[str, ...] = (
+        *("name", "kind", "on", "address", "schemas", "schedule", "fed_by"),
+    )
     list_filter = ("enabled",)
     search_fields = ("name", "public_id")
     search_help_text = "Name or destination id"
     ordering = ("name", "id")
     empty_text = "A destination is a Postgres database that the events are loaded into. Add one."
-    actions = ("test_connection", "enable", "disable")
-    readonly_fields = ("destination_id", "created")
+    actions: tuple[str, ...] = ("test_connection", "enable", "disable")
+    readonly_fields: tuple[str, ...] = ("destination_id", "created")
     change_form_outer_before_template = "destinations/check_bar.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Destination | None = None) -> Any:
@@ -73,7 +77,8 @@ class DestinationAdmin(ModelAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
-        return Destination.objects.annotate(connection_count=Count("connections"))
+        found = Destination.objects.annotate(connection_count=Count("connections"))
+        return found.prefetch_related("connections__source")
 
     @display(description="type", ordering="type")
     def kind(self, destination: Destination) -> str:
@@ -87,6 +92,19 @@ class DestinationAdmin(ModelAdmin):
     def address(self, destination: Destination) -> str:
         config = destination.config
         return f"{config.get('host', '?')}:{config.get('port', 5432)}/{config.get('database', '?')}"
+
+    @display(description="schemas", empty_value="-")
+    def schemas(self, destination: Destination) -> str | None:
+        """Those of its tables; a connection's is chosen at its first load."""
+        every = {each.namespace for each in destination.connections.all()}
+        return ", ".join(sorted(every - {""})) or None
+
+    @display(description="is loaded")
+    def schedule(self, destination: Destination) -> SafeString:
+        try:
+            return format_html("{}", Schedule.of(destination.config))
+        except DestinationError as error:
+            return label(str(error), "bad")
 
     @display(description="connections", ordering="connection_count")
     def fed_by(self, destination: Destination) -> SafeString:
@@ -137,9 +155,8 @@ class DestinationAdmin(ModelAdmin):
         context = dict(extra_context or {})
         destination = self.get_object(request, object_id)
         if destination is not None and self.has_change_permission(request, destination):
-            context["check_url"] = reverse(
-                "admin:destinations_destination_check", args=[destination.pk]
-            )
+            context["check_url"] = _url("check", destination)
+            context["views_url"] = _url("views", destination)
         return super().change_view(request, object_id, form_url, context)
 
     def get_deleted_objects(
@@ -155,14 +172,15 @@ class DestinationAdmin(ModelAdmin):
         return [*names, also], {"destinations": len(names)}, set(), []
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.check_view)
-        route = path("<int:pk>/check/", view, name="destinations_destination_check")
-        return [route, *super().get_urls()]
+        views = (("check", self.check_view), ("views", self.ready_views_view))
+        wrap = self.admin_site.admin_view
+        return [
+            path(f"<int:pk>/{name}/", wrap(view), name=f"destinations_destination_{name}")
+            for name, view in views
+        ] + list(super().get_urls())
 
     def check_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        destination = get_object_or_404(Destination, pk=pk)
-        if not self.has_change_permission(request, destination):
-            raise PermissionDenied
+        destination = self._changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         steps = _steps(destination)
@@ -177,6 +195,40 @@ class DestinationAdmin(ModelAdmin):
             "back": _change_url(destination),
         }
         return TemplateResponse(request, "destinations/check.html", context)
+
+    def ready_views_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Shows the views that analysts expect as they would be made, then makes them."""
+        destination = self._changeable(request, pk)
+        if request.method == "POST":
+            self._make_ready_views(request, destination)
+            return HttpResponseRedirect(_change_url(destination))
+        planned, faults = _planned_views(destination)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Ready views of {destination}",
+            "planned": planned,
+            "faults": faults,
+            "back": _change_url(destination),
+        }
+        return TemplateResponse(request, "destinations/ready_views.html", context)
+
+    def _make_ready_views(self, request: HttpRequest, destination: Destination) -> None:
+        for namespace in destination.namespaces():
+            try:
+                config = PostgresConfig.of(destination.config, destination.secrets)
+                made = ", ".join(create_ready_views(config, namespace))
+            except (DestinationError, DestinationUnavailableError) as error:
+                messages.error(request, f"{namespace}: {error}.")
+            else:
+                self.log_change(request, destination, f"Made {made}.")
+                messages.success(request, f"Made {made}.")
+
+    def _changeable(self, request: HttpRequest, pk: int) -> Destination:
+        destination = get_object_or_404(Destination, pk=pk)
+        if not self.has_change_permission(request, destination):
+            raise PermissionDenied
+        return destination
 
     def _switch(self, request: HttpRequest, found: QuerySet[Destination], *, enabled: bool) -> None:
         word = "Enabled" if enabled else "Disabled"
@@ -200,6 +252,21 @@ def _steps(destination: Destination) -> list[Step]:
     return steps
 
 
+def _planned_views(
+    destination: Destination,
+) -> tuple[list[ReadyView], list[tuple[str, str]]]:
+    """Of all schemas: the views, and the schemas that can have none with the reason."""
+    planned: list[ReadyView] = []
+    faults = []
+    for namespace in destination.namespaces():
+        try:
+            config = PostgresConfig.of(destination.config, destination.secrets)
+            planned += plan_ready_views(config, namespace)
+        except (DestinationError, DestinationUnavailableError) as error:
+            faults.append((namespace, str(error)))
+    return planned, faults
+
+
 def _failed(steps: list[Step]) -> Step | None:
     return next((step for step in steps if not step.ok), None)
 
@@ -210,4 +277,8 @@ def _untried(steps: list[Step]) -> list[str]:
 
 
 def _change_url(destination: Destination) -> str:
-    return reverse("admin:destinations_destination_change", args=[destination.pk])
+    return _url("change", destination)
+
+
+def _url(name: str, destination: Destination) -> str:
+    return reverse(f"admin:destinations_destination_{name}", args=[destination.pk])

@@ -42,6 +42,14 @@ class Schedule:
     def is_continuous(self) -> bool:
         return not self.every_minutes and self.exclude is None
 
+    def __str__(self) -> str:
+        often = f"every {self.every_minutes} min" if self.every_minutes else "continuously"
+        since = f" from {self.start_at:%H:%M}" if self.every_minutes and self.start_at else ""
+        if self.exclude is None:
+            return often + since
+        start, end = self.exclude
+        return f"{often}{since}, not {start:%H:%M} to {end:%H:%M} UTC"
+
 
 def next_sync(schedule: Schedule, last: datetime | None, now: datetime) -> datetime:
     """When the next sync may begin: `now` itself when it is due. `last` is when the last began."""

@@ -6,7 +6,9 @@ view on top of them would forbid.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
@@ -79,14 +81,40 @@ VIEWS = {
 }
 
 
+class ReadyView(NamedTuple):
+    """A view as it would be made: its name, what a row of it is, and whether it is there now."""
+
+    name: str
+    words: str
+    exists: bool
+    tables: Sequence[str]
+    """The tables that it would read."""
+
+
 def create_ready_views(config: PostgresConfig, namespace: str) -> list[str]:
     """(Re)create them over the tables that are there; their names, with the namespace."""
+    with _transaction(config) as conn:
+        return _create(conn, config.identity_schema, namespace)
+
+
+def plan_ready_views(config: PostgresConfig, namespace: str) -> list[ReadyView]:
+    """What create_ready_views would make; raises as it does."""
+    with _transaction(config) as conn:
+        tables = _tables(conn, namespace)
+        return [
+            ReadyView(f"{namespace}.{name}", words, _exists(conn, namespace, name), tables)
+            for name, (_, words) in VIEWS.items()
+        ]
+
+
+@contextmanager
+def _transaction(config: PostgresConfig) -> Iterator[Conn]:
     if not config.resolve_identities:
         raise DestinationError("the destination resolves no identities, which the views count")
     with connect(config) as conn:
         try:
             with conn.transaction():
-                return _create(conn, config.identity_schema, namespace)
+                yield conn
         except psycopg.Error as error:
             raise DestinationError(" ".join(str(error).split())) from error
 
@@ -102,17 +130,21 @@ def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
 
 
 def _activity(conn: Conn, identity_schema: str, namespace: str) -> Composed:
-    tables = [name for name in KINDS if _exists(conn, namespace, name)]
-    if not tables:
-        raise DestinationError(f"{namespace} has neither tracks nor pages nor screens yet")
     overrides = Identifier(identity_schema, "rudder_identity_overrides")
     parts: list[Composable] = [
         SQL(ACTIVITY).format(
             kind=Literal(KINDS[name]), table=Identifier(namespace, name), overrides=overrides
         )
-        for name in tables
+        for name in _tables(conn, namespace)
     ]
     return SQL("UNION ALL").join(parts)
+
+
+def _tables(conn: Conn, namespace: str) -> list[str]:
+    tables = [name for name in KINDS if _exists(conn, namespace, name)]
+    if not tables:
+        raise DestinationError(f"{namespace} has neither tracks nor pages nor screens yet")
+    return tables
 
 
 def _exists(conn: Conn, namespace: str, table: str) -> bool:

@@ -1,6 +1,7 @@
 """Live events with their trace, loads, connections, dead letters and quarantine."""
 
 from events.admin.connections import ConnectionAdmin
+from events.admin.destinations import LoggedDestinationAdmin
 from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
 from events.admin.losses import LossAdmin
@@ -17,6 +18,7 @@ __all__ = [
     "EventAdmin",
     "IdentityCheckAdmin",
     "LoadAdmin",
+    "LoggedDestinationAdmin",
     "LoggedSourceAdmin",
     "LossAdmin",
     "ProfileTokenAdmin",

@@ -36,7 +36,7 @@ class ConnectionChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        _add_backlogs(self.result_list)
+        add_backlogs(self.result_list)
         self.drawn = list(self.result_list)[:MOST_DRAWN]
         everything = not self.has_active_filters and not self.query
         sources, destinations = _nodes(self.drawn, everything=everything)
@@ -88,7 +88,7 @@ class ConnectionAdmin(ModelAdmin):
     ) -> Connection | None:
         connection: Connection | None = super().get_object(request, object_id, from_field)
         if connection is not None:
-            _add_backlogs([connection])
+            add_backlogs([connection])
         return connection
 
     def get_readonly_fields(
@@ -118,7 +118,7 @@ class ConnectionAdmin(ModelAdmin):
 
     @display(description="health")
     def health(self, connection: Connection) -> SafeString:
-        found = _health(connection)
+        found = health_of(connection)
         shown = label(found.word, found.kind)
         if found.next_at is None:
             return shown
@@ -128,11 +128,11 @@ class ConnectionAdmin(ModelAdmin):
     @display(description="lag")
     def lag(self, connection: Connection) -> str:
         """Since when its oldest event waits."""
-        return _lag(_backlog(connection)) or "-"
+        return _lag(backlog_of(connection)) or "-"
 
     @display(description="pending")
     def pending(self, connection: Connection) -> str:
-        return f"{_backlog(connection).events:,}"
+        return f"{backlog_of(connection).events:,}"
 
     @display(description="last loaded", ordering="last_loaded_at")
     def loaded(self, connection: Connection) -> SafeString:
@@ -176,7 +176,7 @@ class ConnectionAdmin(ModelAdmin):
 
     @action(description="Load now", permissions=["change"])
     def load_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        self._ring(request, queryset)
+        ask_for_load(request, queryset)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.load_view)
@@ -194,27 +194,8 @@ class ConnectionAdmin(ModelAdmin):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        self._ring(request, Connection.objects.filter(pk=pk))
+        ask_for_load(request, Connection.objects.filter(pk=pk))
         return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[pk]))
-
-    def _ring(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Ring a worker, and end the wait after a failed load or for the sync schedule."""
-        ready = list(queryset.filter(enabled=True, destination__enabled=True))
-        queryset.filter(pk__in=[c.pk for c in ready]).update(
-            retry_at=None, sync_upto=head(), synced_at=timezone.now()
-        )
-        try:
-            for connection in ready:
-                rings.send(connection.pk)
-        except OperationalError:
-            messages.warning(
-                request, "The broker does not answer. The load starts by itself when it is back."
-            )
-            return
-        for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
-            messages.warning(request, f"{connection} is paused or its destination is disabled.")
-        if ready:
-            messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")
 
     @action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
@@ -246,19 +227,40 @@ class ConnectionAdmin(ModelAdmin):
         messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
 
 
-def _add_backlogs(connections: list[Connection]) -> None:
-    found = backlogs(connections)
-    for each in connections:
+def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+    """Ring a worker, and end the wait after a failed load or for the sync schedule."""
+    ready = list(queryset.filter(enabled=True, destination__enabled=True))
+    queryset.filter(pk__in=[c.pk for c in ready]).update(
+        retry_at=None, sync_upto=head(), synced_at=timezone.now()
+    )
+    try:
+        for connection in ready:
+            rings.send(connection.pk)
+    except OperationalError:
+        messages.warning(
+            request, "The broker does not answer. The load starts by itself when it is back."
+        )
+        return
+    for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
+        messages.warning(request, f"{connection} is paused or its destination is disabled.")
+    if ready:
+        messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")
+
+
+def add_backlogs(connections: Iterable[Connection]) -> None:
+    every = list(connections)
+    found = backlogs(every)
+    for each in every:
         each.backlog = found[each.pk]  # type: ignore[attr-defined]
 
 
-def _backlog(connection: Connection) -> Backlog:
+def backlog_of(connection: Connection) -> Backlog:
     """A connection that is just being added has none."""
     return getattr(connection, "backlog", None) or Backlog()
 
 
-def _health(connection: Connection) -> Health:
-    return health(connection, _backlog(connection).events, timezone.now())
+def health_of(connection: Connection) -> Health:
+    return health(connection, backlog_of(connection).events, timezone.now())
 
 
 def _lag(backlog: Backlog) -> str:
@@ -289,7 +291,7 @@ def _sorted_nodes(found: Iterable[Source | Destination]) -> list[Node]:
 
 
 def _edge(connection: Connection) -> Edge:
-    found, backlog = _health(connection), _backlog(connection)
+    found, backlog = health_of(connection), backlog_of(connection)
     lag = _lag(backlog)
     note = f"{backlog.events:,} pending" if backlog.events else "nothing pending"
     return Edge(

@@ -1,0 +1,212 @@
+"""What the pages of destinations tell of their connections, and the ready views."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from kombu import Connection as KombuConnection
+from kombu.pools import producers
+
+from destinations.schedule import Schedule
+from events import rings
+from events.loads import run_load
+from rudderhub.celery import app
+from tests.connected import connection, event, rows, send
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_destination,
+    make_event,
+    make_source,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+__all__ = ["connection"]
+
+LIST = "/admin/destinations/destination/"
+VIEWS = """
+SELECT c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'shop' AND c.relkind = 'v' AND c.relname NOT LIKE '%resolved'
+ORDER BY 1
+"""
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+@pytest.fixture
+def viewer(client):
+    user = User.objects.create_user("viewer", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_destination"))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def broker(monkeypatch) -> KombuConnection:
+    found = app.connection_for_write("memory://")
+    monkeypatch.setattr(app.amqp, "_producer_pool", producers[found])
+    return found
+
+
+def html(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def url(connection, name):
+    return f"{LIST}{connection.destination_id}/{name}/"
+
+
+def test_a_destination_fares_as_its_worst_connection(admin):
+    destination = make_destination()
+    source, now = make_source(), timezone.now()
+    make_connection(make_source(), destination)
+    make_connection(source, destination, last_error="no route to host", failures=1)
+    make_event(source, received_at=now - timedelta(minutes=7))
+
+    page = html(admin.get(LIST))
+
+    assert "failing" in page
+    assert "no route to host" in page
+    assert "7\xa0minutes" in page
+
+
+def test_a_destination_that_no_source_feeds_says_so(admin):
+    make_destination()
+
+    assert "no source feeds it" in html(admin.get(LIST))
+
+
+def test_the_list_tells_schemas_and_schedule(admin):
+    destination = make_destination({"syncFrequency": "30", "syncStartAt": "02:00"})
+    make_connection(make_source(), destination, namespace="shop")
+    make_connection(make_source(), destination, namespace="app")
+    make_destination({"syncFrequency": "often"})
+
+    page = html(admin.get(LIST))
+
+    assert "app, shop" in page
+    assert "every 30 min from 02:00" in page
+    assert "syncFrequency is &#x27;often&#x27;" in page
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (Schedule(), "continuously"),
+        (Schedule(30), "every 30 min"),
+        (Schedule(0, None, (time(22), time(6))), "continuously, not 22:00 to 06:00 UTC"),
+        (
+            Schedule(60, time(2), (time(8), time(9, 30))),
+            "every 60 min from 02:00, not 08:00 to 09:30 UTC",
+        ),
+    ],
+)
+def test_a_schedule_is_said_in_words(schedule, words):
+    assert str(schedule) == words
+
+
+def test_a_destination_names_its_connections_and_their_errors(admin):
+    connection = make_connection(make_source(name="Shop"), last_error="no route to host")
+
+    page = html(admin.get(url(connection, "change")))
+
+    assert f"/admin/destinations/connection/{connection.pk}/change/" in page
+    assert "no route to host" in page
+
+
+def test_the_list_asks_no_more_for_more_connections(admin):
+    def queries():
+        with CaptureQueriesContext(database) as asked:
+            html(admin.get(LIST))
+        return len(asked)
+
+    destination = make_destination()
+    make_event(make_connection(make_source(), destination).source)
+    few = queries()
+    for _ in range(5):
+        make_event(make_connection(make_source(), destination).source)
+        make_event(make_connection().source)
+
+    assert queries() == few
+
+
+def test_load_now_asks_for_every_connection_and_ends_their_waits(admin, broker):
+    destination, later = make_destination(), timezone.now() + timedelta(hours=1)
+    one = make_connection(make_source(), destination, retry_at=later)
+    two = make_connection(make_source(), destination, retry_at=later)
+    for each in (one, two):
+        rings.answered(each.pk)
+
+    page = html(admin.post(url(one, "load"), follow=True))
+
+    assert f"Asked a worker to load {one}, {two}" in page
+    one.refresh_from_db()
+    two.refresh_from_db()
+    assert (one.retry_at, two.retry_at) == (None, None)
+    with broker.SimpleQueue("celery") as queue:
+        assert queue.qsize() == 2
+        queue.clear()
+
+
+def test_ready_views_are_shown_before_they_are_made(admin, connection, warehouse):
+    send(connection, event("m1", event="Paid"), event("m2", type="page"))
+    run_load(connection)
+
+    before = html(admin.get(url(connection, "views")))
+    made_by_looking = rows(warehouse, VIEWS)
+    after = html(admin.post(url(connection, "views"), follow=True))
+    again = html(admin.get(url(connection, "views")))
+
+    assert "shop.rudder_sessions" in before
+    assert "pages, tracks" in before or "tracks, pages" in before
+    assert before.count("not there: made") == 2
+    assert made_by_looking == []
+    assert "Made shop.rudder_sessions, shop.rudder_daily_active_users." in after
+    assert rows(warehouse, VIEWS) == [("rudder_daily_active_users",), ("rudder_sessions",)]
+    assert again.count("there: made anew") == 2
+    assert LogEntry.objects.filter(change_message__startswith="Made shop.rudder").count() == 1
+
+
+def test_a_schema_without_their_tables_says_why_there_are_none(admin, connection):
+    send(connection, event("m1", type="identify"))
+    run_load(connection)
+
+    shown = html(admin.get(url(connection, "views")))
+    tried = html(admin.post(url(connection, "views"), follow=True))
+
+    assert "shop has neither tracks nor pages nor screens yet" in shown
+    assert "Make them" not in shown
+    assert "shop has neither tracks nor pages nor screens yet" in tried
+
+
+def test_ready_views_of_a_server_that_is_away_say_so(admin):
+    connection = make_connection(namespace="shop")
+
+    assert "not possible" in html(admin.get(url(connection, "views")))
+
+
+def test_before_the_first_load_there_is_nothing_to_make_views_of(admin):
+    page = html(admin.get(url(make_connection(), "views")))
+
+    assert "Nothing was loaded into this destination yet" in page
+
+
+@pytest.mark.parametrize("name", ["views", "load", "check"])
+def test_who_may_only_look_does_nothing_to_a_destination(viewer, name):
+    connection = make_connection(namespace="shop")
+
+    assert viewer.post(url(connection, name)).status_code == 403
+    assert f"/{name}/" not in html(viewer.get(url(connection, "change")))
