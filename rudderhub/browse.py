@@ -27,8 +27,7 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
-from destinations.warehouse.naming import table_name
-from events.admin.trace import TABLES
+from events.admin import trail as trails
 from events.counting import uncounted
 from events.masking import HIDDEN, PERMISSION
 from events.models import Event
@@ -64,14 +63,15 @@ def tables(request: HttpRequest) -> HttpResponse:
 
 
 def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse:
-    """Its columns, some rows, and a query to copy."""
+    """Its columns, some rows or the one with an id, and a query to copy."""
     _may_view(request)
     destination, config = _warehouse(pk, schema)
     sees = request.user.has_perm(PERMISSION)
+    row_id = request.GET.get("id", "")
     try:
         with browsing.opened(config) as conn:
             columns = browsing.columns(conn, schema, name)
-            names, rows = browsing.preview(conn, schema, name) if columns else ([], [])
+            names, rows = browsing.preview(conn, schema, name, row_id) if columns else ([], [])
     except DestinationUnavailableError as error:
         messages.error(request, f"{destination} does not answer: {error}")
         return HttpResponseRedirect(reverse("tables"))
@@ -93,25 +93,10 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
     """What the warehouse of a connection has of an event: rows, discards and profile."""
     _may_view(request)
     event = get_object_or_404(Event, pk=pk)
-    known = Connection.objects.select_related("destination")
+    known = Connection.objects.select_related("source", "destination")
     connection = get_object_or_404(known, pk=connection_pk, source_id=event.source_id)
-    names = [TABLES[event.type]] if event.type in TABLES else []
-    if event.type == "track":
-        names.append(table_name(event.event))
-    found, fault = None, ""
-    try:
-        config = PostgresConfig.of(connection.destination.config, connection.destination.secrets)
-        with browsing.opened(config) as conn:
-            found = browsing.look_for(conn, connection.namespace, names, event.message_id)
-    except (DestinationError, DestinationUnavailableError) as error:
-        fault = str(error)
-    context = {
-        "event": event,
-        "connection": connection,
-        "found": found,
-        "fault": fault,
-        "sees": request.user.has_perm(PERMISSION),
-    }
+    trail = trails.look(connection, event, sees=request.user.has_perm(PERMISSION))
+    context = {"event": event, "trail": trail}
     return _page(request, "rudderhub/look.html", f"{event} in {connection.destination}", **context)
 
 

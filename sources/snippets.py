@@ -20,12 +20,15 @@ def snippets(url: str, write_key: str) -> list[Snippet]:
     ]
 
 
-def curl(url: str, payload: str) -> str:
-    """Sends a stored event once more; with its messageId, so that it stays one row."""
+def curl(url: str, payload: str, write_key: str = "") -> str:
+    """Sends a stored event once more; with its messageId, so that it stays one row.
+
+    Without the key the shell fills it in from a variable.
+    """
+    user = shlex.quote(f"{write_key}:") if write_key else '"$WRITE_KEY:"'
     address, body = url.rstrip("/") + "/v1/batch", shlex.quote(f'{{"batch": [{payload}]}}')
     return (
-        f'curl {shlex.quote(address)} -u "$WRITE_KEY:" \\\n'
-        f"  -H 'Content-Type: application/json' -d {body}"
+        f"curl {shlex.quote(address)} -u {user} \\\n  -H 'Content-Type: application/json' -d {body}"
     )
 
 

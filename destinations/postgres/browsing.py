@@ -47,17 +47,6 @@ class DiscardGroup(NamedTuple):
     last: datetime | None
 
 
-class Found(NamedTuple):
-    """What the warehouse has of one event."""
-
-    rows: Sequence[tuple[str, str]]
-    """Tables that hold its row, each with the query that shows it."""
-    discards: Sequence[tuple[str, str, str, str]]
-    """Table, column, value and reason."""
-    profile: str
-    """The rudder_id, or nothing."""
-
-
 @contextmanager
 def opened(config: PostgresConfig) -> Iterator[Conn]:
     """A connection that can only read; DestinationUnavailableError for whatever goes wrong."""
@@ -83,10 +72,13 @@ def columns(conn: Conn, schema: str, table: str) -> list[Column]:
     return [Column(*row) for row in conn.execute(_COLUMNS, [schema, table])]
 
 
-def preview(conn: Conn, schema: str, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names of the columns, and some rows."""
-    query = SQL("SELECT * FROM {} LIMIT {}").format(
-        Identifier(schema, table), Literal(PREVIEW_ROWS)
+def preview(
+    conn: Conn, schema: str, table: str, row_id: str = ""
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The names of the columns, and some rows or the one with an id."""
+    chosen = SQL("WHERE id = {}").format(Literal(row_id)) if row_id else SQL("")
+    query = SQL("SELECT * FROM {} {} LIMIT {}").format(
+        Identifier(schema, table), chosen, Literal(PREVIEW_ROWS)
     )
     cursor = conn.execute(query)
     return [column.name for column in cursor.description or []], cursor.fetchall()
@@ -105,32 +97,6 @@ def discards(conn: Conn, schema: str) -> Iterator[tuple[Any, ...]]:
     if _has(conn, schema, "rudder_discards"):
         query = SQL(_DISCARDS).format(Identifier(schema, "rudder_discards"))
         yield from conn.execute(query)
-
-
-def look_for(conn: Conn, schema: str, names: Sequence[str], message_id: str) -> Found:
-    rows, profile = [], ""
-    for name in names:
-        if not _has(conn, schema, name):
-            continue
-        query = SQL("SELECT * FROM {} WHERE id = {};").format(
-            Identifier(schema, name), Literal(message_id)
-        )
-        cursor = conn.execute(query)
-        row = cursor.fetchone()
-        if row is None:
-            continue
-        rows.append((f"{schema}.{name}", query.as_string(conn)))
-        values = dict(zip([column.name for column in cursor.description or []], row, strict=True))
-        profile = profile or str(values.get("rudder_profile_id") or "")
-    return Found(rows, _discards_of(conn, schema, message_id), profile)
-
-
-def _discards_of(conn: Conn, schema: str, row_id: str) -> list[tuple[str, str, str, str]]:
-    if not _has(conn, schema, "rudder_discards"):
-        return []
-    query = SQL(_DISCARDS_OF_ROW).format(Identifier(schema, "rudder_discards"))
-    found: list[tuple[str, str, str, str]] = conn.execute(query, [row_id]).fetchall()
-    return found
 
 
 def _has(conn: Conn, schema: str, table: str) -> bool:
@@ -169,10 +135,4 @@ _DISCARDS = """
 SELECT table_name, column_name, column_value, reason, row_id, received_at
 FROM {}
 ORDER BY received_at DESC
-"""
-_DISCARDS_OF_ROW = """
-SELECT table_name, column_name, column_value, reason
-FROM {}
-WHERE row_id = %s
-ORDER BY 1, 2
 """

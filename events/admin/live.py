@@ -2,31 +2,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.core.paginator import Paginator
-from django.db.models import F, Func, IntegerField, Q, QuerySet
-from django.http import HttpRequest
+from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, Value, When
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from destinations.interface import Feed
 from destinations.models import Connection
+from events import moving
+from events.admin.letter_actions import PERMISSIONS
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, summary, trace
+from events.admin.trail import look
 from events.masking import PERMISSION, masked, masked_json
-from events.models import DeadLetter, Event, Load
+from events.models import DeadLetter, Event, LetterState, Load
 from events.rates import head
+from events.sdks import library
 from sources.display import code_block, copyable, json_block, label, when
 from sources.models import Source
 from sources.snippets import curl
 
 PAGE = 50
 WINDOW = 100_000
+READ_BYTES = 65_536
+"""Longer payloads are not read for the list."""
 DEAD_LETTERS = 1_000
 NAMES_FROM, MOST_NAMES = 1_000, 30
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
@@ -67,15 +77,17 @@ class StateFilter(SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in ("pending", "loaded", "dead letter", "no connection")]
+        names = ("pending", "loaded", "dead letter", "discarded", "no connection", "refused")
+        return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
         chosen = self.value()
         if not chosen:
             return queryset
-        dead = list(DeadLetter.objects.values_list("event_id", flat=True)[:DEAD_LETTERS])
-        if chosen == "dead letter":
-            return queryset.filter(pk__in=dead)
+        dead = _newest_letters(LetterState.OPEN)
+        discarded = _newest_letters(LetterState.DISCARDED)
+        if chosen in {"dead letter", "discarded"}:
+            return queryset.filter(pk__in=dead if chosen == "dead letter" else discarded)
         connections = list(Connection.objects.all())
         if chosen == "no connection":
             return queryset.exclude(source_id__in={each.source_id for each in connections})
@@ -87,7 +99,12 @@ class StateFilter(SimpleListFilter):
             else:
                 reach = Q(pk__gt=start, pk__lte=each.position)
             found |= Q(source_id=each.source_id) & reach
-        return queryset.filter(found).exclude(pk__in=dead)
+        return queryset.filter(found).exclude(pk__in=[*dead, *discarded])
+
+
+def _newest_letters(state: LetterState) -> list[int]:
+    letters = DeadLetter.objects.filter(state=state)
+    return list(letters.values_list("event_id", flat=True)[:DEAD_LETTERS])
 
 
 class NameFilter(SimpleListFilter):
@@ -129,6 +146,8 @@ class LiveChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.paginator = Paginator(self.result_list, PAGE)
         self._add_links(more=len(rows) > PAGE)
+        for event in self.result_list:
+            event.payload = event.short_payload  # type: ignore[attr-defined]
         _add_states(self.result_list)
         if not request.user.has_perm(PERMISSION):
             for event in self.result_list:
@@ -158,7 +177,10 @@ class LiveChangeList(ChangeList):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ("time", "status", "type", "event", "source_name", "user", "anonymous", "size")
+    list_display = (
+        *("time", "status", "type", "event", "source_name"),
+        *("user", "anonymous", "sdk", "size"),
+    )
     list_filter = (SourceFilter, TypeFilter, NameFilter, StateFilter)
     holds_personal_data = True
     search_fields = ("message_id",)
@@ -185,6 +207,16 @@ class EventAdmin(ReadOnlyAdmin):
         *("user_copy", "anonymous_copy"),
     )
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What was refused is no event: its list is the quarantine."""
+        if request.GET.get(StateFilter.parameter_name) == "refused":
+            query = urlencode({"q": request.GET.get("q", "")})
+            url = reverse("admin:events_quarantined_changelist")
+            return HttpResponseRedirect(f"{url}?{query}")
+        return super().changelist_view(request, extra_context)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LiveChangeList]:
         return LiveChangeList
 
@@ -195,7 +227,13 @@ class EventAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
         """LiveChangeList searches, since it knows the window."""
-        sized = queryset.defer("payload").annotate(payload_bytes=OctetLength(F("payload")))
+        size = OctetLength(F("payload"))
+        short = Case(
+            When(payload_bytes__lte=READ_BYTES, then=F("payload")),
+            default=Value(""),
+            output_field=TextField(),
+        )
+        sized = queryset.defer("payload").annotate(payload_bytes=size, short_payload=short)
         return sized, False
 
     @display(description="time")
@@ -217,6 +255,10 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="anonymous id", empty_value="-")
     def anonymous(self, event: Event) -> str | None:
         return _short(event.anonymous_id) or None
+
+    @display(description="SDK", empty_value="-")
+    def sdk(self, event: Event) -> str | None:
+        return " ".join(library(event.payload)).strip() or None
 
     @display(description="bytes")
     def size(self, event: Event) -> str:
@@ -253,20 +295,39 @@ class EventAdmin(ReadOnlyAdmin):
         _hide_ids(record)
         record.payload = masked_json(record.payload)
 
-    def parts(self, record: Event) -> list[tuple[str, SafeString]]:
-        stops = [_with_load(record, stop) for stop in _stops([record])[record.pk]]
-        context = {"event": record, "source": self.from_source(record), "stops": stops}
+    def parts(self, request: HttpRequest, record: Event) -> list[tuple[str, SafeString]]:
+        sees = request.user.has_perm(PERMISSION)
+        event = Event.objects.get(pk=record.pk)
+        stops = [_with_trail(event, stop, sees=sees) for stop in _stops([event])[event.pk]]
+        context = {
+            "event": record,
+            "source": self.from_source(record),
+            "stops": stops,
+            "sdk": self.sdk(event),
+            "may_act": request.user.has_perms(PERMISSIONS),
+        }
         return [
-            ("Trace", SafeString(render_to_string("events/trace.html", context))),
+            ("Trace", SafeString(render_to_string("events/trace.html", context, request))),
             ("Payload as accepted", json_block(record.payload)),
-            ("Send it again", code_block(curl(settings.DATA_PLANE_URL, record.payload))),
+            ("Send it again", code_block(self._curl(request, record))),
         ]
 
+    def _curl(self, request: HttpRequest, record: Event) -> str:
+        """With the source's key for those who may change sources, else with a variable for it."""
+        source = Source.objects.filter(pk=record.source_id).first()
+        key = source.write_keys.active(timezone.now()).first() if source else None
+        if key is None or not request.user.has_perm("sources.change_source"):
+            return curl(settings.DATA_PLANE_URL, record.payload)
+        return curl(settings.DATA_PLANE_URL, record.payload, key.key)
 
-def _with_load(event: Event, stop: Stop) -> Stop:
+
+def _with_trail(event: Event, stop: Stop, *, sees: bool) -> Stop:
     loads = Load.objects.filter(connection=stop.connection)
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
-    return replace(stop, load=load)
+    was_passed = stop.state in {"loaded", "skipped"}
+    return replace(
+        stop, load=load, trail=look(stop.connection, event, sees=sees) if was_passed else None
+    )
 
 
 def _hide_ids(event: Event) -> None:
@@ -287,17 +348,18 @@ def _add_states(events: list[Event]) -> None:
 
 
 def _stops(events: list[Event]) -> dict[int, list[Stop]]:
-    connections: dict[int, list[Connection]] = {}
+    feeds: dict[int, list[tuple[Connection, Feed]]] = {}
     sources = {event.source_id for event in events}
     for connection in Connection.objects.filter(source_id__in=sources).select_related(
         "source", "destination"
     ):
-        connections.setdefault(connection.source_id, []).append(connection)
+        feed = moving.feed_of(connection, connection.pk)
+        feeds.setdefault(connection.source_id, []).append((connection, feed))
     dead: dict[int, dict[int, DeadLetter]] = {}
     for letter in DeadLetter.objects.filter(event_id__in=[e.pk for e in events]).defer("payload"):
         dead.setdefault(letter.event_id, {})[letter.connection_id] = letter
     return {
-        event.pk: trace(event, connections.get(event.source_id, []), dead.get(event.pk, {}))
+        event.pk: trace(event, feeds.get(event.source_id, []), dead.get(event.pk, {}))
         for event in events
     }
 

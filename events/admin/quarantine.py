@@ -64,7 +64,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         record.body = masked_json(bytes(record.body).decode(errors="replace")).encode()
         record.body_bytes = len(record.body)
 
-    def parts(self, record: Quarantined) -> list[tuple[str, SafeString]]:
+    def parts(self, request: HttpRequest, record: Quarantined) -> list[tuple[str, SafeString]]:
         return [("Body", _body(record))]
 
     @action(description="Send again as they are", permissions=["send_again"])

@@ -37,7 +37,7 @@ class ReadOnlyAdmin(ModelAdmin):
         if self.holds_personal_data and request.user.has_perm(PERMISSION):
             self.log_change(request, record, "Looked at personal data.")
 
-    def parts(self, record: Any) -> list[tuple[str, SafeString]]:
+    def parts(self, request: HttpRequest, record: Any) -> list[tuple[str, SafeString]]:
         """Titles and contents shown over the whole width below the fields."""
         return []
 
@@ -51,7 +51,7 @@ class ReadOnlyAdmin(ModelAdmin):
         record = self.get_object(request, object_id)
         if record is not None and request.method == "GET" and self.has_view_permission(request):
             self._note_look(request, record)
-        context = {**(extra_context or {}), "parts": self.parts(record) if record else []}
+        context = {**(extra_context or {}), "parts": self.parts(request, record) if record else []}
         return super().change_view(request, object_id, form_url, context)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -153,7 +153,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def hide(self, record: DeadLetter) -> None:
         record.payload = masked_json(record.payload)
 
-    def parts(self, record: DeadLetter) -> list[tuple[str, SafeString]]:
+    def parts(self, request: HttpRequest, record: DeadLetter) -> list[tuple[str, SafeString]]:
         return [("Payload", json_block(record.payload))]
 
     @action(description="Re-run…", permissions=["act"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from psycopg.sql import SQL, Identifier, Literal
-
+from destinations.interface import Feed
 from destinations.models import Connection
-from events.models import DeadLetter, Event, Load
+from destinations.postgres import whereabouts
+from events.admin.trail import Trail, logged
+from events.models import DeadLetter, Event, LetterState, Load
 
 TABLES = {
     "track": "tracks",
@@ -29,15 +30,15 @@ class Stop:
     kind: str
     detail: str
     dead_letter: DeadLetter | None = None
-    select: str = ""
     load: Load | None = None
+    trail: Trail | None = None
 
 
 def trace(
-    event: Event, connections: Iterable[Connection], dead_letters: Mapping[int, DeadLetter]
+    event: Event, feeds: Iterable[tuple[Connection, Feed]], dead_letters: Mapping[int, DeadLetter]
 ) -> list[Stop]:
     """dead_letters: this event's, by connection."""
-    return [_stop(event, each, dead_letters.get(each.pk)) for each in connections]
+    return [_stop(event, each, feed, dead_letters.get(each.pk)) for each, feed in feeds]
 
 
 def summary(stops: list[Stop]) -> tuple[str, str]:
@@ -48,20 +49,24 @@ def summary(stops: list[Stop]) -> tuple[str, str]:
     return worst.state, worst.kind
 
 
-def _stop(event: Event, connection: Connection, dead_letter: DeadLetter | None) -> Stop:
-    if dead_letter:
-        return Stop(connection, "dead letter", "bad", dead_letter.reason, dead_letter)
+def _stop(event: Event, connection: Connection, feed: Feed, letter: DeadLetter | None) -> Stop:
+    if letter and letter.state == LetterState.OPEN:
+        return Stop(connection, "dead letter", "bad", letter.reason, letter)
+    if letter and letter.state == LetterState.DISCARDED:
+        text = f"It was a dead letter; {letter.closed_by} discarded it: {letter.note}"
+        return Stop(connection, "discarded", "off", text, letter)
+    if letter:
+        text = f"It was a dead letter and was loaded at attempt {letter.attempts}."
+        return Stop(connection, "loaded", "good", text, letter)
     if event.pk <= (connection.start_position or 0):
         return Stop(connection, "before", "off", "The connection began after this event.")
-    if event.pk <= connection.position:
-        return Stop(connection, "loaded", "good", _loaded(event), select=_select(event, connection))
-    return Stop(connection, "pending", "wait", _pending(event, connection))
-
-
-def _loaded(event: Event) -> str:
-    if event.type in TABLES:
-        return "In the warehouse."
-    return f"The cursor has passed it; a {event.type} event has no table of its type."
+    if event.pk > connection.position:
+        return Stop(connection, "pending", "wait", _pending(event, connection))
+    if event.payload:
+        expected = whereabouts.expected(logged(event), feed, connection.destination.config)
+        if expected.skipped:
+            return Stop(connection, "skipped", "off", f"It has no row: {expected.skipped}.")
+    return Stop(connection, "loaded", "good", "In the warehouse.")
 
 
 def _pending(event: Event, connection: Connection) -> str:
@@ -72,14 +77,3 @@ def _pending(event: Event, connection: Connection) -> str:
     if connection.last_error:
         return f"The last load failed: {connection.last_error}"
     return f"Up to {event.pk - connection.position} events of the log are to be looked at first."
-
-
-def _select(event: Event, connection: Connection) -> str:
-    """A query for the event's row, to copy."""
-    if event.type not in TABLES or not connection.namespace:
-        return ""
-    return (
-        SQL("SELECT * FROM {} WHERE id = {};")
-        .format(Identifier(connection.namespace, TABLES[event.type]), Literal(event.message_id))
-        .as_string(None)
-    )

@@ -149,7 +149,10 @@ def test_an_event_before_its_connection_is_not_called_loaded(admin):
 
 def test_the_trace_shows_each_connection_with_its_reason(admin):
     source = make_source(name="Shop")
-    event = make_event(source, message_id="o'hara")
+    payload = (
+        '{"type":"track","event":"E","messageId":"o\'hara","receivedAt":"2026-03-01T12:00:00Z"}'
+    )
+    event = make_event(source, message_id="o'hara", payload=payload)
     make_connection(source, position=event.pk, namespace="shop")
     failing = make_connection(source, make_destination(name="Far"), last_error="no route")
 

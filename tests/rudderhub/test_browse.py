@@ -71,7 +71,7 @@ def test_an_analyst_sees_no_values(client, loaded):
     page = html(client.get(f"/admin/tables/{loaded.destination_id}/shop/paid/"))
     export = client.get(f"/admin/discards/{loaded.destination_id}/shop/export/")
 
-    assert "m2" not in page
+    assert "<td>m2</td>" not in page
     assert export.status_code == 403
 
 
@@ -101,6 +101,13 @@ def test_the_rows_of_an_event_are_found(admin, loaded):
     assert "shop.tracks" in page
     assert "shop.paid" in page
     assert "paid.n" in page
+
+
+def test_one_row_of_a_table_is_shown(admin, loaded):
+    page = html(admin.get(f"/admin/tables/{loaded.destination_id}/shop/paid/?id=m1"))
+
+    assert "<td>m1</td>" in page
+    assert "<td>m2</td>" not in page
 
 
 def test_the_system_page_hides_secrets(admin, settings):

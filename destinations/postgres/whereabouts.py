@@ -1,0 +1,162 @@
+"""What a warehouse has of one event: its rows, its discards and its profile. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from destinations.interface import Chunk, Feed, LoggedEvent
+from destinations.postgres import content, identity, reading
+from destinations.warehouse.identity import DEFAULTS, Rules, Statement
+from destinations.warehouse.identity import Identifier as Named
+from destinations.warehouse.schema import DISCARDS
+from destinations.warehouse.transform import Options
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+MOST_LINKS = 1_000
+
+
+class Place(NamedTuple):
+    """Where a row of the event belongs, with the query that shows it."""
+
+    table: str
+    row_id: str
+    query: str
+    is_there: bool | None
+    """None when the warehouse was not asked."""
+
+
+class Discard(NamedTuple):
+    table: str
+    column: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a load with these options makes of an event."""
+
+    rows: Mapping[str, str]
+    """The ids of its rows by table."""
+    skipped: str
+    """Why it has no rows; empty when it has some or is refused."""
+    stated: Statement | None
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    places: Sequence[Place]
+    discards: Sequence[Discard]
+    profile: reading.ProfileView | None
+    links: Sequence[reading.LinkView]
+    """Links in force of the identifiers that the event names, its own first."""
+    stated: Statement | None
+
+
+def expected(
+    event: LoggedEvent, feed: Feed, config: Mapping[str, Any], rules: Rules = DEFAULTS
+) -> Expected:
+    chunk = Chunk(event.id - 1, event.id, [event])
+    prepared = content.prepare(chunk, feed, Options.from_config(config), rules)
+    rows = {}
+    for table, kept in prepared.content.rows.items():
+        for row_id, each in kept.items():
+            rows[table] = row_id
+            if each.is_user:
+                rows["users"] = each.row.values["user_id"]
+    statements = prepared.content.statements
+    return Expected(rows, next(iter(prepared.skipped), ""), next(iter(statements), None))
+
+
+def look_for(
+    conn: Conn, event: LoggedEvent, feed: Feed, config: Mapping[str, Any], schema: str
+) -> Whereabouts:
+    """Schema is that of the identities; without them there is no profile."""
+    resolves = _has(conn, schema, "identity_meta")
+    rules = identity.read_rules(conn, schema) if resolves else DEFAULTS
+    found = expected(event, feed, config, rules)
+    places = [_place(conn, feed.namespace, *row) for row in found.rows.items()]
+    profile = _profile(conn, schema, found.stated) if resolves else None
+    return Whereabouts(
+        places=places,
+        discards=_discards(conn, feed.namespace, found.rows),
+        profile=profile,
+        links=_links(conn, schema, profile, found.stated) if profile else [],
+        stated=found.stated,
+    )
+
+
+def places(namespace: str, found: Expected) -> list[Place]:
+    """Without asking the warehouse."""
+    return [
+        Place(*row, select_row(namespace, *row).as_string(None), is_there=None)
+        for row in found.rows.items()
+    ]
+
+
+def select_row(namespace: str, table: str, row_id: str) -> Composed:
+    return SQL("SELECT * FROM {} WHERE id = {};").format(
+        Identifier(namespace, table), Literal(row_id)
+    )
+
+
+def _place(conn: Conn, namespace: str, table: str, row_id: str) -> Place:
+    query = select_row(namespace, table, row_id)
+    is_there = _has(conn, namespace, table) and conn.execute(query).fetchone() is not None
+    return Place(table, row_id, query.as_string(conn), is_there)
+
+
+def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[Discard]:
+    if not rows or not _has(conn, namespace, DISCARDS):
+        return []
+    query = SQL(_DISCARDS).format(Identifier(namespace, DISCARDS))
+    return [Discard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
+
+
+def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.ProfileView | None:
+    if stated is None or stated.primary is None:
+        return None
+    kind, value = stated.primary
+    return next(iter(reading.find(conn, schema, value, kind)), None)
+
+
+def _links(
+    conn: Conn, schema: str, profile: reading.ProfileView, stated: Statement | None
+) -> list[reading.LinkView]:
+    if stated is None:
+        return []
+    named = set(stated.identifiers)
+    touching = [
+        link
+        for link in reading.links(conn, schema, profile.rudder_id, MOST_LINKS)
+        if link.state == "+" and named & {_first(link), _second(link)}
+    ]
+    return sorted(touching, key=lambda link: link.message_id != stated.message_id)
+
+
+def _first(link: reading.LinkView) -> Named:
+    return Named(link.type_a, link.value_a)
+
+
+def _second(link: reading.LinkView) -> Named:
+    return Named(link.type_b, link.value_b)
+
+
+def _has(conn: Conn, schema: str, table: str) -> bool:
+    query = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
+    row = conn.execute(query, [schema, table]).fetchone()
+    return bool(row and row[0])
+
+
+_DISCARDS = """
+SELECT d.table_name, d.column_name, d.column_value, d.reason
+FROM unnest(%s::text[], %s::text[]) AS row (table_name, id)
+JOIN {} d ON d.table_name = row.table_name AND d.row_id = row.id
+ORDER BY 1, 2
+"""

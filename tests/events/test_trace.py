@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+from events.loads import run_load
+from events.models import DeadLetter, Event
+from tests.connected import connection, event, send
+from tests.factories import make_admin, make_write_key
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def loaded(connection, *events):
+    for each in events:
+        send(connection, each)
+        run_load(connection)
+
+
+def traced(client, message_id):
+    """The page of an event, without its layout."""
+    found = Event.objects.get(message_id=message_id)
+    response = client.get(f"/admin/events/event/{found.pk}/change/")
+    assert response.status_code == 200
+    return dict(response.context["parts"])
+
+
+def trace_of(client, message_id):
+    return " ".join(traced(client, message_id)["Trace"].split())
+
+
+def reader(client, *codenames):
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+    client.force_login(user)
+    return client
+
+
+def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin, connection):
+    loaded(connection, event("m1", event="Paid"))
+
+    trace = trace_of(admin, "m1")
+
+    table = f"/admin/tables/{connection.destination_id}/shop"
+    assert f'<a class="rh-link" href="{table}/tracks/?id=m1">' in trace
+    assert f'<a class="rh-link" href="{table}/paid/?id=m1">' in trace
+    query = "SELECT * FROM &quot;shop&quot;.&quot;paid&quot; WHERE id = &#x27;m1&#x27;;"
+    assert f'data-copy="{query}"' in trace
+    assert f"/admin/events/load/{connection.loads.get().pk}/change/" in trace
+    assert "every value fitted its column" in trace
+
+
+def test_an_identify_is_traced_to_its_users_row(admin, connection):
+    loaded(connection, event("m1", type="identify", userId="ann"))
+
+    trace = trace_of(admin, "m1")
+
+    assert "/shop/identifies/?id=m1" in trace
+    assert "/shop/users/?id=ann" in trace
+
+
+def test_a_value_that_did_not_fit_is_shown_with_its_reason(admin, connection):
+    loaded(connection, event("m1", event="Paid", properties={"n": 1}))
+    loaded(connection, event("m2", event="Paid", properties={"n": "many"}))
+
+    assert "<strong>paid.n</strong>: <code>many</code>" in trace_of(admin, "m2")
+    assert "paid.n" not in trace_of(admin, "m1")
+
+
+def test_a_row_that_was_deleted_is_said_to_be_gone(admin, connection, warehouse):
+    loaded(connection, event("m1", event="Paid"))
+    warehouse.execute("DELETE FROM shop.paid")
+
+    assert 'shop.paid <span class="rh-label rh-off">no row now' in trace_of(admin, "m1")
+
+
+ANN = {"userId": "ann", "anonymousId": "x"}
+RULES = {
+    "identify": (
+        event("link", type="identify", **ANN),
+        "user_id ann - anonymous_id x: linked by userId and anonymousId in one identify event",
+    ),
+    "track": (
+        event("link", event="Seen", **ANN),
+        "user_id ann - anonymous_id x: linked by userId and anonymousId in one track event",
+    ),
+    "alias": (
+        event("link", type="alias", userId="ann", previousId="x"),
+        "linked by an alias call names both",
+    ),
+    "merge": (
+        event(
+            "link",
+            type="merge",
+            userId=None,
+            mergeProperties=[
+                {"type": "userId", "value": "ann"},
+                {"type": "anonymousId", "value": "x"},
+            ],
+        ),
+        "linked by a merge call names both",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_the_profile_is_shown_with_the_rule_that_linked_it(admin, connection, kind):
+    link, words = RULES[kind]
+    loaded(connection, event("m1", event="Paid", userId="ann"), link)
+    made = Event.objects.get(message_id="link")
+
+    trace = trace_of(admin, "m1")
+
+    assert "The event belongs to it by user_id ann." in trace
+    assert words in trace
+    assert f'<a class="rh-link" href="/admin/events/event/{made.pk}/change/">link</a>' in trace
+    assert f"/admin/people/{connection.destination_id}/" in trace
+    assert "this event" in trace_of(admin, "link")
+
+
+def test_a_trait_that_identifies_is_named_as_the_rule(admin, connection):
+    connection.destination.config["trait_identifiers"] = "email"
+    connection.destination.save()
+    loaded(connection, event("m1", type="identify", userId="ann", traits={"email": "a@b.c"}))
+
+    assert "linked by the trait identifier email of an identify event" in trace_of(admin, "m1")
+
+
+def test_a_profile_of_one_identifier_needs_no_link(admin, connection):
+    loaded(connection, event("m1", event="Paid", userId="ann"))
+
+    assert "the profile has this identifier alone" in trace_of(admin, "m1")
+
+
+def test_the_link_of_an_event_that_left_the_log_is_still_told(admin, connection):
+    loaded(connection, event("link", type="identify", **ANN), event("m1", event="P", userId="ann"))
+    Event.objects.filter(message_id="link").delete()
+
+    assert "<code>link</code>, no longer in the log" in trace_of(admin, "m1")
+
+
+def test_a_skipped_event_says_why_it_has_no_row(admin, connection):
+    loaded(connection, event("m1", event="Paid", integrations={"All": False}))
+
+    trace = trace_of(admin, "m1")
+
+    assert ": skipped</strong>" in trace
+    assert "its integrations switch POSTGRES off" in trace
+    (row,) = admin.get("/admin/events/event/").context["cl"].result_list
+    assert row.summary == ("skipped", "off")
+
+
+def test_a_dead_letter_is_traced_to_its_rerun(admin, connection):
+    loaded(connection, event("m1", type="nonsense"))
+    letter = DeadLetter.objects.get()
+
+    trace = trace_of(admin, "m1")
+
+    assert letter.reason.replace('"', "&quot;") in trace
+    assert f'href="/admin/events/deadletter/{letter.pk}/rerun/one/"' in trace
+
+
+def test_what_became_of_a_dead_letter_is_told(admin, connection):
+    loaded(connection, event("m1", type="nonsense"))
+    DeadLetter.objects.update(state="discarded", closed_by="ada", note="our own test")
+
+    discarded = trace_of(admin, "m1")
+    DeadLetter.objects.update(state="loaded", attempts=2)
+
+    assert ": discarded</strong>" in discarded
+    assert "ada discarded it: our own test" in discarded
+    assert "was loaded at attempt 2" in trace_of(admin, "m1")
+
+
+def test_a_loaded_event_says_how_to_load_it_again(admin, connection):
+    loaded(connection, event("m1", event="Paid"))
+
+    trace = trace_of(admin, "m1")
+
+    assert "A re-run is for dead letters" in trace
+    assert f"/admin/destinations/connection/{connection.pk}/replay/" in trace
+
+
+def test_a_pending_event_can_be_loaded_at_once(admin, connection):
+    send(connection, event("m1", event="Paid"))
+
+    assert f'action="/admin/destinations/connection/{connection.pk}/load/"' in trace_of(admin, "m1")
+
+
+def test_a_warehouse_that_is_away_leaves_the_query(admin, connection):
+    loaded(connection, event("m1", event="Paid"))
+    connection.destination.config["port"] = 1
+    connection.destination.save()
+
+    trace = trace_of(admin, "m1")
+
+    assert "the warehouse does not answer" in trace
+    assert "WHERE id = &#x27;m1&#x27;;" in trace
+
+
+def test_who_may_not_see_personal_data_sees_none_in_the_trace(client, connection):
+    loaded(connection, event("m1", event="Paid", userId="ann", properties={"n": 1}))
+    loaded(connection, event("m2", event="Paid", **ANN, properties={"n": "many"}))
+
+    parts = traced(reader(client, "view_event"), "m2")
+
+    text = " ".join(parts.values())
+    assert "user_id •••" in text
+    assert "<code>•••</code>" in text
+    assert "ann" not in text
+    assert "many" not in text
+
+
+def test_curl_has_the_key_for_those_who_may_change_sources_only(client, connection):
+    key = make_write_key(connection.source)
+    send(connection, event("m1", event="Paid"))
+
+    client.force_login(make_admin())
+    by_admin = traced(client, "m1")["Send it again"]
+    by_reader = traced(reader(client, "view_event"), "m1")["Send it again"]
+
+    assert f"{key.key}:" in by_admin
+    assert key.key not in by_reader
+    assert "$WRITE_KEY:" in by_reader
