@@ -46,6 +46,25 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class EventFilter:
+    """Which events a connection takes: only those called so, or all but those.
+
+    A track event is called by its name, another by its type.
+    """
+
+    called: frozenset[str]
+    only: bool
+
+    def takes(self, event: Mapping[str, Any]) -> bool:
+        return (_called(event) in self.called) is self.only
+
+
+def _called(event: Mapping[str, Any]) -> str:
+    kind = str(event.get("type", "")).strip().lower()
+    return str(event.get("event", "")).strip() if kind == "track" else kind
+
+
+@dataclass(frozen=True)
 class Feed:
     """The connection that is loaded, as plain values; ids of source and destination are public."""
 
@@ -58,6 +77,7 @@ class Feed:
     destination_type: str
     namespaces: Sequence[str] = ()
     """Of all connections of the destination that were loaded."""
+    event_filter: EventFilter | None = None
 
 
 @dataclass(frozen=True)

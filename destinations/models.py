@@ -6,6 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from destinations.fields import EncryptedJSONField
+from destinations.interface import EventFilter
 from sources.models import Source, new_public_id
 
 
@@ -40,6 +41,12 @@ class Start(models.TextChoices):
     OLDEST = "oldest", "With the oldest event kept"
 
 
+class FilterMode(models.TextChoices):
+    ALL = "all", "All events"
+    ONLY = "only", "Only the events below"
+    EXCEPT = "except", "All but the events below"
+
+
 class Connection(models.Model):
     """That one source feeds one destination."""
 
@@ -49,6 +56,12 @@ class Connection(models.Model):
     )
     enabled = models.BooleanField(default=True)
     start = models.CharField(max_length=10, choices=Start.choices, default=Start.OLDEST)
+    filter_mode = models.CharField(
+        "event filter", max_length=10, choices=FilterMode.choices, default=FilterMode.ALL
+    )
+    filtered_events = models.JSONField(
+        default=list, blank=True, help_text="Names of track events, and types of others."
+    )
     start_position = models.BigIntegerField(
         null=True, editable=False, help_text="The event id after which the first load began."
     )
@@ -80,6 +93,13 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.destination}"
+
+    @property
+    def event_filter(self) -> EventFilter | None:
+        if self.filter_mode == FilterMode.ALL:
+            return None
+        only = self.filter_mode == FilterMode.ONLY
+        return EventFilter(frozenset(self.filtered_events), only=only)
 
     def is_waiting(self, at: datetime) -> bool:
         """Whether a failed load still backs off."""

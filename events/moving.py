@@ -99,6 +99,7 @@ def feed_of(connection: Connection, cursor_id: int) -> Feed:
         destination_id=connection.destination.public_id,
         destination_type=connection.destination.type,
         namespaces=connection.destination.namespaces(),
+        event_filter=connection.event_filter,
     )
 
 

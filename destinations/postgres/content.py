@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 SWITCHED_OFF = f"its integrations switch {POSTGRES.type} off"
 FOR_ANOTHER = "it is for another destination"
+FILTERED = "the event filter of its connection leaves it out"
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBERS = (b"0" * 20, b"-" + b"0" * 19)
@@ -134,7 +135,7 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
     metadata = _metadata(feed)
     for event in chunk.events:
         try:
-            reason = _add(content, event, metadata, options, rules)
+            reason = _add(content, event, feed, metadata, options, rules)
         except (TransformError, MalformedMergeError) as error:
             dead_letters.append((event, str(error)))
         except Exception as error:
@@ -151,7 +152,7 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
 def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
     """The tables that an event has rows in; it has been prepared before, to no error."""
     payload = _payload(event.payload)
-    if is_switched_off(payload):
+    if is_switched_off(payload) or (feed.event_filter and not feed.event_filter.takes(payload)):
         return []
     return [row.table for row in transform(payload, _metadata(feed), options, new_id=_new_id)]
 
@@ -159,12 +160,15 @@ def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
 def _add(
     content: Content,
     event: LoggedEvent,
+    feed: Feed,
     metadata: Metadata,
     options: Options,
     rules: Rules | None,
 ) -> str:
     """The reason why the event gives nothing; empty when it gave rows or a statement."""
     payload = _payload(event.payload)
+    if feed.event_filter and not feed.event_filter.takes(payload):
+        return FILTERED
     if "integrations" in payload and is_switched_off(payload):
         return SWITCHED_OFF
     if _is_for_another(payload.get("rudderDestinationId"), metadata.destination_id):

@@ -20,6 +20,7 @@ from unfold.views import ChangeList
 
 from destinations.models import Connection, Destination
 from events import rings
+from events.admin.connection_form import ConnectionForm
 from events.admin.picture import NARROW, WIDE, Edge, Node, picture
 from events.admin.replays import replay_view
 from events.backlog import Backlog, backlogs, cursor
@@ -51,8 +52,9 @@ class ConnectionChangeList(ChangeList):
 @admin.register(Connection)
 class ConnectionAdmin(ModelAdmin):
     list_display = ("pair", "health", "lag", "pending", "cursor", "loaded", "problem")
+    form = ConnectionForm
     list_before_template = "events/picture.html"
-    list_filter = ("enabled", "source", "destination")
+    list_filter = ("enabled", "filter_mode", "source", "destination")
     search_fields = ("source__name", "destination__name", "namespace")
     search_help_text = "Source, destination or schema"
     ordering = ("source__name", "destination__name")
@@ -66,6 +68,7 @@ class ConnectionAdmin(ModelAdmin):
     add_fieldsets = ((None, {"fields": ("source", "destination", "start")}),)
     fieldsets = (
         (None, {"fields": (("source", "destination"), "enabled", "start")}),
+        ("Which events", {"fields": ("filter_mode", "filtered_events")}),
         (
             "State",
             {
@@ -100,7 +103,7 @@ class ConnectionAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         """Only what the form holds: a load may be writing the rest."""
         if change:
-            obj.save(update_fields=["enabled"])
+            obj.save(update_fields=["enabled", "filter_mode", "filtered_events"])
         else:
             super().save_model(request, obj, form, change)
 

@@ -224,7 +224,7 @@ def test_saving_a_connection_leaves_its_cursor_to_the_load(admin):
     connection = make_connection(position=5)
     Connection.objects.filter(pk=connection.pk).update(position=9)
 
-    admin.post(f"/admin/destinations/connection/{connection.pk}/change/", {})
+    admin.post(f"/admin/destinations/connection/{connection.pk}/change/", {"filter_mode": "all"})
 
     connection.refresh_from_db()
     assert (connection.enabled, connection.position) == (False, 9)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from destinations.models import Connection, FilterMode
+
+
+class LinesField(forms.CharField):
+    """A list of texts, shown one a line."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        lines = value if isinstance(value, list) else str(value or "").splitlines()
+        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or []))
+
+
+class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
+    filtered_events = LinesField(
+        label="events",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="One a line: the name of a track event, or a type such as page or identify. "
+        "Without identify and merge events fewer people are recognised. For events that are loaded "
+        "from now on; what is left out is counted as skipped, and a replay brings it later.",
+    )
+
+    class Meta:
+        model = Connection
+        fields = ("source", "destination", "enabled", "start", "filter_mode", "filtered_events")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        mode = data.get("filter_mode", FilterMode.ALL)
+        if mode != FilterMode.ALL and not data.get("filtered_events"):
+            self.add_error("filtered_events", "Name at least one event, or choose all events.")
+        return data

@@ -1,0 +1,126 @@
+"""The event filter of a connection: what it leaves out is skipped, and counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from destinations.interface import EventFilter
+from destinations.models import Connection, FilterMode
+from events import ledger, replays
+from events.loads import run_load
+from events.models import DeadLetter, Load, Replay
+from tests.connected import connection, event, rows, send
+from tests.factories import make_admin, make_connection
+
+__all__ = ["connection"]
+
+FILTERED = "the event filter of its connection leaves it out"
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def names(*called, only):
+    return EventFilter(frozenset(called), only=only)
+
+
+def set_filter(connection, mode, *called):
+    connection.filter_mode, connection.filtered_events = mode, list(called)
+    connection.save()
+
+
+def ids(warehouse, table):
+    return [row_id for (row_id,) in rows(warehouse, f"SELECT id FROM shop.{table} ORDER BY id")]  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    ("found", "takes"),
+    [
+        ({"type": "track", "event": "Paid"}, True),
+        ({"type": "track", "event": " Paid "}, True),
+        ({"type": "track", "event": "paid"}, False),
+        ({"type": "track", "event": "page"}, True),
+        ({"type": "page", "name": "Paid"}, True),
+        ({"type": "identify", "event": "Paid"}, False),
+        ({"type": "track"}, False),
+    ],
+)
+def test_a_track_event_is_called_by_its_name_and_another_by_its_type(found, takes):
+    assert names("Paid", "page", only=True).takes(found) is takes
+    assert names("Paid", "page", only=False).takes(found) is not takes
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("mode", "kept"), [("all", ["m1", "m2"]), ("only", ["m1"]), ("except", ["m2"])]
+)
+def test_only_what_the_filter_takes_is_loaded(connection, warehouse, mode, kept):
+    set_filter(connection, mode, "Paid")
+    send(connection, event("m1", event="Paid"), event("m2", event="Left"))
+
+    run_load(connection)
+
+    assert ids(warehouse, "tracks") == kept
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_left_out_is_skipped_with_its_reason_and_the_ledger_adds_up(connection):
+    set_filter(connection, FilterMode.EXCEPT, "page")
+    send(connection, event("m1"), event("m2", type="page"), event("m3", type="page"))
+
+    run_load(connection)
+
+    (balance,) = ledger.balances([connection])
+    assert (balance.loaded, balance.skipped, balance.difference) == (1, 2, 0)
+    assert Load.objects.get().skip_reasons == {FILTERED: 2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_is_left_out_is_no_dead_letter_whatever_it_holds(connection):
+    set_filter(connection, FilterMode.EXCEPT, "Paid")
+    send(connection, event("m1", event="Paid", context="no object"))
+
+    run_load(connection)
+
+    assert not DeadLetter.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
+    set_filter(connection, FilterMode.EXCEPT, "Left")
+    send(connection, event("m1", event="Paid"), event("m2", event="Left"))
+    run_load(connection)
+    before = ids(warehouse, "tracks")
+    set_filter(connection, FilterMode.ALL)
+
+    replays.begin(connection, None)
+    replays.run_slice(Replay.objects.select_related("connection__source").get())
+
+    assert (before, ids(warehouse, "tracks")) == (["m1"], ["m1", "m2"])
+
+
+@pytest.mark.django_db
+def test_the_filter_is_set_one_event_a_line(admin):
+    connection = make_connection(position=5)
+    url = f"/admin/destinations/connection/{connection.pk}/change/"
+    given = {"enabled": "on", "filter_mode": "only", "filtered_events": " Order Done \r\n\r\npage"}
+
+    admin.post(url, given)
+
+    connection.refresh_from_db()
+    assert connection.event_filter == names("Order Done", "page", only=True)
+    assert "Order Done\npage</textarea>" in admin.get(url).content.decode()
+
+
+@pytest.mark.django_db
+def test_a_filter_without_events_is_refused_in_words(admin):
+    connection = make_connection()
+    given = {"enabled": "on", "filter_mode": "except", "filtered_events": " "}
+
+    answer = admin.post(f"/admin/destinations/connection/{connection.pk}/change/", given)
+
+    assert "Name at least one event" in answer.content.decode()
+    assert Connection.objects.get().event_filter is None
