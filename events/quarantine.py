@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from events.models import Quarantined
@@ -70,6 +73,40 @@ def forget_old() -> int:
     oldest = timezone.now() - timedelta(days=settings.QUARANTINE_DAYS)
     deleted, _ = Quarantined.objects.filter(received_at__lt=oldest).delete()
     return deleted
+
+
+def open_ones(refused: QuerySet[Quarantined]) -> QuerySet[Quarantined]:
+    """Neither sent again and accepted, nor discarded."""
+    return refused.filter(accepted_at=None, discarded_at=None)
+
+
+def discard(refused: QuerySet[Quarantined], by: str, note: str) -> int:
+    """Take the open ones off the list of what needs a look; how many that was. They are kept."""
+    return open_ones(refused).update(discarded_at=timezone.now(), discarded_by=by, note=note)
+
+
+def as_lines(refused: QuerySet[Quarantined]) -> Iterator[str]:
+    """A JSON object a line; a body that is no UTF-8 is in base64."""
+    for each in refused.select_related("source").iterator(chunk_size=100):
+        body = bytes(each.body)
+        try:
+            told = {"body": body.decode()}
+        except UnicodeDecodeError:
+            told = {"body_base64": b64encode(body).decode()}
+        yield (
+            json.dumps(
+                {
+                    "received_at": each.received_at.isoformat(),
+                    "source": each.source.name,
+                    "route": each.route,
+                    "status": each.status,
+                    "reason": each.reason,
+                    "body_bytes": each.body_bytes,
+                    **told,
+                }
+            )
+            + "\n"
+        )
 
 
 def _trim_now_and_then(source_pk: int) -> None:

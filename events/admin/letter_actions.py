@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Min, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from kombu.exceptions import OperationalError
 from unfold.admin import ModelAdmin
@@ -17,20 +15,11 @@ from unfold.admin import ModelAdmin
 from destinations.interface import DestinationError
 from destinations.models import Connection
 from events import dead_letters, replays, rings
+from events.admin.asking import Touched, Verb, ask, confirmed
 from events.models import DeadLetter, LetterState, Replay, ReplayState
+from sources.display import when
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
-FORM_ONLY = ("csrfmiddlewaretoken", "confirm", "note")
-
-
-@dataclass(frozen=True)
-class Verb:
-    title: str
-    yes: str
-    text: str
-    takes_note: bool = False
-
-
 VERBS = {
     "rerun": Verb(
         title="Re-run dead letters",
@@ -64,28 +53,12 @@ def act(
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
     letters = letters.filter(state=LetterState.OPEN).order_by()
-    note = request.POST.get("note", "").strip()
+    note = confirmed(request, verb)
+    if note is None:
+        return ask(site_of, request, verb, _touched(letters, name))
+    done = _discard if verb.takes_note else _rerun
     back = reverse("admin:events_deadletter_changelist")
-    if "confirm" in request.POST and (note or not verb.takes_note):
-        done = _discard if verb.takes_note else _rerun
-        return HttpResponseRedirect(done(site_of, request, letters, note) or back)
-    groups = letters.values("connection", "kind").annotate(
-        letters=Count("pk"), oldest=Min("created_at")
-    )
-    context = {
-        **site_of.admin_site.each_context(request),
-        "opts": DeadLetter._meta,  # noqa: SLF001
-        "title": verb.title,
-        "verb": verb,
-        "groups": _named(groups.order_by("-letters")),
-        "held": [
-            (k, v) for k in request.POST if k not in FORM_ONLY for v in request.POST.getlist(k)
-        ],
-        "lacks_note": "confirm" in request.POST,
-        "running": _running(letters) if name == "rerun" else [],
-        "back": back,
-    }
-    return TemplateResponse(request, "events/letters.html", context)
+    return HttpResponseRedirect(done(site_of, request, letters, note) or back)
 
 
 def _rerun(
@@ -139,14 +112,34 @@ def _connections(letters: QuerySet[DeadLetter]) -> list[Connection]:
     return list(Connection.objects.select_related("source", "destination").filter(pk__in=pks))
 
 
-def _named(groups: Any) -> list[dict[str, Any]]:
-    found = list(groups)
-    names = Connection.objects.select_related("source", "destination").in_bulk(
-        {group["connection"] for group in found}
+def _touched(letters: QuerySet[DeadLetter], name: str) -> Touched:
+    groups = letters.values("connection", "kind").annotate(
+        count=Count("pk"), since=Min("created_at")
     )
-    return [{**group, "connection": names[group["connection"]]} for group in found]
+    connections = {each.pk: each for each in _connections(letters)}
+    return Touched(
+        ("Connection", "Reason", "Dead letters", "Oldest"),
+        [
+            (
+                _named(connections[each["connection"]]),
+                each["kind"],
+                each["count"],
+                when(each["since"]),
+            )
+            for each in groups.order_by("-count")
+        ],
+        [_running(replay) for replay in _replays(connections)] if name == "rerun" else [],
+    )
 
 
-def _running(letters: QuerySet[DeadLetter]) -> list[Replay]:
-    pks = letters.values("connection").distinct()
-    return list(Replay.objects.filter(state=ReplayState.RUNNING, connection__in=pks))
+def _named(connection: Connection) -> str:
+    return f"{connection}" + ("" if connection.enabled else " (paused: waits until it is enabled)")
+
+
+def _replays(connections: Collection[int]) -> QuerySet[Replay]:
+    return Replay.objects.filter(state=ReplayState.RUNNING, connection__in=connections)
+
+
+def _running(replay: Replay) -> tuple[str, str]:
+    url = reverse("admin:events_replay_change", args=[replay.pk])
+    return f"{replay} is running: wait for its end or cancel it.", url

@@ -3,40 +3,120 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import (
+    BinaryField,
+    Count,
+    F,
+    Func,
+    IntegerField,
+    Min,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
-from events import reruns
+from events import quarantine, reruns
+from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.readonly import ReadOnlyAdmin
 from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
 from events.reruns import AcceptedBeforeError, Outcome
 from sources.display import json_block, label, when
+from sources.models import Source
+
+SEARCHED_BODIES = 2_000
+MOST_SENT = 500
+MOST_GROUPS = 50
+SEND_AGAIN = Verb(
+    title="Send refused requests again",
+    yes="Send them again",
+    text=(
+        "Each is judged and stored as if it came now, unchanged, with the time and the address of "
+        f"its first arrival: right once its cause is gone. At most {MOST_SENT}, the oldest first."
+    ),
+)
+DISCARD = Verb(
+    title="Discard refused requests",
+    yes="Discard them",
+    text=(
+        "They leave the list of what needs a look. They are kept under the filter State with your "
+        "name, the time and your note, as long as the quarantine keeps anything."
+    ),
+    takes_note=True,
+)
+
+
+class RefusedStateFilter(SimpleListFilter):
+    """The open ones unless something else is asked for."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("sent", "Sent again"), ("discarded", "Discarded"), ("all", "All")]
+
+    def choices(self, changelist: ChangeList) -> Any:
+        found = list(super().choices(changelist))
+        found[0]["display"] = "Refused"
+        return found
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Quarantined]
+    ) -> QuerySet[Quarantined]:
+        match self.value():
+            case "all":
+                return queryset
+            case "sent":
+                return queryset.exclude(accepted_at=None)
+            case "discarded":
+                return queryset.exclude(discarded_at=None)
+        return quarantine.open_ones(queryset)
 
 
 @admin.register(Quarantined)
 class QuarantinedAdmin(ReadOnlyAdmin):
     list_display = ("time", "source", "status", "route", "problem", "size", "state")
-    list_filter = ("source", "status", ("accepted_at", admin.EmptyFieldListFilter))
+    list_filter = (RefusedStateFilter, "source", "status")
     list_select_related = ("source",)
     search_fields = ("reason", "route")
-    search_help_text = "Reason or route"
+    search_help_text = "Reason, route, or any text of a body, such as a message id"
     empty_text = (
-        "No request of a known source was refused. One with an unknown key gets a 401 only."
+        "Nothing that was refused is open. A request with an unknown key gets a 401 only and is "
+        "not kept. What was sent again or discarded is under the filter State."
     )
-    fields = readonly_fields = ("reason", "source", "status", "route", "time", "size", "state")
-    actions = ("send_again",)  # type: ignore[assignment]
+    fields = readonly_fields = (
+        *("state", "reason", "source", "status", "route", "time", "size"),
+        "discarded",
+    )
+    actions = ("send_again", "discard", "export")  # type: ignore[assignment]
     change_form_outer_after_template = "events/send_again_bar.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
         return Quarantined.objects.order_by("-id").defer("body")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Quarantined], search_term: str
+    ) -> tuple[QuerySet[Quarantined], bool]:
+        """Also by the bodies of the newest."""
+        found, _ = super().get_search_results(request, queryset, search_term)
+        if not search_term.strip():
+            return found, False
+        newest = queryset.order_by("-id").values("pk")[:SEARCHED_BODIES]
+        holding = Quarantined.objects.annotate(at=_place(search_term.strip()))
+        holding = holding.filter(pk__in=Subquery(newest), at__gt=0)
+        named = found.order_by().values("pk")
+        return queryset.filter(Q(pk__in=named) | Q(pk__in=holding.values("pk"))), False
 
     @display(description="time")
     def time(self, refused: Quarantined) -> SafeString:
@@ -54,9 +134,15 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     @display(description="state")
     def state(self, refused: Quarantined) -> SafeString:
-        if refused.accepted_at is None:
-            return label("refused", "bad")
-        return format_html("{} {}", label("sent again", "good"), when(refused.accepted_at))
+        if refused.accepted_at:
+            return format_html("{} {}", label("sent again", "good"), when(refused.accepted_at))
+        if refused.discarded_at:
+            return format_html("{} {}", label("discarded", "off"), when(refused.discarded_at))
+        return label("refused", "bad")
+
+    @display(description="discarded", empty_value="-")
+    def discarded(self, refused: Quarantined) -> str | None:
+        return f"by {refused.discarded_by}: {refused.note}" if refused.discarded_at else None
 
     holds_personal_data = True
 
@@ -67,17 +153,57 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def parts(self, request: HttpRequest, record: Quarantined) -> list[tuple[str, SafeString]]:
         return [("Body", _body(record))]
 
-    @action(description="Send again as they are", permissions=["send_again"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[Quarantined]) -> None:
+    @action(description="Send again as they are…", permissions=["send_again"])
+    def send_again(
+        self, request: HttpRequest, queryset: QuerySet[Quarantined]
+    ) -> HttpResponse | None:
         """For what is right by now: a limit was raised, a source was switched on."""
+        chosen = quarantine.open_ones(queryset)
+        if confirmed(request, SEND_AGAIN) is None:
+            return ask(self, request, SEND_AGAIN, _touched(chosen))
         accepted, refused = 0, 0
-        for record in queryset.filter(accepted_at=None).order_by("id"):
+        for record in chosen.order_by("id")[:MOST_SENT]:
             outcome = self._send(request, record, None)
             accepted += outcome.accepted
             refused += not outcome.accepted
         level = messages.WARNING if refused else messages.SUCCESS
         text = f"Sent again: {accepted} accepted, {refused} refused"
         self.message_user(request, f"{text}; the history of each says why.", level)
+        return None
+
+    @action(description="Discard with a note…", permissions=["discard"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[Quarantined]) -> HttpResponse | None:
+        chosen = quarantine.open_ones(queryset)
+        note = confirmed(request, DISCARD)
+        if note is None:
+            return ask(self, request, DISCARD, _touched(chosen))
+        for source in Source.objects.filter(pk__in=chosen.order_by().values("source")):
+            count = quarantine.discard(
+                chosen.filter(source=source), request.user.get_username(), note
+            )
+            self.log_change(request, source, f"Discarded {count} refused requests: {note}")
+            self.message_user(request, f"Discarded {count:,} of {source}.")
+        return None
+
+    @action(description="Export as JSON lines", permissions=["export"])
+    def export(
+        self, request: HttpRequest, queryset: QuerySet[Quarantined]
+    ) -> StreamingHttpResponse:
+        chosen = queryset.defer(None)
+        for source in Source.objects.filter(pk__in=chosen.order_by().values("source")):
+            count = chosen.filter(source=source).count()
+            self.log_change(request, source, f"Exported {count} refused requests.")
+        return StreamingHttpResponse(
+            quarantine.as_lines(chosen),
+            content_type="application/x-ndjson",
+            headers={"Content-Disposition": 'attachment; filename="quarantine.jsonl"'},
+        )
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("events.change_quarantined")
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perms(["events.view_quarantined", PERMISSION])
 
     def has_send_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perms(["events.change_quarantined", PERMISSION])
@@ -90,16 +216,28 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         context = dict(extra_context or {})
-        if self.has_send_again_permission(request) and object_id.isdigit():
-            context["send_again_url"] = reverse(
-                "admin:events_quarantined_send_again", args=[object_id]
-            )
+        if object_id.isdigit():
+            number = int(object_id)
+            if self.has_send_again_permission(request):
+                context["send_again_url"] = _url("send_again", number)
+            if self.has_discard_permission(request):
+                context["discard_url"] = _url("discard", number)
         return super().change_view(request, object_id, form_url, context)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.send_again_view)
-        name = "events_quarantined_send_again"
-        return [path("<int:pk>/send-again/", view, name=name), *super().get_urls()]
+        send = self.admin_site.admin_view(self.send_again_view)
+        discard = self.admin_site.admin_view(self.discard_view)
+        return [
+            path("<int:pk>/send-again/", send, name="events_quarantined_send_again"),
+            path("<int:pk>/discard/", discard, name="events_quarantined_discard"),
+            *super().get_urls(),
+        ]
+
+    def discard_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_discard_permission(request):
+            raise PermissionDenied
+        answer = self.discard(request, self.get_queryset(request).filter(pk=pk))
+        return answer or HttpResponseRedirect(reverse("admin:events_quarantined_changelist"))
 
     def send_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Shows the body, sends it by its route, shows the answer."""
@@ -137,6 +275,34 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         how = "as it was" if body is None else "edited"
         self.log_change(request, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
         return outcome
+
+
+def _url(name: str, pk: int) -> str:
+    return reverse(f"admin:events_quarantined_{name}", args=[pk])
+
+
+def _place(text: str) -> Func:
+    """Where a text stands in the body, from 1; 0 when it does not."""
+    needle = Value(text.encode(), output_field=BinaryField())
+    return Func(
+        needle,
+        F("body"),
+        template="position(%(expressions)s)",
+        arg_joiner=" in ",
+        output_field=IntegerField(),
+    )
+
+
+def _touched(refused: QuerySet[Quarantined]) -> Touched:
+    groups = refused.order_by().values("source__name", "status", "reason")
+    counted = groups.annotate(count=Count("pk"), since=Min("received_at")).order_by("-count")
+    return Touched(
+        ("Source", "Status", "Reason", "Requests", "Oldest"),
+        [
+            (g["source__name"], g["status"], g["reason"], g["count"], when(g["since"]))
+            for g in counted[:MOST_GROUPS]
+        ],
+    )
 
 
 def _text(body: bytes) -> str:

@@ -182,7 +182,7 @@ def test_many_are_sent_again_as_they_are(client):
 
     response = client.post(
         "/admin/events/quarantined/",
-        {"action": "send_again", "_selected_action": chosen},
+        {"action": "send_again", "_selected_action": chosen, "confirm": "1"},
         follow=True,
     )
 
