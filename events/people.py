@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import psycopg
+from django.db.models import QuerySet
 
 from destinations.interface import DestinationError
-from destinations.models import Destination
+from destinations.models import Connection, Destination
 from destinations.postgres import identity
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.loader import connect
+from destinations.warehouse.identity import Identifier, MalformedMergeError, Rules, statement
+from events.models import Event
 
 KEPT_CONNECTIONS = 4
+MOST_EVENTS = 20
+"""With one messageId: of as many sources, or accepted as often."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,31 @@ def close_kept() -> None:
 
 
 _kept = threading.local()
+
+
+def stated_pairs(
+    destination: Destination, people: People, message_id: str
+) -> list[tuple[Identifier, Identifier]]:
+    """Every link that the events with this messageId state, as far as the log still has them."""
+    rules = identity.read_rules(people.conn, people.schema)
+    fed = {each.source_id: each.source.public_id for each in _connections(destination)}
+    found = Event.objects.filter(message_id=message_id, source_id__in=fed).order_by("id")
+    statements = (
+        _statement(event.payload, fed[event.source_id], rules) for event in found[:MOST_EVENTS]
+    )
+    return [pair for stated in statements for pair in combinations(stated, 2)]
+
+
+def _connections(destination: Destination) -> QuerySet[Connection]:
+    return Connection.objects.filter(destination=destination).select_related("source")
+
+
+def _statement(payload: str, source_id: str, rules: Rules) -> tuple[Identifier, ...]:
+    try:
+        stated = statement(json.loads(payload), source_id, rules)
+    except MalformedMergeError:
+        return ()
+    return stated.identifiers if stated else ()
 
 
 def destination_named(name: str) -> Destination:

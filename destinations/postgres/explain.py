@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from destinations.postgres.graph import query
+from destinations.warehouse.identity import Identifier
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -33,6 +34,14 @@ class Step:
     source_id: str | None
     received_at: datetime | None
     detail: str | None
+
+    @property
+    def ends(self) -> tuple[Identifier, Identifier]:
+        """Of a link."""
+        return (
+            Identifier(self.from_type or "", self.from_value or ""),
+            Identifier(self.to_type or "", self.to_value or ""),
+        )
 
 
 def explain(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.postgres import identity, profiles
@@ -74,7 +76,7 @@ SELECT node_id FROM {schema}.identity_hub
 """
 
 HUBS = """
-SELECT n.id_type, n.id_value, h.degree, h.since
+SELECT n.id_type, n.id_value, n.node_key, h.degree, h.since
 FROM {schema}.identity_hub h
 JOIN {schema}.identity_node n ON n.node_id = h.node_id
 ORDER BY h.degree DESC
@@ -101,6 +103,16 @@ class ListedRule(NamedTuple):
     actor: str
     at: Any
     hits: int
+
+
+class Hub(NamedTuple):
+    """An identifier that stands alone because of its number of users."""
+
+    type: str
+    value: str
+    key: UUID
+    degree: int
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -161,9 +173,9 @@ def rules(conn: Conn, schema: str) -> list[ListedRule]:
     return [ListedRule(*row) for row in conn.execute(query(schema, LISTED))]
 
 
-def hubs(conn: Conn, schema: str, most: int = 100) -> list[tuple[Any, ...]]:
-    """Type, value, number of users and since when, of the largest hubs."""
-    return conn.execute(query(schema, HUBS), [most]).fetchall()
+def hubs(conn: Conn, schema: str, most: int = 100) -> list[Hub]:
+    """The largest first."""
+    return [Hub(*row) for row in conn.execute(query(schema, HUBS), [most])]
 
 
 def set_options(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,10 +10,12 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg.sql import SQL, Literal
+from psycopg.sql import SQL, Composed, Literal
 from psycopg.sql import Identifier as Name
 
+from destinations.interface import DestinationError
 from destinations.postgres.graph import query
+from destinations.warehouse.identity import Identifier
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -67,16 +69,26 @@ WHERE r.node_key = %s
 """
 
 LINKS = """
-SELECT a.id_type, a.id_value, b.id_type, b.id_value, e.message_id, e.source_id,
-    e.first_received_at, e.state::text
-FROM {schema}.identity_node r
-CROSS JOIN LATERAL {schema}.identity_members(r.comp_id) m (node_id)
-JOIN {schema}.identity_edge e ON e.node_a = m.node_id AND e.node_b <> e.node_a
+SELECT a.id_type, a.id_value, b.id_type, b.id_value, a.node_key, b.node_key,
+    e.message_id, e.source_id, e.first_received_at, e.state::text
+FROM (
+    SELECT e.*
+    FROM {schema}.identity_node r
+    CROSS JOIN LATERAL {schema}.identity_members(r.comp_id) m (node_id)
+    JOIN {schema}.identity_edge e ON e.node_a = m.node_id AND e.node_b <> e.node_a
+    WHERE r.node_key = %(rudder_id)s
+    UNION
+    SELECT e.*
+    FROM {schema}.identity_node r
+    CROSS JOIN LATERAL {schema}.identity_members(r.comp_id) m (node_id)
+    JOIN {schema}.identity_edge e
+        ON e.node_b = m.node_id AND e.node_b <> e.node_a AND e.state <> '+'
+    WHERE r.node_key = %(rudder_id)s
+) e
 JOIN {schema}.identity_node a ON a.node_id = e.node_a
 JOIN {schema}.identity_node b ON b.node_id = e.node_b
-WHERE r.node_key = %s
-ORDER BY e.first_received_at, e.message_id
-LIMIT %s
+ORDER BY e.first_received_at, e.message_id, a.node_key, b.node_key
+LIMIT %(most)s
 """
 
 TABLES = """
@@ -92,18 +104,67 @@ EVENTS = """
 (
     SELECT id::text, {kind}, {event}, {time}, received_at, {source}
     FROM {table}
-    WHERE rudder_profile_id = ANY ({stamps}::uuid[]) AND received_at < {before}
-    ORDER BY received_at DESC
+    WHERE rudder_profile_id = ANY ({stamps}::uuid[]) AND {before}
+    ORDER BY received_at DESC, id::text DESC
     LIMIT {limit}
 )
 """
 
-MERGE_LOG = """
-SELECT id, at, old_rudder_id, new_rudder_id, message_id, actor
-FROM {schema}.identity_merge_log
-WHERE %s::uuid IS NULL OR old_rudder_id = %s OR new_rudder_id = %s
-ORDER BY id DESC
+ROWS = """
+SELECT to_jsonb(t)::text
+FROM {table} t
+WHERE t.rudder_profile_id = ANY (%s)
+ORDER BY t.received_at, t.id
 LIMIT %s
+"""
+
+MERGE_LOG = """
+SELECT l.id, l.at, l.old_rudder_id, l.new_rudder_id, l.key_a, l.key_b, l.message_id, l.actor,
+    (n.first_received_at, n.node_key) < (o.first_received_at, o.node_key),
+    coalesce((
+        SELECT e.state = '+'
+        FROM {schema}.identity_edge e
+        WHERE (e.node_a, e.node_b) IN ((a.node_id, b.node_id), (b.node_id, a.node_id))
+            AND e.node_a <> e.node_b
+    ), false)
+FROM {schema}.identity_merge_log l
+LEFT JOIN {schema}.identity_node o ON o.node_key = l.old_rudder_id
+LEFT JOIN {schema}.identity_node n ON n.node_key = l.new_rudder_id
+LEFT JOIN {schema}.identity_node a ON a.node_key = l.key_a
+LEFT JOIN {schema}.identity_node b ON b.node_key = l.key_b
+WHERE (%(rudder_id)s::uuid IS NULL OR %(rudder_id)s IN (l.old_rudder_id, l.new_rudder_id))
+    AND (%(number)s::bigint IS NULL OR l.id = %(number)s)
+ORDER BY l.id DESC
+LIMIT %(most)s
+"""
+
+NEWEST = """
+SELECT p.rudder_id, p.user_id, p.email, p.name, p.traits::text, p.identifiers::text,
+    p.identifier_count, p.first_seen_at, p.last_seen_at, p.updated_at
+FROM (
+    SELECT coalesce(r.rudder_id, n.node_key) AS rudder_id, max(n.node_id) AS newest
+    FROM (SELECT * FROM {schema}.identity_node ORDER BY node_id DESC LIMIT %s) n
+    LEFT JOIN {schema}.identity_component c ON c.comp_id = n.comp_id
+    LEFT JOIN {schema}.identity_component r ON r.comp_id = c.root_id
+    GROUP BY 1
+) found
+JOIN {schema}.rudder_profiles p ON p.rudder_id = found.rudder_id
+ORDER BY found.newest DESC
+LIMIT %s
+"""
+
+BIGGEST = """
+SELECT rudder_id, size
+FROM {schema}.identity_component
+WHERE size > 1
+ORDER BY size DESC, rudder_id
+LIMIT %s
+"""
+
+NAMED = """
+SELECT node_key, id_type, id_value
+FROM {schema}.identity_node
+WHERE node_key = ANY (%s)
 """
 
 
@@ -149,10 +210,32 @@ class LinkView(NamedTuple):
     value_a: str
     type_b: str
     value_b: str
+    key_a: UUID
+    key_b: UUID
     message_id: str
     source_id: str
     received_at: datetime
     state: str
+
+
+class MergeView(NamedTuple):
+    """That an id became another one, or that one came out of another."""
+
+    number: int
+    at: datetime
+    old: UUID
+    new: UUID
+    key_a: UUID
+    key_b: UUID
+    message_id: str
+    actor: str
+    is_to_older: bool | None
+    """The older of two ids stays when profiles meet; None when one was erased."""
+    is_link_in_force: bool
+
+    @property
+    def can_be_undone(self) -> bool:
+        return bool(self.message_id) and self.is_link_in_force
 
 
 class IdentifierView(NamedTuple):
@@ -189,8 +272,9 @@ def identifiers(
 
 
 def links(conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000) -> list[LinkView]:
-    """The links that make the profile; state is + in force, - cut, r refused."""
-    return [LinkView(*row) for row in conn.execute(query(schema, LINKS), [rudder_id, most])]
+    """The links of the profile's identifiers; state is + in force, - cut, r refused."""
+    values = {"rudder_id": rudder_id, "most": most}
+    return [LinkView(*row) for row in conn.execute(query(schema, LINKS), values)]
 
 
 def traits(conn: Conn, schema: str, rudder_id: UUID, null_clears: bool) -> list[TraitView]:
@@ -219,8 +303,13 @@ def events(
     stamps: Sequence[UUID],
     before: datetime | None = None,
     limit: int = 50,
+    *,
+    before_id: str | None = None,
 ) -> list[EventView]:
-    """The profile's newest events; stamps are the ids that it has and had."""
+    """The profile's newest events; stamps are the ids that it has and had.
+
+    With before_id the next after that event of the time before.
+    """
     found = conn.execute(TABLES, [list(namespaces), list(EVENT_TABLES)]).fetchall()
     if not found:
         return []
@@ -232,20 +321,71 @@ def events(
             source=Literal(schema),
             table=Name(schema, table),
             stamps=Literal(list(stamps)),
-            before=SQL("'infinity'::timestamptz") if before is None else Literal(before),
+            before=_before(before, before_id),
             limit=Literal(limit),
         )
         for schema, table, columns in found
     ]
-    newest = SQL("{} ORDER BY 5 DESC, 1 LIMIT {}").format(
+    newest = SQL("{} ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
         SQL(" UNION ALL ").join(parts), Literal(limit)
     )
     return [EventView(*row) for row in conn.execute(newest)]
 
 
+def _before(moment: datetime | None, message_id: str | None) -> Composed:
+    if moment is None:
+        return SQL("true").format()
+    if message_id is None:
+        return SQL("received_at < {}").format(Literal(moment))
+    return SQL("(received_at, id::text) < ({}::timestamptz, {}::text)").format(
+        Literal(moment), Literal(message_id)
+    )
+
+
+def rows(
+    conn: Conn, namespaces: Sequence[str], stamps: Sequence[UUID], most: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Whole event rows of the profile by table, at most so many of each, oldest first."""
+    found = conn.execute(TABLES, [list(namespaces), list(EVENT_TABLES)]).fetchall()
+    return {
+        f"{schema}.{table}": [
+            orjson.loads(text)
+            for (text,) in conn.execute(
+                SQL(ROWS).format(table=Name(schema, table)), [list(stamps), most]
+            )
+        ]
+        for schema, table, _ in found
+    }
+
+
 def merge_log(
     conn: Conn, schema: str, rudder_id: UUID | None = None, most: int = 100
-) -> list[tuple[Any, ...]]:
-    """id, time, old id, new id, message and actor; of one profile or of all."""
-    wanted = [rudder_id, rudder_id, rudder_id, most]
-    return conn.execute(query(schema, MERGE_LOG), wanted).fetchall()
+) -> list[MergeView]:
+    """Of one profile or of all, the newest first."""
+    values = {"rudder_id": rudder_id, "number": None, "most": most}
+    return [MergeView(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
+
+
+def merge(conn: Conn, schema: str, number: int) -> MergeView:
+    values = {"rudder_id": None, "number": number, "most": 1}
+    row = conn.execute(query(schema, MERGE_LOG), values).fetchone()
+    if row is None:
+        raise DestinationError(f"the merge log has no entry {number}")
+    return MergeView(*row)
+
+
+def newest(conn: Conn, schema: str, most: int = 20) -> list[ProfileView]:
+    """The profiles that got an identifier last."""
+    return [_profile(*row) for row in conn.execute(query(schema, NEWEST), [3 * most, most])]
+
+
+def biggest(conn: Conn, schema: str, most: int = 10) -> list[tuple[UUID, int]]:
+    """Ids and sizes of the profiles with the most identifiers."""
+    found = conn.execute(query(schema, BIGGEST), [most]).fetchall()
+    return [(rudder_id, size) for rudder_id, size in found]
+
+
+def named(conn: Conn, schema: str, keys: Collection[UUID]) -> dict[UUID, Identifier]:
+    """The stored identifiers with these keys."""
+    found = conn.execute(query(schema, NAMED), [list(keys)])
+    return {key: Identifier(id_type, value) for key, id_type, value in found}

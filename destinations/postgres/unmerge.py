@@ -18,6 +18,8 @@ from destinations.warehouse.identity import Identifier
 
 Pair = tuple[Identifier, Identifier]
 
+PATHS_TRIED = 20
+
 BURY = """
 INSERT INTO {schema}.identity_tombstone (key_a, key_b, actor, reason)
 SELECT key_a, key_b, %b, %b
@@ -55,8 +57,8 @@ CROSS JOIN LATERAL (
 """
 
 APART = """
-SELECT a.id_type, a.id_value, b.id_type, b.id_value, e.message_id, e.first_received_at,
-    coalesce(t.actor, ''), coalesce(t.reason, ''), t.at
+SELECT a.id_type, a.id_value, b.id_type, b.id_value, a.node_key, b.node_key,
+    e.message_id, e.first_received_at, coalesce(t.actor, ''), coalesce(t.reason, ''), t.at
 FROM {schema}.identity_edge e
 JOIN {schema}.identity_node a ON a.node_id = e.node_a
 JOIN {schema}.identity_node b ON b.node_id = e.node_b
@@ -82,6 +84,8 @@ class Apart(NamedTuple):
 
     a: Identifier
     b: Identifier
+    key_a: UUID
+    key_b: UUID
     message_id: str
     received_at: datetime
     actor: str
@@ -111,20 +115,23 @@ def unmerge_event(
     message_id: str,
     *,
     also: Iterable[Pair] = (),
+    sides: Pair | None = None,
     actor: str,
     reason: str = "",
     dry_run: bool = False,
 ) -> Unmerged:
-    """Cut the links that an event was the first to state, and further ones that it states."""
+    """Cut the links that an event was the first to state, and further ones that it states.
+
+    sides are the two that shall come apart, when they are not just the ends of these links.
+    """
     with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         with op.any_plan():
             rows = op.graph.run(OF_MESSAGE, message_id).fetchall()
-        pairs = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
-        known = {frozenset(pair) for pair in pairs}
-        pairs += [pair for pair in also if frozenset(pair) not in known]
+        first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
+        pairs = list({frozenset(pair): pair for pair in [*first, *also]}.values())
         if not pairs:
-            raise DestinationError(f"no link in force was first stated by message {message_id!r}")
-        return _cut(op, pairs, reason)
+            raise DestinationError(f"no link is known to be stated by message {message_id!r}")
+        return _cut(op, pairs, reason, sides)
 
 
 def unmerge_identifier(
@@ -198,18 +205,22 @@ def listed(conn: Conn, schema: str, state: str, most: int = 100) -> list[Apart]:
     return [_apart(row) for row in rows]
 
 
-def _cut(op: Operation, pairs: Sequence[Pair], reason: str) -> Unmerged:
+def _cut(op: Operation, pairs: Sequence[Pair], reason: str, sides: Pair | None = None) -> Unmerged:
     keys = sorted({_keys(op, pair) for pair in pairs})
     if any(a == b for a, b in keys):
         raise DestinationError("an identifier cannot be cut from itself")
     op.graph.run(BURY, op.actor, reason, *columns(keys))
     outcome = _set_state(op, pairs, CUT)
-    path: list[Step] = []
-    if len(pairs) == 1 and not outcome.is_split:
-        (a, b), *_ = pairs
+    return Unmerged(list(pairs), outcome, _path_left(op, [sides] if sides else pairs))
+
+
+def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[Step]:
+    """What still joins the first of these pairs that is not apart; of many the first are tried."""
+    for a, b in pairs[:PATHS_TRIED]:
         steps = explain(op.graph.conn, op.graph.schema, a.value, b.value, a.type, b.type)
-        path = [step for step in steps if step.outcome == JOINED]
-    return Unmerged(list(pairs), outcome, path)
+        if steps[0].outcome == JOINED:
+            return steps
+    return []
 
 
 def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -16,73 +17,87 @@ from django.urls import reverse
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
-from destinations.postgres import guards, identity, reading, unmerge
-from destinations.postgres.explain import explain
-from destinations.warehouse.graph import CUT, REFUSED
 from events import people
-from events.admin.people_actions import ACTIONS, Act
+from events.admin.people_actions import ACTIONS, SHOWN, Act, Action, Effect
+from events.admin.people_shown import Before, PeoplePages
+from events.exports import profile_export
+from events.masking import PERMISSION
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
-EVENTS = 20
+VIEW = "destinations.view_destination"
+NOT_HELD = ("csrfmiddlewaretoken", "reason", "confirm")
 
 
 def search(request: HttpRequest) -> HttpResponse:
-    """Profiles of a value, or of any id that one had."""
-    _need(request, "destinations.view_destination")
+    """Profiles of a value, or of any id that one had; the newest until somebody asks."""
+    _need(request, VIEW)
     destinations = list(Destination.objects.order_by("name"))
     chosen = request.GET.get("destination", "")
     destination = next((d for d in destinations if str(d.pk) == chosen), None)
     destination = destination or (destinations[0] if destinations else None)
     text = request.GET.get("q", "").strip()
-    found: list[reading.ProfileView] = []
-    if destination is not None and text:
+    context: dict[str, Any] = {"destinations": destinations, "chosen": destination, "text": text}
+    if destination is not None:
         try:
             with people.opened(destination) as opened:
-                found = reading.find(opened.conn, opened.schema, text)
+                context["found"] = PeoplePages(opened, sees=_sees(request)).found(text)
         except NO_ANSWER as error:
             messages.error(request, str(error))
-    return _page(
-        request,
-        "search",
-        "Profiles",
-        {"destinations": destinations, "chosen": destination, "text": text, "found": found},
-    )
+        if context.get("found"):
+            _note_look(request, destination, "Looked at a list of profiles.")
+    return _page(request, "search", "Profiles", context)
 
 
 def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
-    _need(request, "destinations.view_destination")
+    _need(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
-    other = request.GET.get("with", "").strip()
+    ends = request.GET.get("from", "").strip(), request.GET.get("with", "").strip()
     try:
         with people.opened(destination) as opened:
-            context = _profile(opened, rudder_id, other)
+            pages = PeoplePages(opened, sees=_sees(request))
+            context = pages.profile(rudder_id, ends, Before.of(request.GET.dict()))
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
     found = context["profile"]
-    title = found.name or found.email or found.user_id or str(found.rudder_id)
-    return _page(request, "profile", title, {"destination": destination, "with": other, **context})
+    _note_look(request, destination, f"Looked at the profile {found.rudder_id}.")
+    named = (found.name or found.email or found.user_id) if _sees(request) else ""
+    title = named or f"Profile {found.rudder_id}"
+    context |= {"destination": destination, "ends": ends}
+    return _page(request, "profile", title, context)
+
+
+def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
+    """All that the warehouse has of a person, as one JSON file."""
+    _need(request, PERMISSION)
+    _need(request, VIEW)
+    destination = get_object_or_404(Destination, pk=pk)
+    try:
+        with people.opened(destination) as opened:
+            found = profile_export(opened, rudder_id)
+    except NO_ANSWER as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(reverse("people"))
+    _log(request, destination, f"Exported the profile {found['rudder_id']}.")
+    body = orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2)
+    response = HttpResponse(body, content_type="application/json")
+    name = f"profile-{found['rudder_id']}.json"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def rules(request: HttpRequest, pk: int) -> HttpResponse:
     """The merge log and all that keeps identifiers apart."""
-    _need(request, "destinations.view_destination")
+    _need(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
-    context: dict[str, Any] = {"destination": destination}
     try:
         with people.opened(destination) as opened:
-            conn, schema = opened.conn, opened.schema
-            context |= {
-                "options": identity.read_meta(conn, schema).options,
-                "rules": guards.rules(conn, schema),
-                "hubs": guards.hubs(conn, schema),
-                "held": unmerge.listed(conn, schema, REFUSED),
-                "cuts": unmerge.listed(conn, schema, CUT),
-                "log": reading.merge_log(conn, schema),
-            }
+            context = PeoplePages(opened, sees=_sees(request)).rules()
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
+    _note_look(request, destination, "Looked at merges and rules.")
+    context["destination"] = destination
     return _page(request, "rules", f"Merges and rules of {destination}", context)
 
 
@@ -93,51 +108,74 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST" or action is None:
         raise Http404
     _need(request, action.needs)
-    data = {key: value for key, value in request.POST.items() if isinstance(value, str)}
-    is_done = "confirm" in data
-    back = reverse("people-rules", args=[pk])
+    is_done = "confirm" in request.POST
     try:
         with people.opened(destination) as opened:
             user = request.user.get_username()
-            lines = action.run(Act(destination, opened, data, user, dry_run=not is_done))
+            effect = action.run(Act(destination, opened, request.POST, user, dry_run=not is_done))
+            pages = PeoplePages(opened, sees=_sees(request))
     except NO_ANSWER as error:
         messages.error(request, f"{error}.")
-        return HttpResponseRedirect(back)
+        return HttpResponseRedirect(_back(request, destination))
     if is_done:
-        user_pk: Any = request.user.pk
-        LogEntry.objects.log_actions(
-            user_pk, [destination], CHANGE, f"{action.title}.", single_object=True
-        )
+        _log(request, destination, f"{action.title}.")
         messages.success(request, f"{action.title}: done.")
-        return HttpResponseRedirect(back)
-    held = {k: v for k, v in data.items() if k not in ("csrfmiddlewaretoken", "reason")}
-    context = {"destination": destination, "act": action, "lines": lines, "held": held}
-    return _page(request, "act", action.title, {**context, "reason": data.get("reason", "")})
-
-
-def _profile(opened: people.People, rudder_id: UUID, other: str) -> dict[str, Any]:
-    conn, schema = opened.conn, opened.schema
-    found = reading.find(conn, schema, str(rudder_id))
-    if not found:
-        raise DestinationError("no profile has or had this id")
-    now = found[0].rudder_id
-    former = reading.former_ids(conn, schema, now)
-    options = identity.read_meta(conn, schema).options
-    return {
-        "profile": found[0],
-        "former": former,
-        "traits": reading.traits(conn, schema, now, options.null_clears),
-        "identifiers": reading.identifiers(conn, schema, now, 200),
-        "links": reading.links(conn, schema, now, 200),
-        "events": reading.events(conn, opened.namespaces, [now, *former], None, EVENTS),
-        "merges": reading.merge_log(conn, schema, now, EVENTS),
-        "steps": explain(conn, schema, str(now), other) if other else [],
+        return HttpResponseRedirect(_back(request, destination))
+    _note_look(request, destination, f"Looked at what this gives: {action.title}.")
+    held = [(k, v) for k, all_of in request.POST.lists() for v in all_of if k not in NOT_HELD]
+    context = {
+        "destination": destination,
+        "act": action,
+        "held": held,
+        "reason": request.POST.get("reason", ""),
+        "back": _back(request, destination),
     }
+    return _page(request, "act", action.title, {**context, **_effect(action, effect, pages)})
+
+
+def _effect(action: Action, effect: Effect, pages: PeoplePages) -> dict[str, Any]:
+    """What the preview shows of it."""
+    outcome, veil = effect.outcome, pages.veil
+    return {
+        "lines": effect.lines,
+        "cut": [pages.pair(pair) for pair in effect.cut[:SHOWN]],
+        "erased": [veil.identifier(*each) for each in effect.erased[:SHOWN]],
+        "path": pages.steps(effect.path),
+        "before": list(outcome.before.items())[:SHOWN],
+        "after": [(row, veil.identifiers(row.identifiers)) for row in outcome.after[:SHOWN]],
+        "counts": (len(outcome.before), len(outcome.after)),
+        "has_profiles": action is not ACTIONS["erase"],
+        "moved": outcome.moved,
+    }
+
+
+def _back(request: HttpRequest, destination: Destination) -> str:
+    """To the profile that the action came from, else to the rules."""
+    came_from = request.POST.get("profile", "")
+    try:
+        return reverse("people-profile", args=[destination.pk, UUID(came_from)])
+    except ValueError:
+        return reverse("people-rules", args=[destination.pk])
+
+
+def _sees(request: HttpRequest) -> bool:
+    return request.user.has_perm(PERMISSION)
 
 
 def _need(request: HttpRequest, permission: str) -> None:
     if not request.user.has_perm(permission):
         raise PermissionDenied
+
+
+def _note_look(request: HttpRequest, destination: Destination, text: str) -> None:
+    """A page that showed personal data is in the audit log."""
+    if _sees(request):
+        _log(request, destination, text)
+
+
+def _log(request: HttpRequest, destination: Destination, text: str) -> None:
+    user_pk: Any = request.user.pk
+    LogEntry.objects.log_actions(user_pk, [destination], CHANGE, text, single_object=True)
 
 
 def _page(request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
+
+from django.http import QueryDict
 
 from destinations.interface import DestinationError
 from destinations.models import Destination
-from destinations.postgres import erase, guards, unmerge
+from destinations.postgres import erase, guards, reading, unmerge
+from destinations.postgres.config import PostgresConfig
+from destinations.postgres.explain import Step
 from destinations.postgres.operations import Outcome
 from destinations.warehouse.identity import Identifier
+from events import people
 from events.erasures import erase_identifiers
 from events.people import People
 
-Data = Mapping[str, str]
 Line = tuple[str, str]
 SHOWN = 50
+LIMITS = ("hub_limit", "size_limit")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an action does: counts by name, links it cuts, identifiers it erases, profiles."""
+
+    lines: Sequence[Line] = ()
+    cut: Sequence[unmerge.Pair] = ()
+    erased: Sequence[Identifier] = ()
+    path: Sequence[Step] = ()
+    """What still joins the sides of a cut."""
+    outcome: Outcome = field(default_factory=lambda: Outcome({}, []))
 
 
 @dataclass(frozen=True)
 class Act:
-    """One action, with what its form holds."""
+    """One action, with what its form holds: keys in place of stored values."""
 
     destination: Destination
     people: People
-    data: Data
+    data: QueryDict
     actor: str
     dry_run: bool
 
@@ -34,114 +52,156 @@ class Act:
         return {"actor": self.actor, "dry_run": self.dry_run}
 
     @property
-    def pair(self) -> unmerge.Pair:
-        return (self.identifier("a"), self.identifier("b"))
+    def reason(self) -> str:
+        return self.text("reason")
 
-    def identifier(self, name: str) -> Identifier:
-        return Identifier(self.data.get(f"type_{name}", ""), self.data.get(f"value_{name}", ""))
+    def text(self, name: str) -> str:
+        return (self.data.get(name) or "").strip()
+
+    def pairs(self) -> list[unmerge.Pair]:
+        """The links whose keys the form has."""
+        links = [[_key(key) for key in text.split(" ")] for text in self.data.getlist("link")]
+        if any(len(link) != 2 for link in links):  # noqa: PLR2004 - a link has two ends
+            raise DestinationError("a link has two identifiers")
+        named = self.named(*(key for link in links for key in link))
+        return [(named[a], named[b]) for a, b in links]
+
+    def named(self, *keys: UUID) -> dict[UUID, Identifier]:
+        found = reading.named(self.people.conn, self.people.schema, keys)
+        if not found.keys() >= set(keys):
+            raise DestinationError("an identifier of this action is not stored any more")
+        return found
 
 
 @dataclass(frozen=True)
 class Action:
     title: str
     verb: str
-    run: Callable[[Act], list[Line]]
+    run: Callable[[Act], Effect]
     needs: str = "destinations.change_destination"
 
 
-def _cut(act: Act) -> list[Line]:
-    reason = act.data.get("reason", "")
-    if act.data.get("message"):
-        done = unmerge.unmerge_event(
-            *act.people.graph, act.data["message"], reason=reason, **act.options
-        )
-    elif act.data.get("value_b"):
-        done = unmerge.unmerge_links(*act.people.graph, [act.pair], reason=reason, **act.options)
+def _cut(act: Act) -> Effect:
+    """One link or some, all links of an identifier, of an event, or of a merge."""
+    options = act.options | {"reason": act.reason}
+    if act.text("merge"):
+        done = _undo_merge(act, options)
+    elif message := act.text("message"):
+        stated = people.stated_pairs(act.destination, act.people, message)
+        also = [*stated, *act.pairs()]
+        done = unmerge.unmerge_event(*act.people.graph, message, also=also, **options)
+    elif act.text("identifier"):
+        key = _key(act.text("identifier"))
+        done = unmerge.unmerge_identifier(*act.people.graph, act.named(key)[key], **options)
     else:
-        done = unmerge.unmerge_identifier(
-            *act.people.graph, act.identifier("a"), reason=reason, **act.options
-        )
-    lines = [("Link cut", f"{a.type} {a.value} - {b.type} {b.value}") for a, b in done.cut]
-    if done.path:
-        ways = " - ".join([*(s.from_value or "" for s in done.path), done.path[-1].to_value or ""])
-        lines.append(("Nothing splits: this path remains", ways))
-    return lines[:SHOWN] + _outcome(done.outcome)
+        done = unmerge.unmerge_links(*act.people.graph, act.pairs(), **options)
+    return Effect(cut=done.cut, path=done.path, outcome=done.outcome)
 
 
-def _undo(act: Act) -> list[Line]:
-    return _outcome(unmerge.undo(*act.people.graph, [act.pair], **act.options))
+def _undo_merge(act: Act, options: dict[str, Any]) -> unmerge.Unmerged:
+    """Cut all that the event of the merge stated, and see whether the two ids come apart."""
+    merge = reading.merge(act.people.conn, act.people.schema, int(act.text("merge")))
+    if not merge.can_be_undone:
+        raise DestinationError("this merge has no link in force that could be cut")
+    named = act.named(merge.key_a, merge.key_b, merge.old, merge.new)
+    stated = people.stated_pairs(act.destination, act.people, merge.message_id)
+    return unmerge.unmerge_event(
+        *act.people.graph,
+        merge.message_id,
+        also=[(named[merge.key_a], named[merge.key_b]), *stated, *act.pairs()],
+        sides=(named[merge.old], named[merge.new]),
+        **options,
+    )
 
 
-def _release(act: Act) -> list[Line]:
-    return _outcome(unmerge.release(*act.people.graph, [act.pair], **act.options))
+def _undo(act: Act) -> Effect:
+    return Effect(outcome=unmerge.undo(*act.people.graph, act.pairs(), **act.options))
 
 
-def _erase(act: Act) -> list[Line]:
-    """With a type one identifier, else the whole profile of the value."""
-    people, value = act.people, act.data.get("value_a", "")
-    if act.data.get("type_a"):
-        identifiers = [act.identifier("a")]
+def _release(act: Act) -> Effect:
+    return Effect(outcome=unmerge.release(*act.people.graph, act.pairs(), **act.options))
+
+
+def _erase(act: Act) -> Effect:
+    """One identifier, by key or typed with its type; else the whole profile of a value or id."""
+    value, kind = act.data.get("value") or "", act.text("type")
+    if act.text("identifier"):
+        identifiers = list(act.named(_key(act.text("identifier"))).values())
+    elif act.text("scope") == "identifier":
+        if not kind or not value.strip():
+            raise DestinationError("one identifier is named by its type and its value")
+        identifiers = [Identifier(kind, value)]
     else:
-        identifiers = erase.members(people.conn, people.schema, value)
+        identifiers = erase.members(act.people.conn, act.people.schema, value, kind or None)
     receipt = erase_identifiers(
         act.destination,
-        people,
+        act.people,
         identifiers,
-        mode=act.data.get("mode", "delete"),
-        reason=act.data.get("reason", ""),
+        mode=act.text("mode") or "delete",
+        reason=act.reason,
         **act.options,
     )
-    named = [("Identifier", f"{each.type} {each.value}") for each in identifiers[:SHOWN]]
-    return named + [(table, f"{n:,}") for table, n in receipt.erasure.counts.items()]
+    counts = [(table, f"{n:,}") for table, n in receipt.erasure.counts.items()]
+    return Effect(counts, erased=identifiers)
 
 
-def _add_rule(act: Act) -> list[Line]:
-    data = act.data
+def _add_rule(act: Act) -> Effect:
     done = guards.add_rule(
         *act.people.graph,
-        exact=data.get("exact") or None,
-        pattern=data.get("pattern") or None,
-        id_type=data.get("id_type") or None,
-        action=data.get("rule_action", "block"),
+        exact=act.data.get("exact") or None,
+        pattern=act.data.get("pattern") or None,
+        id_type=act.text("id_type") or None,
+        action=act.text("rule_action") or "block",
         **act.options,
     )
     return _changed(done)
 
 
-def _remove_rule(act: Act) -> list[Line]:
-    number = int(act.data.get("rule", "0") or 0)
-    return _changed(guards.remove_rule(*act.people.graph, number, **act.options))
+def _remove_rule(act: Act) -> Effect:
+    number = act.text("rule")
+    if not number.isdecimal():
+        raise DestinationError("no rule is named")
+    return _changed(guards.remove_rule(*act.people.graph, int(number), **act.options))
 
 
-def _limits(act: Act) -> list[Line]:
-    changes = {name: _limit(act.data.get(name, "")) for name in ("hub_limit", "size_limit")}
+def _limits(act: Act) -> Effect:
+    changes: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.data}
     lines = [(name.replace("_", " "), str(value or "off")) for name, value in changes.items()]
-    return lines + _outcome(guards.set_options(*act.people.graph, changes, **act.options))
+    if "trait_identifiers" in act.data:
+        changes["trait_identifiers"] = _traits(act)
+        names = ", ".join(changes["trait_identifiers"])
+        lines.append(("traits that identify", names or "none"))
+    outcome = guards.set_options(*act.people.graph, changes, **act.options)
+    if "trait_identifiers" in changes and not act.dry_run:
+        act.destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
+        act.destination.save(update_fields=["config", "updated_at"])
+    return Effect(lines, outcome=outcome)
+
+
+def _traits(act: Act) -> tuple[str, ...]:
+    """As the destination's own form takes them: both say the same afterwards."""
+    given = {**act.destination.config, "trait_identifiers": act.text("trait_identifiers")}
+    return PostgresConfig.of(given, act.destination.secrets or {}).traits() or ()
 
 
 def _limit(text: str) -> int | None:
-    if not text.strip():
+    if not text:
         return None
-    if not text.strip().isdecimal():
+    if not text.isdecimal():
         raise DestinationError(f"a limit is {text!r}, expected a number, or empty for none")
     return int(text)
 
 
-def _changed(done: guards.Changed) -> list[Line]:
+def _changed(done: guards.Changed) -> Effect:
     hidden = ("Stored identifiers hidden", f"{done.hidden:,}")
-    return [hidden, ("Brought back", f"{done.shown:,}"), *_outcome(done.outcome)]
+    return Effect([hidden, ("Brought back", f"{done.shown:,}")], outcome=done.outcome)
 
 
-def _outcome(outcome: Outcome) -> list[Line]:
-    lines = [("Profiles before", f"{len(outcome.before):,}")]
-    lines.append(("Profiles after", f"{len(outcome.after):,}"))
-    for row in outcome.after[:SHOWN]:
-        listed = "; ".join(f"{kind}: {', '.join(v)}" for kind, v in row.identifiers.items())
-        lines.append((f"Profile {row.rudder_id}", listed))
-    lines += [(f"Rows of {table} that move", f"{n:,}") for table, n in outcome.moved.items()]
-    if outcome.restamp_id is not None:
-        lines.append(("Moved in slices", "these rows follow within minutes"))
-    return lines
+def _key(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise DestinationError("an identifier is named by its key") from error
 
 
 ACTIONS = {

@@ -6,10 +6,12 @@ from django.urls import path
 from events.admin import people
 
 urlpatterns = [
-    path("", admin.site.admin_view(people.search), name="people"),
-    path("<int:pk>/rules/", admin.site.admin_view(people.rules), name="people-rules"),
-    path("<int:pk>/act/", admin.site.admin_view(people.act), name="people-act"),
-    path(
-        "<int:pk>/<uuid:rudder_id>/", admin.site.admin_view(people.profile), name="people-profile"
-    ),
+    path(route, admin.site.admin_view(view), name=name)
+    for route, view, name in (
+        ("", people.search, "people"),
+        ("<int:pk>/rules/", people.rules, "people-rules"),
+        ("<int:pk>/act/", people.act, "people-act"),
+        ("<int:pk>/<uuid:rudder_id>/", people.profile, "people-profile"),
+        ("<int:pk>/<uuid:rudder_id>/export/", people.export, "people-export"),
+    )
 ]

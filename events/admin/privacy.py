@@ -3,16 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from destinations.models import Erasure, IdentityCheck, ProfileToken
+from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
+from events.masking import masked
 from sources.display import label, when
 
 
@@ -20,11 +21,24 @@ from sources.display import label, when
 class ErasureAdmin(ReadOnlyAdmin):
     list_display = ("number", "made", "destination", "actor", "mode", "identifiers", "items")
     list_select_related = ("destination",)
-    empty_text = "Nobody was erased. Open a profile and choose Erase."
+    empty_text = "Nobody was erased. Name an identifier above, or open a profile and choose Erase."
     fields = readonly_fields = (
         *("destination", "made", "actor", "reason", "mode", "identifiers"),
         "receipt",
     )
+
+    holds_personal_data = True
+    list_before_template = "events/people/erase_bar.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "destinations": Destination.objects.all()}
+        return super().changelist_view(request, context)
+
+    def hide(self, record: Erasure) -> None:
+        """A reason may tell who asked."""
+        record.reason = masked(record.reason)
 
     @display(description="receipt")
     def number(self, erasure: Erasure) -> str:

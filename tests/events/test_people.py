@@ -21,6 +21,8 @@ from tests.people import NOW, Hub, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+CONFIGS = ({}, {"blocked": True}, {"hub_limit": 3}, {"blocked": True, "hub_limit": 2})
+
 
 @pytest.fixture(autouse=True)
 def _writer():
@@ -62,7 +64,7 @@ def test_destinations_are_islands(warehouse, warehouse_url):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_stream_with_operators_gives_what_the_oracle_says(warehouse, warehouse_url, seed):
-    config = ({}, {"blocked": True}, {"hub_limit": 3}, {"blocked": True, "hub_limit": 2})[seed % 4]
+    config = CONFIGS[seed % 4]
     stream = ORACLE.add_ops(ORACLE.Generator(seed, 120).run(), random.Random(seed + 1))
     solved = ORACLE.solve(stream, config.get("blocked", False), config.get("hub_limit"))
     hub = Hub(warehouse, warehouse_url, config)
@@ -93,10 +95,12 @@ def _assert_rows_belong(hub, solved):
                 assert rudder_id == (None if owner is None else ids[owner]), (table, message)
 
 
-def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url):
-    stream = _of_four_sources(ORACLE.Generator(7, 600).run())
-    solved = ORACLE.solve(stream)
-    hub = Hub(warehouse, warehouse_url)
+@pytest.mark.parametrize("seed", range(20))
+def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url, seed):
+    config = CONFIGS[seed % 4]
+    stream = _of_four_sources(ORACLE.Generator(seed, 150).run())
+    solved = ORACLE.solve(stream, config.get("blocked", False), config.get("hub_limit"))
+    hub = Hub(warehouse, warehouse_url, config, namespace="web")
     hub.append(*stream)
 
     def load(connection):
@@ -112,6 +116,7 @@ def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url):
     assert len(threads) == 4
     assert hub.clusters() == hub.expected(solved["clusters"])
     assert check(warehouse, hub.schema) == []
+    _assert_rows_belong(hub, solved)
 
 
 def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing(
@@ -349,3 +354,27 @@ def test_a_changed_trait_identifier_moves_rows_of_all_sources_at_the_next_load(
     stamps = hub.rows("SELECT rudder_profile_id FROM app.tracks")
     assert stamps == [(hub.profile("u2"),)]
     assert check(warehouse, hub.schema) == []
+
+
+def test_all_links_of_an_event_are_those_its_payload_states(hub):
+    """m1 stated one of the three first; the log still tells that m2 states it, too."""
+    hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
+    stated = [{"type": "phone", "value": "0123"}]
+    hub.load(event(2, "merge", anonymousId="tablet", userId="ann", mergeProperties=stated))
+
+    with people.opened(hub.destination) as opened:
+        pairs = people.stated_pairs(hub.destination, opened, "m2")
+
+    phone = Identifier("phone", "0123")
+    assert pairs == [
+        (user("ann"), anonymous("tablet")),
+        (user("ann"), phone),
+        (anonymous("tablet"), phone),
+    ]
+
+
+def test_an_event_that_the_log_no_longer_has_states_nothing_more(hub):
+    hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
+
+    with people.opened(hub.destination) as opened:
+        assert people.stated_pairs(hub.destination, opened, "m7") == []

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 
-from destinations.models import Erasure, IdentityCheck, ProfileToken
+from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
 from events import log, people
 from tests.factories import make_admin
 from tests.identities import anonymous, event, user
@@ -36,10 +39,40 @@ def act(hub, client, **data):
     return client.post(f"/admin/people/{hub.destination.pk}/act/", data)
 
 
+def link(hub, a, b):
+    """A link as a form names it."""
+    return f"{hub.key(a)} {hub.key(b)}"
+
+
+def tablet_of_bob(hub):
+    return link(hub, anonymous("tablet"), user("bob"))
+
+
+def rules_page(hub, client):
+    return client.get(f"/admin/people/{hub.destination.pk}/rules/").content.decode()
+
+
+def profile_page(hub, client, value="ann", **query):
+    url = f"/admin/people/{hub.destination.pk}/{hub.profile(value)}/"
+    return client.get(url, query).content.decode()
+
+
+def looks():
+    return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+
+
 def test_a_profile_is_found_by_any_identifier(hub, admin):
     page = admin.get("/admin/people/", {"q": "phone", "destination": hub.destination.pk})
 
     assert str(hub.profile("ann")) in page.content.decode()
+
+
+def test_the_newest_profiles_are_listed_before_anybody_asks(hub, admin):
+    hub.load(event(4, userId="carl", event="Looked"))
+
+    page = admin.get("/admin/people/").content.decode()
+
+    assert page.index(str(hub.profile("carl"))) < page.index(str(hub.profile("ann")))
 
 
 def test_a_search_without_result_says_so(hub, admin):
@@ -57,34 +90,173 @@ def test_a_profile_shows_traits_links_events_and_the_path_to_another(hub, admin)
         assert text in page
 
 
-def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin):
-    link = {"type_a": "anonymous_id", "value_a": "tablet", "type_b": "user_id", "value_b": "bob"}
+def test_the_picture_has_each_identifier_and_link_and_marks_the_path(hub, admin):
+    page = profile_page(hub, admin, **{"from": "tablet", "with": "phone"})
 
-    page = act(hub, admin, action="cut", **link).content.decode()
+    assert page.count('class="rh-node rh-node-circle') == 3  # two users, and the legend
+    assert page.count('class="rh-edge rh-edge-joined') == 3
+    assert page.count('class="rh-edge rh-edge-joined rh-on-path"') == 2
+    assert "user_id bob to anonymous_id" not in page
+    assert "anonymous_id tablet to user_id bob: stated first by m3 of web" in page
+
+
+def test_a_cut_link_stays_in_the_picture_of_both_sides(hub, admin):
+    act(hub, admin, action="cut", confirm="1", link=tablet_of_bob(hub))
+
+    for value in ("ann", "bob"):
+        page = profile_page(hub, admin, value)
+        assert page.count('class="rh-edge rh-edge-cut"') == 2  # and the legend
+        assert "Take back…" in page
+
+
+def test_the_timeline_goes_on_with_the_next_page(hub, admin):
+    """All at one time: the pages are told apart by the message."""
+    same = {"receivedAt": "2026-03-01T11:00:00.000Z", "userId": "ann", "event": "Looked"}
+    hub.load(*({**event(1, **same), "messageId": f"n{number:02}"} for number in range(25)))
+
+    first = profile_page(hub, admin)
+    older = re.search(r'rel="next" href="[?]([^"#]+)', first)[1].replace("&amp;", "&")
+    url = f"/admin/people/{hub.destination.pk}/{hub.profile('ann')}/?{older}"
+    second = admin.get(url).content.decode()
+
+    def messages(page):
+        return re.findall(r"<code>([mn]\d+)</code>", page.partition('id="events"')[2])
+
+    assert messages(first) == [f"n{number:02}" for number in range(24, 4, -1)]
+    assert messages(second) == ["n04", "n03", "n02", "n01", "n00", "m3", "m2", "m1"]
+
+
+def test_an_export_holds_all_of_a_person_and_is_in_the_audit_log(hub, admin):
+    rudder_id = hub.profile("ann")
+
+    answer = admin.get(f"/admin/people/{hub.destination.pk}/{rudder_id}/export/")
+
+    found = json.loads(answer.content)
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert [each["name"] for each in found["traits"]] == ["email"]
+    assert len(found["identifiers"]) == 4
+    assert len(found["links"]) == 3
+    assert [row["id"] for row in found["events"]["web.tracks"]] == ["m2", "m3"]
+    assert not found["is_cut_short"]
+    assert looks() == [f"Exported the profile {rudder_id}."]
+
+
+def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin):
+    bob = tablet_of_bob(hub)
+
+    page = act(hub, admin, action="cut", link=bob).content.decode()
     assert "Nothing has happened yet" in page
+    assert "Profiles: 1 before, 2 after" in page
+    assert page.count('class="rh-side"') == 2
     assert len(hub.clusters()) == 1
 
-    act(hub, admin, action="cut", confirm="1", reason="tablet", **link)
+    act(hub, admin, action="cut", confirm="1", reason="tablet", link=bob)
 
     assert set(hub.clusters()) == {
         (anonymous("tablet"), user("ann")),
         (anonymous("phone"), user("bob")),
     }
-    assert LogEntry.objects.get().get_change_message() == "Cut links."
-    rules = admin.get(f"/admin/people/{hub.destination.pk}/rules/").content.decode()
-    assert "tablet" in rules
-    act(hub, admin, action="undo", confirm="1", **link)
+    assert looks() == ["Looked at what this gives: Cut links.", "Cut links."]
+    assert "split off" in rules_page(hub, admin)
+    act(hub, admin, action="undo", confirm="1", link=bob)
     assert len(hub.clusters()) == 1
+
+
+def test_an_action_on_a_profile_leads_back_to_it(hub, admin):
+    rudder_id = hub.profile("ann")
+
+    done = act(
+        hub, admin, action="cut", confirm="1", link=tablet_of_bob(hub), profile=str(rudder_id)
+    )
+
+    assert done.url == f"/admin/people/{hub.destination.pk}/{rudder_id}/"
+
+
+def test_a_merge_is_undone_from_its_row_and_comes_back(hub, admin):
+    before = hub.clusters()
+    row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin))[1]
+
+    preview = act(hub, admin, action="cut", merge=row).content.decode()
+    assert "Profiles: 1 before, 2 after" in preview
+    assert hub.clusters() == before
+
+    act(hub, admin, action="cut", merge=row, confirm="1", reason="shared tablet")
+    assert set(hub.clusters()) == {
+        (anonymous("tablet"), user("ann")),
+        (anonymous("phone"), user("bob")),
+    }
+    page = rules_page(hub, admin)
+    assert 'name="merge"' not in page
+
+    act(hub, admin, action="undo", confirm="1", link=tablet_of_bob(hub))
+
+    assert hub.clusters() == before
+    assert rules_page(hub, admin).count("merged") == page.count("merged") + 1
+
+
+def test_undoing_a_merge_that_has_a_second_path_names_it_to_be_cut_too(hub, admin):
+    hub.load(event(4, anonymousId="laptop", userId="ann", event="Looked"))
+    hub.load(event(5, anonymousId="laptop", userId="bob", event="Looked"))
+    row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin))[1]
+
+    preview = act(hub, admin, action="cut", merge=row).content.decode()
+    assert "Still one profile" in preview
+
+    laptop = link(hub, anonymous("laptop"), user("bob"))
+    assert laptop in preview or " ".join(reversed(laptop.split())) in preview
+    act(hub, admin, action="cut", merge=row, link=laptop, confirm="1")
+
+    assert len(hub.clusters()) == 2
+
+
+def test_all_links_of_an_event_are_cut_also_those_that_others_stated_first(hub, admin):
+    stated = [{"type": "phone", "value": "0123"}]
+    hub.load(event(6, "merge", userId="bob", anonymousId="phone", mergeProperties=stated))
+
+    act(hub, admin, action="cut", message="m6", confirm="1")
+
+    assert set(hub.clusters()) == {
+        (anonymous("tablet"), user("ann"), user("bob")),
+        (anonymous("phone"),),
+        (("phone", "0123"),),
+    }
+
+
+def test_a_forged_key_changes_nothing(hub, admin):
+    for data in ({"link": "x y"}, {"link": "x"}, {"identifier": str(hub.destination.public_id)}):
+        act(hub, admin, action="cut", confirm="1", **data)
+
+    assert len(hub.clusters()) == 1
+
+
+def test_a_held_merge_is_released(warehouse, warehouse_url, admin):
+    hub = Hub(warehouse, warehouse_url, {"size_limit": 2})
+    hub.load(event(1, anonymousId="a", userId="u"), event(2, anonymousId="b", userId="u"))
+    held = re.search(
+        r'value="release"><input type="hidden" name="link" value="([^"]+)"', rules_page(hub, admin)
+    )
+
+    act(hub, admin, action="release", link=held[1], confirm="1")
+
+    assert list(hub.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
+    assert "Release a held merge." in looks()
+    people.close_kept()
+
+
+def test_the_biggest_profiles_are_listed(hub, admin):
+    page = rules_page(hub, admin).partition("Biggest profiles")[2]
+
+    assert re.search(rf"{hub.profile('ann')}.*?rh-number\">4<", page, re.DOTALL)
 
 
 def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin):
     rudder_id = str(hub.profile("ann"))
 
-    page = act(hub, admin, action="erase", value_a=rudder_id).content.decode()
+    page = act(hub, admin, action="erase", value=rudder_id).content.decode()
     assert "web.tracks" in page
     assert not Erasure.objects.exists()
 
-    act(hub, admin, action="erase", value_a=rudder_id, confirm="1", reason="asked")
+    act(hub, admin, action="erase", value=rudder_id, confirm="1", reason="asked")
 
     erasure = Erasure.objects.get()
     assert hub.clusters() == {}
@@ -92,6 +264,21 @@ def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin):
     page = admin.get(f"/admin/destinations/erasure/{erasure.pk}/change/").content.decode()
     assert "web.tracks" in page
     assert admin.get("/admin/destinations/erasure/").status_code == 200
+
+
+def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin):
+    form = {"value": "ghost", "type": "user_id", "scope": "identifier"}
+
+    assert f"/admin/people/{hub.destination.pk}/act/" in (
+        admin.get("/admin/destinations/erasure/").content.decode()
+    )
+    act(hub, admin, action="erase", confirm="1", value="ghost", scope="identifier")
+    assert not Erasure.objects.exists()  # of which type?
+    act(hub, admin, action="erase", confirm="1", **form)
+    hub.load(event(7, userId="ghost", event="Looked"))
+
+    assert (user("ghost"),) not in hub.clusters()
+    assert Erasure.objects.count() == 1
 
 
 def test_a_rule_is_tried_added_and_removed(hub, admin):
@@ -113,6 +300,22 @@ def test_a_lower_hub_limit_is_tried_and_set(hub, admin):
     assert (anonymous("tablet"),) in hub.clusters()
 
 
+def test_traits_that_identify_are_tried_and_set_with_the_destination(hub, admin):
+    form = {"action": "limits", "trait_identifiers": "email, phone"}
+    act(hub, admin, **form)
+    assert (
+        "trait_identifiers" not in Destination.objects.get().config
+        or not (Destination.objects.get().config["trait_identifiers"])
+    )
+
+    act(hub, admin, confirm="1", **form)
+
+    assert Destination.objects.get().config["trait_identifiers"] == "email, phone"
+    assert hub.rows("SELECT options -> 'trait_identifiers' FROM {schema}.identity_meta") == [
+        (["email", "phone"],)
+    ]
+
+
 def test_a_wrong_limit_is_told(hub, admin):
     answer = admin.post(
         f"/admin/people/{hub.destination.pk}/act/",
@@ -121,6 +324,99 @@ def test_a_wrong_limit_is_told(hub, admin):
     )
 
     assert "a limit is &#x27;many&#x27;" in answer.content.decode()
+
+
+PERSONAL = ("ann", "bob", "tablet", "phone", "secret-rule", "their wish")
+
+
+def masked(client, *permissions):
+    """A member who sees no personal data, with further rights."""
+    member = User.objects.create_user("member", is_staff=True)
+    names = ("view_destination", "view_erasure", *permissions)
+    member.user_permissions.add(*Permission.objects.filter(codename__in=names))
+    client.force_login(member)
+    return client
+
+
+def words(page):
+    """What a page shows or holds, without its address bar and its styles."""
+    return re.sub(r"data-[a-z-]+|/static/[^\"]+", "", page)
+
+
+def personal(page):
+    return [value for value in PERSONAL if re.search(rf"\b{value}\b", words(page))]
+
+
+@pytest.fixture
+def marked(hub, admin):
+    """With a cut, a rule, a hub and an erasure, each about somebody."""
+    hub.load(event(8, anonymousId="phone", userId="carl", event="Looked"))
+    act(hub, admin, action="add_rule", exact="secret-rule", confirm="1")
+    hub.load(event(9, anonymousId="tablet", userId="dora", event="Looked"))
+    cut = link(hub, anonymous("tablet"), user("dora"))
+    act(hub, admin, action="cut", confirm="1", reason="their wish", link=cut)
+    act(hub, admin, action="erase", value="carl", type="user_id", scope="identifier",
+        confirm="1", reason="their wish")  # fmt: skip
+    LogEntry.objects.all().delete()
+    return hub
+
+
+def pages(hub):
+    base = f"/admin/people/{hub.destination.pk}"
+    rudder_id = hub.profile("ann")
+    other = hub.key(user("dora"))
+    receipt = Erasure.objects.latest("pk").pk
+    return [
+        "/admin/people/",
+        f"/admin/people/?q={rudder_id}",
+        f"{base}/{rudder_id}/",
+        f"{base}/{rudder_id}/?with={hub.key(anonymous('phone'))}",
+        f"{base}/{rudder_id}/?with={other}",
+        f"{base}/rules/",
+        "/admin/destinations/erasure/",
+        f"/admin/destinations/erasure/{receipt}/change/",
+    ]
+
+
+def test_who_may_not_see_personal_data_sees_none_on_any_page(marked, client):
+    analyst = masked(client)
+
+    seen = {url: analyst.get(url) for url in pages(marked)}
+
+    assert {url: answer.status_code for url, answer in seen.items()} == dict.fromkeys(seen, 200)
+    told = {url: personal(answer.content.decode()) for url, answer in seen.items()}
+    assert told == {url: [] for url in seen}
+    assert looks() == []
+
+
+def test_the_same_pages_show_it_to_who_may_and_each_is_in_the_audit_log(marked, admin):
+    seen = {url: personal(admin.get(url).content.decode()) for url in pages(marked)}
+
+    assert [url for url, values in seen.items() if not values] == ["/admin/destinations/erasure/"]
+    assert len(looks()) == len(seen) - 1
+
+
+def test_who_may_not_see_may_still_cut_and_erase_and_sees_nothing_in_the_preview(marked, client):
+    member = masked(client, "change_destination", "add_erasure")
+    bob = tablet_of_bob(marked)
+
+    shown = [
+        act(marked, member, action="cut", link=bob),
+        act(marked, member, action="cut", identifier=str(marked.key(user("bob")))),
+        act(marked, member, action="cut", message="m3"),
+        act(marked, member, action="erase", value=str(marked.profile("ann"))),
+    ]
+
+    assert [personal(answer.content.decode()) for answer in shown] == [[], [], [], []]
+    assert all("Nothing has happened yet" in answer.content.decode() for answer in shown)
+    act(marked, member, action="cut", link=bob, confirm="1")
+    assert len(marked.clusters()) == 3
+
+
+def test_who_may_not_see_personal_data_exports_none(marked, client):
+    url = f"/admin/people/{marked.destination.pk}/{marked.profile('ann')}/export/"
+
+    assert masked(client).get(url).status_code == 403
 
 
 @pytest.mark.parametrize("action", ["cut", "erase", "limits"])

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import Destination
 from destinations.postgres import unmerge
 from destinations.postgres.operations import Outcome
 from destinations.warehouse.identity import Identifier
@@ -35,12 +36,19 @@ class Command(BaseCommand):
         if options["undo"] and len(words) != 4:  # noqa: PLR2004
             raise CommandError("--undo needs the two identifiers of a link")
         try:
-            with people.opened(people.destination_named(options["destination"])) as opened:
-                self._run(opened, words, options)
+            destination = people.destination_named(options["destination"])
+            with people.opened(destination) as opened:
+                self._run(destination, opened, words, options)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
 
-    def _run(self, opened: people.People, words: list[str], options: dict[str, Any]) -> None:
+    def _run(
+        self,
+        destination: Destination,
+        opened: people.People,
+        words: list[str],
+        options: dict[str, Any],
+    ) -> None:
         common: dict[str, Any] = {"actor": "command line", "dry_run": not options["yes"]}
         ends = [Identifier(*words[start : start + 2]) for start in range(0, len(words), 2)]
         if options["undo"]:
@@ -48,7 +56,8 @@ class Command(BaseCommand):
             return
         common["reason"] = options["reason"]
         if options["event"]:
-            done = unmerge.unmerge_event(*opened.graph, options["event"], **common)
+            also = people.stated_pairs(destination, opened, options["event"])
+            done = unmerge.unmerge_event(*opened.graph, options["event"], also=also, **common)
         elif len(ends) == 1:
             done = unmerge.unmerge_identifier(*opened.graph, ends[0], **common)
         else:

@@ -26,6 +26,7 @@ TABLET = [
     event(2, "identify", anonymousId="tablet", userId="bob", traits={"plan": "free"}),
     event(3, anonymousId="phone", userId="bob"),
 ]
+PHONE = {"type": "phone", "value": "0123"}
 
 
 def test_a_cut_link_splits_the_profile_and_each_side_has_its_own_traits(graph):
@@ -118,10 +119,34 @@ def test_all_links_of_one_event_can_be_cut(graph):
     assert (anonymous("phone"), user("bob")) in graph.clusters()
 
 
+def test_links_that_an_event_states_again_are_cut_with_those_it_stated_first(graph):
+    graph.load(
+        event(1, anonymousId="tablet", userId="ann"),
+        event(2, "merge", userId="ann", anonymousId="tablet", mergeProperties=[PHONE]),
+    )
+    again = [(user("ann"), anonymous("tablet"))]
+
+    done = unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", also=again, actor="ann")
+
+    assert len(done.cut) == 3
+    assert len(graph.clusters()) == 3
+
+
+def test_the_path_between_two_sides_that_an_event_did_not_join_alone_is_told(graph):
+    graph.load(*TABLET, event(4, anonymousId="laptop", userId="ann"))
+    graph.load(event(5, anonymousId="laptop", userId="bob"))
+    sides = (user("ann"), anonymous("phone"))
+
+    done = unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", sides=sides, actor="ann")
+
+    assert [step.message_id for step in done.path] == ["m4", "m5", "m3"]
+    assert done.cut == [(anonymous("tablet"), user("bob"))]
+
+
 def test_an_event_that_stated_nothing_first_is_refused(graph):
     graph.load(*TABLET)
 
-    with pytest.raises(DestinationError, match="no link in force"):
+    with pytest.raises(DestinationError, match="no link is known"):
         unmerge.unmerge_event(graph.conn, graph.schema, [], "m99", actor="ann")
 
 

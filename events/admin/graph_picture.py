@@ -1,0 +1,349 @@
+"""A profile's identifiers and links as boxes and lines: the numbers of an SVG, always the same.
+
+Up to three lanes: people in the middle, devices left of them, everything else right. Inside a
+lane an identifier stands near those that it is linked with.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID
+
+MOST_NODES, MOST_LINES = 60, 300
+LABELLED = 12
+"""Of more lines the label shows only while a line has the focus or the pointer."""
+
+BOX_WIDTH, BOX_HEIGHT, PITCH = 208, 38, 52
+LANE_GAP, MARGIN, BULGE = 150, 12, 26
+LONG_LANE, ROUNDS = 10, 4
+LABEL_LENGTH, EVENT_LENGTH = 25, 14
+
+Pair = frozenset[str]
+
+
+class Node(NamedTuple):
+    """An identifier; one that is no member is the other end of a link that does not join."""
+
+    key: str
+    type: str
+    value: str
+    is_member: bool = True
+
+
+class Link(NamedTuple):
+    """state is joined, or why the link does not join: cut, refused or hub."""
+
+    a: str
+    b: str
+    state: str
+    event: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Box:
+    node: Node
+    shape: str
+    x: float
+    y: float
+    label: str
+    title: str
+    is_on_path: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    link: Link
+    curve: str
+    label: str
+    label_x: float
+    label_y: float
+    title: str
+    is_on_path: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    boxes: Sequence[Box]
+    lines: Sequence[Line]
+    width: float
+    height: float
+    nodes: int
+    """Of the profile; more than boxes when some were left out."""
+    left_out_lines: int
+    legend: Sequence[tuple[str, str, int]]
+    """Shape, type and number of the boxes."""
+    states: Sequence[str]
+    has_labels: bool
+    box_width: float = BOX_WIDTH
+    box_height: float = BOX_HEIGHT
+
+
+def picture(nodes: Sequence[Node], links: Sequence[Link], path: Collection[Pair] = ()) -> Picture:
+    """Of too many identifiers those on the path are drawn, then those with the most links."""
+    chosen = _chosen(nodes, links, path)
+    kept = {node.key for node in chosen}
+    inside = [link for link in links if link.a in kept and link.b in kept]
+    inside.sort(key=lambda link: _pair(link) not in path)
+    drawn = inside[:MOST_LINES]
+    places = _places(chosen, drawn)
+    on_path = {key for pair in path for key in pair}
+    boxes = [_box(node, places[node.key], on_path) for node in chosen]
+    lines = sorted(
+        (_line(link, places, path, chosen) for link in drawn), key=lambda line: line.is_on_path
+    )
+    return Picture(
+        boxes=boxes,
+        lines=lines,
+        width=max(place.x for place in places.values()) + BOX_WIDTH + _outer(drawn, places),
+        height=max(place.y for place in places.values()) + BOX_HEIGHT + MARGIN,
+        nodes=len(nodes),
+        left_out_lines=len(inside) - len(drawn),
+        legend=_legend(chosen),
+        states=sorted({link.state for link in drawn} - {"joined"}),
+        has_labels=len(drawn) <= LABELLED,
+    )
+
+
+def shape(kind: str) -> str:
+    """Types are told apart by shape: their colour says nothing of its own."""
+    if kind == USER_ID:
+        return "circle"
+    return "square" if kind == ANONYMOUS_ID else "diamond"
+
+
+@dataclass
+class _Place:
+    lane: int
+    x: float
+    y: float = 0
+
+
+@dataclass
+class _Lanes:
+    """The keys of each lane, from the top."""
+
+    keys: list[list[str]]
+    neighbours: Mapping[str, Sequence[str]]
+    y: dict[str, float] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Order the lanes by where the neighbours are, then give every box its height."""
+        longest = max(range(len(self.keys)), key=lambda number: len(self.keys[number]))
+        self._stack(longest)
+        for number in range(len(self.keys)):
+            if number != longest:
+                self._stand_beside(number)
+        for _ in range(ROUNDS):
+            self.keys[longest].sort(key=self._wished)
+            self._stack(longest)
+            for number in range(len(self.keys)):
+                if number != longest:
+                    self._stand_beside(number)
+
+    def _stack(self, number: int) -> None:
+        for row, key in enumerate(self.keys[number]):
+            self.y[key] = row * PITCH
+
+    def _stand_beside(self, number: int) -> None:
+        """Each as near to its neighbours as the others leave room for."""
+        keys = sorted(self.keys[number], key=self._wished)
+        wishes = [self._wished(key) for key in keys]
+        found: list[float] = []
+        for wish in wishes:
+            found.append(max(wish, found[-1] + PITCH) if found else wish)
+        shift = (sum(wishes) - sum(found)) / len(found) if found else 0
+        self.keys[number] = keys
+        self.y.update({key: y + shift for key, y in zip(keys, found, strict=True)})
+
+    def _wished(self, key: str) -> float:
+        known = [self.y[other] for other in self.neighbours.get(key, ()) if other in self.y]
+        return sum(known) / len(known) if known else self.y.get(key, 0)
+
+
+def _chosen(nodes: Sequence[Node], links: Iterable[Link], path: Collection[Pair]) -> Sequence[Node]:
+    if len(nodes) <= MOST_NODES:
+        return nodes
+    degrees = Counter(key for link in links for key in (link.a, link.b))
+    on_path = {key for pair in path for key in pair}
+    ranked = sorted(nodes, key=lambda node: (node.key not in on_path, -degrees[node.key]))
+    kept = {node.key for node in ranked[:MOST_NODES]}
+    return [node for node in nodes if node.key in kept]
+
+
+def _places(nodes: Sequence[Node], links: Sequence[Link]) -> dict[str, _Place]:
+    neighbours: dict[str, list[str]] = {}
+    for link in links:
+        neighbours.setdefault(link.a, []).append(link.b)
+        neighbours.setdefault(link.b, []).append(link.a)
+    lanes = _Lanes([lane for lane in _split(nodes, neighbours) if lane], neighbours)
+    if len(lanes.keys) > 1:
+        lanes.settle()
+    else:
+        lanes = _folded(lanes)
+    top = min(lanes.y.values())
+    left = BULGE * 2 if any(_is_within(lanes.keys[0], link) for link in links) else 0
+    return {
+        key: _Place(
+            number,
+            round(MARGIN + left + number * (BOX_WIDTH + LANE_GAP), 1),
+            round(MARGIN + lanes.y[key] - top, 1),
+        )
+        for number, lane in enumerate(lanes.keys)
+        for key in lane
+    }
+
+
+def _split(nodes: Sequence[Node], neighbours: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Devices, people, everything else; a long side gives half of its surplus to the other."""
+    sides: dict[str, list[str]] = {"square": [], "circle": [], "diamond": []}
+    for node in nodes:
+        sides[shape(node.type)].append(node.key)
+    left, middle, right = sides.values()
+    if middle and max(len(left), len(right)) > LONG_LANE:
+        longer, shorter = (left, right) if len(left) > len(right) else (right, left)
+        surplus = (len(longer) - len(shorter)) // 2
+        longer.sort(key=lambda key: -len(neighbours.get(key, ())))
+        shorter += longer[len(longer) - surplus :]
+        del longer[len(longer) - surplus :]
+    return [left, middle, right]
+
+
+def _folded(lanes: _Lanes) -> _Lanes:
+    """One lane only: neighbours behind each other, down one lane and up the next."""
+    keys = _walk(lanes.keys[0], lanes.neighbours)
+    rows = max(3, -(-len(keys) // 3))
+    folded = [keys[start : start + rows] for start in range(0, len(keys), rows)]
+    for lane in folded[1::2]:
+        lane.reverse()
+    y: dict[str, float] = {}
+    for number, lane in enumerate(folded):
+        offset = rows - len(lane) if number % 2 else 0
+        y.update({key: (row + offset) * PITCH for row, key in enumerate(lane)})
+    return _Lanes(folded, lanes.neighbours, y)
+
+
+def _walk(keys: Sequence[str], neighbours: Mapping[str, Sequence[str]]) -> list[str]:
+    """Depth first from an end of the chain, if it is one."""
+    found: dict[str, None] = {}
+    for start in sorted(keys, key=lambda key: len(neighbours.get(key, ()))):
+        stack = [start]
+        while stack:
+            key = stack.pop()
+            if key not in found:
+                found[key] = None
+                stack += [other for other in neighbours.get(key, ()) if other not in found]
+    return list(found)
+
+
+def _box(node: Node, place: _Place, on_path: Collection[str]) -> Box:
+    joins = "" if node.is_member else ", not of this profile"
+    return Box(
+        node=node,
+        shape=shape(node.type),
+        x=place.x,
+        y=place.y,
+        label=_clipped(node.value, LABEL_LENGTH),
+        title=f"{node.type} {node.value}{joins}",
+        is_on_path=node.key in on_path,
+    )
+
+
+def _line(
+    link: Link, places: Mapping[str, _Place], path: Collection[Pair], nodes: Sequence[Node]
+) -> Line:
+    values = {node.key: f"{node.type} {node.value}" for node in nodes}
+    a, b = sorted((places[link.a], places[link.b]), key=_lane)
+    curve, x, y = _curve(a, b, places.values())
+    return Line(
+        link=link,
+        curve=curve,
+        label=_clipped(link.event, EVENT_LENGTH),
+        label_x=x,
+        label_y=y,
+        title=f"{values[link.a]} to {values[link.b]}: {link.title}",
+        is_on_path=_pair(link) in path,
+    )
+
+
+def _lane(place: _Place) -> int:
+    return place.lane
+
+
+def _curve(a: _Place, b: _Place, places: Iterable[_Place]) -> tuple[str, float, float]:
+    """A path from side to side, and a point in its middle."""
+    y1, y2 = a.y + BOX_HEIGHT / 2, b.y + BOX_HEIGHT / 2
+    if a.lane == b.lane:
+        return _arc(a, y1, y2)
+    x1, x2 = a.x + BOX_WIDTH, b.x
+    between = [place for place in places if a.lane < place.lane < b.lane]
+    if between:
+        return _through((x1, y1), (x2, y2), between)
+    bend = (x2 - x1) / 2
+    return _cubic((x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2))
+
+
+def _through(
+    start: tuple[float, float], end: tuple[float, float], between: Sequence[_Place]
+) -> tuple[str, float, float]:
+    """Past a lane: through the gap between two of its boxes that is nearest."""
+    space = (PITCH - BOX_HEIGHT) / 2
+    gaps = [gap for at in between for gap in (at.y - space, at.y + BOX_HEIGHT + space)]
+    wished = (start[1] + end[1]) / 2
+    y = min(gaps, key=lambda gap: abs(gap - wished))
+    left, right = between[0].x, between[0].x + BOX_WIDTH
+    before, _, _ = _cubic(
+        (*start, start[0] + LANE_GAP / 2, start[1], left - LANE_GAP / 2, y, left, y)
+    )
+    after, _, _ = _cubic((right, y, right + LANE_GAP / 2, y, end[0] - LANE_GAP / 2, end[1], *end))
+    return f"{before}H{right}{after}", round((left + right) / 2, 1), round(y, 1)
+
+
+def _arc(a: _Place, y1: float, y2: float) -> tuple[str, float, float]:
+    """Within a lane: straight to the next box, out of the left lane to the left, else right."""
+    if abs(y2 - y1) <= PITCH:
+        x = a.x + BOX_WIDTH / 2
+        first, last = min(y1, y2) + BOX_HEIGHT / 2, max(y1, y2) - BOX_HEIGHT / 2
+        return _cubic((x, first, x, first, x, last, x, last))
+    out = BULGE + min(abs(y2 - y1) / PITCH, 8) * BULGE / 4
+    x = a.x if a.lane == 0 else a.x + BOX_WIDTH
+    out = -out if a.lane == 0 else out
+    return _cubic((x, y1, x + out, y1, x + out, y2, x, y2))
+
+
+def _cubic(numbers: tuple[float, ...]) -> tuple[str, float, float]:
+    x1, y1, x2, y2, x3, y3, x4, y4 = (round(number, 1) for number in numbers)
+    middle_x, middle_y = (x1 + 3 * x2 + 3 * x3 + x4) / 8, (y1 + 3 * y2 + 3 * y3 + y4) / 8
+    return f"M{x1} {y1}C{x2} {y2} {x3} {y3} {x4} {y4}", round(middle_x, 1), round(middle_y, 1)
+
+
+def _outer(links: Sequence[Link], places: Mapping[str, _Place]) -> float:
+    """Room on the right for arcs."""
+    last = max(place.lane for place in places.values())
+    arcs = any(places[link.a].lane == places[link.b].lane == last for link in links)
+    return MARGIN + (3 * BULGE if arcs and last else 0)
+
+
+def _is_within(lane: Collection[str], link: Link) -> bool:
+    return link.a in lane and link.b in lane
+
+
+def _legend(nodes: Iterable[Node]) -> list[tuple[str, str, int]]:
+    counts = Counter(node.type for node in nodes)
+    return [(shape(kind), kind, count) for kind, count in counts.most_common()]
+
+
+def _pair(link: Link) -> Pair:
+    return frozenset((link.a, link.b))
+
+
+def _clipped(text: str, length: int) -> str:
+    """The beginning and the end of a long text: ids often differ in one of them only."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) * 2 // 3
+    return f"{text[:head]}…{text[head + 1 - length :]}"
