@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.apps import apps
 
 from destinations.postgres import erase, identity, unmerge
+from destinations.registry import destination_type
 from destinations.warehouse.identity import GraphOptions, Identifier, node_key
 from events import erasures, log, people
 from events.loads import run_load
@@ -42,12 +43,18 @@ def parsed(event):
 class Hub(Graph):
     """One destination with a source for each name; load() takes events through log and loads."""
 
-    def __init__(self, warehouse, warehouse_url, config=None, schema=SCHEMA):
+    def __init__(self, warehouse, warehouse_url, config=None, schema=SCHEMA, namespace=""):
         config = config or {}
         address_, secrets = address(warehouse_url)
         traits = ", ".join(config.get("trait_identifiers", ()))
         self.destination = make_destination(
-            {**address_, "identity_schema": schema, "trait_identifiers": traits}, secrets
+            {
+                **address_,
+                "identity_schema": schema,
+                "namespace": namespace,
+                "trait_identifiers": traits,
+            },
+            secrets,
         )
         self.conn, self.schema, self.connections = warehouse, schema, {}
         options = GraphOptions(
@@ -74,6 +81,11 @@ class Hub(Graph):
     def run(self):
         for connection in self.connections.values():
             run_load(connection)
+
+    def keep(self):
+        """What the task of every minute does."""
+        kind = destination_type(self.destination.type)
+        kind.upkeep(self.destination.config, self.destination.secrets)
 
     def load(self, *events):
         self.append(*events)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from destinations.interface import Feed
-from destinations.postgres import unmerge
+from destinations.postgres import identity, restamp, unmerge
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.graph import Graph
 from destinations.postgres.loader import PostgresSession, connect, refresh_large_profiles
 from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.naming import namespace
@@ -13,12 +14,16 @@ from destinations.warehouse.transform import Options
 
 
 def move_waiting_rows(config: PostgresConfig) -> None:
-    """The rows of un-merges that were too many for their transaction, slice by slice."""
+    """The rows of profiles that were split, as far as the split left them, slice by slice."""
+    schema = config.identity_schema
     with connect(config) as conn:
-        name = f'"{config.identity_schema}".identity_restamp'
+        name = f'"{schema}".identity_restamp'
         if conn.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
             return
-        while unmerge.restamp_next(conn, config.identity_schema):
+        if restamp.is_waiting(Graph(conn, schema)):
+            with identity.operator_lock(conn, schema):
+                pass  # chunks that were resolved before the split have written their rows now
+        while unmerge.restamp_next(conn, schema):
             pass
 
 
@@ -36,7 +41,7 @@ class PostgresDestination:
         )
 
     def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
-        """Refresh large profiles, and move rows that a large un-merge left for later."""
+        """Refresh large profiles, and move rows of profiles that were split."""
         wanted = PostgresConfig.of(config, secrets)
         refresh_large_profiles(wanted)
         move_waiting_rows(wanted)

@@ -16,7 +16,7 @@ from destinations.interface import DestinationError
 from destinations.postgres.graph import columns, query
 from destinations.postgres.operations import Conn, Operation, Outcome, operation
 from destinations.postgres.split import published
-from destinations.postgres.views import RESOLVED_TABLES
+from destinations.postgres.views import resolved_namespaces
 from destinations.warehouse.erasure import BLANK, DELETE, KEPT_COLUMNS, Erased
 from destinations.warehouse.identity import Identifier, clean
 from destinations.warehouse.jsontext import json_text
@@ -102,16 +102,6 @@ SET traits = k.traits::jsonb
 FROM unnest(%b::uuid[], %b::text[]) k (account_key, traits)
 WHERE a.account_key = k.account_key
 """
-
-NAMESPACES = """
-SELECT DISTINCT n.nspname
-FROM pg_depend d
-JOIN pg_rewrite r ON r.oid = d.objid
-JOIN pg_class v ON v.oid = r.ev_class
-JOIN pg_namespace n ON n.oid = v.relnamespace
-WHERE d.refobjid = to_regclass(%s) AND v.relname = ANY (%s)
-"""
-"""Where our views are: also what connections loaded that have been removed since."""
 
 COLUMNS = """
 SELECT c.table_schema, c.table_name, c.column_name, c.data_type
@@ -201,15 +191,9 @@ def erase(
     the values become null.
     """
     check(identifiers, mode)
-    every = sorted({*namespaces, *_namespaces(conn, schema)})
+    every = sorted({*namespaces, *resolved_namespaces(conn, schema)})
     with operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
         return _Erasing(op, Erased(dict.fromkeys(identifiers, mode)), mode).run(reason)
-
-
-def _namespaces(conn: Conn, schema: str) -> list[str]:
-    overrides = Name(schema, "rudder_identity_overrides").as_string(conn)
-    views = [f"{table}_resolved" for table in RESOLVED_TABLES]
-    return [row[0] for row in conn.execute(NAMESPACES, [overrides, views])]
 
 
 class _Erasing:

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg.sql import SQL, Composed, Identifier
 
 from destinations.postgres.graph import Graph, columns
+from destinations.postgres.views import resolved_namespaces
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, node_key
 from destinations.warehouse.identity import Identifier as Named
 
@@ -94,7 +95,9 @@ LIMIT 1
 
 PROGRESS = """
 UPDATE {schema}.identity_restamp
-SET moved = moved + %s, finished_at = CASE WHEN %s THEN now() END
+SET moved = moved + %s,
+    total = greatest(total, moved + %s),
+    finished_at = CASE WHEN %s THEN now() END
 WHERE id = %s
 """
 
@@ -156,6 +159,15 @@ def move_rows(
     return counts, None
 
 
+def move_later(graph: Graph, published: Sequence[UUID], actor: str) -> None:
+    """Have the rows of all namespaces that stand under these ids looked at by the upkeep."""
+    graph.run(WAIT, actor, list(published), [], 0)
+
+
+def is_waiting(graph: Graph) -> bool:
+    return graph.run(WAITING).fetchone() is not None
+
+
 def move_slice(graph: Graph, salt: bytes) -> bool:
     """Move the next rows that wait, in a transaction; False when none do."""
     row = graph.run(WAITING).fetchone()
@@ -163,11 +175,12 @@ def move_slice(graph: Graph, salt: bytes) -> bool:
         return False
     number, published, namespaces = row
     left = SLICE
+    namespaces = namespaces or resolved_namespaces(graph.conn, graph.schema)
     for table, moves in moves_of(graph, salt, namespaces, published).items():
         left -= _move(graph, table, moves, left)
         if left <= 0:
             break
-    graph.run(PROGRESS, SLICE - left, left > 0, number)
+    graph.run(PROGRESS, SLICE - left, SLICE - left, left > 0, number)
     return True
 
 

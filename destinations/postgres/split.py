@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from destinations.postgres import restamp
 from destinations.postgres.graph import Graph
 from destinations.warehouse.graph import Anchor, Group, find
 
@@ -93,7 +94,11 @@ def published(graph: Graph, roots: Collection[int]) -> list[PublishedId]:
 
 
 def resplit(graph: Graph, roots: Collection[int]) -> dict[int, Group]:
-    """Compute the profiles of these roots anew and store them; the group of each of their nodes."""
+    """Compute the profiles of these roots anew and store them; the group of each of their nodes.
+
+    Their event rows follow by the upkeep of the destination.
+    """
+    restamp.move_later(graph, [each.rudder_id for each in published(graph, roots)], "hub limit")
     return {node.node_id: node.group for node in recompute(graph, roots)}
 
 

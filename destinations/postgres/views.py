@@ -23,6 +23,24 @@ LEFT JOIN {overrides} o ON o.old_rudder_id = t.rudder_profile_id
 """
 
 
+NAMESPACES = """
+SELECT DISTINCT n.nspname
+FROM pg_depend d
+JOIN pg_rewrite r ON r.oid = d.objid
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_namespace n ON n.oid = v.relnamespace
+WHERE d.refobjid = to_regclass(%s) AND v.relname = ANY (%s)
+ORDER BY 1
+"""
+
+
+def resolved_namespaces(conn: Conn, identity_schema: str) -> list[str]:
+    """The event schemas of these identities, those of removed connections, too."""
+    overrides = Identifier(identity_schema, "rudder_identity_overrides").as_string(conn)
+    views = [f"{table}_resolved" for table in RESOLVED_TABLES]
+    return [row[0] for row in conn.execute(NAMESPACES, [overrides, views])]
+
+
 def create_resolved_view(
     conn: Conn, identity_schema: str, event_schema: str, table: str, columns: Sequence[str]
 ) -> None:

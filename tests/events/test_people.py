@@ -80,6 +80,7 @@ def test_a_stream_with_operators_gives_what_the_oracle_says(warehouse, warehouse
 
 def _assert_rows_belong(hub, solved):
     """Every event row stands under the profile that the oracle gives its message."""
+    hub.keep()
     clusters = hub.expected(solved["clusters"])
     ids = [clusters[tuple(map(tuple, cluster["ids"]))][0] for cluster in solved["clusters"]]
     owners = solved["profile_of_message"]
@@ -158,6 +159,18 @@ def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing
     assert len(kills) > 1
     assert hub.clusters() == hub.expected(solved["clusters"])
     assert check(warehouse, hub.schema) == []
+
+
+def test_rows_follow_their_users_when_a_device_turns_out_to_be_shared(warehouse, warehouse_url):
+    hub = Hub(warehouse, warehouse_url, {"hub_limit": 2})
+    hub.load(*(event(n, anonymousId="kiosk", userId=f"u{n}", event="Looked") for n in (1, 2)))
+    joined = hub.stamped()
+
+    hub.load(event(3, anonymousId="kiosk", userId="u3", event="Looked"))
+    hub.keep()
+
+    assert list(joined.values()) == [["m1", "m2"]]
+    assert hub.stamped() == {hub.key(user(f"u{n}")): [f"m{n}"] for n in (1, 2, 3)}
 
 
 def _of_four_sources(stream):
@@ -354,27 +367,3 @@ def test_a_changed_trait_identifier_moves_rows_of_all_sources_at_the_next_load(
     stamps = hub.rows("SELECT rudder_profile_id FROM app.tracks")
     assert stamps == [(hub.profile("u2"),)]
     assert check(warehouse, hub.schema) == []
-
-
-def test_all_links_of_an_event_are_those_its_payload_states(hub):
-    """m1 stated one of the three first; the log still tells that m2 states it, too."""
-    hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
-    stated = [{"type": "phone", "value": "0123"}]
-    hub.load(event(2, "merge", anonymousId="tablet", userId="ann", mergeProperties=stated))
-
-    with people.opened(hub.destination) as opened:
-        pairs = people.stated_pairs(hub.destination, opened, "m2")
-
-    phone = Identifier("phone", "0123")
-    assert pairs == [
-        (user("ann"), anonymous("tablet")),
-        (user("ann"), phone),
-        (anonymous("tablet"), phone),
-    ]
-
-
-def test_an_event_that_the_log_no_longer_has_states_nothing_more(hub):
-    hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
-
-    with people.opened(hub.destination) as opened:
-        assert people.stated_pairs(hub.destination, opened, "m7") == []
