@@ -367,3 +367,27 @@ def test_a_changed_trait_identifier_moves_rows_of_all_sources_at_the_next_load(
     stamps = hub.rows("SELECT rudder_profile_id FROM app.tracks")
     assert stamps == [(hub.profile("u2"),)]
     assert check(warehouse, hub.schema) == []
+
+
+def test_all_links_of_an_event_are_those_its_payload_states(hub):
+    """m1 stated one of the three first; the log still tells that m2 states it, too."""
+    hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
+    stated = [{"type": "phone", "value": "0123"}]
+    hub.load(event(2, "merge", anonymousId="tablet", userId="ann", mergeProperties=stated))
+
+    with people.opened(hub.destination) as opened:
+        pairs = people.stated_pairs(hub.destination, opened, "m2")
+
+    phone = Identifier("phone", "0123")
+    assert pairs == [
+        (user("ann"), anonymous("tablet")),
+        (user("ann"), phone),
+        (anonymous("tablet"), phone),
+    ]
+
+
+def test_an_event_that_the_log_no_longer_has_states_nothing_more(hub):
+    hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
+
+    with people.opened(hub.destination) as opened:
+        assert people.stated_pairs(hub.destination, opened, "m7") == []
