@@ -57,6 +57,11 @@ def _shared_buffers() -> str:
     return f"{min(max(memory // 8, _LEAST_BUFFERS), _MOST_BUFFERS) // MEGABYTE}MB"
 
 
+# After each checkpoint a page's first change writes the whole page to the log, and loading
+# changes pages all over the keys of large tables.
+_FEWER_CHECKPOINTS = {"checkpoint_timeout": "15min", "max_wal_size": "2GB"}
+
+
 @dataclass
 class Instance:
     """The values of instance.env, without the prefix of their names."""
@@ -74,7 +79,7 @@ class Instance:
             log=self.folder / "postgres.log",
             superuser_password=self.values["EMBEDDED_POSTGRES_PASSWORD"],
             port=int(self.values.get("EMBEDDED_POSTGRES_PORT", "0")),
-            options={"shared_buffers": _shared_buffers(), **(options or {})},
+            options={"shared_buffers": _shared_buffers(), **_FEWER_CHECKPOINTS, **(options or {})},
         )
 
     def valkey(self) -> embedded.Valkey:

@@ -6,6 +6,7 @@ The only module that runs the statements of sql.py.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -79,6 +80,7 @@ class PostgresSession:
         self._config = config
         self._options = options
         self._feed = feed
+        self._meets_stored = False
         self._schema = config.identity_schema
         self._conn = connect(config)
         self._namespace = Namespace(
@@ -125,7 +127,7 @@ class PostgresSession:
         with _translated(), identity.operator_lock_shared(self._conn, self._schema):
             for attempt in count(1):
                 try:
-                    return self._load(prepared, with_care=attempt > 1)
+                    return self._load(prepared)
                 except psycopg.Error as error:
                     state = (error.sqlstate or "")[:2]
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
@@ -133,7 +135,7 @@ class PostgresSession:
                     logger.info("written again: %s", _one_line(error))
         raise AssertionError("the last attempt returns or raises")
 
-    def _load(self, prepared: Prepared, *, with_care: bool) -> LoadResult:
+    def _load(self, prepared: Prepared) -> LoadResult:
         content = prepared.content or Content()
         self._namespace.forget()  # somebody may have changed a table since the last chunk
         content.leave_out(identity.suppressed(self._conn, self._schema, content.statements))
@@ -141,11 +143,12 @@ class PostgresSession:
             prepared.skipped[ERASED] = len(content.erased)
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
         content.stamp(identity.resolve(self._conn, self._schema, content.statements))
-        return self._write(prepared, content, with_care=with_care)
+        return self._write_new(prepared, content)
 
     def _grow(self, prepared: Prepared, content: Content) -> None:
         """Have a place in the warehouse for every row, before the transaction that writes them."""
         self._namespace.warnings.clear()
+        self._namespace.added.clear()
         if not content.rows:
             return
         try:
@@ -176,9 +179,19 @@ class PostgresSession:
         }
         return ChunkRefusedError(str(error), guilty)
 
+    def _write_new(self, prepared: Prepared, content: Content) -> LoadResult:
+        """With care only where a row is stored already, as were some of the last chunk."""
+        if not self._meets_stored:
+            try:
+                return self._write(prepared, content, with_care=False)
+            except psycopg.errors.UniqueViolation as error:
+                logger.info("written with care: %s", _one_line(error))
+        return self._write(prepared, content, with_care=True)
+
     def _write(self, prepared: Prepared, content: Content, *, with_care: bool) -> LoadResult:
         """T2: rows, discards and cursor, all or none."""
         counts: dict[str, int] = {}
+        repeated = Counter(content.repeated)
         discards: list[Row] = []
         with self._conn.transaction():
             loaded_at = self._move_cursor(prepared)
@@ -193,13 +206,22 @@ class PostgresSession:
                 rows = [kept.row for kept in content.rows[table].values()]
                 written = writer.write(table, rows)
                 counts[table] = written.count
+                repeated[table] += written.repeated
                 discards += written.stored_discards()
                 if table == "identifies" and self._namespace.has("users"):
                     users = self._write_users(writer, content, written)
                     counts["users"] = users.count
                     discards += users.discards
             writer.write_discards(discards)
-        return LoadResult(counts, len(discards), tuple(self._namespace.warnings))
+        self._meets_stored = writer.met_stored
+        return LoadResult(
+            counts,
+            len(discards),
+            tuple(self._namespace.warnings),
+            +repeated,
+            Counter(each.values["table_name"] for each in discards),
+            dict(self._namespace.added),
+        )
 
     def _write_users(self, writer: Writer, content: Content, identifies: Written) -> Written:
         makes_user = {row_id for row_id, kept in content.rows["identifies"].items() if kept.is_user}

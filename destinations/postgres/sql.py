@@ -189,17 +189,6 @@ def copy_rows(schema: str, table: str, columns: Sequence[str]) -> Composed:
     return SQL("COPY {} ({}, uuid_ts) FROM STDIN").format(Identifier(schema, table), names(columns))
 
 
-def stored_ids(schema: str, table: str) -> Composed:
-    """Which of these ids the table has."""
-    return SQL(
-        """
-        SELECT stored.id
-        FROM unnest(%s::text[]) AS wanted (id)
-        JOIN {} AS stored ON stored.id = wanted.id
-        """
-    ).format(Identifier(schema, table))
-
-
 def insert_staged(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
     """Insert the staged rows whose key is new."""
     return SQL(

@@ -36,6 +36,11 @@ class Written:
     lost: set[str] = field(default_factory=set)
     """The ids whose stored row is newer."""
 
+    @property
+    def repeated(self) -> int:
+        """How many were there before, in whatever state."""
+        return len(self.values) - (self.count - len(self.replaced))
+
     def stored_discards(self) -> list[Row]:
         """The discards of the rows that are stored now."""
         return [row for row in self.discards if row.values["row_id"] not in self.lost]
@@ -44,9 +49,9 @@ class Written:
 class Writer:
     """Writes rows the fast way, or with care.
 
-    Most ids are new: their rows are copied into the table at once. Should another load have the
-    same ids just now, that fails, and the chunk is written again with care: by way of a staging
-    table, where ON CONFLICT waits for the other.
+    Nearly always all ids are new: the rows are copied into the table at once. With one that is
+    stored, or that another load stores just now, that fails with UniqueViolation, and the chunk
+    is to be written with care: by way of a staging table, where ON CONFLICT waits for the other.
     """
 
     def __init__(
@@ -64,6 +69,8 @@ class Writer:
         self.loaded_at = loaded_at
         self._with_care = with_care
         self._numbers = count()
+        self.met_stored = False
+        """Whether a row had the key of a stored one; never without care."""
 
     def write(self, table: str, rows: Sequence[Row]) -> Written:
         """Insert the rows; of two with one key the one received later stays, whole."""
@@ -77,7 +84,7 @@ class Writer:
         if self._with_care or table == DISCARDS:
             self._insert_all(table, columns, written)
         else:
-            self._insert_new(table, columns, written)
+            self._copy(table, columns, written)
         return written
 
     def write_discards(self, discards: Iterable[Row]) -> None:
@@ -104,28 +111,16 @@ class Writer:
                 copy.write_row(list(map(values.get, columns)))
         return staging
 
-    def _insert_new(self, table: str, columns: Sequence[str], written: Written) -> None:
-        ids = [values["id"] for values in written.values]
-        known = {
-            row_id for (row_id,) in self._conn.execute(sql.stored_ids(self._schema, table), [ids])
-        }
-        new = [values for values in written.values if values["id"] not in known]
-        if new:
-            self._copy(table, columns, new)
-        written.count = len(new)
-        written.fresh = set(ids) - known
-        if known:
-            again = [values for values in written.values if values["id"] in known]
-            self._merge(self.stage(table, columns, again), table, columns, written)
-
-    def _copy(self, table: str, columns: Sequence[str], rows: Iterable[Values]) -> None:
+    def _copy(self, table: str, columns: Sequence[str], written: Written) -> None:
         """Into the table itself; the uuid_ts of identifies keeps their order."""
         stamp, step = self.loaded_at, ORDER_STEP if table == "identifies" else None
         with self._conn.cursor().copy(sql.copy_rows(self._schema, table, columns)) as copy:
-            for values in rows:
+            for values in written.values:
                 if step:
                     stamp += step
                 copy.write_row([*map(values.get, columns), stamp])
+        written.count = len(written.values)
+        written.fresh = {values["id"] for values in written.values}
 
     def _insert_all(self, table: str, columns: Sequence[str], written: Written) -> None:
         staging = self.stage(table, columns, written.values)
@@ -137,6 +132,7 @@ class Writer:
             new = self._conn.execute(sql.insert_staged(staging, self._schema, table, columns))
             written.count = new.rowcount
         if written.count < len(written.values):
+            self.met_stored = self.met_stored or table != DISCARDS
             self._merge(staging, table, columns, written)
 
     def _merge(self, staging: str, table: str, columns: Sequence[str], written: Written) -> None:
