@@ -109,6 +109,12 @@ class LoadResult:
     discards: int
     warnings: Sequence[str] = ()
     """What the operator should know, once."""
+    repeated: Mapping[str, int] = field(default_factory=dict)
+    """Rows by table that came twice in the chunk or were there before."""
+    discarded: Mapping[str, int] = field(default_factory=dict)
+    """The discards by table."""
+    added: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """New columns by table; a table without any is new itself."""
 
 
 @dataclass(frozen=True)

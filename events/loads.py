@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -188,7 +189,7 @@ class _Run:
         )
 
     def _count(self, prepared: Prepared, result: LoadResult) -> None:
-        load, rows = self.load, dict(result.rows)
+        load = self.load
         if load is None:
             return
         load.events += prepared.loaded
@@ -197,9 +198,10 @@ class _Run:
         load.discards += result.discards
         load.skip_reasons = dict(Counter(load.skip_reasons) + prepared.skipped)
         load.warnings += result.warnings
-        load.rows = {
-            table: load.rows.get(table, 0) + rows.get(table, 0) for table in load.rows | rows
-        }
+        load.rows = _sum(load.rows, result.rows)
+        load.repeated = _sum(load.repeated, result.repeated)
+        load.discarded = _sum(load.discarded, result.discarded)
+        load.added = _joined(load.added, result.added)
         load.upto_id = prepared.chunk.upto
         load.save()
 
@@ -215,3 +217,18 @@ class _Run:
         self.load.state, self.load.error = state, error
         self.load.finished_at = timezone.now()
         self.load.save(update_fields=["state", "error", "finished_at"])
+
+
+def _sum(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts.get(name, 0) + more.get(name, 0) for name in {**counts, **more}}
+
+
+def _joined(
+    added: Mapping[str, Sequence[str]], more: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """A table that was new before stays so, whatever columns it gets."""
+    joined = {table: list(columns) for table, columns in added.items()}
+    for table, columns in more.items():
+        if joined.get(table) != []:
+            joined[table] = [*joined.get(table, ()), *columns]
+    return joined

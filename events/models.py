@@ -99,7 +99,10 @@ class Load(models.Model):
     repeated = models.JSONField(
         default=dict, help_text="Rows that came once more or were there already, by table."
     )
-    added = models.JSONField(default=dict, help_text="Columns that the load made, by table.")
+    discarded = models.JSONField(default=dict, help_text="Discards by table.")
+    added = models.JSONField(
+        default=dict, help_text="New columns by table; a table without any is new itself."
+    )
     error = models.TextField(blank=True)
 
     class Meta:

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from destinations.models import Connection, Destination, IdentityCheck
 from events.admin.trace import TABLES
+from events.advice import advice
 from events.counting import by_bin
 from events.latency import latency
 from events.ledger import Balance, balances
@@ -229,27 +230,9 @@ def _failing(connection: Connection) -> Trouble:
         connection.last_loaded_at,
         f"{connection} is not being loaded",
         connection.last_error,
-        f"{_advice(connection.last_error)} It tries again by itself and no event is lost.",
+        f"{advice(connection.last_error).text} It tries again by itself and no event is lost.",
         reverse("admin:destinations_destination_change", args=[connection.destination_id]),
     )
-
-
-ADVICE = {
-    "password authentication failed": "Enter the user and password of the destination again.",
-    "connection refused": "Nothing listens there: start the server, or correct host and port.",
-    "could not translate host name": "Correct the host of the destination.",
-    "does not exist": "Create it, or correct its name in the destination.",
-    "permission denied": "Give the user the rights that docs/how-to/warehouse.md lists.",
-    "timeout": "The server is slow or out of reach: look at it and at the network between.",
-    "SSL": "Choose the TLS that the server speaks, in the destination.",
-    "read-only": "The warehouse takes no writes: point the destination at the primary server.",
-}
-
-
-def _advice(error: str) -> str:
-    """What to do about an error of a warehouse."""
-    known = (advice for part, advice in ADVICE.items() if part.lower() in error.lower())
-    return next(known, "Test the destination's connection: it says which step fails.")
 
 
 def _differing(check: IdentityCheck) -> Trouble:

@@ -64,6 +64,8 @@ class Content:
     rows: dict[str, dict[str, Kept]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     shapes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    repeated: Counter[str] = field(default_factory=Counter)
+    """Rows by table that have the id of another one of the chunk."""
     erased: set[str] = field(default_factory=set)
     """Ids of the rows that were left out, since their person was erased."""
     events: Sequence[LoggedEvent] = ()
@@ -77,6 +79,7 @@ class Content:
         key = row_id if type(row_id) is str else str(row_id)
         known = table.get(key)
         if known is not None:
+            self.repeated[row.table] += 1
             if known.row.values["received_at"] >= row.values["received_at"]:
                 return
             del table[key]  # so that the rows stay in the order of loading

@@ -95,6 +95,8 @@ class Namespace:
         self._columns: dict[str, list[str]] = {}
         self._others: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.added: dict[str, list[str]] = {}
+        """Columns made since it was emptied, by table; none for a table that is new itself."""
 
     def forget(self) -> None:
         """What is known may be stale: somebody changed a table by hand."""
@@ -162,6 +164,13 @@ class Namespace:
             self._read(table)
             if changes or self._lacks_view(table):
                 self._make_view(table)
+        self._note(table, changes)
+
+    def _note(self, table: str, changes: TablePlan) -> None:
+        if changes.create:
+            self.added[table] = []
+        elif changes.add and self.added.get(table) != []:
+            self.added[table] = [*self.added.get(table, ()), *changes.add]
 
     def _apply(self, table: str, changes: TablePlan) -> None:
         schema = self._schema

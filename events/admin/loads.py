@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -11,6 +14,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from events.admin.readonly import ReadOnlyAdmin
+from events.advice import advice
 from events.models import Load, LoadState
 from sources.display import by_reason, label, when
 
@@ -21,12 +25,21 @@ KINDS = {
     LoadState.FAILED: "bad",
 }
 
-ADVICE = {
+AFTERWARDS = {
     LoadState.RUNNING: "The load goes on.",
     LoadState.SUCCEEDED: "The load went on.",
-    LoadState.WAITING: "The destination did not answer; the next load starts at the same event.",
-    LoadState.FAILED: "Change what stands in the way, then press Load now at the connection.",
+    LoadState.WAITING: "The next load starts by itself, at the same event.",
+    LoadState.FAILED: "The next load starts at the same event: by itself, or with Retry now.",
 }
+MOST_COLUMNS = 20
+
+
+class TableDetail(NamedTuple):
+    name: str
+    rows: int
+    repeated: int
+    discards: int
+    new: str
 
 
 @admin.register(Load)
@@ -40,6 +53,9 @@ class LoadAdmin(ReadOnlyAdmin):
         *("started", "status", "pair", "took", "events", "row_count", "left_out", "problem"),
     )
     list_filter = ("state", "connection")
+    search_fields = ("error",)
+    search_help_text = "Any text of an error"
+    change_form_outer_before_template = "events/load_again_bar.html"
     list_select_related = ("connection__source", "connection__destination")
     fieldsets = (
         (
@@ -51,19 +67,19 @@ class LoadAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     ("events", "skipped"),
-                    ("dead_letters", "discards"),
+                    ("letters", "discards"),
                     "skipped_for",
                     "tables",
                     "warned",
                 )
             },
         ),
-        ("Error", {"fields": ("advice",)}),
+        ("Error", {"fields": ("error_class", "advice")}),
     )
     readonly_fields = (
         *("connection", "status", "started", "took", "after_id", "upto_id"),
-        *("events", "skipped", "dead_letters", "discards", "skipped_for", "tables", "warned"),
-        "advice",
+        *("events", "skipped", "letters", "discards", "skipped_for", "tables", "warned"),
+        *("error_class", "advice"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Load]:
@@ -111,8 +127,21 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="rows by table")
     def tables(self, load: Load) -> SafeString:
-        rows = sorted(load.rows.items(), key=lambda item: (-item[1], item[0]))
-        return SafeString(render_to_string("events/rows.html", {"rows": rows}))
+        context = {"tables": _tables(load)}
+        return SafeString(render_to_string("events/rows.html", context))
+
+    @display(description="dead letters")
+    def letters(self, load: Load) -> SafeString | str:
+        if not load.dead_letters:
+            return "0"
+        url = reverse("admin:events_deadletter_changelist")
+        query = (
+            f"?state=all&connection__id__exact={load.connection_id}"
+            f"&event_id__gt={load.after_id}&event_id__lte={load.upto_id}"
+        )
+        return format_html(
+            '<a class="rh-link" href="{}">{}</a>', url + query, f"{load.dead_letters:,}"
+        )
 
     @display(description="skipped because", empty_value="-")
     def skipped_for(self, load: Load) -> str | None:
@@ -122,8 +151,36 @@ class LoadAdmin(ReadOnlyAdmin):
     def warned(self, load: Load) -> str | None:
         return "\n".join(load.warnings) or None
 
+    @display(description="class", empty_value="-")
+    def error_class(self, load: Load) -> SafeString | None:
+        return label(advice(load.error).kind, "bad") if load.error else None
+
     @display(description="what happened")
     def advice(self, load: Load) -> str:
         if not load.error:
             return "None."
-        return f"{load.error}\n{ADVICE[LoadState(load.state)]} Nothing is lost."
+        text, after = advice(load.error).text, AFTERWARDS[LoadState(load.state)]
+        return f"{load.error}\n{text}\n{after} Nothing is lost."
+
+
+def _tables(load: Load) -> list[TableDetail]:
+    """The most rows first."""
+    names = {*load.rows, *load.repeated, *load.discarded, *load.added}
+    found = [
+        TableDetail(
+            name,
+            load.rows.get(name, 0),
+            load.repeated.get(name, 0),
+            load.discarded.get(name, 0),
+            _new(load.added[name]) if name in load.added else "",
+        )
+        for name in names
+    ]
+    return sorted(found, key=lambda each: (-each.rows, each.name))
+
+
+def _new(columns: list[str]) -> str:
+    if not columns:
+        return "the table"
+    more = f" and {len(columns) - MOST_COLUMNS} more" if len(columns) > MOST_COLUMNS else ""
+    return "columns " + ", ".join(columns[:MOST_COLUMNS]) + more

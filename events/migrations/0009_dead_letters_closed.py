@@ -73,7 +73,14 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="load",
             name="added",
-            field=models.JSONField(default=dict, help_text="Columns that the load made, by table."),
+            field=models.JSONField(
+                default=dict, help_text="New columns by table; a table without any is new itself."
+            ),
+        ),
+        migrations.AddField(
+            model_name="load",
+            name="discarded",
+            field=models.JSONField(default=dict, help_text="Discards by table."),
         ),
         migrations.AddField(
             model_name="load",

@@ -297,7 +297,7 @@ def test_loads_show_rows_by_table_and_advice(admin):
 
     assert "succeeded" in listed
     assert "<code>tracks</code>" in one
-    assert "the next load starts at the same event. Nothing is lost." in other
+    assert "The next load starts by itself, at the same event. Nothing is lost." in other
 
 
 def test_dead_letters_are_searched_and_lead_to_their_trace(admin):

@@ -1,0 +1,50 @@
+"""What to do about the errors of warehouses, in words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Advice(NamedTuple):
+    """The class of an error, and the next step."""
+
+    kind: str
+    text: str
+
+
+_KNOWN = {
+    "password authentication failed": Advice(
+        "log-in refused", "Enter the user and password of the destination again."
+    ),
+    "connection refused": Advice(
+        "out of reach", "Nothing listens there: start the server, or correct host and port."
+    ),
+    "could not translate host name": Advice("out of reach", "Correct the host of the destination."),
+    "failed to resolve host": Advice("out of reach", "Correct the host of the destination."),
+    "permission denied": Advice(
+        "rights are missing", "Give the user the rights that docs/how-to/warehouse.md lists."
+    ),
+    "read-only": Advice(
+        "no writes", "The warehouse takes no writes: point the destination at the primary server."
+    ),
+    "no space left": Advice("disk full", "Free space on the warehouse's server."),
+    "too many": Advice("overload", "Let the warehouse take more connections, or load less often."),
+    "deadlock": Advice("overload", "Somebody else writes the same tables: the next try may pass."),
+    "lock timeout": Advice("overload", "Find who holds a lock on the tables: pg_stat_activity."),
+    "timeout": Advice(
+        "out of reach", "The server is slow or out of reach: look at it and the network between."
+    ),
+    "the worker ended": Advice("interrupted", "Look at why the worker ended, if you did not."),
+    "cursor was moved": Advice("overtaken", "Another load went on with it: nothing to do."),
+    "SSL": Advice("TLS", "Choose the TLS that the server speaks, in the destination."),
+    "does not exist": Advice(
+        "something is missing", "Create it, or correct its name in the destination."
+    ),
+}
+_OTHER = Advice("other", "Test the destination's connection: it says which step fails.")
+
+
+def advice(error: str) -> Advice:
+    """For the first known part of an error's text."""
+    lower = error.lower()
+    return next((each for part, each in _KNOWN.items() if part.lower() in lower), _OTHER)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+from events import replays
+from events.advice import advice
+from events.loads import run_load
+from events.models import Load
+from events.tasks import load_replay
+from tests.connected import connection, event, send
+from tests.factories import make_admin, make_connection
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def loaded(connection, *events):
+    send(connection, *events)
+    run_load(connection)
+    return Load.objects.latest("id")
+
+
+def paid(message_id, **properties):
+    return event(message_id, event="Paid", properties=properties)
+
+
+def page(client, load):
+    response = client.get(f"/admin/events/load/{load.pk}/change/")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_a_load_tells_which_tables_and_columns_it_made(admin, connection):
+    first = loaded(connection, paid("m1", n=1))
+    second = loaded(connection, paid("m2", n=2, colour="red"))
+    third = loaded(connection, paid("m3", n=3))
+
+    assert first.added["paid"] == first.added["tracks"] == []
+    assert (second.added, third.added) == ({"paid": ["colour"]}, {})
+    assert "<td>the table</td>" in page(admin, first)
+    assert "<td>columns colour</td>" in page(admin, second)
+
+
+def test_a_load_counts_what_came_more_than_once(admin, connection):
+    first = loaded(connection, paid("m1"), paid("m1"))
+    second = loaded(connection, paid("m1"), paid("m2"))
+
+    assert (first.rows["paid"], first.repeated["paid"]) == (1, 1)
+    assert (second.rows["paid"], second.repeated["paid"]) == (1, 1)
+    assert first.events == second.events == 2
+
+
+def test_a_load_counts_discards_by_table(admin, connection):
+    loaded(connection, paid("m1", n=1))
+    load = loaded(connection, paid("m2", n="many"), event("m3", event="Seen"))
+
+    assert load.discarded == {"paid": 1}
+    assert load.discards == 1
+
+
+def test_the_dead_letters_of_a_load_are_one_click_away(admin, connection):
+    loaded(connection, event("m1", type="nonsense"))
+    load = loaded(connection, event("m2", type="nonsense"), paid("m3"))
+
+    text = page(admin, load)
+    url = text.partition("/admin/events/deadletter/?")[2].partition('"')[0].replace("&amp;", "&")
+    listed = admin.get(f"/admin/events/deadletter/?{url}").context["cl"].result_list
+
+    assert [each.message_id for each in listed] == ["m2"]
+
+
+def test_loads_are_filtered_and_found_by_their_error(admin):
+    connection, other = make_connection(), make_connection()
+    made = {"after_id": 0, "upto_id": 0}
+    failed = Load.objects.create(connection=connection, state="failed", error="no route", **made)
+    Load.objects.create(connection=other, state="succeeded", **made)
+
+    def shown(**query):
+        return list(admin.get("/admin/events/load/", query).context["cl"].result_list)
+
+    assert shown(q="route") == shown(state__exact="failed") == [failed]
+    assert shown(connection__id__exact=connection.pk) == [failed]
+
+
+def test_a_failed_load_is_classed_and_can_be_retried(admin, connection):
+    load = loaded(connection, paid("m1"))
+    connection.destination.config["port"] = 1
+    connection.destination.save()
+    failed = Load.objects.create(
+        connection=connection,
+        state="waiting",
+        after_id=load.upto_id,
+        upto_id=load.upto_id,
+        error='connection to server at "127.0.0.1", port 1 failed: Connection refused',
+    )
+
+    text = page(admin, failed)
+
+    assert "out of reach" in text
+    assert "Nothing listens there" in text
+    assert f'action="/admin/destinations/connection/{connection.pk}/load/"' in text
+    assert "Retry now" in text
+
+
+def test_who_may_not_change_connections_is_offered_no_retry(client, connection):
+    load = loaded(connection, paid("m1"))
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_load"))
+    client.force_login(reader)
+
+    assert "Load now" not in page(client, load)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("FATAL: password authentication failed for user x", "log-in refused"),
+        ("permission denied for schema shop", "rights are missing"),
+        ("canceling statement due to lock timeout", "overload"),
+        ("connection timeout expired", "out of reach"),
+        ('schema "shop" does not exist', "something is missing"),
+        ("a table broke", "other"),
+    ],
+)
+def test_errors_have_a_class(error, kind):
+    assert advice(error).kind == kind
+
+
+def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin, connection):
+    loaded(connection, paid("m1"), event("m2", event="B", integrations={"All": False}))
+    replay = replays.begin(connection, None)
+    load_replay(replay.pk)
+
+    text = admin.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
+
+    assert "its integrations switch POSTGRES off: 1" in text
