@@ -31,7 +31,7 @@ class SecondFactorMiddleware:
     ) -> HttpResponse | None:
         if settings.SESSION_COOKIE_NAME not in request.COOKIES:
             return None
-        step = _next_step(request)
+        step = next_step(request)
         found = request.resolver_match
         if step is None or (found and found.view_name in OPEN[step]):
             return None
@@ -39,7 +39,7 @@ class SecondFactorMiddleware:
         return redirect_to_login(back, reverse(step))
 
 
-def _next_step(request: HttpRequest) -> str | None:
+def next_step(request: HttpRequest) -> str | None:
     """The page that has to come first; the password has been checked by now."""
     if not request.user.is_authenticated:
         return None

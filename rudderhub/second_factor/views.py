@@ -23,9 +23,8 @@ from django.views.generic.edit import FormView
 
 from rudderhub.second_factor.codes import app_of, note, recovery_codes, use_code
 from rudderhub.second_factor.forms import CodeForm, EnrolForm, PasswordForm
-from rudderhub.second_factor.middleware import PASSED
-
-FEW = 3
+from rudderhub.second_factor.middleware import PASSED, next_step
+from sources.display import when
 
 
 class Page:
@@ -36,7 +35,8 @@ class Page:
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)  # type: ignore[misc]
-        return {**admin.site.each_context(self.request), "title": self.title, **context}
+        own = {"title": self.title, "may_cancel": next_step(self.request) is None}
+        return {**admin.site.each_context(self.request), **own, **context}
 
 
 class Overview(Page, TemplateView):
@@ -45,8 +45,10 @@ class Overview(Page, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = _user(self.request)
-        mine = {"app": app_of(user), "codes_left": len(recovery_codes(user))}
-        return super().get_context_data(**kwargs, **mine)
+        app = app_of(user)
+        since = when(app.created_at) if app else ""
+        codes_left = len(recovery_codes(user))
+        return super().get_context_data(**kwargs, since=since, codes_left=codes_left)
 
 
 class Enrol(Page, ActivateTOTPView):

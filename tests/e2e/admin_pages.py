@@ -81,12 +81,12 @@ def visit(page, job, folder):
             page.screenshot(path=str(folder / f"{name}-{width}.png"), full_page=width == 1280)
             if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
                 narrow.append(f"{name}-{width}")
-            if found := _axe(page, job):
+            if found := axe(page, job):
                 serious[f"{name}-{width}"] = found
     return {"serious": serious, "status": texts, "overflow": narrow}
 
 
-def _axe(page, job):
+def axe(page, job):
     if not job.get("axe"):
         return []
     page.evaluate(Path(job["axe"]).read_text(encoding="utf-8"))
