@@ -1,51 +1,35 @@
-"""Tables and discards of the warehouses, and the state of the parts."""
+"""Tables and discards of the warehouses."""
 
 from __future__ import annotations
 
 import csv
 import io
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import django
-from django.conf import settings
 from django.contrib import admin, messages
-from django.core.cache import cache
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db import connection as database
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError
 from psycopg.sql import SQL, Identifier
-from redis.exceptions import RedisError
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from events.admin import trail as trails
-from events.counting import uncounted
 from events.masking import HIDDEN, PERMISSION
 from events.models import Event
-from rudderhub.celery import app
-from rudderhub.env import DEFAULTS, PREFIX, Env
 from rudderhub.tasks import widen_and_reapply
+from sources.display import when
 
-SECRET_PARTS = ("KEY", "TOKEN", "URL")
 MOST_COLUMNS = 1600
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the instance, and whether it works."""
-
-    name: str
-    good: bool
-    detail: str
 
 
 def tables(request: HttpRequest) -> HttpResponse:
@@ -56,7 +40,8 @@ def tables(request: HttpRequest) -> HttpResponse:
             config = PostgresConfig.of(destination.config, destination.secrets)
             with browsing.opened(config) as conn:
                 kept = browsing.tables(conn, _schemas(destination))
-            found.append((destination, kept, config.column_budget or MOST_COLUMNS))
+            shown = [(each, _rows(each), _newest(each)) for each in kept]
+            found.append((destination, shown, config.column_budget or MOST_COLUMNS))
         except (DestinationError, DestinationUnavailableError) as error:
             faults.append((destination, str(error)))
     return _page(request, "rudderhub/tables.html", "Tables", found=found, faults=faults)
@@ -72,16 +57,24 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         with browsing.opened(config) as conn:
             columns = browsing.columns(conn, schema, name)
             names, rows = browsing.preview(conn, schema, name, row_id) if columns else ([], [])
+            discarded = browsing.discards_by_column(conn, schema, name)
     except DestinationUnavailableError as error:
         messages.error(request, f"{destination} does not answer: {error}")
         return HttpResponseRedirect(reverse("tables"))
     if not columns:
         raise Http404
-    if not sees:
+    if sees:
+        _note(request, destination, f"Looked at rows of {schema}.{name}.")
+    else:
         rows = [tuple(HIDDEN if value is not None else None for value in row) for row in rows]
     context = {
         "destination": destination,
-        "columns": columns,
+        "schema": schema,
+        "table": name,
+        "columns": [(column, discarded.get(column.name, 0)) for column in columns],
+        "budget": config.column_budget or MOST_COLUMNS,
+        "sees": sees,
+        "may_change": request.user.has_perm("destinations.change_destination"),
         "names": names,
         "rows": rows,
         "query": SQL("SELECT * FROM {} LIMIT 100;").format(Identifier(schema, name)).as_string(),
@@ -102,6 +95,7 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
 
 def discards(request: HttpRequest) -> HttpResponse:
     _may_view(request)
+    wanted = request.GET.get("q", "").strip()
     found, faults = [], []
     for destination in Destination.objects.filter(type="POSTGRES"):
         try:
@@ -110,7 +104,7 @@ def discards(request: HttpRequest) -> HttpResponse:
                 found += [
                     (destination, schema, groups)
                     for schema in _schemas(destination)
-                    if (groups := browsing.discard_groups(conn, schema))
+                    if (groups := _matching(browsing.discard_groups(conn, schema), wanted))
                 ]
         except (DestinationError, DestinationUnavailableError) as error:
             faults.append((destination, str(error)))
@@ -120,6 +114,7 @@ def discards(request: HttpRequest) -> HttpResponse:
         "Discards",
         found=found,
         faults=faults,
+        wanted=wanted,
         sees=request.user.has_perm(PERMISSION),
         may_change=request.user.has_perm("destinations.change_destination"),
     )
@@ -129,9 +124,11 @@ def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     _may_view(request)
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
-    _, config = _warehouse(pk, schema)
+    destination, config = _warehouse(pk, schema)
     with browsing.opened(config) as conn:
-        body = "".join(_csv(browsing.discards(conn, schema)))
+        rows = list(browsing.discards(conn, schema))
+    _note(request, destination, f"Exported {len(rows)} discards of {schema}.")
+    body = "".join(_csv(iter(rows)))
     response = HttpResponse(body, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="discards-{schema}.csv"'
     return response
@@ -164,61 +161,10 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     return _page(request, "sources/confirm.html", f"Re-apply {name}.{column}", **context)
 
 
-def system(request: HttpRequest) -> HttpResponse:
-    if not request.user.has_perm("auth.view_user"):
-        raise PermissionDenied
-    parts = [_try("Postgres", _postgres), _try("Cache", _cache), _try("Workers", _workers)]
-    parts += [_try("Beat", _beat), _try("Disk", _disk)]
-    values = Env()
-    shown = [(PREFIX + name, _masked(name, values.text(name))) for name in sorted(DEFAULTS)]
-    return _page(request, "rudderhub/system.html", "System", parts=parts, values=shown)
-
-
-def _postgres() -> str:
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT version(), pg_size_pretty(pg_database_size(current_database())),"
-            " (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())"
-        )
-        version, size, sessions = cursor.fetchone()
-    return f"{version.partition(' on ')[0]}, {size}, {sessions} connections"
-
-
-def _cache() -> str:
-    cache.set("system:look", 1, timeout=5)
-    return "answers" if cache.get("system:look") else "forgets at once"
-
-
-def _workers() -> str:
-    found = app.control.ping(timeout=0.15)
-    if not found:
-        raise OperationalError("no worker answers: nothing is loaded until one runs")
-    return f"{len(found)} answer"
-
-
-def _beat() -> str:
-    """Beat has the log counted every ten seconds."""
-    behind = uncounted()
-    return f"{behind:,} events of the log are not counted yet" if behind else "the log is counted"
-
-
-def _disk() -> str:
-    usage = shutil.disk_usage(settings.DATA_DIR or settings.VAR_DIR)
-    free, total = usage.free // 2**20, usage.total // 2**20
-    if free < settings.MIN_FREE_MB:
-        raise OSError(f"{free:,} MB free of {total:,}: events are refused")
-    return f"{free:,} MB free of {total:,}"
-
-
-def _try(name: str, look: Callable[[], str]) -> Part:
-    try:
-        return Part(name, good=True, detail=look())
-    except (OperationalError, RedisError, OSError, django.db.Error) as error:
-        return Part(name, good=False, detail=str(error))
-
-
-def _masked(name: str, value: str) -> str:
-    return HIDDEN if value and any(part in name for part in SECRET_PARTS) else value
+def _matching(groups: Sequence[browsing.DiscardGroup], wanted: str) -> list[browsing.DiscardGroup]:
+    """Those whose table, column or reason holds the text."""
+    lower = wanted.lower()
+    return [each for each in groups if lower in f"{each.table}.{each.column} {each.reason}".lower()]
 
 
 def _csv(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
@@ -239,6 +185,21 @@ def _warehouse(pk: int, schema: str) -> tuple[Destination, PostgresConfig]:
     if schema not in _schemas(destination):
         raise Http404
     return destination, PostgresConfig.of(destination.config, destination.secrets)
+
+
+def _rows(table: browsing.Table) -> str:
+    if table.rows is None:
+        return "not sampled yet"
+    return f"{table.rows:,}" if table.exact else f"≈ {table.rows:,}"
+
+
+def _newest(table: browsing.Table) -> SafeString:
+    return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest, never="-"))
+
+
+def _note(request: HttpRequest, destination: Destination, text: str) -> None:
+    user_pk = int(request.user.pk or 0)
+    LogEntry.objects.log_actions(user_pk, [destination], CHANGE, text)
 
 
 def _may_view(request: HttpRequest) -> None:

@@ -46,7 +46,7 @@ def health(_request: HttpRequest) -> HttpResponse:
 
 
 def version(_request: HttpRequest) -> HttpResponse:
-    return _json({"Version": _version(), "Features": ["gzip-req-payload"]})
+    return _json({"Version": version_number(), "Features": ["gzip-req-payload"]})
 
 
 def robots(_request: HttpRequest) -> HttpResponse:
@@ -96,7 +96,7 @@ def _json(value: object, status: int = 200) -> HttpResponse:
 
 
 @lru_cache(maxsize=1)
-def _version() -> str:
+def version_number() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return str(project["project"]["version"])
 

@@ -9,6 +9,7 @@ import events.urls
 import sources.urls
 from rudderhub import browse, health
 from rudderhub.setup import first_admin
+from rudderhub.system import system
 from sources.routing import Route, get
 
 _BROWSE = [
@@ -20,7 +21,7 @@ _BROWSE = [
         ("discards/<int:pk>/<str:schema>/export/", browse.discards_file, "discards_file"),
         ("discards/<int:pk>/<str:schema>/widen/", browse.widen, "widen"),
         ("events/event/<int:pk>/in/<int:connection_pk>/", browse.look, "look"),
-        ("system/", browse.system, "system"),
+        ("system/", system, "system"),
     )
 ]
 urlpatterns = [

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg import errors
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from destinations.interface import DestinationUnavailableError
 from destinations.postgres.config import PostgresConfig
@@ -17,17 +18,25 @@ Conn = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 5
+LOCK_SECONDS = 1
 PREVIEW_ROWS = 20
 MOST_GROUPS = 200
+COUNTED_BLOCKS = 128
+"""A table of at most so many blocks is counted: a megabyte."""
+NEWEST_BLOCKS = 64
+"""New rows stand at the end of a bigger table, mostly."""
 
 
 class Table(NamedTuple):
     schema: str
     name: str
-    rows: int
-    """Postgres's own estimate."""
     size_bytes: int
     columns: int
+    exact: bool
+    """Whether rows and newest are counted; else they are estimates."""
+    rows: int | None
+    newest: datetime | None
+    """The latest received_at."""
 
 
 class Column(NamedTuple):
@@ -35,6 +44,24 @@ class Column(NamedTuple):
     type: str
     fill: float | None
     """The share of rows with a value, as Postgres last sampled it; None before it did."""
+    comment: str
+    """What it is, and when it was first met."""
+
+
+class _Entry(NamedTuple):
+    """A table in the catalogue."""
+
+    schema: str
+    name: str
+    size_bytes: int
+    columns: int
+    blocks: int
+    estimate: int | None
+    is_dated: bool
+
+    @property
+    def is_small(self) -> bool:
+        return self.blocks <= COUNTED_BLOCKS
 
 
 class DiscardGroup(NamedTuple):
@@ -50,7 +77,10 @@ class DiscardGroup(NamedTuple):
 @contextmanager
 def opened(config: PostgresConfig) -> Iterator[Conn]:
     """A connection that can only read; DestinationUnavailableError for whatever goes wrong."""
-    options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_SECONDS}s"
+    options = (
+        f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_SECONDS}s"
+        f" -c lock_timeout={LOCK_SECONDS}s"
+    )
     try:
         with psycopg.connect(
             config.conninfo(),
@@ -65,7 +95,45 @@ def opened(config: PostgresConfig) -> Iterator[Conn]:
 
 
 def tables(conn: Conn, schemas: Sequence[str]) -> list[Table]:
-    return [Table(*row) for row in conn.execute(_TABLES, [list(schemas)])]
+    """With estimates only, while one of them is locked or takes too long."""
+    try:
+        entries = _entries(conn, schemas, *_MEASURED)
+        facts = _facts(conn, entries)
+    except (errors.QueryCanceled, errors.LockNotAvailable):
+        entries, facts = _entries(conn, schemas, *_NOTED), {}
+    return [_table(entry, *facts.get(number, (None, None))) for number, entry in enumerate(entries)]
+
+
+def _entries(conn: Conn, schemas: Sequence[str], size: SQL, blocks: SQL) -> list[_Entry]:
+    query = SQL(_TABLES).format(size=size, blocks=blocks)
+    return [_Entry(*row) for row in conn.execute(query, [list(schemas)])]
+
+
+def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> Table:
+    exact = rows is not None
+    shown = rows if exact else entry.estimate
+    return Table(entry.schema, entry.name, entry.size_bytes, entry.columns, exact, shown, newest)
+
+
+def _facts(conn: Conn, entries: Sequence[_Entry]) -> dict[int, tuple[int | None, datetime | None]]:
+    """By place: the rows of a small table, and the latest received_at at the end of each."""
+    if not entries:
+        return {}
+    parts = [_fact(number, entry) for number, entry in enumerate(entries)]
+    rows = conn.execute(SQL(" UNION ALL ").join(parts)).fetchall()
+    return {number: (count, newest) for number, count, newest in rows}
+
+
+def _fact(number: int, entry: _Entry) -> Composed:
+    table = Identifier(entry.schema, entry.name)
+    first = Literal(f"({max(entry.blocks - NEWEST_BLOCKS, 0)},0)")
+    count: Composable = SQL("NULL::bigint")
+    newest: Composable = SQL("NULL::timestamptz")
+    if entry.is_small:
+        count = SQL("(SELECT count(*) FROM {})").format(table)
+    if entry.is_dated:
+        newest = SQL(_NEWEST).format(table, first)
+    return SQL("SELECT {}::int, {}, {}").format(Literal(number), count, newest)
 
 
 def columns(conn: Conn, schema: str, table: str) -> list[Column]:
@@ -82,6 +150,14 @@ def preview(
     )
     cursor = conn.execute(query)
     return [column.name for column in cursor.description or []], cursor.fetchall()
+
+
+def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
+    """How many values of the table did not fit, by column."""
+    if not _has(conn, schema, "rudder_discards"):
+        return {}
+    query = SQL(_DISCARDS_BY_COLUMN).format(Identifier(schema, "rudder_discards"))
+    return dict(conn.execute(query, [table]).fetchall())
 
 
 def discard_groups(conn: Conn, schema: str) -> list[DiscardGroup]:
@@ -105,16 +181,47 @@ def _has(conn: Conn, schema: str, table: str) -> bool:
     return bool(row and row[0])
 
 
+_MEASURED = (
+    SQL("pg_total_relation_size(oid)"),
+    SQL("pg_relation_size(oid) / current_setting('block_size')::int"),
+)
+"""Size and blocks as they are; waits for the lock of a table that is being changed."""
+_NOTED = (SQL("relpages * current_setting('block_size')::bigint"), SQL("relpages"))
+"""As they were when Postgres last sampled the table."""
 _TABLES = """
-SELECT n.nspname, c.relname, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid),
-    (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-        AND NOT a.attisdropped)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY (%s) AND c.relkind IN ('r', 'p')
-ORDER BY n.nspname, c.relname
+SELECT nspname, relname, size,
+    (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = kept.oid AND a.attnum > 0
+        AND NOT a.attisdropped),
+    CASE WHEN is_readable THEN blocks ELSE 2147483647 END,
+    CASE
+        WHEN relkind = 'p' THEN NULLIF(reltuples, -1)
+        WHEN relpages > 0 AND reltuples >= 0 THEN reltuples / relpages * blocks
+    END::bigint,
+    is_readable AND EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = kept.oid AND a.attname = 'received_at'
+            AND a.atttypid = 'timestamptz'::regtype
+    )
+FROM (
+    SELECT nspname, c.oid, relname, relkind, reltuples, relpages,
+        {size} AS size,
+        {blocks} AS blocks,
+        relkind = 'r' AND has_table_privilege(c.oid, 'SELECT') AS is_readable
+    FROM pg_class c JOIN (SELECT oid AS space, nspname FROM pg_namespace) n ON space = relnamespace
+    WHERE nspname = ANY (%s) AND relkind IN ('r', 'p')
+) AS kept
+ORDER BY nspname, relname
+"""
+_NEWEST = "(SELECT max(received_at) FROM {} WHERE ctid >= {}::tid)"
+_DISCARDS_BY_COLUMN = """
+SELECT column_name, count(*)
+FROM {}
+WHERE table_name = %s
+GROUP BY 1
 """
 _COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), 1 - s.null_frac
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), 1 - s.null_frac,
+    coalesce(col_description(c.oid, a.attnum), '')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid

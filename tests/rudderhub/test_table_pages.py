@@ -1,0 +1,172 @@
+"""The pages of tables: what they count, what they estimate, and who looked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+
+from destinations.postgres import browsing
+from destinations.postgres.config import PostgresConfig
+from events.loads import run_load
+from tests.connected import NOW, connection, event, send
+from tests.factories import make_admin
+
+__all__ = ["connection"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LATER = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+@pytest.fixture
+def viewer(client):
+    user = User.objects.create_user("viewer", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_destination"))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def loaded(connection):
+    """Two payments and a discard: the count of m2 did not fit."""
+    send(connection, event("m1", event="Paid", properties={"n": 1}))
+    run_load(connection)
+    send(connection, event("m2", LATER, event="Paid", properties={"n": "many"}))
+    run_load(connection)
+    return connection
+
+
+def html(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def table_url(connection, name="paid"):
+    return f"/admin/tables/{connection.destination_id}/shop/{name}/"
+
+
+def found(connection, schemas=("shop",)):
+    """The tables by name."""
+    destination = connection.destination
+    config = PostgresConfig.of(destination.config, destination.secrets)
+    with browsing.opened(config) as conn:
+        return {table.name: table for table in browsing.tables(conn, schemas)}
+
+
+def test_a_small_table_is_counted(loaded):
+    paid = found(loaded)["paid"]
+
+    assert (paid.rows, paid.newest, paid.exact) == (2, LATER, True)
+
+
+def test_a_big_table_is_estimated_and_its_newest_row_looked_for_at_its_end(
+    loaded, warehouse, monkeypatch
+):
+    monkeypatch.setattr(browsing, "COUNTED_BLOCKS", 0)
+    before = found(loaded)["paid"]
+    warehouse.execute("ANALYZE shop.paid")
+
+    after = found(loaded)["paid"]
+
+    assert (before.rows, before.newest, before.exact) == (None, LATER, False)
+    assert (after.rows, after.newest, after.exact) == (2, LATER, False)
+
+
+def test_the_end_of_a_big_table_is_all_that_is_read(loaded, warehouse, monkeypatch):
+    monkeypatch.setattr(browsing, "COUNTED_BLOCKS", 1)
+    monkeypatch.setattr(browsing, "NEWEST_BLOCKS", 1)
+    warehouse.execute("CREATE TABLE shop.big (received_at timestamptz, filling text)")
+    warehouse.execute(
+        "INSERT INTO shop.big SELECT %s, repeat('x', 1000) FROM generate_series(1, 100)", [LATER]
+    )
+    warehouse.execute("INSERT INTO shop.big VALUES (%s, '')", [NOW])
+
+    assert found(loaded)["big"].newest in {NOW, LATER}
+    warehouse.execute("DELETE FROM shop.big WHERE ctid >= '(10,0)'")
+    assert found(loaded)["big"].newest is None
+
+
+def test_an_empty_table_has_no_newest_row(loaded, warehouse):
+    warehouse.execute("CREATE TABLE shop.nothing (received_at timestamptz)")
+
+    nothing = found(loaded)["nothing"]
+
+    assert (nothing.rows, nothing.newest, nothing.exact) == (0, None, True)
+
+
+@pytest.mark.parametrize(
+    "columns", ["id int", "received_at text", "received_at timestamptz) PARTITION BY LIST (id"]
+)
+def test_tables_of_other_makes_are_listed_without_a_newest_row(loaded, warehouse, columns):
+    columns = columns.replace("timestamptz)", "timestamptz, id int)")
+    warehouse.execute(f"CREATE TABLE shop.other ({columns})")
+
+    assert found(loaded)["other"].newest is None
+
+
+def test_a_locked_table_is_shown_with_estimates(loaded, warehouse):
+    with warehouse.transaction():
+        warehouse.execute("LOCK TABLE shop.paid IN ACCESS EXCLUSIVE MODE")
+
+        tables = found(loaded)
+
+    assert tables["paid"].exact is False
+    assert tables["tracks"].newest is None
+
+
+def test_a_table_that_may_not_be_read_does_not_hide_the_others(loaded, warehouse):
+    warehouse.execute("CREATE TABLE shop.closed (received_at timestamptz)")
+    warehouse.execute("REVOKE ALL ON shop.closed FROM CURRENT_USER")
+
+    tables = found(loaded)
+
+    assert tables["paid"].rows == 2
+    assert tables["closed"].newest is None
+
+
+def test_the_list_shows_counts_and_times(admin, loaded):
+    page = html(admin.get("/admin/tables/"))
+
+    assert '<td class="rh-number">2</td>' in page
+    assert 'title="2026-03-02 12:00:00.000 UTC"' in page
+
+
+def test_columns_tell_what_they_are_since_when_and_what_was_discarded(admin, loaded):
+    page = html(admin.get(table_url(loaded)))
+
+    assert "A property, first met on" in page
+    assert "When rudderhub accepted the event." in page
+    assert "widen/?table=paid&amp;column=n" in page
+
+
+def test_a_look_at_rows_leaves_a_line_in_the_audit_log(admin, loaded):
+    html(admin.get(table_url(loaded)))
+
+    entry = LogEntry.objects.get()
+    assert entry.change_message == "Looked at rows of shop.paid."
+    assert entry.object_id == str(loaded.destination_id)
+
+
+def test_hidden_rows_are_no_look(viewer, loaded):
+    page = html(viewer.get(table_url(loaded)))
+
+    assert "Values are hidden" in page
+    assert "many" not in page
+    assert "widen/?table" not in page
+    assert not LogEntry.objects.exists()
+
+
+def test_a_table_of_a_schema_without_discards_is_shown(admin, connection):
+    send(connection, event("m1", event="Paid", properties={"n": 1}))
+    run_load(connection)
+
+    assert "first met on" in html(admin.get(table_url(connection)))
