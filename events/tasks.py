@@ -13,7 +13,7 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import counting, heartbeat, history, ledger, log, replays, retention, rings, selfcheck
+from events import counting, history, ledger, log, replays, retention, rings, selfcheck
 from events.loads import run_due_load
 from events.models import Replay, ReplayState
 
@@ -60,10 +60,10 @@ def _replays() -> QuerySet[Replay]:
 
 
 @shared_task
-def ring_connections() -> None:
+def ring_connections(*, anew: bool = False) -> None:
     """Ring every connection that is behind the log, and every replay.
 
-    Rings may be lost, and waits end.
+    Rings may be lost, and waits end. Anew: also those whose ring a killed worker may have taken.
     """
     with log.reader() as conn:
         head = log.barrier(conn)
@@ -71,8 +71,12 @@ def ring_connections() -> None:
         enabled=True, destination__enabled=True, position__lt=head
     ).exclude(retry_at__gt=timezone.now())
     for connection_pk in behind.values_list("pk", flat=True):
+        if anew:
+            rings.answered(connection_pk)
         rings.send(connection_pk)
     for replay_pk in _replays().values_list("pk", flat=True):
+        if anew:
+            rings.replay_answered(replay_pk)
         rings.send_replay(replay_pk)
 
 
@@ -105,7 +109,6 @@ def keep_log() -> None:
 @shared_task
 def count_log() -> None:
     """Keep the ledger's counts close behind the log."""
-    heartbeat.beat()
     with log.reader() as conn:
         if counting.advance(conn, COUNT_SECONDS):
             ledger.settle()

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rudderhub.settings")
 
@@ -24,3 +24,9 @@ def collect_rarely(**_: Any) -> None:
     """A load makes millions of short-lived values and no cycles: less searching for them."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+
+
+@worker_ready.connect
+def ring_anew(**_: Any) -> None:
+    """A worker that was killed took rings with it: nobody waits for those."""
+    app.send_task("events.tasks.ring_connections", kwargs={"anew": True})
