@@ -9,9 +9,10 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, ManyToManyField, OuterRef, QuerySet
+from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -31,8 +32,19 @@ for model in (User, Group, EmailAddress, Authenticator):
     admin.site.unregister(model)  # the last two are django-allauth's own: nobody edits secrets
 
 
+class GrantingAdmin(ModelAdmin):
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
+    ) -> ModelMultipleChoiceField[Any] | None:
+        """Nobody needs permissions for django-allauth's own tables."""
+        field = super().formfield_for_manytomany(db_field, request, **options)
+        if db_field.related_model is Permission:
+            field.queryset = field.queryset.exclude(content_type__app_label__in=("account", "mfa"))
+        return field
+
+
 @admin.register(User)
-class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -84,7 +96,7 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class TeamAdmin(GroupAdmin, ModelAdmin):
+class TeamAdmin(GroupAdmin, GrantingAdmin):
     pass
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import pytest
@@ -13,6 +14,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.urls import get_resolver
 
@@ -116,6 +118,21 @@ def test_setting_up_needs_the_password_again(ada):
     assert browser.get(SET_UP).status_code == 302
 
 
+def test_a_set_up_that_took_long_asks_for_the_password_and_goes_on(ada, clock):
+    browser = logged_in("ada")
+    browser.post(f"{HOME}password/?next={SET_UP}", {"password": PASSWORD})
+    key = r'data-copy="([A-Z2-7]+)"'
+    secret = re.search(key, browser.get(SET_UP).content.decode())[1]
+    clock.shift(600)
+
+    asked = browser.post(SET_UP, {"code": totp(secret)})
+    codes = browser.post(asked.url, {"password": PASSWORD})
+
+    assert asked.url.startswith(f"{HOME}password/")
+    assert "Your recovery codes" in codes.content.decode()
+    assert Authenticator.objects.filter(user=ada).count() == 2
+
+
 def test_a_wrong_code_sets_nothing_up(ada):
     browser = logged_in("ada")
     browser.post(f"{HOME}password/?next={SET_UP}", {"password": PASSWORD})
@@ -138,6 +155,15 @@ def test_log_in_asks_for_the_code_and_goes_on_to_where_one_was_going(secret, clo
     assert asked.url == f"{CODE}?next=/admin/auth/user/"
     assert entered.url == "/admin/auth/user/"
     assert browser.get(entered.url).status_code == 200
+
+
+def test_the_way_on_stays_on_this_site(secret, clock):
+    clock.shift(30)
+    browser = logged_in("ada")
+
+    entered = enter(browser, totp(secret), "https://thieves.example/admin/")
+
+    assert entered.url == "/admin/"
 
 
 def pages():
@@ -220,6 +246,23 @@ def test_the_code_of_the_set_up_does_not_log_in(secret):
     enter(browser, totp(secret))
 
     assert not is_in(browser)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_log_ins_with_one_code_at_once_one_gets_in(secret, clock):
+    clock.shift(60)
+    browsers = [logged_in("ada") for _ in range(4)]
+
+    def submit(browser):
+        try:
+            return enter(browser, totp(secret)).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(submit, browsers))
+
+    assert answers == [200, 200, 200, 302]
 
 
 @pytest.mark.parametrize(("steps", "opens"), [(-2, False), (-1, True), (1, True), (2, False)])
@@ -403,10 +446,13 @@ def test_while_it_is_required_all_set_one_up_before_anything_else(ada, settings)
     browser = logged_in("ada")
 
     led = browser.get("/admin/auth/user/")
+    shown = browser.get(led.url, follow=True).content.decode()
     refused = browser.post("/admin/auth/group/add/", {"name": "thieves"})
     enrol(browser)
 
     assert led.url == f"{SET_UP}?next=/admin/auth/user/"
+    assert "Log out" in shown
+    assert "Cancel" not in shown
     assert refused.url == f"{SET_UP}?next=/admin/"
     assert not Group.objects.filter(name="thieves").exists()
     assert is_in(browser)
@@ -430,6 +476,7 @@ def test_secrets_cannot_be_edited_in_the_admin(ada):
 
     assert browser.get("/admin/mfa/authenticator/").status_code == 404
     assert browser.get("/admin/account/emailaddress/").status_code == 404
+    assert "email address" not in browser.get("/admin/auth/group/add/").content.decode()
 
 
 @pytest.mark.parametrize(
