@@ -106,6 +106,12 @@ UNFOLD: dict[str, Any] = {
                         "link": reverse_lazy("people"),
                         "permission": _may_view("destinations.destination"),
                     },
+                    _page(
+                        "Merges & rules",
+                        "call_merge",
+                        "people-first-rules",
+                        "destinations.destination",
+                    ),
                     _item("Privacy", "shield_person", "destinations.erasure"),
                     _item("Self-checks", "fact_check", "destinations.identitycheck"),
                     _item("API tokens", "key", "destinations.profiletoken"),

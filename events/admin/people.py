@@ -86,6 +86,15 @@ def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     return response
 
 
+def first_rules(request: HttpRequest) -> HttpResponse:
+    """Where the navigation leads: its page has the other destinations."""
+    _need(request, VIEW)
+    first = Destination.objects.order_by("name").first()
+    if first is None:
+        return HttpResponseRedirect(reverse("people"))
+    return HttpResponseRedirect(reverse("people-rules", args=[first.pk]))
+
+
 def rules(request: HttpRequest, pk: int) -> HttpResponse:
     """The merge log and all that keeps identifiers apart."""
     _need(request, VIEW)
@@ -97,7 +106,7 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
     _note_look(request, destination, "Looked at merges and rules.")
-    context["destination"] = destination
+    context |= {"destination": destination, "destinations": Destination.objects.order_by("name")}
     return _page(request, "rules", f"Merges and rules of {destination}", context)
 
 

@@ -9,6 +9,7 @@ urlpatterns = [
     path(route, admin.site.admin_view(view), name=name)
     for route, view, name in (
         ("", people.search, "people"),
+        ("rules/", people.first_rules, "people-first-rules"),
         ("<int:pk>/rules/", people.rules, "people-rules"),
         ("<int:pk>/act/", people.act, "people-act"),
         ("<int:pk>/<uuid:rudder_id>/", people.profile, "people-profile"),

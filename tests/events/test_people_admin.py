@@ -243,6 +243,15 @@ def test_a_held_merge_is_released(warehouse, warehouse_url, admin):
     people.close_kept()
 
 
+def test_the_navigation_leads_to_the_rules_of_a_destination(hub, admin):
+    page = admin.get("/admin/people/").content.decode()
+    assert "/admin/people/rules/" in page
+
+    answer = admin.get("/admin/people/rules/")
+
+    assert answer.url == f"/admin/people/{hub.destination.pk}/rules/"
+
+
 def test_the_biggest_profiles_are_listed(hub, admin):
     page = rules_page(hub, admin).partition("Biggest profiles")[2]
 
