@@ -13,7 +13,7 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import counting, history, ledger, log, replays, retention, rings, selfcheck
+from events import counting, heartbeat, history, ledger, log, replays, retention, rings, selfcheck
 from events.loads import run_due_load
 from events.models import Replay, ReplayState
 
@@ -109,6 +109,7 @@ def keep_log() -> None:
 @shared_task
 def count_log() -> None:
     """Keep the ledger's counts close behind the log."""
+    heartbeat.beat()
     with log.reader() as conn:
         if counting.advance(conn, COUNT_SECONDS):
             ledger.settle()
