@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,13 +17,15 @@ from django.utils.safestring import SafeString
 from destinations.models import Connection, Destination, IdentityCheck
 from events.admin.trace import TABLES
 from events.advice import advice
+from events.backlog import backlogs
 from events.counting import by_bin
+from events.health import health
 from events.latency import latency
 from events.ledger import Balance, balances
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
 from events.rates import head
 from rudderhub.chart import chart
-from sources.display import when
+from sources.display import label, length, when
 from sources.models import Source, WriteKey
 
 NEWEST = 5
@@ -86,10 +89,24 @@ class Flow:
     connection: Connection
     balance: Balance
     discards: int
+    oldest_at: datetime | None
+    """When the oldest event that waits was accepted."""
 
     @property
     def since(self) -> SafeString | str:
         return when(self.balance.since_at) if self.balance.since_at else "its start"
+
+    @property
+    def state(self) -> SafeString:
+        found = health(self.connection, self.balance.pending, timezone.now())
+        return label(found.word, found.kind)
+
+    @property
+    def lag(self) -> str:
+        return length(self.oldest_at, timezone.now()) if self.oldest_at else ""
+
+
+COUNTED = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "difference")
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +115,8 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     chosen = RANGES.get(request.GET.get("range", ""), RANGES["1h"])
     source_pk = _source_pk(request.GET.get("source", ""))
     since = (now - chosen.length).replace(second=0, microsecond=0)
-    connections = _connections(request, source_pk)
+    connections, others = _connections(request, source_pk)
+    flows = _flows(connections, since if request.GET.get("range") else None)
     return {
         **context,
         "title": "Overview",
@@ -107,10 +125,13 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "chosen": chosen,
         "sources": Source.objects.values_list("pk", "name"),
         "source_pk": source_pk,
-        "flows": _flows(connections, since if request.GET.get("range") else None),
+        "flows": flows,
+        "sums": {name: sum(getattr(each.balance, name) for each in flows) for name in COUNTED},
+        "discards": sum(each.discards for each in flows),
+        "others": others,
         "whole": not request.GET.get("range"),
         "speed": latency([each.pk for each in connections], since) if connections else None,
-        "troubles": _troubles(request, connections),
+        "troubles": _alike(_troubles(request, connections)),
         **_received(request, chosen, since, source_pk),
     }
 
@@ -139,13 +160,14 @@ def _received(
     }
 
 
-def _connections(request: HttpRequest, source_pk: int | None) -> list[Connection]:
+def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Connection], int]:
+    """The first ones, and how many others there are."""
     if not request.user.has_perm("destinations.view_connection"):
-        return []
+        return [], 0
     found = Connection.objects.select_related("source", "destination").order_by("pk")
     if source_pk:
         found = found.filter(source_id=source_pk)
-    return list(found[:MOST_CONNECTIONS])
+    return list(found[:MOST_CONNECTIONS]), max(found.count() - MOST_CONNECTIONS, 0)
 
 
 def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Flow]:
@@ -153,9 +175,11 @@ def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Fl
     if since:
         loads = loads.filter(started_at__gte=since)
     discards = dict(loads.order_by().values_list("connection").annotate(Sum("discards")))
+    waiting = backlogs(connections)
     return [
-        Flow(balance.connection, balance, discards.get(balance.connection.pk, 0))
-        for balance in balances(connections, since)
+        Flow(each.connection, each, discards.get(each.connection.pk, 0), waiting[pk].oldest_at)
+        for each in balances(connections, since)
+        for pk in [each.connection.pk]
     ]
 
 
@@ -223,6 +247,13 @@ def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[T
         )
         troubles += [_refused(each) for each in refused[:NEWEST]]
     return troubles
+
+
+def _alike(troubles: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
+    """Each once, with how many say the same; the first of them is the newest."""
+    counts = Counter((each.what, each.why) for each in troubles)
+    firsts = {(each.what, each.why): each for each in reversed(troubles)}
+    return [(firsts[key], count) for key, count in counts.items()]
 
 
 def _failing(connection: Connection) -> Trouble:

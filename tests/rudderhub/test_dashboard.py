@@ -8,6 +8,7 @@ from django.utils import timezone
 from events import counting, log
 from events.counting import BinCount
 from events.models import Load
+from rudderhub import dashboard
 from rudderhub.chart import chart
 from tests.factories import make_admin, make_connection, make_event, make_source
 
@@ -108,3 +109,63 @@ def test_counted_and_just_come_events_are_in_the_bins():
         (NOON + MINUTE, "page", 1),
         (NOON + MINUTE, "track", 1),
     ]
+
+
+def test_the_ledger_ends_with_sums_that_add_up(admin):
+    source = make_source()
+    make_connection(source)
+    make_connection(source)
+    make_event(source)
+    make_event(source)
+
+    seen = overview(admin)
+
+    assert seen["sums"] == {
+        **dict.fromkeys(("loaded", "dead_letters", "skipped", "lost", "difference"), 0),
+        "accepted": 4,
+        "pending": 4,
+    }
+
+
+def test_the_backlog_tells_since_when_events_wait(admin):
+    connection = make_connection()
+    make_event(connection.source, received_at=timezone.now() - timedelta(minutes=7))
+
+    (flow,) = overview(admin)["flows"]
+
+    assert (flow.balance.pending, flow.lag) == (1, "7\xa0minutes")
+    assert "loading" in flow.state
+
+
+def test_a_connection_that_waits_for_its_schedule_is_not_called_loading(admin):
+    connection = make_connection(synced_at=timezone.now())
+    connection.destination.config["syncFrequency"] = "30"
+    connection.destination.save()
+    make_event(connection.source)
+
+    (flow,) = overview(admin)["flows"]
+
+    assert "scheduled" in flow.state
+
+
+def test_errors_that_say_the_same_are_one_with_their_number(admin):
+    connection = make_connection()
+    for number in range(3):
+        connection.dead_letters.create(
+            event_id=number, message_id="m", reason="no type", payload="{}"
+        )
+    connection.dead_letters.create(event_id=9, message_id="m", reason="no user", payload="{}")
+
+    found = [(trouble.why, count) for trouble, count in overview(admin)["troubles"]]
+
+    assert found == [("no user", 1), ("no type", 3)]
+
+
+def test_connections_beyond_the_first_are_counted(admin, monkeypatch):
+    monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
+    make_connection()
+    make_connection()
+
+    seen = overview(admin)
+
+    assert (len(seen["flows"]), seen["others"]) == (1, 1)
