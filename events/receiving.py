@@ -19,7 +19,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from events import disk, gateway, quarantine
+from events import disk, gateway, quarantine, requests
 from events.errors import origin_not_allowed, refusal
 from events.parsers import READ_BYTES, RequestBody
 from events.quarantine import Refused
@@ -83,11 +83,18 @@ class GatewayView(APIView):
         try:
             self.initial(wrapped)
             response = cast("HttpResponse", getattr(self, str(request.method).lower())(wrapped))
+            self._keep_accepted(wrapped)
         except Exception as error:  # noqa: BLE001 - the edge of a request
             response = self.handle_exception(error)
         if wrapped.incoming.is_left:
             response._resource_closers.append(partial(_drain, wrapped.incoming))  # type: ignore[attr-defined]  # noqa: SLF001
         return response
+
+    def _keep_accepted(self, request: GatewayRequest) -> None:
+        """For the trace of its events; not of what is sent again from the quarantine."""
+        if self.source is not None and self.arrived_at is None:
+            meta, body = request.META, request.incoming.kept
+            requests.keep(self.source.pk, self.received_at, meta, body)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.perform_authentication(request)

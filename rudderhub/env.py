@@ -44,6 +44,7 @@ DEFAULTS: dict[str, str] = {
     "QUARANTINE_ROWS": "10000",
     "QUARANTINE_ROW_BYTES": "4096000",
     "REQUIRE_SECOND_FACTOR": "false",
+    "REQUEST_MINUTES": "60",
     "RETENTION_DAYS": "30",
     "RETENTION_GB": "0",
     "RETENTION_HARD_DAYS": "0",

@@ -31,6 +31,7 @@ MIN_FREE_MB = _settings.integer("MIN_FREE_MB", least=0)
 COMMIT_TIMEOUT_SECONDS = _settings.integer("COMMIT_TIMEOUT_SECONDS")
 QUARANTINE_BYTES = _settings.integer("QUARANTINE_BYTES")  # of one source; the oldest go
 QUARANTINE_DAYS = _settings.integer("QUARANTINE_DAYS")
+REQUEST_MINUTES = _settings.integer("REQUEST_MINUTES", least=0)  # kept for the trace; 0 is none
 QUARANTINE_ROWS = _settings.integer("QUARANTINE_ROWS")  # of one source; the oldest go
 QUARANTINE_ROW_BYTES = _settings.integer("QUARANTINE_ROW_BYTES")  # a longer body is kept cut
 SDK_DIR = _settings.text("SDK_DIR") or VAR_DIR / "sdk"  # what make sdk-scripts fetches

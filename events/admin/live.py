@@ -20,7 +20,7 @@ from unfold.views import ChangeList
 
 from destinations.interface import Feed
 from destinations.models import Connection
-from events import moving
+from events import moving, requests
 from events.admin.letter_actions import PERMISSIONS
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, summary, trace
@@ -305,10 +305,13 @@ class EventAdmin(ReadOnlyAdmin):
             "stops": stops,
             "sdk": self.sdk(event),
             "may_act": request.user.has_perms(PERMISSIONS),
+            "came": _request(event, sees=sees),
+            "minutes": settings.REQUEST_MINUTES,
+            "normalised": json_block(record.payload),
         }
         return [
             ("Trace", SafeString(render_to_string("events/trace.html", context, request))),
-            ("Payload as accepted", json_block(record.payload)),
+            ("Request and event", SafeString(render_to_string("events/request.html", context))),
             ("Send it again", code_block(self._curl(request, record))),
         ]
 
@@ -319,6 +322,23 @@ class EventAdmin(ReadOnlyAdmin):
         if key is None or not request.user.has_perm("sources.change_source"):
             return curl(settings.DATA_PLANE_URL, record.payload)
         return curl(settings.DATA_PLANE_URL, record.payload, key.key)
+
+
+def _request(event: Event, *, sees: bool) -> dict[str, Any] | None:
+    """As it came, if it is still kept; without values for those who may not see them."""
+    found = requests.find(event.source_id, event.received_at)
+    if found is None:
+        return None
+    body = found.body.decode(errors="backslashreplace")
+    return {
+        "line": f"{found.method} {found.path if sees else found.path.partition('?')[0]}",
+        "headers": {
+            name: value if sees or name.startswith("Content-") else masked(value)
+            for name, value in found.headers.items()
+        },
+        "body": json_block(body if sees else masked_json(body)) if body else "",
+        "cut": found.body_bytes if found.body_bytes > requests.BODY_BYTES else 0,
+    }
 
 
 def _with_trail(event: Event, stop: Stop, *, sees: bool) -> Stop:

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+
+from events import log, requests, rings
+from events.models import Event, Quarantined
+from events.reruns import send_again
+from tests.factories import make_admin, make_write_key
+from tests.wire import basic
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRACK = {"type": "track", "userId": "ann", "event": "Paid", "messageId": "m1"}
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    cache.clear()
+    yield
+    requests.close_keeper()
+    log.close_writer()
+    rings.close_ringer()
+
+
+@pytest.fixture
+def key():
+    return make_write_key()
+
+
+def send(client, key, body, path="/v1/track", **headers):
+    headers |= {"HTTP_AUTHORIZATION": f"Basic {basic(key.key)}"}
+    answer = client.post(path, body, content_type="application/json", **headers)
+    requests.close_keeper()
+    return answer
+
+
+def part(client):
+    event = Event.objects.latest("id")
+    response = client.get(f"/admin/events/event/{event.pk}/change/")
+    assert response.status_code == 200
+    return dict(response.context["parts"])["Request and event"]
+
+
+def test_the_raw_body_stands_beside_the_event(client, key):
+    body = json.dumps(TRACK | {"writeKey": key.key}, indent=3)
+    send(client, key, body, HTTP_USER_AGENT="shop/2", HTTP_COOKIE="session=s3cret")
+    client.force_login(make_admin())
+
+    shown = part(client)
+
+    assert "POST /v1/track" in shown
+    raw, accepted = shown.split("The event as accepted")
+    assert "receivedAt" not in raw
+    assert "receivedAt" in accepted
+    assert "<td>User-Agent</td><td><code>shop/2</code>" in raw
+    assert "<td>Authorization</td><td><code>•••</code>" in raw
+    assert "s3cret" not in shown
+    assert key.key not in raw
+
+
+def test_every_event_of_a_batch_leads_to_its_request(client, key):
+    batch = {"batch": [TRACK, TRACK | {"messageId": "m2"}]}
+
+    send(client, key, json.dumps(batch), "/v1/batch")
+
+    found = [requests.find(e.source_id, e.received_at) for e in Event.objects.all()]
+    assert [json.loads(each.body) for each in found] == [batch, batch]
+
+
+def test_a_key_in_the_address_is_hidden(client, key):
+    client.get(f"/pixel/v1/track?writeKey={key.key}&userId=ann&event=Paid")
+    requests.close_keeper()
+    event = Event.objects.get()
+
+    found = requests.find(event.source_id, event.received_at)
+
+    assert found.path == "/pixel/v1/track?writeKey=•••&userId=ann&event=Paid"
+
+
+def test_of_a_long_body_the_beginning_is_kept(client, key):
+    body = json.dumps(TRACK | {"properties": {"text": "x" * 20_000}})
+    send(client, key, body)
+    client.force_login(make_admin())
+
+    shown = part(client)
+
+    assert f"The first part of {len(body)} bytes." in shown
+
+
+def test_who_may_not_see_personal_data_sees_the_shape(client, key):
+    send(client, key, json.dumps(TRACK), HTTP_USER_AGENT="shop/2")
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_event"))
+    client.force_login(reader)
+
+    shown = part(client)
+
+    assert "userId" in shown
+    assert "ann" not in shown
+    assert "shop/2" not in shown
+
+
+def test_none_is_kept_when_that_is_switched_off(client, key, settings):
+    settings.REQUEST_MINUTES = 0
+    send(client, key, json.dumps(TRACK))
+    client.force_login(make_admin())
+
+    assert "RUDDERHUB_REQUEST_MINUTES is 0" in part(client)
+
+
+def test_a_request_that_is_gone_is_said_to_be(client, key):
+    send(client, key, json.dumps(TRACK))
+    cache.clear()
+    client.force_login(make_admin())
+
+    assert "It is not kept, or no longer" in part(client)
+
+
+def test_neither_refused_nor_sent_again_ones_are_kept(client, key):
+    send(client, key, '{"userId":"ann"}')
+    send_again(Quarantined.objects.get().pk, json.dumps(TRACK).encode())
+    requests.close_keeper()
+    event = Event.objects.get()
+
+    assert requests.find(event.source_id, event.received_at) is None
