@@ -83,6 +83,20 @@ def test_discards_are_grouped_and_exported(admin, loaded):
     assert export.splitlines()[1].startswith("paid,n,many,")
 
 
+def test_discards_are_searched_by_table_column_and_reason(admin, loaded):
+    by_column = html(admin.get("/admin/discards/?q=paid.n"))
+    nothing = html(admin.get("/admin/discards/?q=other"))
+
+    assert "<td>paid</td>" in by_column
+    assert "Nothing matches" in nothing
+
+
+def test_an_export_of_discards_leaves_an_audit_line(admin, loaded):
+    admin.get(f"/admin/discards/{loaded.destination_id}/shop/export/")
+
+    assert LogEntry.objects.filter(change_message="Exported 1 discards of shop.").exists()
+
+
 def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
 
