@@ -12,6 +12,7 @@ from destinations.models import Destination, Erasure
 from destinations.postgres import erase, identity
 from destinations.warehouse.erasure import DELETE, Erased
 from destinations.warehouse.identity import Identifier, Rules
+from events import requests
 from events.erased_events import erase_logged
 from events.erased_texts import ErasedTexts
 from events.models import MinuteCount
@@ -101,6 +102,8 @@ def _erase_kept(
         }
         if dry_run:
             transaction.set_rollback(True)
+        else:
+            requests.forget(sources)
     return {name: count for name, count in counts.items() if count}
 
 

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
+from destinations.interface import DestinationUnavailableError
 from events.masking import HIDDEN
 
 logger = logging.getLogger(__name__)
@@ -65,8 +66,21 @@ def find(source_pk: int, received_at: datetime) -> Kept | None:
     return found if isinstance(found, Kept) and found.received_at == received_at else None
 
 
+def forget(source_pks: Iterable[int]) -> None:
+    """All of these sources: who is erased may be in any."""
+    try:
+        for source_pk in source_pks:
+            cache.delete_many([_place(source_pk, slot) for slot in range(SLOTS)])
+    except RedisError as error:
+        raise DestinationUnavailableError("the cache, which keeps requests, is away") from error
+
+
 def _key(source_pk: int, received_at: datetime) -> str:
-    return f"request:{source_pk}:{int(received_at.timestamp() * 1_000_000) % SLOTS}"
+    return _place(source_pk, int(received_at.timestamp() * 1_000_000) % SLOTS)
+
+
+def _place(source_pk: int, slot: int) -> str:
+    return f"request:{source_pk}:{slot}"
 
 
 def _kept(received_at: datetime, meta: Mapping[str, Any], body: bytes) -> Kept:

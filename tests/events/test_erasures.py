@@ -7,11 +7,12 @@ import json
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.utils import timezone
 
 from destinations.interface import DestinationError
 from destinations.postgres import guards
 from destinations.postgres.rebuild import check
-from events import counting, log, people
+from events import counting, log, people, requests
 from events.erasures import erase_person
 from events.models import DeadLetter, Event, Load, Quarantined
 from sources.models import Source
@@ -177,6 +178,19 @@ def test_dead_letters_and_refused_requests_that_name_the_person_go(hub):
 
     assert (receipt.erasure.counts["dead letters"], receipt.erasure.counts["quarantine"]) == (1, 3)
     assert list(Quarantined.objects.values_list("pk", flat=True)) == [kept.pk]
+
+
+def test_requests_that_are_kept_for_the_trace_go(hub):
+    source, moment = hub.connection("web").source, timezone.now()
+    requests.keep(source.pk, moment, {"PATH_INFO": "/v1/track"}, b'{"userId":"ann-1"}')
+    requests.close_keeper()
+    hub.load(event(1, "identify", userId="ann-1"))
+    before = requests.find(source.pk, moment)
+
+    erase_person(hub.destination, "ann-1", actor="eve")
+
+    assert before
+    assert requests.find(source.pk, moment) is None
 
 
 def test_messages_that_quote_the_person_no_longer_do(hub):

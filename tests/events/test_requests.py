@@ -120,6 +120,17 @@ def test_a_request_that_is_gone_is_said_to_be(client, key):
     assert "It is not kept, or no longer" in part(client)
 
 
+def test_an_erasure_forgets_the_requests_of_the_sources(client, key):
+    send(client, key, json.dumps(TRACK))
+    event = Event.objects.get()
+    before = requests.find(event.source_id, event.received_at)
+
+    requests.forget([event.source_id])
+
+    assert before
+    assert requests.find(event.source_id, event.received_at) is None
+
+
 def test_neither_refused_nor_sent_again_ones_are_kept(client, key):
     send(client, key, '{"userId":"ann"}')
     send_again(Quarantined.objects.get().pk, json.dumps(TRACK).encode())
