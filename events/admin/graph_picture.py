@@ -17,10 +17,10 @@ MOST_NODES, MOST_LINES = 60, 300
 LABELLED = 12
 """Of more lines the label shows only while a line has the focus or the pointer."""
 
-BOX_WIDTH, BOX_HEIGHT, PITCH = 208, 38, 52
-LANE_GAP, MARGIN, BULGE = 150, 12, 26
+BOX_WIDTH, BOX_HEIGHT, PITCH = 200, 38, 52
+LANE_GAP, MARGIN, BULGE = 116, 12, 22
 LONG_LANE, ROUNDS = 10, 4
-LABEL_LENGTH, EVENT_LENGTH = 25, 14
+LABEL_LENGTH, EVENT_LENGTH = 23, 12
 
 Pair = frozenset[str]
 

@@ -108,6 +108,7 @@ def _search(walk):
     page.fill("#with", "phone")
     page.click("text=Explain")
     page.wait_for_selector("#explain .rh-path")
+    page.locator("section:has(.rh-graph)").screenshot(path=str(walk.folder / "people-graph.png"))
     walk.look("people-explained")
     walk.wear("dark")
     walk.look("people-dark")

@@ -15,6 +15,7 @@ from tests.wire import basic
 pytestmark = pytest.mark.e2e
 
 ANN = {"email": "ann@shop.example", "name": "Ann Lee"}
+MAIL = {"type": "email", "value": "ann@shop.example"}
 OFFICE_DEVICES = 40
 
 
@@ -31,6 +32,8 @@ def track(number, user, device, **more):
 
 APART = [
     track(1, "ann", "tablet", type="identify", traits=ANN),
+    track(4, "ann", "laptop"),
+    {"type": "merge", "messageId": "m5", "userId": "ann", "mergeProperties": [MAIL]},
     track(2, "bob", "phone"),
 ]
 JOINED = [track(3, "bob", "tablet")]
@@ -67,8 +70,8 @@ def walked():
 def test_a_profile_found_by_a_device_shows_its_graph_and_why_it_is_one_person(walked):
     assert walked["search"] == {
         "found": 1,
-        "nodes": 4,
-        "edges": 3,
+        "nodes": 6,
+        "edges": 5,
         "marked": 2,
         "steps": 2,
         "focused": walked["search"]["focused"],
