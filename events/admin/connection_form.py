@@ -24,7 +24,7 @@ class LinesField(forms.CharField):
 
 class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
     filtered_events = LinesField(
-        label="events",
+        label="Events",
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
         help_text="One a line: the name of a track event, or a type such as page or identify. "
