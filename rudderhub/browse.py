@@ -161,10 +161,15 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     return _page(request, "sources/confirm.html", f"Re-apply {name}.{column}", **context)
 
 
-def _matching(groups: Sequence[browsing.DiscardGroup], wanted: str) -> list[browsing.DiscardGroup]:
-    """Those whose table, column or reason holds the text."""
-    lower = wanted.lower()
-    return [each for each in groups if lower in f"{each.table}.{each.column} {each.reason}".lower()]
+def _matching(
+    groups: Sequence[browsing.DiscardGroup], wanted: str
+) -> list[tuple[browsing.DiscardGroup, SafeString, SafeString]]:
+    """Those whose table, column or reason holds the text, with their times."""
+    return [
+        (each, when(each.first), when(each.last))
+        for each in groups
+        if wanted.lower() in f"{each.table}.{each.column} {each.reason}".lower()
+    ]
 
 
 def _csv(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:

@@ -1,0 +1,100 @@
+"""Where did my event go: the admin in headless Chromium, for one event of each fate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from rudderhub.env import ROOT
+from tests.e2e.test_admin import AXE, FOLDER, OWN_PYTHON
+from tests.instance import running
+from tests.wire import basic
+
+pytestmark = pytest.mark.e2e
+
+ORDER = {"type": "track", "event": "Order Done", "userId": "ann"}
+FIRST = [
+    {"type": "identify", "messageId": "link", "userId": "ann", "anonymousId": "tablet"},
+    {**ORDER, "messageId": "good", "properties": {"total": 7777}},
+]
+SECOND = [
+    {**ORDER, "messageId": "discarded", "properties": {"total": "free"}},
+    {**ORDER, "messageId": "dead", "context": "no object"},
+]
+REFUSED = {"type": "nonsense", "event": "Order Done", "messageId": "refused", "userId": "bob"}
+
+
+@pytest.fixture(scope="module")
+def walked():
+    """One walk through an instance of its own; the tests look at what it met."""
+    with running() as instance:
+        job = {
+            "step": "events",
+            "base_url": instance.info["base_url"],
+            "setup_url": instance.info["setup_url"],
+            "basic": basic(instance.info["write_key"]),
+            "folder": str(FOLDER),
+            "axe": str(AXE),
+            "first": FIRST,
+            "second": SECOND,
+            "refused": REFUSED,
+        }
+        done = subprocess.run(  # noqa: S603
+            [OWN_PYTHON, "tests/e2e/events_pages.py", json.dumps(job)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_event_is_found_by_ids_names_and_text(walked):
+    assert walked["answers"] == [200, 200, 400]
+    assert walked["live"] == {"good": 1, "ann": 4, "tablet": 1, "Order+Done": 3, "7777": 1}
+
+
+def test_a_loaded_event_leads_to_its_row_its_profile_and_its_request(walked):
+    good = walked["good"]
+
+    assert "linked by userId and anonymousId in one identify event, link" in good["text"]
+    assert "user-agent" in good["raw"].lower()
+    assert "7777" in good["raw"]
+    assert good["copied"] >= 3
+    assert good["rows"] == 1
+
+
+def test_a_value_that_did_not_fit_is_told(walked):
+    assert "order_done.total: free" in walked["discarded"]
+
+
+def test_a_refused_event_is_found_repaired_and_loaded(walked):
+    refused = walked["quarantined"]
+
+    assert refused["before"] == []
+    assert refused["listed"] == 1
+    assert "loaded" in refused["after"]
+
+
+def test_a_dead_letter_is_rerun_and_discarded(walked):
+    dead = walked["dead"]
+
+    assert "dead letter" in dead["text"]
+    assert dead["attempts"] == ["2"]
+    assert "ada discarded it: a test of ours" in dead["after"]
+
+
+def test_a_load_tells_by_table_what_it_did(walked):
+    assert "order_done" in walked["load"]
+    assert "the table" in walked["load"]
+
+
+def test_the_screens_are_sound(walked):
+    assert walked["serious"] == {}
+    assert walked["overflow"] == []
+    assert walked["words"] == []
+    assert walked["foreign"] == []
