@@ -24,7 +24,8 @@ INSERT INTO events_event
     (received_at, source_id, message_id, type, event, user_id, anonymous_id, payload)
 SELECT now() - (%(events)s - n) * interval '50 milliseconds', 1 + n %% 5, 'm' || n,
     (ARRAY['track', 'page', 'identify'])[1 + n %% 3], 'Event ' || n %% 20, 'u' || n %% 100000,
-    'a' || n %% 300000, '{"type": "track", "properties": {"text": "' || repeat('x', 300) || '"}}'
+    'a' || n %% 300000, '{"type": "track", "properties": {"text": "' || repeat('x', 300) || '"},'
+        || '"context": {"library": {"name": "analytics-js", "version": "3.' || n %% 30 || '"}}}'
 FROM generate_series(1, %(events)s) AS n
 """
 PAGES = {
@@ -40,6 +41,7 @@ PAGES = {
     "live, pending": "/admin/events/event/?status=pending",
     "sources": "/admin/sources/source/",
     "connections": "/admin/destinations/connection/",
+    "destinations": "/admin/destinations/destination/",
     "loads": "/admin/events/load/",
     "dead letters": "/admin/events/deadletter/",
     "quarantine": "/admin/events/quarantined/",
