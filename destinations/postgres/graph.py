@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -276,12 +277,14 @@ class Graph:
             self.run(WRITE_HUBS, list(degrees), list(degrees.values()))
 
     def write_links(self, links: Sequence[Link]) -> None:
+        """In the order of the key: its index grows at the end then, in full pages."""
         if links:
+            ends = sorted(((link_ends(link), link) for link in links), key=itemgetter(0))
             self.copy(
                 COPY_EDGES,
                 (
-                    (*link_ends(link), link.sighting.received_at, link.state, *link.sighting[1:])
-                    for link in links
+                    (*pair, link.sighting.received_at, link.state, *link.sighting[1:])
+                    for pair, link in ends
                 ),
             )
 

@@ -47,7 +47,6 @@ CREATE TABLE IF NOT EXISTS {schema}.identity_component (
     updated_at timestamptz
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS identity_component_root_id ON {schema}.identity_component (root_id);
-CREATE INDEX IF NOT EXISTS identity_component_rudder_id ON {schema}.identity_component (rudder_id);
 
 CREATE TABLE IF NOT EXISTS {schema}.identity_alias (
     old_rudder_id uuid PRIMARY KEY,
