@@ -221,7 +221,7 @@ def resolve(conn: Conn, schema: str, statements: Sequence[Statement]) -> dict[Id
     folded = fold(statements, hidden)
     with conn.transaction():
         lock_graph(conn, meta.oid)
-        return _Chunk(Graph(conn, schema), meta, folded, keys).resolve()
+        return Resolution(Graph(conn, schema), meta, folded, keys).resolve()
 
 
 def suppressed(conn: Conn, schema: str, statements: Iterable[Statement]) -> dict[Identifier, str]:
@@ -243,7 +243,7 @@ def refresh_marked(conn: Conn, schema: str) -> int:
         return profiles.refresh_marked(Graph(conn, schema), meta.options.null_clears)
 
 
-class _Chunk:
+class Resolution:
     """The steps of T1, in order; the numbers in brackets are those of the specification."""
 
     def __init__(
@@ -267,7 +267,7 @@ class _Chunk:
         graph.write_profiles(settled)  # [8, 9]
         graph.write_nodes(list(nodes.values()), profile_of)  # [10, 11]
         graph.remember_types({each.type for each in nodes}, self.meta.id_types)
-        self._write_profiles(nodes, settled, profile_of, resplit_groups)  # [12, 13]
+        self.write_profiles(nodes, settled, profile_of, resplit_groups)  # [12, 13]
         self._count_hits()
         return {each: profile_of[nodes[each].group].rudder_id for each in folded.activity}
 
@@ -310,7 +310,7 @@ class _Chunk:
             parts += split
         return parts
 
-    def _write_profiles(
+    def write_profiles(
         self,
         nodes: Mapping[Identifier, Node],
         settled: Sequence[Profile],

@@ -1,6 +1,7 @@
 """What identities cost: `python -m tests.bench identity [identifiers]`, figures of one run.
 
-Each stream goes through T1 as loads send it, in chunks of 10,000, its commit included.
+Each stream goes through T1 as loads send it, in chunks of 10,000, its commit included. The graph
+alone is T1 without its last steps, the traits and profiles.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
+import numpy as np
 import psycopg
 from psycopg.sql import SQL
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from destinations.postgres import erase, identity, reading, unmerge
 from destinations.postgres.graph import query
@@ -26,6 +31,7 @@ from destinations.warehouse.identity import (
     Statement,
     statement,
 )
+from rudderhub.celery import collect_rarely
 from tests.identities import ORACLE
 
 Conn = psycopg.Connection[tuple[Any, ...]]
@@ -41,6 +47,7 @@ PERSON = 1_000
 
 
 def figures(dsn: str, identifiers: int = REALISTIC) -> dict[str, str]:
+    collect_rarely()  # as a worker does
     with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
         found = realistic(conn, identifiers)
         found |= view(conn)
@@ -59,39 +66,78 @@ def fresh(conn: Conn, **options: Any) -> None:
     identity.ensure_schema(conn, SCHEMA, "bench", GraphOptions(**options))
 
 
-def resolve(conn: Conn, statements: Sequence[Statement]) -> float:
+class Took(NamedTuple):
+    """Seconds of a chunk's T1."""
+
+    whole: float
+    graph: float
+
+
+def resolve(conn: Conn, statements: Sequence[Statement]) -> Took:
+    write_profiles = identity.Resolution.write_profiles
+    profiles = 0.0
+
+    def timed(*arguments: Any) -> None:
+        nonlocal profiles
+        began = time.perf_counter()
+        write_profiles(*arguments)
+        profiles = time.perf_counter() - began
+
     started = time.perf_counter()
-    with identity.operator_lock_shared(conn, SCHEMA):
+    with (
+        mock.patch.object(identity.Resolution, "write_profiles", timed),
+        identity.operator_lock_shared(conn, SCHEMA),
+    ):
         identity.resolve(conn, SCHEMA, statements)
-    return time.perf_counter() - started
+    whole = time.perf_counter() - started
+    return Took(whole, whole - profiles)
 
 
 def realistic(conn: Conn, identifiers: int) -> dict[str, str]:
     """The oracle's stream: visitors, sign-ups, devices, aliases, merges, junk."""
     fresh(conn)
-    costs: list[float] = []
-    stored = links = 0
-    for number in range(1_000):
-        events = _distinct(ORACLE.Generator(number, CHUNK).run(), number)
-        statements = [stated for each in events if (stated := _stated(each))]
-        took = resolve(conn, statements)
-        costs.append(took / len(events) * 1e6)
+    took: list[Took] = []
+    stored = 0
+    while stored < identifiers:
+        events = _distinct(ORACLE.Generator(len(took), CHUNK).run(), len(took))
+        took.append(resolve(conn, [stated for each in events if (stated := _stated(each))]))
         stored = _count(conn, "SELECT count(*) FROM {schema}.identity_node")
-        if stored >= identifiers:
-            break
+    graph = [chunk.graph / CHUNK * 1e6 for chunk in took]
+    whole = statistics.median(chunk.whole for chunk in took) / CHUNK * 1e6
+    third = max(1, len(graph) // 3)
+    first, last = statistics.median(graph[:third]), statistics.median(graph[-third:])
+    return {
+        f"resolve to {stored:,} identifiers, the graph": (
+            f"{statistics.median(graph):.1f} us an event, median"
+        ),
+        "… slope, last third over first": f"{(last / first - 1) * 100:+.0f} %",
+        "… with traits and profiles": f"{whole:.1f} us an event, median",
+        **_sizes(conn, stored),
+        **_limit(conn),
+    }
+
+
+def _sizes(conn: Conn, stored: int) -> dict[str, str]:
     links = _count(conn, "SELECT count(*) FROM {schema}.identity_edge")
-    third = max(1, len(costs) // 3)
-    first, last = statistics.median(costs[:third]), statistics.median(costs[-third:])
     nodes = _bytes(conn, "identity_node", "identity_component", "identity_alias")
-    edges = _bytes(conn, "identity_edge")
     every = _bytes(conn, *(row[0] for row in conn.execute(TABLES, [SCHEMA]).fetchall()))
     return {
-        f"resolve to {stored:,} identifiers": f"{statistics.median(costs):.1f} us an event, median",
-        "slope, last third over first": f"{(last / first - 1) * 100:+.0f} %",
         "nodes and groups": f"{nodes / stored:.0f} bytes an identifier",
-        "links": f"{edges / links:.0f} bytes a link",
+        "links": f"{_bytes(conn, 'identity_edge') / links:.0f} bytes a link",
         "all identity tables": f"{every / stored:.0f} bytes an identifier",
     }
+
+
+def _limit(conn: Conn) -> dict[str, str]:
+    """What the components alone take, of the same links, all at once and in memory."""
+    rows = conn.execute(query(SCHEMA, "SELECT node_a, node_b FROM {schema}.identity_edge"))
+    ends = np.array(rows.fetchall())
+    size = int(ends.max()) + 1
+    started = time.perf_counter()
+    links = coo_array((np.ones(len(ends), dtype=np.int8), ends.T), shape=(size, size))
+    connected_components(links, directed=False)
+    took = (time.perf_counter() - started) / len(ends) * 1e6
+    return {"… the limit: scipy's connected_components in memory": f"{took:.2f} us a link"}
 
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
@@ -134,12 +180,13 @@ def worst(conn: Conn, name: str, links: Iterator[tuple[str, str]]) -> dict[str, 
     fresh(conn, hub_limit=None, size_limit=None)
     statements = list(_aliases(links))
     chunks = [statements[start : start + CHUNK] for start in range(0, len(statements), CHUNK)]
-    seconds = [resolve(conn, chunk) for chunk in chunks]
-    costs = sorted(took / len(chunk) * 1e6 for took, chunk in zip(seconds, chunks, strict=True))
-    p95 = costs[int(len(costs) * 0.95)]
+    took = [resolve(conn, chunk) for chunk in chunks]
+    costs = sorted(each.graph / len(chunk) * 1e6 for each, chunk in zip(took, chunks, strict=True))
     return {
-        f"{name} of {WORST:,} links": f"{statistics.median(costs):.0f} us a link, p95 {p95:.0f}, "
-        f"slowest chunk {max(seconds):.2f} s"
+        f"{name} of {WORST:,} links, the graph": (
+            f"{statistics.median(costs):.0f} us a link, p95 {costs[int(len(costs) * 0.95)]:.0f}"
+        ),
+        f"… {name}: slowest chunk, with profiles": f"{max(each.whole for each in took):.2f} s",
     }
 
 
@@ -156,7 +203,7 @@ def giants(conn: Conn) -> dict[str, str]:
         statements = list(_aliases((f"{side}0", f"{side}{n}") for n in range(1, GIANT)))
         for start in range(0, len(statements), CHUNK):
             resolve(conn, statements[start : start + CHUNK])
-    took = resolve(conn, list(_aliases(iter([("a0", "b0")]))))
+    took = resolve(conn, list(_aliases(iter([("a0", "b0")])))).whole
     started = time.perf_counter()
     identity.refresh_marked(conn, SCHEMA)
     later = time.perf_counter() - started
