@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from tests.bench import identity, processes, warehouse
+from tests.bench import api, identity, processes, warehouse
 from tests.bench.client import request_bytes, send_all
 from tests.instance import Instance, free_port, running
 
@@ -48,6 +48,7 @@ def main() -> None:
         figures |= load_against_copy(instance)
         figures |= freshness(instance)
         figures |= warehouse.figures(instance.info["warehouse_dsn"])
+        figures |= api.figures(instance.info["warehouse_dsn"])
     _print(figures)
 
 
