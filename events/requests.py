@@ -116,7 +116,7 @@ _PLAIN = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 class Keeper:
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, datetime, Mapping[str, Any], bytes]] = deque(maxlen=WAITING)
+        self._waiting: deque[tuple[str, Kept]] = deque(maxlen=WAITING)
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="request-keeper", daemon=True)
@@ -125,8 +125,9 @@ class Keeper:
     def add(
         self, source_pk: int, received_at: datetime, meta: Mapping[str, Any], body: bytes
     ) -> None:
-        self._waiting.append((source_pk, received_at, meta, body))
-        if not self._wake.is_set():
+        if len(self._waiting) < WAITING:
+            kept = _kept(received_at, meta, body)  # here, so that no large body waits
+            self._waiting.append((_key(source_pk, received_at), kept))
             self._wake.set()
 
     def close(self) -> None:
@@ -143,8 +144,7 @@ class Keeper:
             self._store()
 
     def _store(self) -> None:
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        kept = {_key(pk, at): _kept(at, meta, body) for pk, at, meta, body in taken}
+        kept = dict(self._waiting.popleft() for _ in range(len(self._waiting)))
         try:
             cache.set_many(kept, timeout=settings.REQUEST_MINUTES * 60)
         except RedisError as error:
