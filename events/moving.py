@@ -179,14 +179,14 @@ def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
 
 def _keep_dead_letters(connection: Connection, prepared: Prepared, began: datetime) -> None:
     """Before the cursor passes them; again after a kill, to no effect."""
-    reasons = {event.id: reason for event, reason in prepared.dead_letters}
+    found = {event.id: (event, reason) for event, reason in prepared.dead_letters}
     DeadLetter.objects.bulk_create(
         (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
         ignore_conflicts=True,
     )
-    known = DeadLetter.objects.filter(connection=connection, event_id__in=reasons)
+    known = DeadLetter.objects.filter(connection=connection, event_id__in=found)
     for letter in known.filter(tried_at__lt=began).defer("payload"):
-        _try_in_vain(letter, reasons[letter.event_id])
+        _try_in_vain(letter, *found[letter.event_id])
 
 
 def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
@@ -200,12 +200,13 @@ def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> Dea
     )
 
 
-def _try_in_vain(letter: DeadLetter, reason: str) -> None:
+def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
     """What was discarded stays so."""
     was_loaded = letter.state == LetterState.LOADED
     DeadLetter.objects.filter(pk=letter.pk).update(
         reason=reason,
         kind=reason_kind(reason),
+        payload=event.payload,
         attempts=F("attempts") + 1,
         tried_at=timezone.now(),
         state=LetterState.OPEN if was_loaded else letter.state,
@@ -225,8 +226,10 @@ def _close_loaded(connection: Connection, prepared: Prepared) -> None:
 
 
 def close_as_loaded(letters: QuerySet[DeadLetter]) -> None:
+    """Without the payload, which is where events belong now."""
     letters.update(
         state=LetterState.LOADED,
+        payload="",
         attempts=F("attempts") + 1,
         closed_at=timezone.now(),
     )

@@ -189,6 +189,10 @@ class EventAdmin(ReadOnlyAdmin):
     empty_text = (
         "No event was accepted yet. Open a source: its page has lines to copy that send one."
     )
+    nothing_text = (
+        "Older, below, looks further back. What was refused is in the quarantine: choose the "
+        "status refused."
+    )
     fieldsets = (
         (
             None,

@@ -20,7 +20,7 @@ from events.models import DeadLetter, Event, LetterState
 from sources.display import copyable, json_block, label, when
 
 KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
-GONE = "No longer in the log; the payload below is kept."
+GONE = "No longer in the log; a dead letter that is not loaded keeps the payload, below."
 
 
 class LetterStateFilter(SimpleListFilter):
@@ -154,6 +154,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         record.payload = masked_json(record.payload)
 
     def parts(self, request: HttpRequest, record: DeadLetter) -> list[tuple[str, SafeString]]:
+        if record.state == LetterState.LOADED:
+            return []
         return [("Payload", json_block(record.payload))]
 
     @action(description="Re-run…", permissions=["act"])

@@ -421,6 +421,26 @@ def test_events_are_filtered_by_name_and_found_by_any_text(admin):
     assert shown(admin.get(EVENTS, {"q": "SPRING"})) == [paid.message_id]
 
 
+def test_the_sdk_of_an_event_is_shown(admin):
+    library = '{"context": {"library": {"name": "rudder-node", "version": "2.1.0"}}}'
+    make_event(payload=library)
+    make_event(payload='{"context": {"library": "' + "x" * live.READ_BYTES + '"}}')
+
+    html = page(admin.get(EVENTS))
+
+    assert "rudder-node 2.1.0" in html
+    assert "x" * 100 not in html
+
+
+def test_a_search_in_vain_says_where_to_look_next(admin):
+    make_event()
+
+    html = page(admin.get(EVENTS, {"q": "nowhere"}))
+
+    assert "Nothing matches" in html
+    assert "What was refused is in the quarantine" in html
+
+
 def test_an_event_is_copied_as_curl(admin):
     event = make_event(payload='{"type": "track", "event": "it\'s"}')
 

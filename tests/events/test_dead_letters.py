@@ -108,6 +108,7 @@ def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin, dead, warehouse):
     assert rung
     assert (replay.state, replay.events, replay.percent) == ("succeeded", 1, 100)
     assert letters() == {"m2": ("loaded", 2), "m3": ("open", 1), "m4": ("open", 1)}
+    assert letter("m2").payload == ""
     assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
     assert rows(warehouse, "SELECT id FROM shop.paid") == [("m2",)]
     done = LogEntry.objects.get(change_message__contains="Re-ran")
@@ -152,11 +153,13 @@ def test_selected_ones_are_rerun_from_the_list(admin, dead, warehouse):
 
 def test_a_rerun_twice_changes_nothing_in_the_warehouse(admin, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
+    payloads = dict(DeadLetter.objects.values_list("pk", "payload"))
     rerun(admin, "m2", "alike")
     work()
     before = rows(warehouse, "SELECT id, n, received_at FROM shop.paid ORDER BY id")
 
-    DeadLetter.objects.update(state="open")
+    for pk, payload in payloads.items():
+        DeadLetter.objects.filter(pk=pk).update(state="open", payload=payload)
     rerun(admin, "m2", "alike")
     work()
 
@@ -221,6 +224,20 @@ def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin, dead, wareho
     assert balance.difference == 0
     assert shown(admin.get(LIST)) == ["m3"]
     assert shown(admin.get(LIST, {"state": "all"})) == ["m2", "m3", "m4"]
+
+
+def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin, dead, warehouse):
+    warehouse.execute("DROP VIEW shop.paid")
+    rerun(admin, "m2")
+    work()
+    warehouse.execute("DROP TABLE shop.paid; CREATE SEQUENCE shop.paid")
+
+    replays.begin(dead, None)
+    work()
+
+    found = letter("m2")
+    assert (found.state, found.attempts) == ("open", 3)
+    assert '"messageId": "m2"' in found.payload
 
 
 def test_one_replay_of_a_connection_runs_at_a_time(admin, dead):
