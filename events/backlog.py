@@ -37,10 +37,10 @@ def backlogs(connections: Sequence[Connection]) -> dict[int, Backlog]:
     if behind:
         totals, lost = counting.totals(end), _lost_ahead(behind)
         passed = counting.totals_at([(each.source_id, cursor(each)) for each in behind])
-        oldest = _oldest(behind)
+        since = oldest(behind)
         for each, before in zip(behind, passed, strict=True):
             waiting = max(totals[each.source_id] - before - lost[each.pk], 0)
-            found[each.pk] = Backlog(waiting, oldest[each.pk] if waiting else None)
+            found[each.pk] = Backlog(waiting, since[each.pk] if waiting else None)
     return found
 
 
@@ -59,7 +59,8 @@ def _lost_ahead(connections: Sequence[Connection]) -> Counter[int]:
     return lost
 
 
-def _oldest(connections: Sequence[Connection]) -> dict[int, datetime | None]:
+def oldest(connections: Sequence[Connection]) -> dict[int, datetime | None]:
+    """When the first event above each cursor was accepted; None where none is near."""
     given: dict[str, Any] = {
         "keys": [each.pk for each in connections],
         "sources": [each.source_id for each in connections],

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from destinations.models import Connection, Destination, IdentityCheck
 from events.admin.trace import TABLES
 from events.advice import advice
-from events.backlog import backlogs
+from events.backlog import oldest
 from events.counting import by_bin
 from events.health import health
 from events.latency import latency
@@ -175,9 +175,9 @@ def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Fl
     if since:
         loads = loads.filter(started_at__gte=since)
     discards = dict(loads.order_by().values_list("connection").annotate(Sum("discards")))
-    waiting = backlogs(connections)
+    waits_since = oldest(connections)
     return [
-        Flow(each.connection, each, discards.get(each.connection.pk, 0), waiting[pk].oldest_at)
+        Flow(each.connection, each, discards.get(pk, 0), waits_since[pk] if each.pending else None)
         for each in balances(connections, since)
         for pk in [each.connection.pk]
     ]
