@@ -160,15 +160,21 @@ class TraitsView(PeopleView):
 
 
 class EventsView(PeopleView):
-    """GET ?limit=…&before=…: its events, the one received last first."""
+    """GET ?limit=…&before=…&before_id=…: its events, the one received last first."""
 
     def get(self, request: Request, rudder_id: UUID) -> Response:
         limit, before = _limit(request), _before(request)
+        before_id = request.query_params.get("before_id") or None
         with self.opened() as opened:
             found = self.one(opened, rudder_id)
             stamps = reading.former_ids(opened.conn, opened.schema, found.rudder_id)
             events = reading.events(
-                opened.conn, opened.namespaces, [found.rudder_id, *stamps], before, limit
+                opened.conn,
+                opened.namespaces,
+                [found.rudder_id, *stamps],
+                before,
+                limit,
+                before_id=before_id,
             )
         rows = [
             {

@@ -93,6 +93,22 @@ def test_events_come_newest_first_and_in_pages(hub, get):
     assert [(e["message_id"], e["event"]) for e in rest] == [("m1", "looked")]
 
 
+def test_a_page_may_end_among_events_received_at_once(hub, get):
+    hub.load(*(event(9, messageId=f"s{n}", userId="ann", event="Seen") for n in range(5)))
+    path = f"/{hub.key(anonymous('phone'))}/events"
+
+    pages = [get(path, limit=2).json()["events"]]
+    for _ in range(2):
+        last = pages[-1][-1]
+        page = get(path, limit=2, before=last["received_at"], before_id=last["message_id"])
+        pages.append(page.json()["events"])
+
+    assert [each["message_id"] for page in pages for each in page] == [
+        *("s4", "s3", "s2", "s1", "s0"),
+        "m4",
+    ]
+
+
 @pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic eDp5", "Bearer "])
 def test_without_a_valid_token_nothing_is_read(hub, client, header):
     answer = client.get("/api/v1/profiles?identifier=ann", headers={"Authorization": header})
