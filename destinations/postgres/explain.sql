@@ -113,17 +113,21 @@ BEGIN
         WITH member AS MATERIALIZED (
             SELECT m.node_id, m.i::int FROM unnest(members) WITH ORDINALITY m (node_id, i)
         ), link AS MATERIALIZED (
-            SELECT x.i AS i, y.i AS j
+            SELECT x.i AS i, y.j AS j
             FROM member x
             CROSS JOIN LATERAL (
                 SELECT e.node_b FROM {schema}.identity_edge e
                 WHERE e.node_a = x.node_id AND e.state = '+' AND e.node_b <> e.node_a OFFSET 0
             ) e
-            JOIN member y ON y.node_id = e.node_b
+            -- members are sorted: a binary search, where a join may compare each with each
+            CROSS JOIN LATERAL (SELECT width_bucket(e.node_b, members) AS j) y
+            WHERE y.j > 0 AND members[y.j] = e.node_b
         ), both_ways AS MATERIALIZED (
             SELECT i, j FROM link UNION ALL SELECT j, i FROM link
         ), degree AS (
-            SELECT m.i, count(w.i) AS n FROM member m LEFT JOIN both_ways w ON w.i = m.i GROUP BY m.i
+            SELECT w.i, count(w.j) AS n
+            FROM (SELECT i, j FROM both_ways UNION ALL SELECT i, NULL FROM member) w
+            GROUP BY w.i
         ), start AS (
             SELECT d.i, (1 + coalesce(sum(d.n) OVER (
                 ORDER BY d.i ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING

@@ -46,7 +46,7 @@ from destinations.warehouse.identity import (
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
-VERSION = 2
+VERSION = 3
 SQL_FILES = ("identity.sql", "explain.sql", "comments.sql")
 LOCK_TIMEOUT_SECONDS = 10
 GRAPH_LOCK, OPERATOR_LOCK, SCHEMA_LOCK = 728_301, 728_302, 728_303

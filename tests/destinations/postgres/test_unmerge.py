@@ -232,6 +232,19 @@ def test_why_two_are_apart_is_told(warehouse):
     assert reasons("a5", "a5") == ["joined"]
 
 
+def test_a_user_of_five_thousand_devices_is_explained_at_once(graph):
+    """Also once the server knows its tables: then it may choose another plan."""
+    devices = [event(1, messageId=f"s{n}", userId="u", anonymousId=f"d{n}") for n in range(4_999)]
+    graph.load(*devices, chunk_size=5_000)
+    graph.conn.execute("ANALYZE")
+
+    started = time.perf_counter()
+    steps = explain(graph.conn, graph.schema, "d0", "d4998")
+
+    assert [step.message_id for step in steps] == ["s0", "s4998"]
+    assert time.perf_counter() - started < 0.5
+
+
 def test_a_chain_of_five_thousand_is_explained_at_once(graph):
     chain = [
         event(1, "alias", messageId=f"c{n}", userId=f"u{n}", previousId=f"u{n + 1}")
