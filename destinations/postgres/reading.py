@@ -326,7 +326,7 @@ def events(
         )
         for schema, table, columns in found
     ]
-    newest = SQL("{} ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
+    newest = SQL("SELECT * FROM ({}) e ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
         SQL(" UNION ALL ").join(parts), Literal(limit)
     )
     return [EventView(*row) for row in conn.execute(newest)]

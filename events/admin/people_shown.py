@@ -21,7 +21,7 @@ from events.masking import HIDDEN
 from events.people import People
 from sources.models import Source
 
-EVENTS, LISTED, DRAWN_FROM = 20, 200, 1_000
+EVENTS, LISTED, DRAWN_FROM = 20, 100, 1_000
 KEY_DIGITS = 4
 WHY_APART = {CUT: "cut", REFUSED: "refused", IN_FORCE: "hub"}
 

@@ -109,6 +109,16 @@ def test_a_cut_link_stays_in_the_picture_of_both_sides(hub, admin):
         assert "Take back…" in page
 
 
+def test_a_warehouse_with_one_event_table_has_a_timeline(warehouse, warehouse_url, admin):
+    hub = Hub(warehouse, warehouse_url)
+    hub.load(event(3, "page", userId="ann"))
+
+    page = profile_page(hub, admin)
+
+    assert "<code>m3</code>" in page.partition('id="events"')[2]
+    people.close_kept()
+
+
 def test_the_timeline_goes_on_with_the_next_page(hub, admin):
     """All at one time: the pages are told apart by the message."""
     same = {"receivedAt": "2026-03-01T11:00:00.000Z", "userId": "ann", "event": "Looked"}
