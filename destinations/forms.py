@@ -106,8 +106,8 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     trait_identifiers = _text(
         "Traits that identify",
         "Names of traits whose values identify a person, with commas between, like email, phone. "
-        "For later events; replay earlier ones. The block list and the hub limit apply to them, the "
-        "limit at once to identifiers that are stored.",
+        "For later events; replay earlier ones. The block list and the hub limit apply to them; "
+        "the limit at once to identifiers that are stored.",
         required=False,
     )
     widen_rows = forms.IntegerField(
