@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import random
+import threading
 
+import psycopg
 import pytest
 
 from destinations.postgres import guards, unmerge
+from destinations.postgres.graph import query
 from destinations.postgres.rebuild import check, rebuild
 from tests.identities import ORACLE, Graph, anonymous, event, user
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -75,6 +79,51 @@ def test_a_rebuild_of_a_sound_graph_writes_nothing(graph):
     assert rebuild(graph.conn, graph.schema) == []
 
     assert graph.rows(stamps) == before
+
+
+STATE = """
+    SELECT merge_property_type, merge_property_value, m.rudder_id, p.name
+    FROM {schema}.rudder_identity_mappings m
+    LEFT JOIN {schema}.rudder_profiles p ON p.rudder_id = m.rudder_id
+    ORDER BY 1, 2
+"""
+
+
+def test_a_rebuild_is_seen_whole_and_one_that_crashes_changes_nothing(graph, warehouse_url):
+    sound = graph.clusters()
+    graph.rows(DAMAGES["no groups at all"])
+    graph.rows("UPDATE {schema}.rudder_profiles SET name = 'stolen' RETURNING 1")
+    damaged = graph.rows(STATE)
+
+    with psycopg.connect(warehouse_url) as blocker, psycopg.connect(warehouse_url) as conn:
+        conn.autocommit = True
+        last_row = "SELECT FROM {schema}.rudder_profiles ORDER BY ctid DESC LIMIT 1 FOR UPDATE"
+        blocker.execute(query(graph.schema, last_row))
+        crashed = threading.Thread(target=rebuild_until_killed, args=[conn, graph.schema])
+        crashed.start()
+        wait_for(lambda: writes_and_waits(graph, conn), 8)
+        during = graph.rows(STATE)
+        graph.conn.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
+        crashed.join()
+
+    assert (during, graph.rows(STATE)) == (damaged, damaged)
+    rebuild(graph.conn, graph.schema)
+    assert graph.clusters() == sound
+    assert check(graph.conn, graph.schema) == []
+
+
+def rebuild_until_killed(conn, schema):
+    with pytest.raises(psycopg.OperationalError):
+        rebuild(conn, schema)
+
+
+def writes_and_waits(graph, conn):
+    """Whether the session has changed rows and waits for the lock of another."""
+    return graph.conn.execute(
+        "SELECT wait_event_type = 'Lock' AND backend_xid IS NOT NULL FROM pg_stat_activity"
+        " WHERE pid = %s",
+        [conn.info.backend_pid],
+    ).fetchone()[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,7 +6,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from destinations.models import Erasure, IdentityCheck
-from events import log, selfcheck
+from events import log, selfcheck, tasks
+from tests.factories import make_admin
 from tests.identities import anonymous, event, user
 from tests.people import Hub
 
@@ -59,6 +60,19 @@ def test_a_check_finds_nothing_then_a_damage_that_a_rebuild_mends(hub):
 
     assert run("identity_rebuild", name) == "Rebuilt: nothing differed.\n"
     assert [len(each.differences) > 0 for each in IdentityCheck.objects.all()] == [True, False]
+
+
+def test_a_damage_is_an_alert_on_the_overview_until_it_is_rebuilt(hub, client):
+    client.force_login(make_admin())
+    alert = f"Identities of {hub.destination} differ from their links"
+    hub.rows("UPDATE {schema}.identity_component SET size = size + 1 RETURNING 1")
+
+    tasks.check_identities()
+    assert alert in client.get("/admin/").content.decode()
+
+    run("identity_rebuild", hub.destination.public_id)
+    tasks.check_identities()
+    assert alert not in client.get("/admin/").content.decode()
 
 
 def test_the_nightly_check_keeps_a_result_for_each_destination(hub):
