@@ -116,8 +116,9 @@ class ConnectionAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[obj.pk]))
 
     @display(description="source → destination", ordering="source__name")
-    def pair(self, connection: Connection) -> str:
-        return str(connection)
+    def pair(self, connection: Connection) -> SafeString:
+        mark = label("filtered", "off") if connection.event_filter else ""
+        return format_html("{} {}", connection, mark)
 
     @display(description="health")
     def health(self, connection: Connection) -> SafeString:

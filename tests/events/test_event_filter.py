@@ -8,7 +8,7 @@ from destinations.interface import EventFilter
 from destinations.models import Connection, FilterMode
 from events import ledger, replays
 from events.loads import run_load
-from events.models import DeadLetter, Load, Replay
+from events.models import DeadLetter, Event, Load, Replay
 from tests.connected import connection, event, rows, send
 from tests.factories import make_admin, make_connection
 
@@ -100,6 +100,27 @@ def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
     replays.run_slice(Replay.objects.select_related("connection__source").get())
 
     assert (before, ids(warehouse, "tracks")) == (["m1"], ["m1", "m2"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_trace_of_an_event_that_was_left_out_says_why(admin, connection):
+    set_filter(connection, FilterMode.EXCEPT, "Left")
+    send(connection, event("m1", event="Left"))
+    run_load(connection)
+
+    page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
+
+    assert f"It has no row: {FILTERED}." in page
+
+
+@pytest.mark.django_db
+def test_the_list_marks_connections_with_a_filter(admin):
+    make_connection(filter_mode="only", filtered_events=["Paid"])
+    make_connection()
+
+    page = admin.get("/admin/destinations/connection/").content.decode()
+
+    assert page.count('<span class="rh-label rh-off">filtered</span>') == 1
 
 
 @pytest.mark.django_db
