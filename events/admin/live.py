@@ -23,7 +23,7 @@ from destinations.models import Connection
 from events import moving, requests
 from events.admin.letter_actions import PERMISSIONS
 from events.admin.readonly import ReadOnlyAdmin
-from events.admin.trace import Stop, summary, trace
+from events.admin.trace import Stop, masked_reason, summary, trace
 from events.admin.trail import look
 from events.masking import PERMISSION, masked, masked_json
 from events.models import DeadLetter, Event, LetterState, Load
@@ -349,6 +349,8 @@ def _with_trail(event: Event, stop: Stop, *, sees: bool) -> Stop:
     loads = Load.objects.filter(connection=stop.connection)
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
     was_passed = stop.state in {"loaded", "skipped"}
+    if stop.state == "dead letter" and stop.dead_letter and not sees:
+        stop = replace(stop, detail=masked_reason(stop.dead_letter))
     return replace(
         stop, load=load, trail=look(stop.connection, event, sees=sees) if was_passed else None
     )

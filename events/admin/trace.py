@@ -9,6 +9,7 @@ from destinations.interface import Feed
 from destinations.models import Connection
 from destinations.postgres import whereabouts
 from events.admin.trail import Trail, logged
+from events.masking import HIDDEN
 from events.models import DeadLetter, Event, LetterState, Load
 
 TABLES = {
@@ -39,6 +40,11 @@ def trace(
 ) -> list[Stop]:
     """dead_letters: this event's, by connection."""
     return [_stop(event, each, feed, dead_letters.get(each.pk)) for each, feed in feeds]
+
+
+def masked_reason(letter: DeadLetter) -> str:
+    """Reasons may quote values; their kinds do not."""
+    return letter.kind or HIDDEN
 
 
 def summary(stops: list[Stop]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ __all__ = ["connection"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/events/deadletter/"
+EVENTS = "/admin/events/event/"
 
 
 @pytest.fixture(autouse=True)
@@ -272,6 +273,24 @@ def test_who_may_not_change_connections_may_only_look(client, dead):
     assert "Re-run" not in look
     assert answer.status_code == 403
     assert not Replay.objects.exists()
+
+
+def test_values_in_a_reason_are_hidden_from_who_may_not_see_them(client, dead):
+    DeadLetter.objects.update(reason='"ann" is wrong', kind=reason_kind('"ann" is wrong'))
+    found = letter("m2")
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(
+        *Permission.objects.filter(codename__in=["view_deadletter", "view_event"])
+    )
+    client.force_login(reader)
+
+    pages = [
+        page(client.get(url))
+        for url in (LIST, f"{LIST}{found.pk}/change/", f"{EVENTS}{found.event_id}/change/")
+    ]
+
+    assert ["… is wrong" in text for text in pages] == [True, True, True]
+    assert ["ann" in text.partition("<main")[2] for text in pages] == [False, False, False]
 
 
 def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
