@@ -13,7 +13,7 @@ MOST_ROWS, MOST_LISTED = 20_000, 10_000
 
 
 def profile_export(opened: People, rudder_id: UUID) -> dict[str, Any]:
-    """Profile, traits with their events, identifiers, links, and whole event rows by table.
+    """Profile, traits with their events, identifiers, links, and whole rows by table.
 
     is_cut_short tells that one of the lists reached its limit.
     """
@@ -27,7 +27,7 @@ def profile_export(opened: People, rudder_id: UUID) -> dict[str, Any]:
     identifiers = reading.identifiers(conn, schema, now, MOST_LISTED)
     links = reading.links(conn, schema, now, MOST_LISTED)
     traits = reading.traits(conn, schema, now, options.null_clears)
-    rows = reading.rows(conn, opened.namespaces, [now, *former], MOST_ROWS)
+    rows = reading.rows(conn, schema, opened.namespaces, [now, *former], MOST_ROWS)
     full = [len(identifiers) == MOST_LISTED, len(links) == MOST_LISTED]
     return {
         "rudder_id": now,
@@ -40,6 +40,6 @@ def profile_export(opened: People, rudder_id: UUID) -> dict[str, Any]:
         "traits": [each._asdict() for each in traits],
         "identifiers": [each._asdict() for each in identifiers],
         "links": [each._asdict() for each in links],
-        "events": rows,
+        "rows": rows,
         "is_cut_short": any([*full, *(len(each) == MOST_ROWS for each in rows.values())]),
     }

@@ -14,7 +14,8 @@ from psycopg.sql import SQL, Composed, Literal
 from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
-from destinations.postgres.graph import query
+from destinations.postgres.graph import Graph, query
+from destinations.postgres.restamp import stamped_tables
 from destinations.warehouse.identity import Identifier
 
 Conn = psycopg.Connection[tuple[Any, ...]]
@@ -134,6 +135,7 @@ LEFT JOIN {schema}.identity_node a ON a.node_key = l.key_a
 LEFT JOIN {schema}.identity_node b ON b.node_key = l.key_b
 WHERE (%(rudder_id)s::uuid IS NULL OR %(rudder_id)s IN (l.old_rudder_id, l.new_rudder_id))
     AND (%(number)s::bigint IS NULL OR l.id = %(number)s)
+    AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
 ORDER BY l.id DESC
 LIMIT %(most)s
 """
@@ -343,35 +345,38 @@ def _before(moment: datetime | None, message_id: str | None) -> Composed:
 
 
 def rows(
-    conn: Conn, namespaces: Sequence[str], stamps: Sequence[UUID], most: int
+    conn: Conn, schema: str, namespaces: Sequence[str], stamps: Sequence[UUID], most: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Whole event rows of the profile by table, at most so many of each, oldest first."""
-    found = conn.execute(TABLES, [list(namespaces), list(EVENT_TABLES)]).fetchall()
+    """Whole rows of the profile by table, at most so many of each, the oldest first."""
     return {
-        f"{schema}.{table}": [
-            orjson.loads(text)
-            for (text,) in conn.execute(
-                SQL(ROWS).format(table=Name(schema, table)), [list(stamps), most]
-            )
+        table.label: [
+            orjson.loads(text) for (text,) in conn.execute(table.sql(ROWS), [list(stamps), most])
         ]
-        for schema, table, _ in found
+        for table in stamped_tables(Graph(conn, schema), namespaces)
     }
 
 
 def merge_log(
-    conn: Conn, schema: str, rudder_id: UUID | None = None, most: int = 100
+    conn: Conn,
+    schema: str,
+    rudder_id: UUID | None = None,
+    most: int = 100,
+    before: int | None = None,
 ) -> list[MergeView]:
-    """Of one profile or of all, the newest first."""
-    values = {"rudder_id": rudder_id, "number": None, "most": most}
-    return [MergeView(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
+    """Of one profile or of all, the newest first; those before an entry."""
+    return _merges(conn, schema, rudder_id=rudder_id, before=before, most=most)
 
 
 def merge(conn: Conn, schema: str, number: int) -> MergeView:
-    values = {"rudder_id": None, "number": number, "most": 1}
-    row = conn.execute(query(schema, MERGE_LOG), values).fetchone()
-    if row is None:
+    found = _merges(conn, schema, number=number)
+    if not found:
         raise DestinationError(f"the merge log has no entry {number}")
-    return MergeView(*row)
+    return found[0]
+
+
+def _merges(conn: Conn, schema: str, **wanted: Any) -> list[MergeView]:
+    values = {"rudder_id": None, "number": None, "before": None, "most": 1} | wanted
+    return [MergeView(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
 
 
 def newest(conn: Conn, schema: str, most: int = 20) -> list[ProfileView]:

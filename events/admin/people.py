@@ -98,10 +98,12 @@ def first_rules(request: HttpRequest) -> HttpResponse:
 def rules(request: HttpRequest, pk: int) -> HttpResponse:
     """The merge log and all that keeps identifiers apart."""
     _need(request, VIEW)
+    text = request.GET.get("before", "")
+    before = int(text) if text.isdecimal() else None
     destination = get_object_or_404(Destination, pk=pk)
     try:
         with people.opened(destination) as opened:
-            context = PeoplePages(opened, sees=_sees(request)).rules()
+            context = PeoplePages(opened, sees=_sees(request)).rules(before)
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))

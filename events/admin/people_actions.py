@@ -58,6 +58,12 @@ class Act:
     def text(self, name: str) -> str:
         return (self.data.get(name) or "").strip()
 
+    def number(self, name: str) -> int:
+        text = self.text(name)
+        if not text.isdecimal():
+            raise DestinationError(f"the {name} is {text!r}, expected its number")
+        return int(text)
+
     def pairs(self) -> list[unmerge.Pair]:
         """The links whose keys the form has."""
         links = [[_key(key) for key in text.split(" ")] for text in self.data.getlist("link")]
@@ -100,7 +106,7 @@ def _cut(act: Act) -> Effect:
 
 def _undo_merge(act: Act, options: dict[str, Any]) -> unmerge.Unmerged:
     """Cut all that the event of the merge stated, and see whether the two ids come apart."""
-    merge = reading.merge(act.people.conn, act.people.schema, int(act.text("merge")))
+    merge = reading.merge(act.people.conn, act.people.schema, act.number("merge"))
     if not merge.can_be_undone:
         raise DestinationError("this merge has no link in force that could be cut")
     named = act.named(merge.key_a, merge.key_b, merge.old, merge.new)
@@ -158,10 +164,7 @@ def _add_rule(act: Act) -> Effect:
 
 
 def _remove_rule(act: Act) -> Effect:
-    number = act.text("rule")
-    if not number.isdecimal():
-        raise DestinationError("no rule is named")
-    return _changed(guards.remove_rule(*act.people.graph, int(number), **act.options))
+    return _changed(guards.remove_rule(*act.people.graph, act.number("rule"), **act.options))
 
 
 def _limits(act: Act) -> Effect:

@@ -21,7 +21,7 @@ from events.masking import HIDDEN
 from events.people import People
 from sources.models import Source
 
-EVENTS, LISTED, DRAWN_FROM = 20, 100, 1_000
+EVENTS, MERGES, LISTED, DRAWN_FROM = 20, 50, 100, 1_000
 KEY_DIGITS = 4
 WHY_APART = {CUT: "cut", REFUSED: "refused", IN_FORCE: "hub"}
 
@@ -157,7 +157,8 @@ class PeoplePages:
             **self._timeline([now, *former], before),
         }
 
-    def rules(self) -> dict[str, Any]:
+    def rules(self, before: int | None) -> dict[str, Any]:
+        """With the merge log before one of its entries, or its newest."""
         conn, schema = self._conn, self._schema
         return {
             "options": self._meta.options,
@@ -166,7 +167,7 @@ class PeoplePages:
             "hubs": [self._hub(hub) for hub in guards.hubs(conn, schema)],
             "held": self._apart(REFUSED),
             "cuts": self._apart(CUT),
-            "log": self._merges(),
+            **self._merges(before),
             "biggest": reading.biggest(conn, schema),
         }
 
@@ -259,9 +260,17 @@ class PeoplePages:
             for each in unmerge.listed(self._conn, self._schema, state)
         ]
 
-    def _merges(self) -> list[tuple[reading.MergeView, list[Shown]]]:
+    def _merges(self, before: int | None) -> dict[str, Any]:
+        """A page of them."""
+        found = reading.merge_log(self._conn, self._schema, most=MERGES + 1, before=before)
+        log = self._with_ends(found[:MERGES])
+        older = found[MERGES - 1].number if len(found) > MERGES else None
+        return {"log": log, "older": older, "is_older": before is not None}
+
+    def _with_ends(
+        self, log: Sequence[reading.MergeView]
+    ) -> list[tuple[reading.MergeView, list[Shown]]]:
         """Each with the ends of the link that made it, as far as they are still stored."""
-        log = reading.merge_log(self._conn, self._schema)
         keys = {key for merge in log for key in (merge.key_a, merge.key_b)}
         named = reading.named(self._conn, self._schema, keys)
         return [

@@ -146,7 +146,8 @@ def test_an_export_holds_all_of_a_person_and_is_in_the_audit_log(hub, admin):
     assert [each["name"] for each in found["traits"]] == ["email"]
     assert len(found["identifiers"]) == 4
     assert len(found["links"]) == 3
-    assert [row["id"] for row in found["events"]["web.tracks"]] == ["m2", "m3"]
+    assert [row["id"] for row in found["rows"]["web.looked"]] == ["m2", "m3"]
+    assert [row["email"] for row in found["rows"]["web.users"]] == ["ann@x.example"]
     assert not found["is_cut_short"]
     assert looks() == [f"Exported the profile {rudder_id}."]
 
@@ -233,9 +234,18 @@ def test_all_links_of_an_event_are_cut_also_those_that_others_stated_first(hub, 
 
 
 def test_a_forged_key_changes_nothing(hub, admin):
-    for data in ({"link": "x y"}, {"link": "x"}, {"identifier": str(hub.destination.public_id)}):
-        act(hub, admin, action="cut", confirm="1", **data)
+    forged = [
+        {"link": "x y"},
+        {"link": "x"},
+        {"identifier": str(hub.destination.public_id)},
+        {"identifier": str(hub.destination.public_id).zfill(32)[:32]},
+        {"merge": "x"},
+        {"merge": "9" * 30},
+    ]
 
+    answers = [act(hub, admin, action="cut", confirm="1", **data).status_code for data in forged]
+
+    assert answers == [302] * len(forged)
     assert len(hub.clusters()) == 1
 
 
@@ -251,6 +261,22 @@ def test_a_held_merge_is_released(warehouse, warehouse_url, admin):
     assert list(hub.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
     assert "Release a held merge." in looks()
     people.close_kept()
+
+
+def test_the_merge_log_goes_on_with_the_next_page(hub, admin):
+    number = hub.rows(
+        "INSERT INTO {schema}.identity_merge_log (old_rudder_id, new_rudder_id, actor)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), 'old entry' FROM generate_series(1, 60)"
+        " RETURNING id"
+    )[9][0]
+
+    first = rules_page(hub, admin)
+    second = admin.get(f"/admin/people/{hub.destination.pk}/rules/?before={number + 1}")
+
+    assert first.count("old entry") == 50
+    assert f'href="?before={number + 1}"' in first
+    assert second.content.decode().count("old entry") == 10
+    assert "m3" in second.content.decode()
 
 
 def test_the_navigation_leads_to_the_rules_of_a_destination(hub, admin):
