@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ TABLE_ROWS = (100_000, 1_000_000, 5_000_000)
 CHUNK_TRACKS = 9_000
 CHUNK_IDENTIFIES = 1_000
 SCHEMAS = ("mix", "merge", "bench_raw", "bench_identity")
-STAMP = "2026-03-01T12:00:00.000Z"
+START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def figures(url: str) -> dict[str, str]:
@@ -143,7 +144,8 @@ def _chunk(session: PostgresSession, users: int) -> Chunk:
         }
         for number in range(CHUNK_IDENTIFIES)
     ]
-    times = dict.fromkeys(("receivedAt", "timestamp"), f"{STAMP[:-5]}.{users % 1000:03}Z")
+    at = START + timedelta(seconds=session.position() or 0)  # later than the chunk before
+    times = dict.fromkeys(("receivedAt", "timestamp"), at.isoformat())
     return _chunk_of(session, [event | times for event in tracks + identifies])
 
 
