@@ -38,6 +38,7 @@ WINDOW = 100_000
 READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
 DEAD_LETTERS = 1_000
+MOST_SAME = 10
 NAMES_FROM, MOST_NAMES = 1_000, 30
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
 
@@ -302,7 +303,11 @@ class EventAdmin(ReadOnlyAdmin):
     def parts(self, request: HttpRequest, record: Event) -> list[tuple[str, SafeString]]:
         sees = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
-        stops = [_with_trail(event, stop, sees=sees) for stop in _stops([event])[event.pk]]
+        may_ask = request.user.has_perm("destinations.view_destination")
+        stops = [
+            _with_trail(event, stop, may_ask=may_ask, sees=sees)
+            for stop in _stops([event])[event.pk]
+        ]
         context = {
             "event": record,
             "source": self.from_source(record),
@@ -310,6 +315,7 @@ class EventAdmin(ReadOnlyAdmin):
             "sdk": self.sdk(event),
             "may_act": request.user.has_perms(PERMISSIONS),
             "came": _request(event, sees=sees),
+            "same": _same(event),
             "minutes": settings.REQUEST_MINUTES,
             "normalised": json_block(record.payload),
         }
@@ -345,15 +351,19 @@ def _request(event: Event, *, sees: bool) -> dict[str, Any] | None:
     }
 
 
-def _with_trail(event: Event, stop: Stop, *, sees: bool) -> Stop:
+def _same(event: Event) -> QuerySet[Event]:
+    """Others of the source with its message id: sent again by a client that missed the answer."""
+    named = Event.objects.filter(message_id=event.message_id, source_id=event.source_id)
+    return named.exclude(pk=event.pk).defer("payload").order_by("pk")[:MOST_SAME]
+
+
+def _with_trail(event: Event, stop: Stop, *, may_ask: bool, sees: bool) -> Stop:
     loads = Load.objects.filter(connection=stop.connection)
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
-    was_passed = stop.state in {"loaded", "skipped"}
+    asks = may_ask and stop.state in {"loaded", "skipped"}
     if stop.state == "dead letter" and stop.dead_letter and not sees:
         stop = replace(stop, detail=masked_reason(stop.dead_letter))
-    return replace(
-        stop, load=load, trail=look(stop.connection, event, sees=sees) if was_passed else None
-    )
+    return replace(stop, load=load, trail=look(stop.connection, event, sees=sees) if asks else None)
 
 
 def _hide_ids(event: Event) -> None:

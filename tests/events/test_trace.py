@@ -210,13 +210,36 @@ def test_who_may_not_see_personal_data_sees_none_in_the_trace(client, connection
     loaded(connection, event("m1", event="Paid", userId="ann", properties={"n": 1}))
     loaded(connection, event("m2", event="Paid", **ANN, properties={"n": "many"}))
 
-    parts = traced(reader(client, "view_event"), "m2")
+    parts = traced(reader(client, "view_event", "view_destination"), "m2")
 
     text = " ".join(parts.values())
     assert "user_id •••" in text
     assert "<code>•••</code>" in text
     assert "ann" not in text
     assert "many" not in text
+
+
+def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(client, connection):
+    loaded(connection, event("m1", event="Paid"))
+
+    trace = trace_of(reader(client, "view_event"), "m1")
+
+    assert ": loaded</strong>" in trace
+    assert "SELECT" not in trace
+
+
+def test_an_event_that_came_twice_names_the_other(admin, connection):
+    loaded(connection, event("m1", event="Paid"), event("m2", event="Paid"))
+    send(connection, event("m1", event="Paid"))
+    first, again = Event.objects.filter(message_id="m1").order_by("pk")
+
+    trace = " ".join(
+        dict(admin.get(f"/admin/events/event/{first.pk}/change/").context["parts"])["Trace"].split()
+    )
+
+    assert f'href="/admin/events/event/{again.pk}/change/">event {again.pk}</a>' in trace
+    assert "its rows are written once" in trace
+    assert "more than once" not in trace_of(admin, "m2")
 
 
 def test_curl_has_the_key_for_those_who_may_change_sources_only(client, connection):
