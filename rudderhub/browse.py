@@ -26,6 +26,7 @@ from destinations.postgres.config import PostgresConfig
 from events.admin import trail as trails
 from events.masking import HIDDEN, PERMISSION
 from events.models import Event
+from rudderhub.reapplying import Column, Progress
 from rudderhub.tasks import widen_and_reapply
 from sources.display import when
 
@@ -140,25 +141,36 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
         raise PermissionDenied
     destination, config = _warehouse(pk, schema)
     name, column = request.GET.get("table", ""), request.GET.get("column", "")
+    chosen = Column(destination.pk, schema, name, column)
     if request.method == "POST":
-        try:
-            widen_and_reapply.delay(destination.pk, schema, name, column, int(request.user.pk or 0))
-        except OperationalError:
-            messages.error(request, "The broker does not answer: nothing was begun.")
-        else:
-            messages.success(request, "A worker does it now; the audit log tells the outcome.")
-        return HttpResponseRedirect(reverse("discards"))
+        _begin(request, chosen)
+        return HttpResponseRedirect(request.get_full_path())
     with browsing.opened(config) as conn:
         groups = browsing.discard_groups(conn, schema)
     count = sum(group.values for group in groups if (group.table, group.column) == (name, column))
-    lines = [
-        f"{count:,} values of {schema}.{name}.{column} were discarded.",
-        "A whole-number column becomes numeric: the table is written anew and locked meanwhile.",
-        "A column of another type stays.",
-        "Then every discarded value that fits is written into its row.",
-    ]
-    context = {"lines": lines, "yes": "Widen and re-apply", "back": reverse("discards")}
-    return _page(request, "sources/confirm.html", f"Re-apply {name}.{column}", **context)
+    return _page(
+        request,
+        "rudderhub/widen.html",
+        f"Re-apply {name}.{column}",
+        column=chosen,
+        count=count,
+        progress=chosen.progress(),
+    )
+
+
+def _begin(request: HttpRequest, column: Column) -> None:
+    """Unless it runs."""
+    known = column.progress()
+    if known and not known.outcome:
+        messages.warning(request, "It runs already.")
+        return
+    place = (column.destination_pk, column.schema, column.table, column.name)
+    column.tell(Progress())
+    try:
+        widen_and_reapply.delay(*place, int(request.user.pk or 0))
+    except OperationalError:
+        column.forget()
+        messages.error(request, "The broker does not answer: nothing was begun.")
 
 
 def _matching(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -55,9 +55,16 @@ def widen_column(conn: Conn, namespace: str, identity_schema: str, table: str, c
             raise DestinationError(f"a view of yours uses {column} of {namespace}.{name}")
 
 
-def reapply_discards(conn: Conn, namespace: str, table: str, column: str) -> Reapplied:
+def reapply_discards(
+    conn: Conn,
+    namespace: str,
+    table: str,
+    column: str,
+    tell: Callable[[int], None] = lambda _seen: None,
+) -> Reapplied:
     """Write the discarded values of a column that fit it now into their rows.
 
+    `tell` hears after each page how many values were looked at.
     Users are made of identifies: for either table both are done. May be run again at any time.
     """
     table = "identifies" if table == "users" else table
@@ -68,7 +75,7 @@ def reapply_discards(conn: Conn, namespace: str, table: str, column: str) -> Rea
     kind = tables.columns(table).get(column)
     if kind is None or not (kind in sql.TYPES or is_narrow(kind)):
         raise DestinationError(f"{namespace}.{table} has no column {column} that events can fill")
-    return _Column(conn, namespace, tables, table, column, kind).reapply()
+    return _Column(conn, namespace, tables, table, column, kind).reapply(tell)
 
 
 class _Column:
@@ -82,7 +89,7 @@ class _Column:
         self._column = column
         self._kind = kind
 
-    def reapply(self) -> Reapplied:
+    def reapply(self, tell: Callable[[int], None]) -> Reapplied:
         """By pages in the order of the rows' ids, each in a transaction."""
         applied, seen, last = 0, 0, ""
         while True:
@@ -92,6 +99,7 @@ class _Column:
                 ).fetchall()
                 applied += self._apply(page)
             seen += len(page)
+            tell(seen)
             if len(page) < PAGE:
                 return Reapplied(applied, seen - applied)
             last = page[-1][0]

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 
 from events import log
 from events.loads import run_load
 from events.models import Event
+from rudderhub.reapplying import Column, Progress
 from rudderhub.tasks import widen_and_reapply
 from tests.connected import connection, event, send
 from tests.factories import make_admin, make_destination
@@ -14,6 +16,11 @@ from tests.factories import make_admin, make_destination
 __all__ = ["connection"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    cache.clear()
 
 
 @pytest.fixture
@@ -105,6 +112,32 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
 
     assert "1 values of shop.paid.n were discarded." in preview
     assert "1 still do not fit" in LogEntry.objects.get().get_change_message()
+
+
+def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
+    path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
+    column = Column(loaded.destination_id, "shop", "paid", "n")
+    column.tell(Progress(seen=10_000, total=40_000))
+
+    running = html(admin.get(path))
+    again = html(admin.post(path, follow=True))
+    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
+    ended = html(admin.get(path))
+
+    assert "25 %" in running
+    assert "10000 of 40000 values" in running
+    assert "It runs already." in again
+    assert "0 re-applied, 1 still do not fit" in ended
+    assert "Widen and re-apply</button>" in ended
+
+
+def test_widening_is_begun_by_a_worker(admin, loaded):
+    path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
+
+    answer = admin.post(path)
+
+    assert answer["Location"] == path
+    assert Column(loaded.destination_id, "shop", "paid", "n").progress() == Progress()
 
 
 def test_the_rows_of_an_event_are_found(admin, loaded):
