@@ -108,5 +108,5 @@ WHERE id IN (
         WINDOW newest AS (PARTITION BY source_id ORDER BY last_at DESC, id DESC)
     ) AS placed
     WHERE place > %s
-)
+) OR source_id NOT IN (SELECT id FROM sources_source)
 """

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -22,7 +22,14 @@ from sources.forms import SourceForm
 from sources.models import Source, WriteKey
 from sources.snippets import snippets
 
-OVERLAP = timedelta(hours=24)
+OVERLAPS = {
+    "1": "1 hour",
+    "24": "24 hours",
+    "168": "7 days",
+    "720": "30 days",
+}
+"""For how many hours the old key works on beside a new one."""
+USUAL_OVERLAP = "24"
 
 
 class WriteKeyInline(TabularInline):
@@ -213,11 +220,16 @@ class SourceAdmin(ModelAdmin):
         key = get_object_or_404(source.write_keys.filter(revoked_at=None), pk=key_pk)
         if request.method != "POST":
             lines = [
-                "A new key is made. The old one works for 24 more hours; then it is refused.",
+                "A new key is made. The old one works on for a while; then it is refused.",
                 f"The old key was last used: {_time_of(key)}.",
             ]
-            return self._confirm(request, source, f"Rotate write key {key}", lines, "Rotate")
-        new = key.rotate(timezone.now() + OVERLAP)
+            return self._confirm(
+                request, source, f"Rotate write key {key}", lines, "Rotate", overlaps=OVERLAPS
+            )
+        hours = request.POST.get("hours", USUAL_OVERLAP)
+        if hours not in OVERLAPS:
+            return HttpResponseBadRequest("hours is none of those offered")
+        new = key.rotate(timezone.now() + timedelta(hours=int(hours)))
         return self._done(request, source, f"Rotated write key {key} to {new}")
 
     def revoke_key(self, request: HttpRequest, source_pk: int, key_pk: int) -> HttpResponse:
@@ -252,7 +264,13 @@ class SourceAdmin(ModelAdmin):
         return source
 
     def _confirm(
-        self, request: HttpRequest, source: Source, title: str, lines: list[str], yes: str
+        self,
+        request: HttpRequest,
+        source: Source,
+        title: str,
+        lines: list[str],
+        yes: str,
+        **more: Any,
     ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
@@ -261,6 +279,8 @@ class SourceAdmin(ModelAdmin):
             "lines": lines,
             "yes": yes,
             "back": reverse("admin:sources_source_change", args=[source.pk]),
+            "usual": USUAL_OVERLAP,
+            **more,
         }
         return TemplateResponse(request, "sources/confirm.html", context)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
@@ -21,6 +22,7 @@ from tests.factories import make_admin, make_event, make_source, make_write_key
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/sources/source/"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -242,3 +244,38 @@ def test_bars_reach_up_by_their_share_of_the_highest():
     assert bars([0, 1, 2]) == "M4 24v-12h3v12zM8 24v-24h3v24z"
     assert bars([0, 0]) == ""
     assert bars([1, 10_000]) == "M0 24v-1h3v1zM4 24v-24h3v24z"
+
+
+@pytest.mark.parametrize(("hours", "longest"), [("1", 1), ("168", 168)])
+def test_the_old_key_works_for_as_long_as_was_chosen(admin, hours, longest):
+    old = make_write_key()
+    url = f"{LIST}{old.source_id}/keys/{old.pk}/rotate/"
+
+    asked = html(admin.get(url))
+    with time_machine.travel(NOON, tick=False):
+        admin.post(url, {"hours": hours})
+
+    old.refresh_from_db()
+    assert old.revoked_at == NOON + timedelta(hours=longest)
+    assert '<option value="24" selected>24 hours</option>' in asked
+
+
+@pytest.mark.parametrize("hours", ["", "0", "-1", "9999", "x"])
+def test_a_key_is_rotated_with_an_offered_overlap_only(admin, hours):
+    old = make_write_key()
+
+    answer = admin.post(f"{LIST}{old.source_id}/keys/{old.pk}/rotate/", {"hours": hours})
+
+    assert answer.status_code == 400
+    assert old.source.write_keys.count() == 1
+
+
+def test_the_sdks_of_a_deleted_source_are_forgotten():
+    gone = make_event(payload=with_sdk("bot", "1")).source
+    count()
+    before = SdkSeen.objects.count()
+    gone.delete()
+    make_event(payload=with_sdk("bot", "2"))
+    count()
+
+    assert (before, [each.version for each in SdkSeen.objects.all()]) == (1, ["2"])
