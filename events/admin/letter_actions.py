@@ -133,7 +133,8 @@ def _touched(letters: QuerySet[DeadLetter], name: str) -> Touched:
 
 
 def _named(connection: Connection) -> str:
-    return f"{connection}" + ("" if connection.enabled else " (paused: waits until it is enabled)")
+    goes_on = connection.enabled and connection.destination.enabled
+    return f"{connection}" + ("" if goes_on else " (paused: waits until it is enabled)")
 
 
 def _replays(connections: Collection[int]) -> QuerySet[Replay]:

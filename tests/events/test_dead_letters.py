@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
-from events import ledger, log, replays, rings
+from events import ledger, log, replays, retention, rings
 from events.loads import run_load
 from events.models import DeadLetter, Replay
 from events.reasons import reason_kind
 from events.tasks import load_replay
-from tests.connected import connection, event, rows, send
+from tests.connected import NOW, connection, event, rows, send
 from tests.factories import make_connection, make_event
 
 __all__ = ["connection"]
@@ -250,6 +252,35 @@ def test_one_replay_of_a_connection_runs_at_a_time(admin, dead):
     assert f"{replay} is running" in text
     assert Replay.objects.count() == 1
     assert letters()["m2"] == ("open", 1)
+
+
+def test_a_paused_connection_is_said_to_wait_and_its_rerun_does(admin, dead):
+    dead.destination.enabled = False
+    dead.destination.save()
+
+    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
+    rerun(admin, "m2")
+    work()
+
+    assert "paused: waits until it is enabled" in text
+    assert (Replay.objects.get().state, letters()["m2"]) == ("running", ("open", 1))
+
+
+def test_a_rerun_holds_no_day_of_the_log(admin, dead):
+    rerun(admin, "m2")
+
+    with log.connect() as conn:
+        days = retention.keep_within(conn, retention.Limits(days=1), NOW + timedelta(days=9))
+
+    assert days == [NOW.date()]
+
+
+def test_a_settled_one_leaves_the_overview(admin, dead):
+    before = page(admin.get("/admin/"))
+    DeadLetter.objects.update(state="discarded")
+
+    assert "An event could not be loaded through" in before
+    assert "An event could not be loaded through" not in page(admin.get("/admin/"))
 
 
 def test_a_discarded_one_is_not_rerun(admin, dead):
