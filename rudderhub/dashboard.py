@@ -29,6 +29,7 @@ from sources.display import label, length, when
 from sources.models import Source, WriteKey
 
 NEWEST = 5
+LOADS_LOOKED_AT = 100
 MOST_CONNECTIONS = 20
 
 
@@ -229,6 +230,9 @@ def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[T
     if request.user.has_perm("destinations.view_identitycheck"):
         checks = IdentityCheck.objects.order_by("destination_id", "-id").distinct("destination_id")
         troubles += [_differing(check) for check in checks if check.differences]
+    if request.user.has_perm("events.view_load"):
+        loads = Load.objects.select_related("connection__source", "connection__destination")
+        troubles += [_warned(load) for load in loads[:LOADS_LOOKED_AT] if load.warnings]
     if request.user.has_perm("events.view_loss"):
         losses = Loss.objects.select_related("connection__source", "connection__destination")
         troubles += [_lost(loss) for loss in losses[:NEWEST]]
@@ -273,6 +277,16 @@ def _differing(check: IdentityCheck) -> Trouble:
         f"{len(check.differences)} differences or more: {check.differences[0]}",
         "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
         reverse("admin:destinations_identitycheck_change", args=[check.pk]),
+    )
+
+
+def _warned(load: Load) -> Trouble:
+    return Trouble(
+        load.finished_at,
+        f"A load through {load.connection} went on with a warning",
+        load.warnings[-1],
+        "Look at the load. Links that were held are under Merges & rules.",
+        reverse("admin:events_load_change", args=[load.pk]),
     )
 
 

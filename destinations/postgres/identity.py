@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from destinations.warehouse.folding import Folded, fold
 from destinations.warehouse.graph import (
     CUT,
     IN_FORCE,
+    REFUSED,
     Group,
     Link,
     LostId,
@@ -43,6 +45,8 @@ from destinations.warehouse.identity import (
     Statement,
     node_key,
 )
+
+logger = logging.getLogger(__name__)
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -206,11 +210,16 @@ def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
             conn.execute(unlock.format(Literal(OPERATOR_LOCK), Literal(oid)))
 
 
-def resolve(conn: Conn, schema: str, statements: Sequence[Statement]) -> dict[Identifier, UUID]:
+def resolve(
+    conn: Conn,
+    schema: str,
+    statements: Sequence[Statement],
+    warn: Callable[[str], None] = logger.warning,
+) -> dict[Identifier, UUID]:
     """T1 of a chunk: graph, traits and profiles, committed; the profile of each primary identifier.
 
     A primary identifier that is suppressed or hidden is missing from the result. Running it again
-    changes nothing. Call it under operator_lock_shared().
+    changes nothing. Call it under operator_lock_shared(). warn is told of links that were held.
     """
     if not statements:
         return {}
@@ -221,7 +230,11 @@ def resolve(conn: Conn, schema: str, statements: Sequence[Statement]) -> dict[Id
     folded = fold(statements, hidden)
     with conn.transaction():
         lock_graph(conn, meta.oid)
-        return Resolution(Graph(conn, schema), meta, folded, keys).resolve()
+        resolution = Resolution(Graph(conn, schema), meta, folded, keys)
+        profile_of = resolution.resolve()
+    if resolution.held:
+        warn(f"links held, for they would make a profile beyond the size limit: {resolution.held}")
+    return profile_of
 
 
 def suppressed(conn: Conn, schema: str, statements: Iterable[Statement]) -> dict[Identifier, str]:
@@ -253,6 +266,7 @@ class Resolution:
         self.meta = meta
         self.folded = folded
         self.keys = keys
+        self.held = 0
 
     def resolve(self) -> dict[Identifier, UUID]:
         graph, folded, options = self.graph, self.folded, self.meta.options
@@ -260,6 +274,7 @@ class Resolution:
         links = graph.new_links(folded.links, nodes, self.meta.has_tombstones)  # [2]
         resplit_groups = self._flip_hubs(list(nodes.values()), links)  # [3]
         joined = unite(filter(_may_join, links), options.size_limit)  # [5, 6]
+        self.held = sum(link.state == REFUSED for link in links)
         groups = {node.group: None for node in nodes.values()} | dict.fromkeys(resplit_groups)
         settled = settle(groups, nodes.values(), joined)  # [7]
         profile_of = _profile_of(groups, settled)

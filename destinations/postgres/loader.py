@@ -142,7 +142,8 @@ class PostgresSession:
         if content.erased:
             prepared.skipped[ERASED] = len(content.erased)
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
-        content.stamp(identity.resolve(self._conn, self._schema, content.statements))
+        warn = self._namespace.warnings.append
+        content.stamp(identity.resolve(self._conn, self._schema, content.statements, warn))
         return self._write_new(prepared, content)
 
     def _grow(self, prepared: Prepared, content: Content) -> None:

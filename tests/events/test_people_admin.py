@@ -9,11 +9,19 @@ from django.contrib.auth.models import Permission, User
 
 from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
 from events import log, people
+from events.models import Load
 from tests.factories import make_admin
 from tests.identities import anonymous, event, user
 from tests.people import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    people.close_kept()
+    log.close_writer()
 
 
 @pytest.fixture
@@ -24,9 +32,7 @@ def hub(warehouse, warehouse_url):
     )
     hub.load(event(2, anonymousId="phone", userId="bob", event="Looked"))
     hub.load(event(3, anonymousId="tablet", userId="bob", event="Looked"))
-    yield hub
-    people.close_kept()
-    log.close_writer()
+    return hub
 
 
 @pytest.fixture
@@ -116,7 +122,6 @@ def test_a_warehouse_with_one_event_table_has_a_timeline(warehouse, warehouse_ur
     page = profile_page(hub, admin)
 
     assert "<code>m3</code>" in page.partition('id="events"')[2]
-    people.close_kept()
 
 
 def test_the_timeline_goes_on_with_the_next_page(hub, admin):
@@ -260,7 +265,20 @@ def test_a_held_merge_is_released(warehouse, warehouse_url, admin):
 
     assert list(hub.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
     assert "Release a held merge." in looks()
-    people.close_kept()
+
+
+def test_a_held_merge_is_told_by_its_load_and_on_the_overview(warehouse, warehouse_url, admin):
+    hub = Hub(warehouse, warehouse_url, {"size_limit": 2})
+    hub.load(event(1, anonymousId="a", userId="u"))
+    assert Load.objects.latest("pk").warnings == []
+
+    hub.load(event(2, anonymousId="b", userId="u"))
+
+    told = "links held, for they would make a profile beyond the size limit: 1"
+    assert Load.objects.latest("pk").warnings == [told]
+    assert told in admin.get("/admin/").content.decode()
+    hub.load(event(2, anonymousId="b", userId="u"))
+    assert Load.objects.latest("pk").warnings == []
 
 
 def test_the_merge_log_goes_on_with_the_next_page(hub, admin):
