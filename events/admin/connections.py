@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -18,18 +17,15 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from destinations.models import Connection, Destination
+from destinations.models import Connection
 from events import rings
 from events.admin.connection_form import ConnectionForm
-from events.admin.picture import NARROW, WIDE, Edge, Node, picture
+from events.admin.drawing import MOST_DRAWN, pictures
+from events.admin.fare import add_backlogs, backlog_of, health_of, lag_of
 from events.admin.replays import replay_view
-from events.backlog import Backlog, backlogs, cursor
-from events.health import Health, health
+from events.backlog import cursor
 from events.rates import head
-from sources.display import copyable, label, length, when
-from sources.models import Source
-
-MOST_DRAWN = 60
+from sources.display import copyable, label, when
 
 
 class ConnectionChangeList(ChangeList):
@@ -40,13 +36,7 @@ class ConnectionChangeList(ChangeList):
         add_backlogs(self.result_list)
         self.drawn = list(self.result_list)[:MOST_DRAWN]
         everything = not self.has_active_filters and not self.query
-        sources, destinations = _nodes(self.drawn, everything=everything)
-        edges = [_edge(each) for each in self.drawn]
-        self.pictures = [
-            picture(sources, destinations, edges, layout)
-            for layout in (WIDE, NARROW)
-            if sources or destinations
-        ]
+        self.pictures = pictures(self.drawn, everything=everything)
 
 
 @admin.register(Connection)
@@ -132,7 +122,7 @@ class ConnectionAdmin(ModelAdmin):
     @display(description="lag")
     def lag(self, connection: Connection) -> str:
         """Since when its oldest event waits."""
-        return _lag(backlog_of(connection)) or "-"
+        return lag_of(connection) or "-"
 
     @display(description="pending")
     def pending(self, connection: Connection) -> str:
@@ -249,61 +239,3 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         messages.warning(request, f"{connection} is paused or its destination is disabled.")
     if ready:
         messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")
-
-
-def add_backlogs(connections: Iterable[Connection]) -> None:
-    every = list(connections)
-    found = backlogs(every)
-    for each in every:
-        each.backlog = found[each.pk]  # type: ignore[attr-defined]
-
-
-def backlog_of(connection: Connection) -> Backlog:
-    """A connection that is just being added has none."""
-    return getattr(connection, "backlog", None) or Backlog()
-
-
-def health_of(connection: Connection) -> Health:
-    return health(connection, backlog_of(connection).events, timezone.now())
-
-
-def _lag(backlog: Backlog) -> str:
-    return length(backlog.oldest_at, timezone.now()) if backlog.oldest_at else ""
-
-
-def _nodes(connections: list[Connection], *, everything: bool) -> tuple[list[Node], list[Node]]:
-    """Those of the connections; also the others, when everything is shown."""
-    sources = {each.source for each in connections}
-    destinations = {each.destination for each in connections}
-    if everything:
-        sources |= set(Source.objects.exclude(connections__isnull=False)[:MOST_DRAWN])
-        destinations |= set(Destination.objects.exclude(connections__isnull=False)[:MOST_DRAWN])
-    return _sorted_nodes(sources), _sorted_nodes(destinations)
-
-
-def _sorted_nodes(found: Iterable[Source | Destination]) -> list[Node]:
-    ordered = sorted(found, key=lambda each: (each.name, each.pk))
-    return [
-        Node(
-            each.pk,
-            each.name,
-            reverse(f"admin:{each._meta.label_lower.replace('.', '_')}_change", args=[each.pk]),  # noqa: SLF001
-            each.enabled,
-        )
-        for each in ordered
-    ]
-
-
-def _edge(connection: Connection) -> Edge:
-    found, backlog = health_of(connection), backlog_of(connection)
-    lag = _lag(backlog)
-    note = f"{backlog.events:,} pending" if backlog.events else "nothing pending"
-    return Edge(
-        connection.source_id,
-        connection.destination_id,
-        found.kind,
-        found.word,
-        f"{note}, {lag}" if lag else note,
-        f"{connection}: {found.word}, {note}" + (f", for {lag}" if lag else ""),
-        reverse("admin:destinations_connection_change", args=[connection.pk]),
-    )

@@ -14,7 +14,8 @@ from unfold.views import ChangeList
 
 from destinations.admin import DestinationAdmin
 from destinations.models import Connection, Destination
-from events.admin.connections import add_backlogs, ask_for_load, backlog_of, health_of
+from events.admin.connections import ask_for_load
+from events.admin.fare import add_backlogs, backlog_of, health_of
 from events.health import worst
 from sources.display import label, length
 
