@@ -33,6 +33,14 @@ def _page(title: str, icon: str, name: str, model: str) -> dict[str, Any]:
     }
 
 
+def _is_of_people(request: HttpRequest) -> bool:
+    return "/admin/people/" in request.path
+
+
+def _is_rules(request: HttpRequest) -> bool:
+    return request.path.endswith("/rules/")
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "rudderhub",
     "SITE_HEADER": "rudderhub",
@@ -101,17 +109,18 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     {
-                        "title": "Profiles",
-                        "icon": "person_search",
-                        "link": reverse_lazy("people"),
-                        "permission": _may_view("destinations.destination"),
+                        **_page("Profiles", "person_search", "people", "destinations.destination"),
+                        "active": lambda request: _is_of_people(request) and not _is_rules(request),
                     },
-                    _page(
-                        "Merges & rules",
-                        "call_merge",
-                        "people-first-rules",
-                        "destinations.destination",
-                    ),
+                    {
+                        **_page(
+                            "Merges & rules",
+                            "call_merge",
+                            "people-first-rules",
+                            "destinations.destination",
+                        ),
+                        "active": lambda request: _is_of_people(request) and _is_rules(request),
+                    },
                     _item("Privacy", "shield_person", "destinations.erasure"),
                     _item("Self-checks", "fact_check", "destinations.identitycheck"),
                     _item("API tokens", "key", "destinations.profiletoken"),

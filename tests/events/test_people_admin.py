@@ -513,3 +513,11 @@ def test_a_difference_is_an_alert_on_the_overview(hub, admin):
     IdentityCheck.objects.create(destination=hub.destination)
 
     assert "differ from their links" not in admin.get("/admin/").content.decode()
+
+
+def test_the_navigation_marks_the_page_that_is_open(hub, admin):
+    def marked(page):
+        return re.findall(r'<a href="(/admin/people[^"]*)" class="[^"]* active">', page)
+
+    assert marked(rules_page(hub, admin)) == ["/admin/people/rules/"]
+    assert marked(profile_page(hub, admin)) == ["/admin/people/"]
