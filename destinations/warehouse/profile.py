@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from destinations.warehouse.facts import Facts, join, values
@@ -15,8 +14,7 @@ from destinations.warehouse.identity import USER_ID, Identifier, clean
 MAX_LISTED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """An identifier with what is known of the events whose primary identifier it is."""
 
     identifier: Identifier
@@ -26,8 +24,7 @@ class Member:
     facts: Facts | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileRow:
+class ProfileRow(NamedTuple):
     rudder_id: UUID
     user_id: str | None
     email: str | None
