@@ -129,6 +129,18 @@ def test_all_alike_are_rerun_and_no_other(admin, dead, warehouse):
     assert rows(warehouse, "SELECT id FROM shop.paid ORDER BY id") == [("m2",), ("m3",)]
 
 
+def test_a_long_rerun_goes_chunk_by_chunk(admin, dead, warehouse, settings):
+    settings.LOAD_CHUNK_EVENTS = 1
+    warehouse.execute("DROP VIEW shop.paid")
+
+    rerun(admin, "m2", "alike")
+    work()
+
+    replay = Replay.objects.get()
+    assert (replay.state, replay.events, replay.percent) == ("succeeded", 2, 100)
+    assert letters() == {"m2": ("loaded", 2), "m3": ("loaded", 2), "m4": ("open", 1)}
+
+
 def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid; CREATE SEQUENCE shop.paid")
 
