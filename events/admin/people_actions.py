@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from destinations.interface import DestinationError
 from destinations.models import Destination
-from destinations.postgres import erase, guards, reading, unmerge
+from destinations.postgres import erase, guards, identity, reading, unmerge
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.explain import Step
 from destinations.postgres.operations import Outcome
@@ -168,17 +168,21 @@ def _remove_rule(act: Act) -> Effect:
 
 
 def _limits(act: Act) -> Effect:
-    changes: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.data}
-    lines = [(name.replace("_", " "), str(value or "off")) for name, value in changes.items()]
+    stored = identity.read_meta(act.people.conn, act.people.schema).options
+    given: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.data}
     if "trait_identifiers" in act.data:
-        changes["trait_identifiers"] = _traits(act)
-        names = ", ".join(changes["trait_identifiers"])
-        lines.append(("traits that identify", names or "none"))
+        given["trait_identifiers"] = _traits(act)
+    changes = {name: value for name, value in given.items() if value != getattr(stored, name)}
+    lines = [(name.replace("_", " "), _told(value)) for name, value in changes.items()]
     outcome = guards.set_options(*act.people.graph, changes, **act.options)
     if "trait_identifiers" in changes and not act.dry_run:
         act.destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
         act.destination.save(update_fields=["config", "updated_at"])
-    return Effect(lines, outcome=outcome)
+    return Effect(lines or [("Nothing changes", "")], outcome=outcome)
+
+
+def _told(value: int | tuple[str, ...] | None) -> str:
+    return ", ".join(value) or "none" if isinstance(value, tuple) else str(value or "off")
 
 
 def _traits(act: Act) -> tuple[str, ...]:

@@ -216,7 +216,7 @@ def test_undoing_a_merge_that_has_a_second_path_names_it_to_be_cut_too(hub, admi
     row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin))[1]
 
     preview = act(hub, admin, action="cut", merge=row).content.decode()
-    assert "Still one profile" in preview
+    assert "Still joined" in preview
 
     laptop = link(hub, anonymous("laptop"), user("bob"))
     assert laptop in preview or " ".join(reversed(laptop.split())) in preview
@@ -377,6 +377,20 @@ def test_traits_that_identify_are_tried_and_set_with_the_destination(hub, admin)
     assert hub.rows("SELECT options -> 'trait_identifiers' FROM {schema}.identity_meta") == [
         (["email", "phone"],)
     ]
+
+
+def test_limits_that_are_sent_as_they_are_leave_the_destination_alone(hub, admin):
+    """Its form may say something new that no load has taken over yet."""
+    hub.destination.config["trait_identifiers"] = "email"
+    hub.destination.save()
+    form = {"hub_limit": "3", "size_limit": "", "trait_identifiers": ""}
+
+    page = act(hub, admin, action="limits", **form).content.decode()
+    act(hub, admin, action="limits", confirm="1", **form)
+
+    assert "hub limit" in page
+    assert "size limit" not in page
+    assert Destination.objects.get().config["trait_identifiers"] == "email"
 
 
 def test_a_wrong_limit_is_told(hub, admin):
