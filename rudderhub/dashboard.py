@@ -15,13 +15,14 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection, Destination, IdentityCheck
-from events.admin.trace import TABLES
+from events.admin.trace import TABLES, masked_reason
 from events.advice import advice
 from events.backlog import oldest
 from events.counting import by_bin
 from events.health import health
 from events.latency import latency
 from events.ledger import Balance, balances
+from events.masking import PERMISSION
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
 from events.rates import head
 from rudderhub.chart import chart
@@ -242,7 +243,8 @@ def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[T
             .select_related("connection__source", "connection__destination")
             .defer("payload")
         )
-        troubles += [_dead(letter) for letter in letters[:NEWEST]]
+        sees = request.user.has_perm(PERMISSION)
+        troubles += [_dead(letter, sees=sees) for letter in letters[:NEWEST]]
     if request.user.has_perm("events.view_quarantined"):
         refused = (
             Quarantined.objects.filter(accepted_at=None, discarded_at=None)
@@ -301,11 +303,11 @@ def _lost(loss: Loss) -> Trouble:
     )
 
 
-def _dead(letter: DeadLetter) -> Trouble:
+def _dead(letter: DeadLetter, *, sees: bool) -> Trouble:
     return Trouble(
         letter.created_at,
         f"An event could not be loaded through {letter.connection}",
-        letter.reason,
+        letter.reason if sees else masked_reason(letter),
         "The event is kept as a dead letter; the others went on. Mend the cause and re-run it.",
         reverse("admin:events_deadletter_change", args=[letter.pk]),
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from events import counting, log
@@ -169,3 +170,17 @@ def test_connections_beyond_the_first_are_counted(admin, monkeypatch):
     seen = overview(admin)
 
     assert (len(seen["flows"]), seen["others"]) == (1, 1)
+
+
+def test_the_reason_of_a_dead_letter_hides_its_values_from_who_may_not_see_them(client, admin):
+    make_connection().dead_letters.create(
+        event_id=1, message_id="m", reason='"ann" is no user', kind="… is no user", payload="{}"
+    )
+    in_full = [trouble.why for trouble, _ in overview(admin)["troubles"]]
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+    client.force_login(reader)
+
+    hidden = [trouble.why for trouble, _ in overview(client)["troubles"]]
+
+    assert (in_full, hidden) == (['"ann" is no user'], ["… is no user"])
