@@ -170,9 +170,9 @@ class Operation:
     @contextmanager
     def any_plan(self) -> Iterator[None]:
         """For statements that may scan: the transaction is held to index probes otherwise."""
-        _set_planner(self.graph.conn, "on")
+        set_planner(self.graph.conn, "on")
         yield
-        _set_planner(self.graph.conn, "off")
+        set_planner(self.graph.conn, "off")
 
     def roots_of(self, node_ids: Collection[int]) -> dict[int, int]:
         return dict(self.graph.run(ROOTS_OF_NODES, list(node_ids)))
@@ -270,6 +270,6 @@ def operation(
         yield Operation(Graph(conn, schema), meta, namespaces, actor, dry_run)
 
 
-def _set_planner(conn: Conn, state: str) -> None:
+def set_planner(conn: Conn, state: str) -> None:
     names = (name for name in identity.PLANNER_OFF if name != "jit")
     conn.execute("; ".join(f"SET LOCAL {name} = {state}" for name in names))

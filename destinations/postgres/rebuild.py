@@ -2,36 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, TypeVar
 from uuid import UUID
 
 from destinations.postgres import identity, profiles
-from destinations.postgres.graph import Graph, columns
-from destinations.postgres.operations import Conn
-from destinations.postgres.split import StoredNode, part_of, unite_stored
-from destinations.warehouse.graph import Anchor, Group, find
+from destinations.postgres.graph import Graph, columns, query
+from destinations.postgres.operations import Conn, set_planner
+from destinations.warehouse.graph import Anchor, Group
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Rules, node_key
+from destinations.warehouse.partition import Partition, StoredGroups
 
 BATCH = 2_000
+WRITTEN_AT_ONCE = 50_000
 SHOWN = 100
+NO_ROOT, UNSEEN = -1, -2
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 NODES = """
-SELECT node_id, comp_id, first_received_at, node_key, id_type, id_value
+SELECT node_id, comp_id, (extract(epoch FROM first_received_at) * 1000000)::bigint,
+    uuid_send(node_key), id_type, id_value
 FROM {schema}.identity_node
+ORDER BY node_id
 """
 EDGES = """
 SELECT node_a, node_b, state::text FROM {schema}.identity_edge WHERE node_a <> node_b
 """
 COMPONENTS = """
-SELECT comp_id, root_id, size, ncomp, anchor_at, rudder_id FROM {schema}.identity_component
+SELECT comp_id, root_id, size, (extract(epoch FROM anchor_at) * 1000000)::bigint,
+    uuid_send(rudder_id)
+FROM {schema}.identity_component
+ORDER BY comp_id
+"""
+PUBLISHED = """
+SELECT k.rudder_id, a.comp_id, n.node_id
+FROM (
+    SELECT old_rudder_id AS rudder_id FROM {schema}.identity_alias
+    UNION
+    SELECT old_rudder_id FROM {schema}.identity_merge_log
+    UNION
+    SELECT rudder_id FROM {schema}.identity_component WHERE rudder_id IS NOT NULL
+) k
+LEFT JOIN {schema}.identity_alias a ON a.old_rudder_id = k.rudder_id
+LEFT JOIN {schema}.identity_node n ON n.node_key = k.rudder_id
+"""
+ROOTS = """
+SELECT DISTINCT coalesce(c.root_id, n.comp_id)
+FROM {schema}.identity_node n
+LEFT JOIN {schema}.identity_component c ON c.comp_id = n.comp_id
+"""
+STALE_ROOTS = """
+SELECT coalesce(c.root_id, s.comp_id)
+FROM {schema}.identity_stale s
+LEFT JOIN {schema}.identity_component c ON c.comp_id = s.comp_id
 """
 PROFILES = """
-SELECT rudder_id, user_id, email, name, traits::text, identifiers::text, identifier_count,
-    first_seen_at, last_seen_at
-FROM {schema}.rudder_profiles
+SELECT p.rudder_id, p.user_id, p.email, p.name, p.traits::text, p.identifiers::text,
+    p.identifier_count, p.first_seen_at, p.last_seen_at
+FROM unnest(%b::uuid[]) k (rudder_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.rudder_profiles WHERE rudder_id = k.rudder_id OFFSET 0
+) p
+"""
+NO_PROFILES = """
+SELECT p.rudder_id
+FROM {schema}.rudder_profiles p
+WHERE NOT EXISTS (
+    SELECT
+    FROM {schema}.identity_node n
+    LEFT JOIN {schema}.identity_component c ON c.comp_id = n.comp_id
+    LEFT JOIN {schema}.identity_component r ON r.comp_id = c.root_id
+    WHERE n.node_key = p.rudder_id AND coalesce(r.rudder_id, n.node_key) = p.rudder_id
+        AND NOT EXISTS (SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id)
+)
 """
 CLEAR = {
     "profiles": "DELETE FROM {schema}.rudder_profiles WHERE rudder_id = ANY (%b::uuid[])",
@@ -57,6 +105,8 @@ SELECT node_id, rule_id FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, rule
 ON CONFLICT (node_id) DO NOTHING
 """
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -70,20 +120,6 @@ class Difference:
 
 
 @dataclass
-class _Stored:
-    """The graph's tables as one snapshot."""
-
-    nodes: list[tuple[Any, ...]]
-    edges: list[tuple[int, int, str]]
-    components: dict[int, tuple[Any, ...]]
-    aliases: dict[UUID, int]
-    hubs: set[int]
-    blocked: dict[int, int]
-    published: set[UUID]
-    stale: set[int]
-
-
-@dataclass
 class Plan:
     """What would make the stored graph equal the computed one."""
 
@@ -92,7 +128,6 @@ class Plan:
     clear: dict[str, list[Any]] = field(default_factory=dict)
     is_wrong: bool = False
     """Groups or aliases differ: all of them are written anew."""
-    nodes: list[StoredNode] = field(default_factory=list)
     aliases: list[tuple[UUID, int]] = field(default_factory=list)
     hubs: dict[int, int] = field(default_factory=dict)
     hide: dict[int, int] = field(default_factory=dict)
@@ -103,16 +138,20 @@ class Plan:
         if len(self.differences) < SHOWN:
             self.differences.append(Difference(kind, detail))
 
+    def is_wrong_in(self, kind: str, detail: str) -> None:
+        self.is_wrong = True
+        self.differs(kind, detail)
+
 
 def check(conn: Conn, schema: str) -> list[Difference]:
     """What differs between the stored graph and the one that its links give: one snapshot."""
     with _snapshot(conn):
         graph = Graph(conn, schema)
         meta = identity.read_meta(conn, schema, any_isolation=True)
-        stored = _read(graph)
-        plan = _Rebuild(meta, identity.read_rules(conn, schema, any_isolation=True), stored).plan()
+        rules = identity.read_rules(conn, schema, any_isolation=True)
+        plan = _Rebuild(graph, meta, rules).compare()
         if not plan.differences:
-            _compare_profiles(graph, meta.options.null_clears, stored, plan)
+            _compare_profiles(graph, meta.options.null_clears, plan)
     return plan.differences
 
 
@@ -125,12 +164,12 @@ def rebuild(conn: Conn, schema: str) -> list[Difference]:
     with identity.operator_lock(conn, schema), conn.transaction():
         identity.lock_graph(conn, meta.oid, any_plan=True)
         graph = Graph(conn, schema)
-        plan = _Rebuild(meta, identity.read_rules(conn, schema), _read(graph)).plan()
-        _apply(graph, plan)
-        _compare_profiles(graph, meta.options.null_clears, _read(graph), plan)
-        graph.run(CLEAR["profiles"], plan.clear.get("profiles", []))
-        for start in range(0, len(plan.roots), BATCH):
-            batch = plan.roots[start : start + BATCH]
+        rebuilt = _Rebuild(graph, meta, identity.read_rules(conn, schema))
+        plan = rebuilt.compare()
+        rebuilt.apply()
+        _compare_profiles(graph, meta.options.null_clears, plan)
+        graph.run(CLEAR["profiles"], plan.clear["profiles"])
+        for batch in _batches(plan.roots, BATCH):
             rows = profiles.stored_rows(graph, batch, meta.options.null_clears)
             profiles.write_rows(graph, list(rows))
     return plan.differences
@@ -143,177 +182,218 @@ def _snapshot(conn: Conn) -> Iterator[None]:
         yield
 
 
-def _read(graph: Graph) -> _Stored:
-    return _Stored(
-        nodes=graph.run(NODES).fetchall(),
-        edges=graph.run(EDGES).fetchall(),
-        components={row[0]: row for row in graph.run(COMPONENTS)},
-        aliases=dict(graph.run("SELECT old_rudder_id, comp_id FROM {schema}.identity_alias")),
-        hubs={row[0] for row in graph.run("SELECT node_id FROM {schema}.identity_hub")},
-        blocked=dict(graph.run("SELECT node_id, rule_id FROM {schema}.identity_blocked")),
-        published={
-            row[0] for row in graph.run("SELECT old_rudder_id FROM {schema}.identity_merge_log")
-        },
-        stale={row[0] for row in graph.run("SELECT comp_id FROM {schema}.identity_stale")},
-    )
-
-
 class _Rebuild:
     """Union-find over all links in force, and what it finds different."""
 
-    def __init__(self, meta: identity.Meta, rules: Rules, stored: _Stored) -> None:
+    def __init__(self, graph: Graph, meta: identity.Meta, rules: Rules) -> None:
+        self._graph = graph
         self._meta = meta
         self._rules = rules
-        self._stored = stored
         self._plan = Plan()
-        self._types = {row[0]: row[4] for row in stored.nodes}
+        self._partition = Partition()
+        self._comp_ids = array("q")
+        self._is_user, self._may_be_hub, self._is_blocked = bytearray(), bytearray(), bytearray()
+        self._groups = StoredGroups()
 
-    def plan(self) -> Plan:
-        blocked, hubs = self._blocked(), self._hubs()
-        alone = blocked.keys() | hubs.keys()
-        nodes = {}
-        for node_id, comp_id, at, key, id_type, id_value in self._stored.nodes:
-            if node_key(self._meta.salt, Identifier(id_type, id_value)) != key:
-                self._plan.differs("key", f"identifier {node_id} has another key than its value")
-            group = Group(node_id, Anchor(at, key))
-            nodes[node_id] = StoredNode(0, node_id, comp_id, at, key, node_id in alone, group)
-        links = ((a, b) for a, b, state in self._stored.edges if state == "+" and a in nodes)
-        unite_stored(nodes, links)
-        parts: dict[Group, list[StoredNode]] = {}
-        for node in nodes.values():
-            parts.setdefault(find(node.group), []).append(node)
-        for members in parts.values():
-            self._compare(members)
-        self._plan.nodes = list(nodes.values())
-        self._compare_aliases()
-        self._compare_empty_groups()
+    def compare(self) -> Plan:
+        with _any_plan(self._graph):
+            self._read_nodes()
+            self._join()
+            for row in _stream(self._graph, COMPONENTS):
+                self._groups.add(*row)
+            used = self._compare_groups()
+            used |= self._compare_aliases()
+        self._compare_empty_groups(used)
         return self._plan
 
-    def _blocked(self) -> dict[int, int]:
-        blocks = self._rules.blocks
-        due = {}
-        for node_id, _, _, _, id_type, id_value in self._stored.nodes:
-            rule = blocks.blocked_by(id_type, id_value)
-            if rule is not None:
-                due[node_id] = rule
-                if node_id not in self._stored.blocked:
-                    self._plan.differs("blocked", f"identifier {node_id} is not hidden")
-                    self._plan.hide[node_id] = rule
-        gone = [node_id for node_id in self._stored.blocked if node_id not in due]
-        for node_id in gone:
-            self._plan.differs("blocked", f"identifier {node_id} is hidden by no rule")
-        self._plan.clear["blocked"] = gone
-        return due
+    def _read_nodes(self) -> None:
+        """Identifiers, and whether those are hidden that the block list names."""
+        stored = dict(self._graph.run("SELECT node_id, rule_id FROM {schema}.identity_blocked"))
+        may_be_hub = {ANONYMOUS_ID, *self._meta.options.trait_identifiers}
+        for number, comp_id, age, key, id_type, value in _stream(self._graph, NODES):
+            if node_key(self._meta.salt, Identifier(id_type, value)).bytes != key:
+                self._plan.differs("key", f"identifier {number} has another key than its value")
+            self._partition.add(number, age, key)
+            self._comp_ids.append(comp_id)
+            self._is_user.append(id_type == USER_ID)
+            self._may_be_hub.append(id_type in may_be_hub)
+            rule = self._rules.blocks.blocked_by(id_type, value)
+            self._is_blocked.append(rule is not None)
+            if rule is not None and stored.pop(number, None) is None:
+                self._plan.differs("blocked", f"identifier {number} is not hidden")
+                self._plan.hide[number] = rule
+        for number in stored:
+            self._plan.differs("blocked", f"identifier {number} is hidden by no rule")
+        self._plan.clear["blocked"] = list(stored)
 
-    def _hubs(self) -> dict[int, int]:
-        limit = self._meta.options.hub_limit
-        may_be = {ANONYMOUS_ID, *self._meta.options.trait_identifiers}
-        degrees: dict[int, int] = {}
-        blocked = self._stored.blocked.keys() - set(self._plan.clear["blocked"])
-        blocked |= self._plan.hide.keys()
-        for a, b, state in self._stored.edges:
-            if state == "-" or b in blocked or self._types.get(b) != USER_ID:
+    def _join(self) -> None:
+        """Along the links in force that end at no hub and no hidden identifier."""
+        partition = self._partition
+        ends, others, degrees = array("q"), array("q"), array("q", bytes(8 * len(self._comp_ids)))
+        for number_a, number_b, state in _stream(self._graph, EDGES):
+            a, b = partition.place(number_a), partition.place(number_b)
+            if a < 0 or b < 0:
                 continue
-            if self._types.get(a) in may_be:
-                degrees[a] = degrees.get(a, 0) + 1
-        due = {n: d for n, d in degrees.items() if limit is not None and d > limit}
-        for node_id in due.keys() - self._stored.hubs:
-            self._plan.differs("hub", f"identifier {node_id} has {due[node_id]} users and joins")
-            self._plan.hubs[node_id] = due[node_id]
-        gone = sorted(self._stored.hubs - due.keys())
-        for node_id in gone:
-            self._plan.differs("hub", f"identifier {node_id} is a hub without enough users")
+            if state != "-" and self._is_user[b] and self._may_be_hub[a]:
+                degrees[a] += not self._is_blocked[b]
+            if state == "+":
+                ends.append(a)
+                others.append(b)
+        alone = self._is_blocked.copy()
+        for place in self._hubs(degrees):
+            alone[place] = True
+        for a, b in zip(ends, others, strict=True):
+            if not alone[a] and not alone[b]:
+                partition.join(a, b)
+
+    def _hubs(self, degrees: Sequence[int]) -> list[int]:
+        """The places of hubs, compared with those stored."""
+        limit = self._meta.options.hub_limit
+        found = [
+            place for place, degree in enumerate(degrees) if limit is not None and degree > limit
+        ]
+        due = {self._partition.numbers[place]: degrees[place] for place in found}
+        stored = {row[0] for row in self._graph.run("SELECT node_id FROM {schema}.identity_hub")}
+        for number in due.keys() - stored:
+            self._plan.differs("hub", f"identifier {number} has {due[number]} users and joins")
+            self._plan.hubs[number] = due[number]
+        gone = sorted(stored - due.keys())
+        for number in gone:
+            self._plan.differs("hub", f"identifier {number} is a hub without enough users")
         self._plan.clear["hubs"] = gone
-        return due
+        return found
 
-    def _compare(self, members: Sequence[StoredNode]) -> None:
-        """See that the profile is stored under one root, with its id, size and anchor."""
-        group = part_of(members)
-        problem = self._problem(members, group)
-        for node in members:
-            node.group = group
-        if problem:
-            self._wrong("profile", f"{group.anchor.key}: {problem}")
+    def _compare_groups(self) -> set[int]:
+        """See that each profile is stored under one root, with its id, size and anchor.
 
-    def _wrong(self, kind: str, detail: str) -> None:
-        self._plan.is_wrong = True
-        self._plan.differs(kind, detail)
+        Returns the groups that are of use.
+        """
+        partition, groups = self._partition, self._groups
+        roots = array("q", [UNSEEN]) * len(self._comp_ids)
+        split: set[int] = set()
+        used: set[int] = set()
+        for place, comp_id in enumerate(self._comp_ids):
+            top, root = partition.top(place), groups.root(comp_id)
+            if roots[top] not in (UNSEEN, root):
+                split.add(top)
+            roots[top] = root
+            if root != NO_ROOT:
+                used.update((comp_id, root))
+        for top in partition.tops():
+            problem = self._problem(top, NO_ROOT if top in split else roots[top], top in split)
+            if problem:
+                key = UUID(bytes=partition.anchor(top)[1])
+                self._plan.is_wrong_in("profile", f"{key}: {problem}")
+        return used
 
-    def _problem(self, members: Sequence[StoredNode], group: Group) -> str:
-        rows = [self._stored.components.get(comp) for comp in {n.comp_id for n in members}]
-        if group.size == 1:
-            return "" if rows == [None] else "an identifier that stands alone has a group"
-        roots = {row[1] for row in rows if row}
-        if len(roots) != 1 or None in rows:
+    def _problem(self, top: int, root: int, is_split: bool) -> str:
+        partition, groups = self._partition, self._groups
+        if partition.size(top) == 1:
+            return "" if root == NO_ROOT else "an identifier that stands alone has a group"
+        if is_split or root == NO_ROOT:
             return "its identifiers have several roots or none"
-        root = self._stored.components.get(roots.pop())
-        if root is None or root[1] != root[0]:
+        if not groups.is_root(root):
             return "its root is no root"
-        expected = (group.size, group.anchor.first_received_at, group.anchor.key)
-        if (root[2], root[4], root[5]) != expected:
-            return f"its root says size, anchor and id {root[2]}, {root[4]}, {root[5]}"
+        size, anchor = groups.profile(root)
+        if (size, anchor) != (partition.size(top), partition.anchor(top)):
+            return f"its root says {size} identifiers and the id {UUID(bytes=anchor[1])}"
         return ""
 
-    def _compare_aliases(self) -> None:
-        """An id that was published resolves to where its own identifier is."""
-        by_key = {node.key: node for node in self._plan.nodes}
-        components, aliases = self._stored.components, self._stored.aliases
-        canonical = {row[5] for row in components.values() if row[5]}
-        for old in self._stored.published | aliases.keys() | canonical:
-            node = by_key.get(old)
-            comp_id = aliases.get(old)
-            if node is None or node.group.anchor.key == old:
+    def _compare_aliases(self) -> set[int]:
+        """An id that was published resolves to where its own identifier is; the groups of use."""
+        partition, groups, plan = self._partition, self._groups, self._plan
+        used: set[int] = set()
+        for old, comp_id, number in _stream(self._graph, PUBLISHED):
+            if comp_id is not None:
+                used.add(comp_id)
+            top = None if number is None else partition.top(partition.place(number))
+            if top is None or partition.anchor(top)[1] == old.bytes:
                 if comp_id is not None:
-                    self._wrong("alias", f"{old} is no former id")
+                    plan.is_wrong_in("alias", f"{old} is no former id")
                 continue
-            self._plan.aliases.append((old, node.group.root_id))
-            row = components.get(comp_id) if comp_id is not None else None
-            root = components.get(row[1]) if row else None
-            if root is None or root[5] != node.group.anchor.key:
-                self._wrong("alias", f"{old} does not resolve to its profile")
+            plan.aliases.append((old, partition.group_number(top)))
+            root = NO_ROOT if comp_id is None else groups.root(comp_id)
+            if not groups.is_root(root) or groups.profile(root)[1][1] != partition.anchor(top)[1]:
+                plan.is_wrong_in("alias", f"{old} does not resolve to its profile")
+        return used
 
-    def _compare_empty_groups(self) -> None:
+    def _compare_empty_groups(self, used: set[int]) -> None:
         """A root may have lost its own identifiers; other groups without any are left over."""
-        components = self._stored.components
-        used = {node.comp_id for node in self._plan.nodes}
-        used |= {components[comp][1] for comp in used if comp in components}
-        used |= set(self._stored.aliases.values())
-        for comp_id in components.keys() - used:
-            self._wrong("group", f"{comp_id} has no identifier")
+        for comp_id in self._groups.numbers:
+            if comp_id not in used:
+                self._plan.is_wrong_in("group", f"{comp_id} has no identifier")
 
-
-def _apply(graph: Graph, plan: Plan) -> None:
-    for name in ("blocked", "hubs"):
-        graph.run(CLEAR[name], list(plan.clear.get(name, [])))
-    if plan.hide:
+    def apply(self) -> None:
+        graph, plan = self._graph, self._plan
+        for name in ("blocked", "hubs"):
+            graph.run(CLEAR[name], plan.clear[name])
         graph.run(HIDE, list(plan.hide), list(plan.hide.values()))
-    if plan.hubs:
         graph.run(MAKE_HUBS, list(plan.hubs), list(plan.hubs.values()))
-    if not plan.is_wrong:
-        return
-    graph.run("DELETE FROM {schema}.identity_component")
-    graph.run("DELETE FROM {schema}.identity_alias")
-    moved = [(n.node_id, n.group.root_id) for n in plan.nodes if n.comp_id != n.group.root_id]
-    if moved:
-        graph.run(MOVE_NODES, *columns(moved))
-    groups = {node.group.root_id: node.group for node in plan.nodes if node.group.has_row}
-    graph.write_groups(groups.values())
-    graph.write_aliases(plan.aliases)
+        if not plan.is_wrong:
+            return
+        graph.run("DELETE FROM {schema}.identity_component")
+        graph.run("DELETE FROM {schema}.identity_alias")
+        for moved in _batches(self._moved(), WRITTEN_AT_ONCE):
+            graph.run(MOVE_NODES, *columns(moved))
+        for groups in _batches(self._new_groups(), WRITTEN_AT_ONCE):
+            graph.write_groups(groups)
+        for aliases in _batches(plan.aliases, WRITTEN_AT_ONCE):
+            graph.write_aliases(aliases)
+
+    def _moved(self) -> Iterator[tuple[int, int]]:
+        partition = self._partition
+        for place, comp_id in enumerate(self._comp_ids):
+            number = partition.group_number(partition.top(place))
+            if number != comp_id:
+                yield partition.numbers[place], number
+
+    def _new_groups(self) -> Iterator[Group]:
+        partition = self._partition
+        for top in partition.tops():
+            size = partition.size(top)
+            if size > 1:
+                age, key = partition.anchor(top)
+                at, rudder_id = EPOCH + timedelta(microseconds=age), UUID(bytes=key)
+                number = partition.group_number(top)
+                yield Group(number, Anchor(at, rudder_id), size, 1, rudder_id, has_row=True)
 
 
-def _compare_profiles(graph: Graph, null_clears: bool, stored: _Stored, plan: Plan) -> None:
+def _compare_profiles(graph: Graph, null_clears: bool, plan: Plan) -> None:
     """Are the rows of rudder_profiles the join of their members? Of a right partition only."""
-    root_of = {comp: row[1] for comp, row in stored.components.items()}
-    roots = sorted({root_of.get(row[1], row[1]) for row in stored.nodes})
-    stale = {root_of.get(comp, comp) for comp in stored.stale}
-    found = {row[0]: row for row in graph.run(PROFILES)}
-    for start in range(0, len(roots), BATCH):
-        batch = roots[start : start + BATCH]
-        for root, row in profiles.stored_rows_by_root(graph, batch, null_clears).items():
-            kept = found.pop(row.rudder_id, None)
-            if root not in stale and (kept is None or not profiles.is_equal(row, kept)):
+    with _any_plan(graph):
+        roots = array("q", (row[0] for row in _stream(graph, ROOTS)))
+        stale = {row[0] for row in graph.run(STALE_ROOTS)}
+        extra = [row[0] for row in graph.run(NO_PROFILES)]
+    for batch in _batches(roots, BATCH):
+        rows = profiles.stored_rows_by_root(graph, batch, null_clears)
+        stored = graph.run(PROFILES, [row.rudder_id for row in rows.values()])
+        kept = {row[0]: row for row in stored}
+        for root, row in rows.items():
+            found = kept.get(row.rudder_id)
+            if root not in stale and (found is None or not profiles.is_equal(row, found)):
                 plan.differs("profile row", f"{row.rudder_id} is not the join of its members")
                 plan.roots.append(root)
-    for rudder_id in found:
+    for rudder_id in extra:
         plan.differs("profile row", f"{rudder_id} has no profile")
-    plan.clear["profiles"] = list(found)
+    plan.clear["profiles"] = extra
+
+
+@contextmanager
+def _any_plan(graph: Graph) -> Iterator[None]:
+    """For statements that read whole tables; the others are held to index probes."""
+    set_planner(graph.conn, "on")
+    yield
+    set_planner(graph.conn, "off")
+
+
+def _stream(graph: Graph, text: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a large result, a part at a time."""
+    with graph.conn.cursor("whole_table", binary=True) as cursor:
+        cursor.itersize = 20_000
+        yield from cursor.execute(query(graph.schema, text))
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
