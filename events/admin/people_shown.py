@@ -1,9 +1,9 @@
-"""What the pages of people show; values are hidden from those who may not see personal data."""
+"""What the pages of people show, each value through the veil."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -15,60 +15,13 @@ from destinations.interface import DestinationError
 from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.explain import JOINED, Step, explain
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, node_key
 from events.admin.graph_picture import Link, Node, Pair, Picture, picture
-from events.masking import HIDDEN
+from events.admin.veil import Shown, Veil
 from events.people import People
 from sources.models import Source
 
 EVENTS, MERGES, LISTED, DRAWN_FROM = 20, 50, 100, 1_000
-KEY_DIGITS = 4
 WHY_APART = {CUT: "cut", REFUSED: "refused", IN_FORCE: "hub"}
-
-
-class Shown(NamedTuple):
-    """An identifier as a page names it; the key stands for it in forms."""
-
-    type: str
-    value: str
-    key: UUID
-
-    @property
-    def rank(self) -> tuple[bool, bool, str]:
-        """People first, then devices."""
-        return self.type != USER_ID, self.type != ANONYMOUS_ID, self.type
-
-
-@dataclass(frozen=True)
-class Veil:
-    """Hides values from those who may not see personal data."""
-
-    sees: bool
-    salt: bytes = b""
-
-    def text(self, value: Any) -> Any:
-        return value if self.sees or value in (None, "") else HIDDEN
-
-    def identifier(self, kind: str, value: str, key: UUID | None = None) -> Shown:
-        """Hidden ones are told apart by the beginning of their key, a salted hash."""
-        key = key or node_key(self.salt, Identifier(kind, value))
-        hidden = f"{HIDDEN} {key.hex[:KEY_DIGITS]}"
-        return Shown(kind, value if self.sees else hidden, key)
-
-    def profile(self, found: reading.ProfileView) -> reading.ProfileView:
-        if self.sees:
-            return found
-        return replace(
-            found,
-            user_id=self.text(found.user_id),
-            email=self.text(found.email),
-            name=self.text(found.name),
-            traits=dict.fromkeys(found.traits, HIDDEN),
-            identifiers=self.identifiers(found.identifiers),
-        )
-
-    def identifiers(self, found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        return {kind: [self.text(value) for value in values] for kind, values in found.items()}
 
 
 class ShownLink(NamedTuple):
