@@ -50,7 +50,8 @@ class LoadAdmin(ReadOnlyAdmin):
         "Nothing was loaded yet. A load starts by itself once a connected source has events."
     )
     list_display = (
-        *("started", "status", "pair", "took", "events", "row_count", "left_out", "problem"),
+        *("started", "status", "pair", "took", "events", "row_count", "made"),
+        *("left_out", "problem"),
     )
     list_filter = ("state", "connection")
     search_fields = ("error",)
@@ -110,6 +111,7 @@ class LoadAdmin(ReadOnlyAdmin):
             (load.dead_letters, "dead letters"),
             (load.skipped, "skipped"),
             (load.discards, "values discarded"),
+            (sum(load.repeated.values()), "rows repeated"),
         )
         return ", ".join(f"{name}: {count:,}" for count, name in counts if count) or None
 
@@ -117,12 +119,22 @@ class LoadAdmin(ReadOnlyAdmin):
     def row_count(self, load: Load) -> str:
         return f"{sum(load.rows.values()):,}"
 
+    @display(description="new", empty_value="-")
+    def made(self, load: Load) -> str | None:
+        tables = sum(not columns for columns in load.added.values())
+        columns = sum(map(len, load.added.values()))
+        counts = ((tables, "tables"), (columns, "columns"))
+        return ", ".join(f"{name}: {count:,}" for count, name in counts if count) or None
+
     @display(description="error", empty_value="-")
     def problem(self, load: Load) -> SafeString | None:
-        return (
-            format_html('<span class="rh-clip" title="{}">{}</span>', load.error, load.error)
-            if load.error
-            else None
+        if not load.error:
+            return None
+        return format_html(
+            '{} <span class="rh-clip" title="{}">{}</span>',
+            label(advice(load.error).kind, "bad"),
+            load.error,
+            load.error,
         )
 
     @display(description="rows by table")

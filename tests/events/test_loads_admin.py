@@ -58,6 +58,21 @@ def test_a_load_counts_what_came_more_than_once(admin, connection):
     assert first.events == second.events == 2
 
 
+def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin, connection):
+    loaded(connection, paid("m1", n=1), paid("m1", n=1))
+    loaded(connection, paid("m2", n=2, colour="red"))
+    Load.objects.create(
+        connection=connection, state="failed", after_id=0, upto_id=0, error="permission denied"
+    )
+
+    text = admin.get("/admin/events/load/").content.decode()
+
+    assert "tables: " in text
+    assert "columns: 1" in text
+    assert "rows repeated: 2" in text
+    assert "rights are missing" in text
+
+
 def test_a_load_counts_discards_by_table(admin, connection):
     loaded(connection, paid("m1", n=1))
     load = loaded(connection, paid("m2", n="many"), event("m3", event="Seen"))
