@@ -109,7 +109,7 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
         return HttpResponseRedirect(reverse("people"))
     _note_look(request, destination, "Looked at merges and rules.")
     context |= {"destination": destination, "destinations": Destination.objects.order_by("name")}
-    return _page(request, "rules", f"Merges and rules of {destination}", context)
+    return _page(request, "rules", f"Merges & rules of {destination}", context)
 
 
 def act(request: HttpRequest, pk: int) -> HttpResponse:
