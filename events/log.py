@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from django.db import connection as django_connection
 from psycopg.sql import SQL, Identifier, Literal
 
 from destinations.interface import Chunk, LoggedEvent
+from events.per_process import PerProcess
 from events.spec import ParsedEvent
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def append(
         (stamp, source, e.message_id, e.type, e.event, e.user_id, e.anonymous_id, e.payload)
         for e in events
     ]
-    _writer().append(rows, timeout_seconds)
+    _writer.get().append(rows, timeout_seconds)
 
 
 def barrier(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
@@ -311,26 +311,12 @@ COPY events_event
 FROM STDIN
 """
 
-_current: tuple[int, LogWriter] | None = None
-_current_lock = threading.Lock()
-
-
-def _writer() -> LogWriter:
-    """The writer of the running process; a forked child makes its own."""
-    global _current  # noqa: PLW0603
-    if _current is None or _current[0] != os.getpid():
-        with _current_lock:
-            if _current is None or _current[0] != os.getpid():
-                _current = (os.getpid(), LogWriter())
-    return _current[1]
+_writer = PerProcess(LogWriter)
 
 
 def close_writer() -> None:
     """Store what waits and let go of the connection: at shutdown and between tests."""
-    global _current  # noqa: PLW0603
-    if _current is not None and _current[0] == os.getpid():
-        _current[1].close()
-    _current = None
+    _writer.close()
 
 
 def connection_lock(

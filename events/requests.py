@@ -7,7 +7,6 @@ of them only. Each source has SLOTS places. Keys and cookies are hidden before a
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
@@ -23,6 +22,7 @@ from redis.exceptions import RedisError
 
 from destinations.interface import DestinationUnavailableError
 from events.masking import HIDDEN
+from events.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Kept:
 def keep(source_pk: int, received_at: datetime, meta: Mapping[str, Any], body: bytes) -> None:
     """Have an accepted request kept, if there is time; returns at once."""
     if settings.REQUEST_MINUTES:
-        _keeper().add(source_pk, received_at, meta, body)
+        _keeper.get().add(source_pk, received_at, meta, body)
 
 
 def find(source_pk: int, received_at: datetime) -> Kept | None:
@@ -151,23 +151,9 @@ class Keeper:
             logger.warning("requests not kept: %s", type(error).__name__)
 
 
-_current: tuple[int, Keeper] | None = None
-_current_lock = threading.Lock()
-
-
-def _keeper() -> Keeper:
-    global _current  # noqa: PLW0603
-    if _current is None or _current[0] != os.getpid():
-        with _current_lock:
-            if _current is None or _current[0] != os.getpid():
-                _current = (os.getpid(), Keeper())
-    return _current[1]
+_keeper = PerProcess(Keeper)
 
 
 def close_keeper() -> None:
     """Let the thread of this process end: between tests."""
-    global _current  # noqa: PLW0603
-    with _current_lock:
-        if _current is not None and _current[0] == os.getpid():
-            _current[1].close()
-        _current = None
+    _keeper.close()

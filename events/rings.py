@@ -7,7 +7,6 @@ waits for the broker. A lost ring costs a few seconds: beat rings, too.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 
@@ -18,6 +17,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from destinations.models import Connection
+from events.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ WAITING_SECONDS = 30
 
 def ring(source_pk: int) -> None:
     """Have the connections of a source loaded soon."""
-    _ringer().add(source_pk)
+    _ringer.get().add(source_pk)
 
 
 def send(connection_pk: int) -> None:
@@ -139,22 +139,9 @@ class Ringer:
         return known
 
 
-_current: tuple[int, Ringer] | None = None
-_current_lock = threading.Lock()
-
-
-def _ringer() -> Ringer:
-    global _current  # noqa: PLW0603
-    with _current_lock:
-        if _current is None or _current[0] != os.getpid():
-            _current = (os.getpid(), Ringer())
-        return _current[1]
+_ringer = PerProcess(Ringer)
 
 
 def close_ringer() -> None:
     """Let the thread of this process end: between tests."""
-    global _current  # noqa: PLW0603
-    with _current_lock:
-        if _current is not None and _current[0] == os.getpid():
-            _current[1].close()
-        _current = None
+    _ringer.close()

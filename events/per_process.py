@@ -1,0 +1,38 @@
+"""What a process has one of, with threads or connections that a fork does not carry over."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class PerProcess(Generic[T]):
+    """Made when it is first asked for; a forked child makes its own."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._current: tuple[int, T] | None = None
+
+    def get(self) -> T:
+        if self._current is None or self._current[0] != os.getpid():
+            with self._lock:
+                if self._current is None or self._current[0] != os.getpid():
+                    self._current = (os.getpid(), self._make())
+        return self._current[1]
+
+    def close(self) -> None:
+        """At shutdown and between tests; the next get() makes another."""
+        with self._lock:
+            if self._current is not None and self._current[0] == os.getpid():
+                self._current[1].close()
+            self._current = None
