@@ -35,12 +35,15 @@ FROM events_event
 WHERE source_id = ANY (%(sources)s::bigint[]) AND (
     user_id = ANY (%(users)s::text[])
     OR anonymous_id = ANY (%(devices)s::text[])
-    OR (type = ANY (%(types)s::text[]) AND EXISTS (
+    OR (type = ANY (%(types)s::text[]) AND (%(reads_all)s OR EXISTS (
         SELECT FROM unnest(%(texts)s::text[]) needle WHERE strpos(payload, needle) > 0
-    ))
+    )))
 )
 ORDER BY id
 """
+
+SOUGHT_AT_MOST = 50
+"""Of more texts it is faster to read all linking calls than to look for each in them."""
 
 RECEIVED = "SELECT id, received_at FROM events_event WHERE id = ANY (%s)"
 
@@ -82,23 +85,25 @@ def json_texts(value: str) -> set[str]:
 
 
 def _found(sources: Mapping[int, str], erased: Erased, rules: Rules) -> Iterator[Row]:
-    with database.cursor() as cursor:
+    with database.chunked_cursor() as cursor:
         cursor.execute(LOGGED, _wanted(sources, erased, rules))
-        for number, received_at, source_pk, payload in cursor.fetchall():
+        for number, received_at, source_pk, payload in cursor:
             event = json.loads(payload)
             primary = _primary(event, sources[source_pk], rules)
             if new := without_erased(event, primary, erased):
                 yield new, number, received_at
 
 
-def _wanted(sources: Mapping[int, str], erased: Erased, rules: Rules) -> dict[str, list[Any]]:
+def _wanted(sources: Mapping[int, str], erased: Erased, rules: Rules) -> dict[str, Any]:
     types = (*LINKING_TYPES, "identify") if rules.trait_identifiers else LINKING_TYPES
+    texts = sorted({text for value in erased.values for text in json_texts(value)})
     return {
         "sources": list(sources),
         "users": _spellings(erased.users),
         "devices": _spellings(erased.devices),
         "types": list(types),
-        "texts": sorted({text for value in erased.values for text in json_texts(value)}),
+        "texts": texts,
+        "reads_all": len(texts) > SOUGHT_AT_MOST,
     }
 
 

@@ -57,7 +57,7 @@ class Erased:
         return sorted({identifier.value for identifier in self.modes})
 
     @cached_property
-    def _values(self) -> frozenset[str]:
+    def value_set(self) -> frozenset[str]:
         return frozenset(self.values)
 
     def values_in(self, column: str) -> list[str]:
@@ -81,7 +81,7 @@ class Erased:
             return {key: self.cleared(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [self.cleared(inner) for inner in value]
-        return None if isinstance(value, str) and value in self._values else value
+        return None if isinstance(value, str) and value in self.value_set else value
 
     def cleared_facts(self, facts: Facts) -> Facts:
         """Traits without the values: what a replay of the cleared events would give."""
@@ -133,7 +133,7 @@ def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
         without["mergeProperties"] = [
             item
             for item in properties
-            if not isinstance(item, dict) or clean(item.get("value")) not in erased.values
+            if not isinstance(item, dict) or clean(item.get("value")) not in erased.value_set
         ]
     return without
 

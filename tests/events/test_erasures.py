@@ -143,6 +143,23 @@ def test_events_that_state_nothing_are_found_by_their_columns(hub):
     assert "carla" in text
 
 
+def test_one_of_many_identifiers_is_found_in_a_call_of_somebody_else(hub):
+    hub.load(
+        *(
+            event(n % 9, messageId=f"d{n}", userId="ann", anonymousId=f"tablet-{n}")
+            for n in range(60)
+        )
+    )
+    stated = [{"type": "anonymous_id", "value": "tablet-7"}]
+    hub.load(event(9, "merge", userId="bob", mergeProperties=stated))
+    hub.operate({"op": "unlink", "a": user("bob"), "b": anonymous("tablet-7")})
+
+    erase_person(hub.destination, "ann", actor="eve")
+
+    assert "tablet-" not in everywhere(hub)
+    assert set(hub.clusters()) == {(user("bob"),)}
+
+
 @pytest.mark.parametrize("sent", [4077, 4077.0, "4077"], ids=repr)
 def test_a_number_is_found_however_it_was_written(hub, sent):
     hub.load(
