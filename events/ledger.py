@@ -57,7 +57,7 @@ def note(connection: Connection, counts: CursorCounts | None, start: int) -> Non
     Then the counts begin anew, after the event `start`.
     """
     standings = Standing.objects.filter(connection=connection)
-    newest = standings.order_by("-position", "-at").first()
+    newest = _newest(standings)
     if counts is None:
         if newest is None or newest.position != start or not newest.is_start:
             standings.delete()
@@ -105,7 +105,7 @@ def balances(connections: Iterable[Connection], since: datetime | None = None) -
 
 def _balance(connection: Connection, since: datetime | None, upto: int, total: int) -> Balance:
     standings = Standing.objects.filter(connection=connection)
-    now = standings.order_by("-is_start", "position").last() or _unbegun(connection)
+    now = _newest(standings) or _unbegun(connection)
     begin = _from(standings, since) or now
     accepted_upto, accepted_before = _accepted(now), _accepted(begin)
     losses = Loss.objects.filter(connection=connection, last_id__gt=begin.position)
@@ -128,7 +128,12 @@ def _from(standings: QuerySet[Standing], since: datetime | None) -> Standing | N
     start = standings.filter(is_start=True).first()
     if since is None:
         return start
-    return standings.filter(at__lte=since, is_start=False).order_by("position").last() or start
+    return standings.filter(at__lte=since, is_start=False).order_by("at").last() or start
+
+
+def _newest(standings: QuerySet[Standing]) -> Standing | None:
+    """The start only while there is no other; read from the end of an index."""
+    return standings.order_by("is_start", "-position").first()
 
 
 def _unbegun(connection: Connection, start: int | None = None) -> Standing:

@@ -321,6 +321,9 @@ class Standing(models.Model):
                 fields=["connection", "at", "is_start"], name="one_standing_a_minute"
             )
         ]
+        indexes = [
+            models.Index(fields=["connection", "is_start", "-position"], name="newest_standing")
+        ]
 
     def __str__(self) -> str:
         return f"{self.connection} at {self.position}"
