@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from django.db.models import QuerySet, Sum
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from destinations.interface import CursorCounts
@@ -43,6 +44,13 @@ class Balance:
         return self.accepted - known
 
 
+class Stretch(NamedTuple):
+    """What is counted of a connection: from one standing to its newest."""
+
+    begin: Standing
+    now: Standing
+
+
 def begin(connection: Connection, start: int | None = None) -> Standing:
     """The connection answers for the events after its start, or after a later one."""
     standing = _unbegun(connection, start)
@@ -57,7 +65,7 @@ def note(connection: Connection, counts: CursorCounts | None, start: int) -> Non
     Then the counts begin anew, after the event `start`.
     """
     standings = Standing.objects.filter(connection=connection)
-    newest = _newest(standings)
+    newest = _newest_first(standings).first()
     if counts is None:
         if newest is None or newest.position != start or not newest.is_start:
             standings.delete()
@@ -82,10 +90,11 @@ def note(connection: Connection, counts: CursorCounts | None, start: int) -> Non
 
 def settle() -> None:
     """Fix how many events were accepted up to each standing, before retention drops any."""
-    for standing in Standing.objects.filter(accepted=None).select_related("connection"):
-        accepted = _accepted(standing)
+    standings = list(Standing.objects.filter(accepted=None).select_related("connection"))
+    _count(standings)
+    for standing in standings:
         Standing.objects.filter(pk=standing.pk, position=standing.position).update(
-            accepted=accepted
+            accepted=standing.accepted
         )
 
 
@@ -97,43 +106,61 @@ def forget_old(now: datetime) -> None:
 
 
 def balances(connections: Iterable[Connection], since: datetime | None = None) -> list[Balance]:
-    """From the last standing before a time on, or from the start of each connection."""
+    """From the last standing before a time on, or from the start of each connection.
+
+    In a few queries, however many connections there are.
+    """
+    found = list(connections)
     upto = Event.objects.order_by("-id").values_list("pk", flat=True).first() or 0
     totals = counting.totals(upto)
-    return [_balance(each, since, upto, totals[each.source_id]) for each in connections]
+    stretches = _stretches(found, since)
+    _count([standing for stretch in stretches for standing in stretch])
+    losses = list(Loss.objects.filter(connection__in=found))
+    return [
+        _balance(stretch, upto, totals[each.source_id], losses)
+        for each, stretch in zip(found, stretches, strict=True)
+    ]
 
 
-def _balance(connection: Connection, since: datetime | None, upto: int, total: int) -> Balance:
-    standings = Standing.objects.filter(connection=connection)
-    now = _newest(standings) or _unbegun(connection)
-    begin = _from(standings, since) or now
-    accepted_upto, accepted_before = _accepted(now), _accepted(begin)
-    losses = Loss.objects.filter(connection=connection, last_id__gt=begin.position)
-    lost_ahead = _lost(losses.filter(last_id__gt=now.position))
+def _balance(stretch: Stretch, upto: int, total: int, losses: Iterable[Loss]) -> Balance:
+    begin, now = stretch
     return Balance(
-        connection=connection,
+        connection=now.connection,
         since=begin.position,
         since_at=None if begin.is_start else begin.at,
         upto=upto,
-        accepted=total - accepted_before,
+        accepted=total - (begin.accepted or 0),
         loaded=now.loaded - begin.loaded,
         skipped=now.skipped - begin.skipped,
         dead_letters=now.dead_letters - begin.dead_letters,
-        lost=_lost(losses),
-        pending=total - accepted_upto - lost_ahead,
+        lost=_lost_after(begin, losses),
+        pending=total - (now.accepted or 0) - _lost_after(now, losses),
     )
 
 
-def _from(standings: QuerySet[Standing], since: datetime | None) -> Standing | None:
-    start = standings.filter(is_start=True).first()
-    if since is None:
-        return start
-    return standings.filter(at__lte=since, is_start=False).order_by("at").last() or start
+def _stretches(connections: Sequence[Connection], since: datetime | None) -> list[Stretch]:
+    own = Standing.objects.filter(connection=OuterRef("pk"))
+    start = own.filter(is_start=True)
+    before = own.filter(at__lte=since, is_start=False).order_by("-at") if since else start
+    chosen = Connection.objects.filter(pk__in=[each.pk for each in connections]).values_list(
+        "pk", *(Subquery(each.values("pk")[:1]) for each in (before, start, _newest_first(own)))
+    )
+    keys = {pk: (before or start, newest) for pk, before, start, newest in chosen}
+    kept = Standing.objects.in_bulk([key for pair in keys.values() for key in pair if key])
+    return [_stretch(each, *(kept.get(key) for key in keys[each.pk])) for each in connections]
 
 
-def _newest(standings: QuerySet[Standing]) -> Standing | None:
-    """The start only while there is no other; read from the end of an index."""
-    return standings.order_by("is_start", "-position").first()
+def _stretch(connection: Connection, begin: Standing | None, now: Standing | None) -> Stretch:
+    now = now or _unbegun(connection)
+    found = Stretch(begin or now, now)
+    for standing in found:
+        standing.connection = connection
+    return found
+
+
+def _newest_first(standings: QuerySet[Standing]) -> QuerySet[Standing]:
+    """The start last; in the order of an index."""
+    return standings.order_by("is_start", "-position")
 
 
 def _unbegun(connection: Connection, start: int | None = None) -> Standing:
@@ -149,16 +176,18 @@ def _before(connection: Connection, start: int) -> int:
     return max(counting.total_upto(source, start), counting.dropped(source))
 
 
-def _accepted(standing: Standing) -> int:
-    if standing.accepted is not None:
-        return standing.accepted
-    if standing.is_start:
-        return _before(standing.connection, standing.position)
-    return counting.total_upto(standing.connection.source_id, standing.position)
+def _count(standings: Sequence[Standing]) -> None:
+    """Fill in how many events were accepted up to each, where that is not yet fixed."""
+    unknown = [each for each in standings if each.accepted is None]
+    places = [(each.connection.source_id, each.position) for each in unknown]
+    for standing, total in zip(unknown, counting.totals_at(places), strict=True):
+        is_start, source = standing.is_start, standing.connection.source_id
+        standing.accepted = max(total, counting.dropped(source)) if is_start else total
 
 
-def _lost(losses: QuerySet[Loss]) -> int:
-    return losses.aggregate(events=Sum("events"))["events"] or 0
+def _lost_after(standing: Standing, losses: Iterable[Loss]) -> int:
+    own = (each for each in losses if each.connection_id == standing.connection_id)
+    return sum(each.events for each in own if each.last_id > standing.position)
 
 
 def difference(found: Sequence[Balance]) -> int:
