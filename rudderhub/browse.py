@@ -211,7 +211,9 @@ def _rows(table: browsing.Table) -> str:
 
 
 def _newest(table: browsing.Table) -> SafeString:
-    return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest, never="-"))
+    if table.newest is None:
+        return when(None, never="-")
+    return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
 
 
 def _note(request: HttpRequest, destination: Destination, text: str) -> None:
