@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from tests.bench import api, identity, processes, warehouse
+from tests.bench import admin, api, identity, processes, warehouse
 from tests.bench.client import request_bytes, send_all
 from tests.instance import Instance, free_port, running
 
@@ -32,6 +32,8 @@ FROM_THE_GATEWAY = ("receivedAt", "request_ip", "rudderId", "timestamp")
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["admin"]:
+        admin.main(*map(int, sys.argv[2:3]))
     figures: dict[str, str] = {}
     with running() as instance:
         if sys.argv[1:2] == ["identity"]:

@@ -1,125 +1,141 @@
-"""How long the admin's pages take with a long log: python -m tests.bench.admin [events].
+"""How long the admin's pages take: `python -m tests.bench admin [events]`.
 
-Fills a database of its own on the server of RUDDERHUB_DATABASE_URL and prints the server's time
-of each page: the median and the slowest of ten.
+Starts servers of its own, fills them (admin_data.py), asks for every page (admin_pages.py) and
+prints the slowest. It fails when the median of one is not below MOST_SECONDS.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
-import psycopg
-from psycopg.sql import SQL, Identifier
+from rudderhub import instance as instances
+from tests.bench import processes
 
 EVENTS = 5_000_000
-NAME = "rudderhub_bench_admin"
 MOST_SECONDS = 0.3
-FILL = """
-INSERT INTO events_event
-    (received_at, source_id, message_id, type, event, user_id, anonymous_id, payload)
-SELECT now() - (%(events)s - n) * interval '50 milliseconds', 1 + n %% 5, 'm' || n,
-    (ARRAY['track', 'page', 'identify'])[1 + n %% 3], 'Event ' || n %% 20, 'u' || n %% 100000,
-    'a' || n %% 300000, '{"type": "track", "properties": {"text": "' || repeat('x', 300) || '"},'
-        || '"context": {"library": {"name": "analytics-js", "version": "3.' || n %% 30 || '"}}}'
-FROM generate_series(1, %(events)s) AS n
-"""
-PAGES = {
-    "overview": "/admin/",
-    "overview 30 days": "/admin/?range=30d",
-    "overview of a source": "/admin/?range=24h&source=1",
-    "live": "/admin/events/event/",
-    "live, a source": "/admin/events/event/?source=2",
-    "live, a page back": "/admin/events/event/?before=2500000",
-    "live, message id": "/admin/events/event/?q=m1234567",
-    "live, user id": "/admin/events/event/?q=u77",
-    "live, nothing found": "/admin/events/event/?q=nobody",
-    "live, pending": "/admin/events/event/?status=pending",
-    "sources": "/admin/sources/source/",
-    "connections": "/admin/destinations/connection/",
-    "destinations": "/admin/destinations/destination/",
-    "loads": "/admin/events/load/",
-    "dead letters": "/admin/events/deadletter/",
-    "quarantine": "/admin/events/quarantined/",
-    "system": "/admin/system/",
-}
+REQUESTS = 5
+SHOWN = 40
+NOTE = " (a dry run)"
+MET = {200, 302, 403, 405}
+"""A redirect, and what nobody may do to such an object, are no pages."""
 
 
-def main():
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS
-    server = os.environ["RUDDERHUB_DATABASE_URL"]
-    with psycopg.connect(server, autocommit=True) as conn:
-        conn.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(NAME)))
-        conn.execute(SQL("CREATE DATABASE {}").format(Identifier(NAME)))
-    url = urlunsplit(urlsplit(server)._replace(path=f"/{NAME}"))
-    os.environ |= {"RUDDERHUB_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "rudderhub.settings"}
-    try:
-        slowest = _measure(events)
-    finally:
-        with psycopg.connect(server, autocommit=True) as conn:
-            conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(NAME)))
-    sys.exit(slowest > MOST_SECONDS)
+class Took(NamedTuple):
+    page: str
+    status: int
+    median: float
+    longest: float
+    cpu: float
+    """Of this process and of Postgres, a request."""
+    is_dry_run: bool
+
+    @property
+    def is_slow(self) -> bool:
+        return self.median > MOST_SECONDS and not self.is_dry_run
 
 
-def _measure(events):
-    import django  # noqa: PLC0415 - the database has to be named first
+def main(events: int = EVENTS) -> None:
+    with servers():
+        import django  # noqa: PLC0415 - the servers have to be named first
 
-    django.setup()
+        django.setup()
+        fill(events)
+        took = measure()
+    _print(took)
+    sys.exit(any(each.is_slow for each in took))
+
+
+@contextmanager
+def servers() -> Iterator[None]:
+    """Postgres, Valkey and a worker to answer for itself."""
+    folder = Path(tempfile.mkdtemp(prefix="rudderhub-bench-"))
+    instance = instances.load(folder)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        postgres, valkey = instance.postgres(), instance.valkey()
+        if postgres.home != folder:
+            stack.callback(shutil.rmtree, postgres.home)
+        for server in (postgres, valkey):
+            stack.callback(server.stop)
+            server.start()
+        instance.remember_postgres(postgres)
+        instance.remember_valkey(valkey)
+        os.environ |= {f"RUDDERHUB_{name}": value for name, value in instance.values.items()}
+        os.environ |= {"RUDDERHUB_VAR_DIR": str(folder)}
+        os.environ |= {"DJANGO_SETTINGS_MODULE": "rudderhub.settings"}
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "--quiet", "-A", "rudderhub", "worker", "-c", "1"]
+        )
+        stack.callback(worker.wait, 30)
+        stack.callback(worker.terminate)
+        yield
+
+
+def fill(events: int) -> None:
     from django.core.management import call_command  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
 
+    from tests.bench import admin_data  # noqa: PLC0415
+
+    started = time.monotonic()
     call_command("migrate", verbosity=0)
-    _fill(events)
-    client = Client(SERVER_NAME="localhost")
-    client.force_login(_admin())
-    return max(_time(client, name, path) for name, path in PAGES.items())
+    admin_data.fill(events)
+    sys.stdout.write(f"filled in {time.monotonic() - started:.0f} s\n")
 
 
-def _fill(events):
-    from django.utils import timezone  # noqa: PLC0415
+def measure() -> list[Took]:
+    from tests.bench import admin_pages  # noqa: PLC0415
 
-    from events import counting, log  # noqa: PLC0415
-    from tests.factories import make_connection, make_source  # noqa: PLC0415
+    logging.getLogger("django.request").setLevel(logging.ERROR)
+    newcomer, admin = admin_pages.clients()
+    pages = {str(page): page for page in admin_pages.pages(admin)}
+    set_up = _time(newcomer, admin_pages.SET_UP)
+    return [set_up, *(_time(admin, page) for page in pages.values())]
 
-    connections = [make_connection(make_source()) for _ in range(5)]
-    days = events // (20 * 86_400) + 2
-    with log.connect() as conn:
-        first = timezone.now().date() - timedelta(days=days)
-        log.ensure_partitions(conn, first, days + 2)
-        conn.execute(FILL, {"events": events})
-        conn.execute("VACUUM ANALYZE events_event")
+
+def _time(client, page) -> Took:
+    def ask() -> int:
+        if page.posted is None:
+            return client.get(page.path, page.query).status_code
+        return client.post(page.path, page.posted).status_code
+
+    status = ask()
+    if status not in MET:
+        raise RuntimeError(f"{page} answered {status}")
+    seconds, before = [], _cpu()
+    once = page.is_dry_run or status != 200
+    for _ in range(1 if once else REQUESTS):
         begun = time.monotonic()
-        counting.advance(conn)
-        print(f"counting {events:,} events took {time.monotonic() - begun:.1f} s")  # noqa: T201
-    for connection in connections:
-        connection.position = events - 1_000
-        connection.save()
+        ask()
+        seconds.append(time.monotonic() - begun)
+    cpu = (_cpu() - before) / len(seconds)
+    return Took(str(page), status, statistics.median(seconds), max(seconds), cpu, page.is_dry_run)
 
 
-def _admin():
-    from tests.factories import make_admin  # noqa: PLC0415
+def _cpu() -> float:
+    used = processes.cpu_seconds(os.getpid())
+    return used["postgres"] + used["supervisor"]
 
-    return make_admin()
 
-
-def _time(client, name, path):
-    taken = []
-    for _ in range(10):
-        begun = time.monotonic()
-        status = client.get(path).status_code
-        taken.append(time.monotonic() - begun)
-        if status != 200:
-            raise RuntimeError(f"{path} answered {status}")
-    print(  # noqa: T201
-        f"{name:<24} median {statistics.median(taken) * 1000:6.0f} ms"
-        f"   slowest {max(taken) * 1000:6.0f} ms"
+def _print(took: list[Took]) -> None:
+    pages = [each for each in took if each.status == 200]
+    sys.stdout.write(f"{'median':>8} {'slowest':>8} {'CPU':>8}\n")
+    for each in sorted(pages, key=lambda each: -each.median)[:SHOWN]:
+        figures = (each.median, each.longest, each.cpu)
+        texts = " ".join(f"{figure * 1000:>5.0f} ms" for figure in figures)
+        sys.stdout.write(f"{texts}  {each.page}{NOTE if each.is_dry_run else ''}\n")
+    slow = sum(each.is_slow for each in pages)
+    sys.stdout.write(
+        f"{len(pages)} pages, {slow} slower than {MOST_SECONDS * 1000:.0f} ms;"
+        f" {len(took) - len(pages)} more addresses lead elsewhere or are not allowed\n"
     )
-    return statistics.median(taken)
-
-
-if __name__ == "__main__":
-    main()

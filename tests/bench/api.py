@@ -117,7 +117,7 @@ ORDER BY n
 def figures(url: str) -> dict[str, str]:
     with closing(psycopg.connect(url, autocommit=True, prepare_threshold=None)) as conn:
         try:
-            _make(conn)
+            make(conn)
             conn.execute(sql.SETTINGS)
             return _measure(conn)
         finally:
@@ -125,7 +125,7 @@ def figures(url: str) -> dict[str, str]:
                 conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
 
 
-def _make(conn: Conn) -> None:
+def make(conn: Conn) -> None:
     for schema in (SCHEMA, EVENTS):
         conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
     identity.ensure_schema(conn, SCHEMA, "bench", GraphOptions())
