@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import events.urls
 from events import log, rings
+from events.models import Event
 from sources import rate_limits
 from tests.factories import make_source, make_write_key
 from tests.wire import basic
@@ -65,6 +66,7 @@ def keys(django_db_setup, django_db_blocker):
         rings.close_ringer()
         for key in made:
             key.source.delete()
+        Event.objects.all().delete()
 
 
 def credentials(key, path):
