@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import secrets
@@ -24,6 +25,7 @@ from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
 
 START_SECONDS = 60
+_numbers = itertools.count(1)  # of Valkey's databases; two instances must not share a broker
 
 
 class RunningInstance:
@@ -43,7 +45,7 @@ class RunningInstance:
             "PYTHONUNBUFFERED": "1",
             "RUDDERHUB_BASE_URL": f"http://127.0.0.1:{port}",
             "RUDDERHUB_CACHE_URL": urlunsplit(
-                urlsplit(os.environ["RUDDERHUB_CACHE_URL"])._replace(path="/1")
+                urlsplit(os.environ["RUDDERHUB_CACHE_URL"])._replace(path=f"/{next(_numbers)}")
             ),
             "RUDDERHUB_DATABASE_URL": _database(server, self.databases[0]),
             "RUDDERHUB_PORT": str(port),
