@@ -16,7 +16,10 @@ def fernet() -> MultiFernet:
 
 
 class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
-    """A JSON object, encrypted at rest with the first of ENCRYPTION_KEYS; any of them reads it."""
+    """A JSON object, encrypted at rest with the first of ENCRYPTION_KEYS; any of them reads it.
+
+    An empty one is stored as nothing at all.
+    """
 
     def from_db_value(
         self, value: bytes | None, expression: object, connection: object
@@ -31,7 +34,7 @@ class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
             ) from error
 
     def get_prep_value(self, value: dict[str, Any] | None) -> bytes:
-        return fernet().encrypt(json.dumps(value or {}).encode())
+        return fernet().encrypt(json.dumps(value).encode()) if value else b""
 
     def value_to_string(self, obj: models.Model) -> str:
         """Serialised (dumpdata) as null: secrets leave the database only through a load."""

@@ -106,8 +106,28 @@ class Connection(models.Model):
         return self.retry_at is not None and at < self.retry_at
 
 
+class ErasureState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class ErasureStep(models.TextChoices):
+    """In this order: what the warehouse suppresses, no later load stores."""
+
+    WAREHOUSE = "warehouse", "warehouse"
+    LOG = "log", "event log"
+    DEAD_LETTERS = "dead_letters", "dead letters"
+    QUARANTINE = "quarantine", "quarantine"
+    MESSAGES = "messages", "messages"
+
+
 class Erasure(models.Model):
-    """That identifiers were erased from a destination and the log: the receipt, with no values."""
+    """A request to erase identifiers from a destination and the log; when done, its receipt.
+
+    It holds the identifiers until then, and no values afterwards.
+    """
 
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="erasures", editable=False
@@ -123,12 +143,57 @@ class Erasure(models.Model):
     counts = models.JSONField(
         default=dict, editable=False, help_text="What was deleted, emptied or cleared, by table."
     )
+    state = models.CharField(
+        max_length=20, choices=ErasureState.choices, default=ErasureState.WAITING, editable=False
+    )
+    step = models.CharField(
+        max_length=20,
+        choices=ErasureStep.choices,
+        default=ErasureStep.WAREHOUSE,
+        editable=False,
+        help_text="What is next, or was last.",
+    )
+    held = EncryptedJSONField(
+        default=dict, editable=False, help_text="The identifiers; nothing once it is done."
+    )
+    after_id = models.BigIntegerField(
+        null=True, editable=False, help_text="The id before the first event of the log."
+    )
+    upto_id = models.BigIntegerField(
+        null=True, editable=False, help_text="The last event of the log as the step began."
+    )
+    position = models.BigIntegerField(
+        null=True, editable=False, help_text="The last event of the log that was looked at."
+    )
+    error = models.TextField(blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    retry_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(state="done") | models.Q(held={}),
+                name="a_done_erasure_holds_nothing",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"erasure {self.pk} in {self.destination}"
+
+    @property
+    def is_done(self) -> bool:
+        return self.state == ErasureState.DONE
+
+    @property
+    def percent(self) -> int:
+        """Of the log, which takes the longest; the last hundredth is for what follows it."""
+        if self.is_done:
+            return 100
+        if self.after_id is None or self.upto_id is None or self.position is None:
+            return 0
+        length = self.upto_id - self.after_id
+        return 99 * (self.position - self.after_id) // length if length else 99
 
 
 class ProfileToken(models.Model):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -32,7 +34,7 @@ LINKING_TYPES = ("alias", "merge")
 LOGGED = """
 SELECT id, received_at, source_id, payload
 FROM events_event
-WHERE source_id = ANY (%(sources)s::bigint[]) AND (
+WHERE id > %(after)s AND id <= %(upto)s AND source_id = ANY (%(sources)s::bigint[]) AND (
     user_id = ANY (%(users)s::text[])
     OR anonymous_id = ANY (%(devices)s::text[])
     OR (type = ANY (%(types)s::text[]) AND (%(reads_all)s OR EXISTS (
@@ -44,6 +46,12 @@ ORDER BY id
 
 SOUGHT_AT_MOST = 50
 """Of more texts it is faster to read all linking calls than to look for each in them."""
+
+LOCKED = f"{LOGGED} FOR UPDATE"
+"""Two erasures that clear the same event take turns."""
+
+BY_ID = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+"""A fresh partition has no statistics to plan by."""
 
 RECEIVED = "SELECT id, received_at FROM events_event WHERE id = ANY (%s)"
 
@@ -59,9 +67,45 @@ Row = tuple[Mapping[str, Any], int, datetime]
 """An event as it may be kept, and the row of the log that it is."""
 
 
-def erase_logged(sources: Mapping[int, str], erased: Erased, rules: Rules) -> int:
-    """Rewrite the events of these sources, ids by key, that are of erased people or name some."""
-    return _rewrite(_found(sources, erased, rules))
+@dataclass(frozen=True)
+class Sought:
+    """Events of these sources, ids by key, that are of erased people or name some."""
+
+    sources: Mapping[int, str]
+    erased: Erased
+    rules: Rules
+
+    def erase(self, after: int, upto: int) -> int:
+        """Rewrite those with after < id <= upto; in a transaction."""
+        return _rewrite(self._found(LOCKED, after, upto))
+
+    def count(self, after: int, upto: int) -> int:
+        return sum(1 for _ in self._found(LOGGED, after, upto))
+
+    def _found(self, query: str, after: int, upto: int) -> Iterator[Row]:
+        with database.cursor() as cursor:
+            cursor.execute(BY_ID)
+        with database.chunked_cursor() as cursor:
+            cursor.execute(query, {**self._wanted, "after": after, "upto": upto})
+            for number, received_at, source_pk, payload in cursor:
+                event = json.loads(payload)
+                primary = _primary(event, self.sources[source_pk], self.rules)
+                if new := without_erased(event, primary, self.erased):
+                    yield new, number, received_at
+
+    @cached_property
+    def _wanted(self) -> dict[str, Any]:
+        erased = self.erased
+        types = (*LINKING_TYPES, "identify") if self.rules.trait_identifiers else LINKING_TYPES
+        texts = sorted({text for value in erased.values for text in json_texts(value)})
+        return {
+            "sources": list(self.sources),
+            "users": _spellings(erased.users),
+            "devices": _spellings(erased.devices),
+            "types": list(types),
+            "texts": texts,
+            "reads_all": len(texts) > SOUGHT_AT_MOST,
+        }
 
 
 def forget_loaded(connection: Connection, prepared: Prepared) -> None:
@@ -82,29 +126,6 @@ def forget_loaded(connection: Connection, prepared: Prepared) -> None:
 def json_texts(value: str) -> set[str]:
     """The ways in which a value stands in JSON."""
     return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-
-
-def _found(sources: Mapping[int, str], erased: Erased, rules: Rules) -> Iterator[Row]:
-    with database.chunked_cursor() as cursor:
-        cursor.execute(LOGGED, _wanted(sources, erased, rules))
-        for number, received_at, source_pk, payload in cursor:
-            event = json.loads(payload)
-            primary = _primary(event, sources[source_pk], rules)
-            if new := without_erased(event, primary, erased):
-                yield new, number, received_at
-
-
-def _wanted(sources: Mapping[int, str], erased: Erased, rules: Rules) -> dict[str, Any]:
-    types = (*LINKING_TYPES, "identify") if rules.trait_identifiers else LINKING_TYPES
-    texts = sorted({text for value in erased.values for text in json_texts(value)})
-    return {
-        "sources": list(sources),
-        "users": _spellings(erased.users),
-        "devices": _spellings(erased.devices),
-        "types": list(types),
-        "texts": texts,
-        "reads_all": len(texts) > SOUGHT_AT_MOST,
-    }
 
 
 def _spellings(values: Iterable[str]) -> list[str]:

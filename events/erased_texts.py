@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -29,6 +29,29 @@ MESSAGES: dict[type[Model], tuple[str, ...]] = {
 """Texts that may quote what a database or a sender said."""
 
 
+Seen = tuple[int, bool]
+"""A row by its key, and whether it names the person."""
+Message = tuple[type[Model], int, dict[str, str]]
+"""A row, and the texts of it that change."""
+
+
+def erase_dead_letters(found: Iterable[Seen]) -> int:
+    return _delete(DeadLetter, found)
+
+
+def erase_refused(found: Iterable[Seen]) -> int:
+    return _delete(Quarantined, found)
+
+
+def clear_messages(found: Iterable[Message]) -> int:
+    """Where a message quotes a value, the message stays and the value goes."""
+    return sum(
+        model._default_manager.filter(pk=pk).update(**texts)  # noqa: SLF001
+        for model, pk, texts in found
+        if texts
+    )
+
+
 class ErasedTexts:
     """Finds the values of erased people in texts, as a whole word each."""
 
@@ -43,32 +66,28 @@ class ErasedTexts:
         """A text that an operator wrote about the person."""
         return self._named.sub(ERASED_TEXT, text)
 
-    def erase_dead_letters(self, destination: Destination, sources: Collection[int]) -> int:
+    def dead_letters(self, destination: Destination, sources: Collection[int]) -> Iterator[Seen]:
+        """Those of the destination and of the sources, and whether they name the person."""
         letters = DeadLetter.objects.filter(
             Q(connection__destination=destination) | Q(connection__source__in=sources)
         )
-        rows = letters.values_list("pk", "payload", "reason").iterator()
-        found = [pk for pk, *texts in rows if self._names(texts)]
-        return DeadLetter.objects.filter(pk__in=found).delete()[0]
+        for pk, *texts in letters.values_list("pk", "payload", "reason").iterator():
+            yield pk, self._names(texts)
 
-    def erase_refused(self, sources: Collection[int]) -> int:
+    def refused(self, sources: Collection[int]) -> Iterator[Seen]:
         refused = Quarantined.objects.filter(source__in=sources)
-        rows = refused.values_list("pk", "body", "reason").iterator()
-        found = [pk for pk, body, reason in rows if self._names([reason, *_readings(bytes(body))])]
-        return Quarantined.objects.filter(pk__in=found).delete()[0]
+        for pk, body, reason in refused.values_list("pk", "body", "reason").iterator():
+            yield pk, self._names([reason, *_readings(bytes(body))])
 
-    def clear_messages(self) -> int:
-        """Where a message quotes a value, the message stays and the value goes."""
-        return sum(self._clear(model, fields) for model, fields in MESSAGES.items())
+    def messages(self) -> Iterator[Message]:
+        for model, fields in MESSAGES.items():
+            for pk, *texts in _said(model, fields):
+                yield model, pk, self._cleared(dict(zip(fields, texts, strict=True)))
 
-    def _clear(self, model: type[Model], fields: tuple[str, ...]) -> int:
-        count = 0
-        for pk, *texts in _said(model, fields):
-            new = [self._quoted.sub(ERASED_TEXT, t) if self._has(t) else t for t in texts]
-            if new != texts:
-                changed: dict[str, Any] = dict(zip(fields, new, strict=True))
-                count += model._default_manager.filter(pk=pk).update(**changed)  # noqa: SLF001
-        return count
+    def _cleared(self, texts: dict[str, str]) -> dict[str, str]:
+        """Those that quote a value, without it."""
+        new = {name: self._quoted.sub(ERASED_TEXT, t) for name, t in texts.items() if self._has(t)}
+        return {name: text for name, text in new.items() if text != texts[name]}
 
     def _names(self, texts: Iterable[str]) -> bool:
         return any(self._has(text) and self._named.search(text) for text in texts)
@@ -76,6 +95,11 @@ class ErasedTexts:
     def _has(self, text: str) -> bool:
         """Far faster than the patterns of a thousand values."""
         return any(each in text for each in self._texts)
+
+
+def _delete(model: type[Model], found: Iterable[Seen]) -> int:
+    named = [pk for pk, is_named in found if is_named]
+    return model._default_manager.filter(pk__in=named).delete()[0]  # noqa: SLF001
 
 
 def _said(model: type[Model], fields: tuple[str, ...]) -> Iterable[Any]:

@@ -1,32 +1,80 @@
-"""Erase people everywhere: warehouse, event log, dead letters, quarantine and messages."""
+"""Erase people everywhere: warehouse, event log, dead letters, quarantine and messages.
+
+A request is a row, which a worker then works off. The warehouse comes first: what it suppresses no
+later load stores. The progress is committed with each step and each part of the log, so a worker
+may be killed at any point and another goes on. The row holds the identifiers, encrypted, until all
+is done; nothing else does, neither the broker nor a log line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection
+from time import monotonic, sleep
+from traceback import format_tb
+from typing import Any
 
+import psycopg
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from destinations.models import Destination, Erasure
+from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import Destination, Erasure, ErasureState, ErasureStep
 from destinations.postgres import erase, identity
 from destinations.warehouse.erasure import DELETE, Erased
-from destinations.warehouse.identity import Identifier, Rules
-from events import requests
-from events.erased_events import erase_logged
-from events.erased_texts import ErasedTexts
+from destinations.warehouse.identity import Identifier, node_key
+from events import log, moving, requests
+from events.erased_events import Sought
+from events.erased_texts import ErasedTexts, clear_messages, erase_dead_letters, erase_refused
 from events.models import MinuteCount
 from events.people import People, opened
 from sources.models import Source
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Receipt:
-    """What an erasure deleted, emptied or cleared, by table; profiles as they are afterwards."""
+SLICE_SECONDS = 1.0
+"""Then the worker looks after loads before it goes on with the log."""
+SLICE_IDS = 50_000
+"""So many ids of the log are looked at, and committed, at once."""
+LOOK_SECONDS = 0.2
 
-    erasure: Erasure
-    profiles_before: int
-    profiles_after: int
+
+def identifiers_of(
+    people: People, value: str, id_type: str | None = None, *, whole_profile: bool = True
+) -> list[Identifier]:
+    """A profile's, found by any of its identifiers or ids; or one, by its type and value.
+
+    One identifier may be one that no event has stated.
+    """
+    if whole_profile:
+        return erase.members(people.conn, people.schema, value, id_type)
+    return [Identifier(id_type or "user_id", value)]
+
+
+def request(
+    destination: Destination,
+    people: People,
+    identifiers: Collection[Identifier],
+    *,
+    mode: str = DELETE,
+    actor: str,
+    reason: str = "",
+) -> Erasure:
+    """A new erasure, which waits for a worker; DestinationError for what cannot be erased."""
+    erase.check(identifiers, mode)
+    wanted = sorted(set(identifiers))
+    salt = identity.read_meta(people.conn, people.schema).salt
+    erasure = Erasure.objects.create(
+        destination=destination,
+        actor=actor,
+        reason=ErasedTexts(Erased(dict.fromkeys(wanted, mode))).without(reason),
+        mode=mode,
+        keys=[str(node_key(salt, identifier)) for identifier in wanted],
+        held={"identifiers": [list(identifier) for identifier in wanted]},
+    )
+    logger.info("erasure requested erasure=%s destination=%s", erasure.pk, destination.pk)
+    return erasure
 
 
 def erase_person(
@@ -38,76 +86,193 @@ def erase_person(
     mode: str = DELETE,
     actor: str,
     reason: str = "",
-    dry_run: bool = False,
-) -> Receipt:
-    """Erase a profile, found by any of its identifiers or ids, or one identifier.
-
-    One identifier needs its type, and is suppressed also when no event has stated it. A dry run
-    does the same in both databases and takes it back.
-    """
+) -> Erasure:
+    """Request and do it here; DestinationError when it fails. A worker then tries again."""
     with opened(destination) as people:
-        identifiers = [Identifier(id_type or "user_id", value)]
-        if whole_profile:
-            identifiers = erase.members(people.conn, people.schema, value, id_type)
-        return erase_identifiers(
-            destination, people, identifiers, mode=mode, actor=actor, reason=reason, dry_run=dry_run
+        identifiers = identifiers_of(people, value, id_type, whole_profile=whole_profile)
+        erasure = request(destination, people, identifiers, mode=mode, actor=actor, reason=reason)
+    run(erasure)
+    return erasure
+
+
+def run(erasure: Erasure) -> None:
+    """To its end, by turns with a worker that has taken it, too; DestinationError if it fails."""
+    while run_slice(erasure) or _is_with_worker(erasure):
+        pass
+
+
+def _is_with_worker(erasure: Erasure) -> bool:
+    erasure.refresh_from_db()
+    if erasure.state == ErasureState.FAILED:
+        raise DestinationError(f"{erasure} has failed, a worker tries it again: {erasure.error}")
+    if not erasure.is_done:
+        sleep(LOOK_SECONDS)
+    return not erasure.is_done
+
+
+def unfinished() -> QuerySet[Erasure]:
+    """Those that a worker can go on with now."""
+    waiting = Erasure.objects.exclude(state=ErasureState.DONE)
+    return waiting.exclude(retry_at__gt=timezone.now()).defer("held")
+
+
+def run_slice(erasure: Erasure) -> bool:
+    """One step, or a part of the log; whether the erasure is to go on at once."""
+    with log.reader() as reader, log.erasure_lock(reader, erasure.pk) as taken:
+        if not taken:
+            return False
+        erasure.refresh_from_db()
+        if erasure.is_done or (erasure.retry_at and erasure.retry_at > timezone.now()):
+            return False
+        return _tried(erasure, reader)
+
+
+def _tried(erasure: Erasure, reader: psycopg.Connection[Any]) -> bool:
+    """What fails is said without the values, which an error may quote."""
+    texts = None
+    try:
+        erased = _held(erasure)
+        texts = ErasedTexts(erased)
+        with opened(erasure.destination) as people:
+            _Work(erasure, people, erased, texts).go_on(reader)
+    except Exception as error:  # noqa: BLE001 - it is told, and tried again
+        said = str(error) or type(error).__name__
+        _fail(erasure, texts.without(said) if texts else said)
+        if not isinstance(error, DestinationError | DestinationUnavailableError):
+            logger.error("erasure broke erasure=%s\n%s", erasure.pk, _frames(error))  # noqa: TRY400
+        return False
+    return not erasure.is_done
+
+
+def _held(erasure: Erasure) -> Erased:
+    held = erasure.held.get("identifiers", [])
+    if not held:
+        raise DestinationError("the identifiers are not held any more: request it again")
+    return Erased({Identifier(*each): erasure.mode for each in held})
+
+
+class _Work:
+    def __init__(
+        self, erasure: Erasure, people: People, erased: Erased, texts: ErasedTexts
+    ) -> None:
+        self._erasure = erasure
+        self._people = people
+        self._erased = erased
+        self._texts = texts
+        self._sources = sources_of(erasure.destination)
+
+    def go_on(self, reader: psycopg.Connection[Any]) -> None:
+        texts, sources = self._texts, self._sources
+        match self._erasure.step:
+            case ErasureStep.WAREHOUSE:
+                self._erase_warehouse()
+            case ErasureStep.LOG:
+                self._erase_logged(reader)
+            case ErasureStep.DEAD_LETTERS:
+                letters = texts.dead_letters(self._erasure.destination, sources)
+                self._do(lambda: erase_dead_letters(letters), ErasureStep.QUARANTINE)
+            case ErasureStep.QUARANTINE:
+                self._do(lambda: erase_refused(texts.refused(sources)), ErasureStep.MESSAGES)
+            case _:
+                requests.forget(sources)
+                self._do(lambda: clear_messages(texts.messages()), None)
+
+    def _erase_warehouse(self) -> None:
+        erasure = self._erasure
+        _save(erasure, state=ErasureState.RUNNING)
+        erase.erase(
+            *self._people.graph,
+            list(self._erased.modes),
+            mode=erasure.mode,
+            actor=erasure.actor,
+            reason=erasure.reason,
+            before_commit=self._keep_counts,
         )
+        _save(erasure, step=ErasureStep.LOG, **_NO_ERROR)
+
+    def _keep_counts(self, done: erase.Erasure) -> None:
+        """The larger ones: a crash between the two commits has it done again, to no effect."""
+        known = self._erasure.counts
+        larger = {table: max(n, known.get(table, 0)) for table, n in done.counts.items()}
+        _save(self._erasure, counts={**known, **larger})
+
+    def _erase_logged(self, reader: psycopg.Connection[Any]) -> None:
+        """What comes after the range is suppressed by the load, and cleared by it."""
+        erasure = self._erasure
+        after, upto = self._range(reader)
+        rules = identity.read_rules(self._people.conn, self._people.schema)
+        sought = Sought(self._sources, self._erased, rules)
+        until = monotonic() + SLICE_SECONDS
+        while after < upto:
+            part = min(after + SLICE_IDS, upto)
+            with transaction.atomic():
+                counts = self._counted(sought.erase(after, part))
+                _save(erasure, position=part, counts=counts, **_NO_ERROR)
+            after = part
+            if monotonic() > until:
+                break
+        if after >= upto:
+            _save(erasure, step=ErasureStep.DEAD_LETTERS)
+
+    def _range(self, reader: psycopg.Connection[Any]) -> tuple[int, int]:
+        """After which id to go on, and up to which; fixed as the step begins."""
+        erasure = self._erasure
+        if erasure.position is None or erasure.upto_id is None:
+            upto = log.barrier(reader)
+            first = log.first_id(reader, None, upto)
+            after = upto if first is None else first - 1
+            _save(erasure, after_id=after, upto_id=upto, position=after)
+            return after, upto
+        return erasure.position, erasure.upto_id
+
+    def _do(self, clear: Callable[[], int], following: ErasureStep | None) -> None:
+        """A step in one transaction with its count; the last one forgets whom it was about."""
+        with transaction.atomic():
+            counts = self._counted(clear())
+            if following:
+                _save(self._erasure, step=following, counts=counts, **_NO_ERROR)
+            else:
+                _finish(self._erasure, counts)
+
+    def _counted(self, count: int) -> dict[str, int]:
+        """The counts with those of this step added."""
+        counts, name = dict(self._erasure.counts), ErasureStep(self._erasure.step).label
+        return {**counts, name: counts.get(name, 0) + count} if count else counts
 
 
-def erase_identifiers(
-    destination: Destination,
-    people: People,
-    identifiers: Collection[Identifier],
-    *,
-    mode: str = DELETE,
-    actor: str,
-    reason: str = "",
-    dry_run: bool = False,
-) -> Receipt:
-    """The log first: if it fails half-way the warehouse still knows whom to erase next time."""
-    erase.check(identifiers, mode)
-    erased = Erased(dict.fromkeys(identifiers, mode))
-    texts = ErasedTexts(erased)
-    reason = texts.without(reason)
-    rules = identity.read_rules(people.conn, people.schema)
-    counts = _erase_kept(destination, erased, texts, rules, dry_run=dry_run)
-    done = erase.erase(
-        *people.graph, identifiers, mode=mode, actor=actor, reason=reason, dry_run=dry_run
-    )
-    erasure = Erasure(
-        destination=destination,
-        actor=actor,
-        reason=reason,
-        mode=mode,
-        finished_at=timezone.now(),
-        keys=[str(key) for key in done.keys],
-        counts={**counts, **done.counts},
-    )
-    if not dry_run:
-        erasure.save()
-    return Receipt(erasure, len(done.outcome.before), len(done.outcome.after))
+_NO_ERROR: dict[str, Any] = {
+    "state": ErasureState.RUNNING,
+    "error": "",
+    "failures": 0,
+    "retry_at": None,
+}
 
 
-def _erase_kept(
-    destination: Destination, erased: Erased, texts: ErasedTexts, rules: Rules, *, dry_run: bool
-) -> dict[str, int]:
-    """What this instance itself keeps of the people."""
-    sources = _sources(destination)
-    with transaction.atomic():
-        counts = {
-            "event log": erase_logged(sources, erased, rules),
-            "dead letters": texts.erase_dead_letters(destination, sources),
-            "quarantine": texts.erase_refused(sources),
-            "messages": texts.clear_messages(),
-        }
-        if dry_run:
-            transaction.set_rollback(True)
-        else:
-            requests.forget(sources)
-    return {name: count for name, count in counts.items() if count}
+def _finish(erasure: Erasure, counts: dict[str, int]) -> None:
+    fields = {**_NO_ERROR, "state": ErasureState.DONE, "finished_at": timezone.now(), "held": {}}
+    _save(erasure, counts=counts, **fields)
+    logger.info("erasure done erasure=%s", erasure.pk)
 
 
-def _sources(destination: Destination) -> dict[int, str]:
+def _fail(erasure: Erasure, said: str) -> None:
+    failures = erasure.failures + 1
+    retry_at = moving.next_try(failures)
+    _save(erasure, state=ErasureState.FAILED, error=said, failures=failures, retry_at=retry_at)
+    logger.warning("erasure failed erasure=%s, tried again at %s: %s", erasure.pk, retry_at, said)
+
+
+def _frames(error: Exception) -> str:
+    """Where it happened; a traceback would say the values, too."""
+    return f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}"
+
+
+def _save(erasure: Erasure, **fields: Any) -> None:
+    for name, value in fields.items():
+        setattr(erasure, name, value)
+    erasure.save(update_fields=list(fields))
+
+
+def sources_of(destination: Destination) -> dict[int, str]:
     """Whose log and refusals are concerned: not those of other destinations alone."""
     known = dict(Source.objects.values_list("pk", "public_id"))
     counted = MinuteCount.objects.order_by().values_list("source_id", flat=True).distinct()

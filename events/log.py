@@ -333,6 +333,13 @@ def replay_lock(
     return _lock(conn, _REPLAY_CLASS, replay_pk)
 
 
+def erasure_lock(
+    conn: psycopg.Connection[tuple[Any, ...]], erasure_pk: int
+) -> contextlib.AbstractContextManager[bool]:
+    """Whether this session now is the only one that works on the erasure."""
+    return _lock(conn, _ERASURE_CLASS, erasure_pk)
+
+
 @contextlib.contextmanager
 def _lock(conn: psycopg.Connection[tuple[Any, ...]], kind: int, pk: int) -> Iterator[bool]:
     row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [kind, pk])
@@ -346,3 +353,4 @@ def _lock(conn: psycopg.Connection[tuple[Any, ...]], kind: int, pk: int) -> Iter
 
 _LOAD_CLASS = 0x7275
 _REPLAY_CLASS = 0x7276
+_ERASURE_CLASS = 0x7277

@@ -46,6 +46,13 @@ def send_replay(replay_pk: int) -> None:
     _queue(load_replay, _replay_key(replay_pk), replay_pk)
 
 
+def send_erasure(erasure_pk: int) -> None:
+    """Queue the next part of an erasure unless it already waits in the queue."""
+    from events.tasks import continue_erasure  # noqa: PLC0415
+
+    _queue(continue_erasure, _erasure_key(erasure_pk), erasure_pk)
+
+
 def answered(connection_pk: int) -> None:
     """A worker has taken the ring: the next event needs another."""
     _forget(_key(connection_pk))
@@ -53,6 +60,10 @@ def answered(connection_pk: int) -> None:
 
 def replay_answered(replay_pk: int) -> None:
     _forget(_replay_key(replay_pk))
+
+
+def erasure_answered(erasure_pk: int) -> None:
+    _forget(_erasure_key(erasure_pk))
 
 
 def _queue(task: Task[[int], None], key: str, pk: int) -> None:
@@ -86,6 +97,10 @@ def _key(connection_pk: int) -> str:
 
 def _replay_key(replay_pk: int) -> str:
     return f"ring:replay:{replay_pk}"
+
+
+def _erasure_key(erasure_pk: int) -> str:
+    return f"ring:erasure:{erasure_pk}"
 
 
 class Ringer:

@@ -13,7 +13,18 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination
 from destinations.registry import destination_type
-from events import counting, heartbeat, history, ledger, log, replays, retention, rings, selfcheck
+from events import (
+    counting,
+    erasures,
+    heartbeat,
+    history,
+    ledger,
+    log,
+    replays,
+    retention,
+    rings,
+    selfcheck,
+)
 from events.loads import run_due_load
 from events.models import Replay, ReplayState
 
@@ -49,6 +60,15 @@ def load_replay(replay_pk: int) -> None:
         rings.send_replay(replay_pk)
 
 
+@shared_task
+def continue_erasure(erasure_pk: int) -> None:
+    """Erase the next part of what was requested, then let loads have their turn."""
+    rings.erasure_answered(erasure_pk)
+    erasure = erasures.unfinished().filter(pk=erasure_pk).first()
+    if erasure and erasures.run_slice(erasure):
+        rings.send_erasure(erasure_pk)
+
+
 def _replays() -> QuerySet[Replay]:
     """Those that can go on now: a paused connection's replay is paused, too."""
     return (
@@ -61,7 +81,7 @@ def _replays() -> QuerySet[Replay]:
 
 @shared_task
 def ring_connections(*, anew: bool = False) -> None:
-    """Ring every connection that is behind the log, and every replay.
+    """Ring every connection that is behind the log, every replay and every erasure.
 
     Rings may be lost, and waits end. Anew: also those whose ring a killed worker may have taken.
     """
@@ -78,6 +98,10 @@ def ring_connections(*, anew: bool = False) -> None:
         if anew:
             rings.replay_answered(replay_pk)
         rings.send_replay(replay_pk)
+    for erasure_pk in erasures.unfinished().values_list("pk", flat=True):
+        if anew:
+            rings.erasure_answered(erasure_pk)
+        rings.send_erasure(erasure_pk)
 
 
 @shared_task

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from destinations.models import Connection, Destination, IdentityCheck
+from destinations.models import Connection, Destination, Erasure, ErasureState, IdentityCheck
 from events.admin.trace import TABLES, masked_reason
 from events.advice import advice
 from events.backlog import oldest
@@ -22,7 +22,7 @@ from events.counting import by_bin
 from events.health import health
 from events.latency import latency
 from events.ledger import Balance, balances
-from events.masking import PERMISSION
+from events.masking import PERMISSION, masked
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
 from events.rates import head
 from rudderhub.chart import chart
@@ -30,6 +30,8 @@ from sources.display import label, length, when
 from sources.models import Source, WriteKey
 
 NEWEST = 5
+ERASURE_BEGINS = timedelta(minutes=5)
+"""Later, the overview says that it waits."""
 LOADS_LOOKED_AT = 100
 MOST_CONNECTIONS = 20
 
@@ -231,6 +233,8 @@ def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[T
     if request.user.has_perm("destinations.view_identitycheck"):
         checks = IdentityCheck.objects.order_by("destination_id", "-id").distinct("destination_id")
         troubles += [_differing(check) for check in checks if check.differences]
+    if request.user.has_perm("destinations.view_erasure"):
+        troubles += [_not_erased(each, sees=request.user.has_perm(PERMISSION)) for each in _stuck()]
     if request.user.has_perm("events.view_load"):
         loads = Load.objects.select_related("connection__source", "connection__destination")
         troubles += [_warned(load) for load in loads[:LOADS_LOOKED_AT] if load.warnings]
@@ -279,6 +283,26 @@ def _differing(check: IdentityCheck) -> Trouble:
         f"{len(check.differences)} differences or more: {check.differences[0]}",
         "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
         reverse("admin:destinations_identitycheck_change", args=[check.pk]),
+    )
+
+
+def _stuck() -> QuerySet[Erasure]:
+    """Erasures that failed, or that no worker has begun."""
+    asked = timezone.now() - ERASURE_BEGINS
+    not_begun = Q(state=ErasureState.WAITING, created_at__lt=asked)
+    found = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun)
+    return found.select_related("destination").defer("held")[:NEWEST]
+
+
+def _not_erased(erasure: Erasure, *, sees: bool) -> Trouble:
+    no_worker = "No worker has begun it." if erasure.state == ErasureState.WAITING else ""
+    return Trouble(
+        erasure.created_at,
+        f"Erasure no. {erasure.pk} in {erasure.destination} is not done",
+        no_worker or (erasure.error if sees else masked(erasure.error)),
+        "It is tried again by itself and goes on where it was. Mend the cause; see that a worker "
+        "runs.",
+        reverse("admin:destinations_erasure_change", args=[erasure.pk]),
     )
 
 

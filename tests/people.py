@@ -112,7 +112,8 @@ class Hub(Graph):
             identifiers = [Identifier(*op["id"])]
             if op["op"] == "erase_profile":
                 identifiers = erase.members(opened.conn, opened.schema, op["id"][1], op["id"][0])
-            erasures.erase_identifiers(self.destination, opened, identifiers, actor="ann")
+            erasure = erasures.request(self.destination, opened, identifiers, actor="ann")
+        erasures.run(erasure)
 
     def stamped(self, table="web.tracks_resolved"):
         """The row ids of a resolved view, by profile."""
@@ -141,6 +142,12 @@ def everywhere(hub):
 
 def _text(row):
     return str([bytes(value) if isinstance(value, memoryview) else value for value in row])
+
+
+def erase_requested():
+    """What workers do with the erasures that wait."""
+    for erasure in erasures.unfinished():
+        erasures.run(erasure)
 
 
 def later(event, seconds):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -184,16 +184,21 @@ def erase(
     actor: str,
     reason: str = "",
     dry_run: bool = False,
+    before_commit: Callable[[Erasure], None] | None = None,
 ) -> Erasure:
     """Erase these identifiers and suppress them for good, also those that no event has stated.
 
     Rows whose primary identifier is erased are deleted, or with mode blank emptied; in other rows
-    the values become null.
+    the values become null. It may run again after a crash; before_commit keeps the counts, which
+    are lower then.
     """
     check(identifiers, mode)
     every = sorted({*namespaces, *resolved_namespaces(conn, schema)})
     with operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
-        return _Erasing(op, Erased(dict.fromkeys(identifiers, mode)), mode).run(reason)
+        done = _Erasing(op, Erased(dict.fromkeys(identifiers, mode)), mode).run(reason)
+        if before_commit:
+            before_commit(done)
+        return done
 
 
 class _Erasing:

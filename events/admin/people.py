@@ -14,10 +14,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from kombu.exceptions import OperationalError
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.models import Destination
-from events import people
+from destinations.models import Destination, Erasure
+from events import people, rings
 from events.admin.people_actions import ACTIONS, SHOWN, Act, Action, Effect
 from events.admin.people_shown import Before, PeoplePages
 from events.exports import profile_export
@@ -130,6 +131,8 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
         return HttpResponseRedirect(_back(request, destination))
     if is_done:
         _log(request, destination, f"{action.title}.")
+        if effect.requested:
+            return _begun(request, effect.requested, _back(request, destination))
         messages.success(request, f"{action.title}: done.")
         return HttpResponseRedirect(_back(request, destination))
     _note_look(request, destination, f"Looked at what this gives: {action.title}.")
@@ -142,6 +145,17 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
         "back": _back(request, destination),
     }
     return _page(request, "act", action.title, {**context, **_effect(action, effect, pages)})
+
+
+def _begun(request: HttpRequest, erasure: Erasure, back: str) -> HttpResponse:
+    try:
+        rings.send_erasure(erasure.pk)
+    except OperationalError:
+        messages.warning(request, "The broker does not answer. The erasure starts when it is back.")
+    messages.success(request, f"Requested: erasure no. {erasure.pk}.")
+    if not request.user.has_perm("destinations.view_erasure"):
+        return HttpResponseRedirect(back)
+    return HttpResponseRedirect(reverse("admin:destinations_erasure_change", args=[erasure.pk]))
 
 
 def _effect(action: Action, effect: Effect, pages: PeoplePages) -> dict[str, Any]:

@@ -10,18 +10,21 @@ from uuid import UUID
 from django.http import QueryDict
 
 from destinations.interface import DestinationError
-from destinations.models import Destination
-from destinations.postgres import erase, guards, identity, reading, unmerge
+from destinations.models import Destination, Erasure
+from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.explain import Step
 from destinations.postgres.operations import Outcome
+from destinations.warehouse.erasure import DELETE
 from destinations.warehouse.identity import Identifier
-from events import people
-from events.erasures import erase_identifiers
+from events import erasures, people
+from events.erasure_preview import Preview, preview
 from events.people import People
 
 Line = tuple[str, str]
 SHOWN = 50
+COUNT_SECONDS = 1.0
+"""For each table of the instance; the log may be long."""
 LIMITS = ("hub_limit", "size_limit")
 
 
@@ -34,6 +37,8 @@ class Effect:
     erased: Sequence[Identifier] = ()
     path: Sequence[Step] = ()
     """What still joins the sides of a cut."""
+    requested: Erasure | None = None
+    """What a worker does from now on."""
     outcome: Outcome = field(default_factory=lambda: Outcome({}, []))
 
 
@@ -85,6 +90,8 @@ class Action:
     verb: str
     run: Callable[[Act], Effect]
     needs: str = "destinations.change_destination"
+    note: str = ""
+    """What the preview says beside its counts."""
 
 
 def _cut(act: Act) -> Effect:
@@ -129,26 +136,32 @@ def _release(act: Act) -> Effect:
 
 
 def _erase(act: Act) -> Effect:
+    identifiers, mode = _to_erase(act), act.text("mode") or DELETE
+    concerned = (act.destination, act.people, identifiers)
+    if act.dry_run:
+        found = preview(*concerned, mode=mode, max_seconds=COUNT_SECONDS)
+        return Effect(_counts(found), erased=identifiers)
+    made = erasures.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
+    return Effect(erased=identifiers, requested=made)
+
+
+def _to_erase(act: Act) -> list[Identifier]:
     """One identifier, by key or typed with its type; else the whole profile of a value or id."""
     value, kind = act.data.get("value") or "", act.text("type")
     if act.text("identifier"):
-        identifiers = list(act.named(_key(act.text("identifier"))).values())
-    elif act.text("scope") == "identifier":
-        if not kind or not value.strip():
-            raise DestinationError("one identifier is named by its type and its value")
-        identifiers = [Identifier(kind, value)]
-    else:
-        identifiers = erase.members(act.people.conn, act.people.schema, value, kind or None)
-    receipt = erase_identifiers(
-        act.destination,
-        act.people,
-        identifiers,
-        mode=act.text("mode") or "delete",
-        reason=act.reason,
-        **act.options,
-    )
-    counts = [(table, f"{n:,}") for table, n in receipt.erasure.counts.items()]
-    return Effect(counts, erased=identifiers)
+        return list(act.named(_key(act.text("identifier"))).values())
+    is_one = act.text("scope") == "identifier"
+    if is_one and not (kind and value.strip()):
+        raise DestinationError("one identifier is named by its type and its value")
+    return erasures.identifiers_of(act.people, value, kind or None, whole_profile=not is_one)
+
+
+def _counts(found: Preview) -> list[Line]:
+    """The warehouse is counted whole; of a long log the newest part."""
+    return [
+        (table, f"at least {n:,}, in its newest part" if table in found.at_least else f"{n:,}")
+        for table, n in found.counts.items()
+    ]
 
 
 def _add_rule(act: Act) -> Effect:
@@ -215,7 +228,13 @@ ACTIONS = {
     "cut": Action("Cut links", "Cut", _cut),
     "undo": Action("Take a cut back", "Take back", _undo),
     "release": Action("Release a held merge", "Release", _release),
-    "erase": Action("Erase a person", "Erase for good", _erase, "destinations.add_erasure"),
+    "erase": Action(
+        "Erase a person",
+        "Erase for good",
+        _erase,
+        "destinations.add_erasure",
+        "A worker erases it all; the request's page shows how far it is, and the final counts.",
+    ),
     "add_rule": Action("Add a rule", "Add", _add_rule),
     "remove_rule": Action("Remove a rule", "Remove", _remove_rule),
     "limits": Action("Change the limits", "Change", _limits),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -10,22 +11,41 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
+from destinations.models import (
+    Destination,
+    Erasure,
+    ErasureState,
+    ErasureStep,
+    IdentityCheck,
+    ProfileToken,
+)
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
 from events.masking import masked
 from sources.display import label, when
 
+KINDS = {
+    ErasureState.WAITING: "wait",
+    ErasureState.RUNNING: "wait",
+    ErasureState.DONE: "good",
+    ErasureState.FAILED: "bad",
+}
+
 
 @admin.register(Erasure)
 class ErasureAdmin(ReadOnlyAdmin):
-    list_display = ("number", "made", "destination", "actor", "mode", "identifiers", "items")
+    list_display = (
+        *("number", "made", "status", "progress", "destination", "actor", "mode"),
+        *("identifiers", "items"),
+    )
+    list_filter = ("state", "destination")
     list_select_related = ("destination",)
     empty_text = "Nobody was erased. Name an identifier above, or open a profile and choose Erase."
     fields = readonly_fields = (
-        *("destination", "made", "actor", "reason", "mode", "identifiers"),
+        *("status", "destination", "made", "ended", "actor", "reason", "mode", "identifiers"),
         "receipt",
     )
+    change_form_outer_before_template = "events/erasure_bar.html"
 
     holds_personal_data = True
     list_before_template = "events/people/erase_bar.html"
@@ -36,17 +56,62 @@ class ErasureAdmin(ReadOnlyAdmin):
         context = {**(extra_context or {}), "destinations": Destination.objects.all()}
         return super().changelist_view(request, context)
 
-    def hide(self, record: Erasure) -> None:
-        """A reason may tell who asked."""
-        record.reason = masked(record.reason)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        erasure = self.get_object(request, object_id)
+        if erasure is not None:
+            context["progress"] = self.progress(erasure)
+            context["next_try"] = when(erasure.retry_at)
+            context["step"] = ErasureStep(erasure.step).label
+        return super().change_view(request, object_id, form_url, context)
 
-    @display(description="receipt")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Erasure]:
+        return super().get_queryset(request).defer("held")
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """What is fetched again and again for its progress tells of nobody, and is no look."""
+        erasure = super().get_object(request, object_id, from_field)
+        if erasure is not None and _is_refresh(request):
+            self.hide(erasure)
+        return erasure
+
+    def _note_look(self, request: HttpRequest, record: Any) -> None:
+        if not _is_refresh(request):
+            super()._note_look(request, record)
+
+    def hide(self, record: Erasure) -> None:
+        """A reason may tell who asked, an error quote what a database said."""
+        record.reason, record.error = masked(record.reason), masked(record.error)
+
+    @display(description="request")
     def number(self, erasure: Erasure) -> str:
         return f"no. {erasure.pk}"
 
-    @display(description="erased")
+    @display(description="requested")
     def made(self, erasure: Erasure) -> SafeString:
         return when(erasure.created_at)
+
+    @display(description="done")
+    def ended(self, erasure: Erasure) -> SafeString:
+        return when(erasure.finished_at, never="not yet")
+
+    @display(description="state")
+    def status(self, erasure: Erasure) -> SafeString:
+        return label(erasure.get_state_display().lower(), KINDS[ErasureState(erasure.state)])
+
+    @display(description="progress")
+    def progress(self, erasure: Erasure) -> SafeString:
+        return format_html(
+            '<progress max="100" value="{0}">{0} %</progress> {0} %', erasure.percent
+        )
 
     @display(description="identifiers")
     def identifiers(self, erasure: Erasure) -> int:
@@ -58,10 +123,13 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     @display(description="counts by table")
     def receipt(self, erasure: Erasure) -> SafeString:
-        rows = format_html_join(
-            "", "<tr><td><code>{}</code></td><td>{}</td></tr>", erasure.counts.items()
-        )
+        counts = ((table, f"{n:,}") for table, n in sorted(erasure.counts.items()))
+        rows = format_html_join("", "<tr><td><code>{}</code></td><td>{}</td></tr>", counts)
         return format_html('<table class="rh-table">{}</table>', rows)
+
+
+def _is_refresh(request: HttpRequest) -> bool:
+    return "X-Refresh" in request.headers
 
 
 @admin.register(IdentityCheck)

@@ -107,9 +107,10 @@ JOIN destinations_connection c
     ON c.id = (SELECT min(id) FROM destinations_connection) + n %% %(sources)s;
 
 INSERT INTO destinations_erasure (destination_id, created_at, finished_at, actor, reason, mode,
-    keys, counts)
+    keys, counts, state, step, held, error, failures)
 SELECT d.id, now() - n * interval '1 hour', now(), 'ada', 'asked by letter', 'delete',
-    jsonb_build_array(gen_random_uuid()), '{"shop.tracks": 12, "shop.identifies": 1}'
+    jsonb_build_array(gen_random_uuid()), '{"shop.tracks": 12, "shop.identifies": 1}',
+    'done', 'messages', '', '', 0
 FROM destinations_destination d CROSS JOIN generate_series(1, 2000) n;
 
 INSERT INTO destinations_identitycheck (destination_id, created_at, differences)

@@ -95,7 +95,7 @@ def test_a_link_is_cut_from_the_profile_and_stays_in_its_picture(walked):
 
 
 def test_an_erased_person_is_gone_and_has_a_receipt(walked):
-    assert walked["erased"] == {"kept": 1, "gone": [], "others": 1, "receipts": 1}
+    assert walked["erased"] == {"kept": 1, "gone": [], "others": 1, "receipts": ["done"]}
 
 
 def test_a_person_of_many_devices_is_drawn_whole(walked):

@@ -12,7 +12,7 @@ from events import log, people
 from events.models import Load
 from tests.factories import make_admin
 from tests.identities import anonymous, event, user
-from tests.people import Hub
+from tests.people import Hub, erase_requested
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -320,6 +320,7 @@ def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin):
     assert not Erasure.objects.exists()
 
     act(hub, admin, action="erase", value=rudder_id, confirm="1", reason="asked")
+    erase_requested()
 
     erasure = Erasure.objects.get()
     assert hub.clusters() == {}
@@ -338,6 +339,7 @@ def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin):
     act(hub, admin, action="erase", confirm="1", value="ghost", scope="identifier")
     assert not Erasure.objects.exists()  # of which type?
     act(hub, admin, action="erase", confirm="1", **form)
+    erase_requested()
     hub.load(event(7, userId="ghost", event="Looked"))
 
     assert (user("ghost"),) not in hub.clusters()
@@ -434,6 +436,7 @@ def marked(hub, admin):
     act(hub, admin, action="cut", confirm="1", reason="their wish", link=cut)
     act(hub, admin, action="erase", value="carl", type="user_id", scope="identifier",
         confirm="1", reason="their wish")  # fmt: skip
+    erase_requested()
     LogEntry.objects.all().delete()
     return hub
 

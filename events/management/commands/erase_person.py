@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.warehouse.erasure import BLANK, DELETE
-from events import people
-from events.erasures import erase_person
+from events import erasures, people
+from events.erasure_preview import preview
 
 
 class Command(BaseCommand):
@@ -31,20 +31,33 @@ class Command(BaseCommand):
         if options["only_identifier"] and not options["type"]:
             raise CommandError("--only-identifier needs --type")
         try:
-            receipt = erase_person(
-                people.destination_named(options["destination"]),
-                options["value"],
-                options["type"],
-                whole_profile=not options["only_identifier"],
-                mode=options["mode"],
-                actor="command line",
-                reason=options["reason"],
-                dry_run=not options["yes"],
-            )
+            counts, told = _erased(options) if options["yes"] else _counted(options)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
-        counts = receipt.erasure.counts
         for table, count in counts.items():
             self.stdout.write(f"{count:>10,}  {table}")
-        done = f"Erased: receipt {receipt.erasure.pk}." if options["yes"] else "Nothing is erased."
-        self.stdout.write(done if options["yes"] else f"{done} Add --yes to do it.")
+        self.stdout.write(told)
+
+
+def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
+    erasure = erasures.erase_person(
+        people.destination_named(options["destination"]),
+        options["value"],
+        options["type"],
+        whole_profile=not options["only_identifier"],
+        mode=options["mode"],
+        actor="command line",
+        reason=options["reason"],
+    )
+    return erasure.counts, f"Erased: receipt {erasure.pk}."
+
+
+def _counted(options: dict[str, Any]) -> tuple[dict[str, int], str]:
+    destination = people.destination_named(options["destination"])
+    whole_profile = not options["only_identifier"]
+    with people.opened(destination) as opened:
+        identifiers = erasures.identifiers_of(
+            opened, options["value"], options["type"], whole_profile=whole_profile
+        )
+        found = preview(destination, opened, identifiers, mode=options["mode"])
+    return found.counts, "Nothing is erased. Add --yes to do it."

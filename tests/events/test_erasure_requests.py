@@ -1,0 +1,411 @@
+"""Erasures as workers do them: in parts, from a row that holds the identifiers until the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+from django.contrib.admin.models import LogEntry
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
+from django.db import connection as database
+from django.utils import timezone
+
+from destinations.models import Erasure
+from destinations.postgres import identity
+from destinations.warehouse.erasure import DELETE, Erased
+from destinations.warehouse.identity import Identifier
+from events import erasure_preview, erasures, log, people
+from events.erased_events import Sought
+from events.models import Event
+from events.tasks import continue_erasure, ring_connections
+from rudderhub.env import ROOT
+from tests.factories import make_admin
+from tests.identities import event, user
+from tests.people import NOW, Hub, everywhere, parsed
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ANN, BOB = Identifier("user_id", "ann-1"), Identifier("user_id", "bob-1")
+
+
+@pytest.fixture
+def hub(warehouse, warehouse_url):
+    cache.clear()
+    with database.cursor() as cursor:
+        cursor.execute("TRUNCATE events_event")
+    yield Hub(warehouse, warehouse_url, {"blocked": True})
+    people.close_kept()
+    log.close_writer()
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def request(hub, identifier=ANN):
+    with people.opened(hub.destination) as opened:
+        return erasures.request(hub.destination, opened, [identifier], actor="eve")
+
+
+def confirm(hub, admin):
+    form = {"action": "erase", "value": "ann-1", "confirm": "1", "reason": "asked"}
+    return admin.post(f"/admin/people/{hub.destination.pk}/act/", form)
+
+
+def page_of(admin, erasure, **headers):
+    url = f"/admin/destinations/erasure/{erasure.pk}/change/"
+    return admin.get(url, headers=headers).content.decode()
+
+
+def queued(settings):
+    """What waits in the broker."""
+    with redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        return [*broker.lrange("celery", 0, -1), *broker.hvals("unacked")]
+
+
+def in_log():
+    return list(Event.objects.order_by("id").values_list("type", flat=True))
+
+
+def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin, settings):
+    hub.load(event(1, userId="ann-1", event="Looked"), event(2, userId="bob-1"))
+
+    answer = confirm(hub, admin)
+    erasure = Erasure.objects.get()
+    asked = (
+        erasure.state,
+        len(hub.clusters()),
+        in_log(),
+        'data-live="2"' in page_of(admin, erasure),
+    )
+    while not erasure.is_done:
+        continue_erasure(erasure.pk)
+        erasure.refresh_from_db()
+
+    assert answer.url == f"/admin/destinations/erasure/{erasure.pk}/change/"
+    assert asked == ("waiting", 2, ["track", "track"], True)
+    assert set(hub.clusters()) == {(user("bob-1"),)}
+    assert in_log() == ["erased", "track"]
+    assert erasure.counts["event log"] == 1
+    assert erasure.counts["web.tracks"] == 1
+    page = page_of(admin, erasure)
+    assert "web.tracks" in page
+    assert "data-live" not in page
+
+
+def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin, settings):
+    hub.load(event(1, userId="ann-1", event="Looked"))
+    confirm(hub, admin)
+    erasure = Erasure.objects.get()
+
+    held, row = erasure.held, raw(erasure)
+    messages = queued(settings)
+    erasures.run(erasure)
+
+    assert held == {"identifiers": [["user_id", "ann-1"]]}
+    assert b"ann-1" not in row
+    assert len(row) > 50
+    assert [message for message in messages if b"ann-1" in message] == []
+    assert raw(erasure) == b""
+    assert "ann-1" not in everywhere(hub)
+
+
+def raw(erasure):
+    with database.cursor() as cursor:
+        cursor.execute("SELECT held FROM destinations_erasure WHERE id = %s", [erasure.pk])
+        return bytes(cursor.fetchone()[0])
+
+
+def test_no_done_erasure_can_hold_identifiers(hub):
+    with pytest.raises(IntegrityError, match="a_done_erasure_holds_nothing"):
+        Erasure.objects.create(
+            destination=hub.destination, state="done", held={"identifiers": [list(ANN)]}
+        )
+
+
+def test_what_comes_after_the_first_step_is_suppressed_while_the_log_waits(hub):
+    hub.load(event(1, userId="ann-1", event="Looked"))
+    erasure = request(hub)
+
+    erasures.run_slice(erasure)
+    waiting = (erasure.state, erasure.step, in_log())
+    hub.load(event(2, userId="ann-1", event="Looked"))
+
+    assert waiting == ("running", "log", ["track"])
+    assert hub.clusters() == {}
+    assert hub.conn.execute("SELECT id FROM web.tracks").fetchall() == []
+    erasures.run(erasure)
+    assert "ann-1" not in everywhere(hub)
+
+
+def test_the_log_is_erased_in_parts_with_progress(hub, monkeypatch):
+    monkeypatch.setattr(erasures, "SLICE_IDS", 2)
+    monkeypatch.setattr(erasures, "SLICE_SECONDS", 0.0)
+    hub.append(*(event(n, userId="ann-1") for n in range(1, 5)))
+    erasure = request(hub)
+    erasures.run_slice(erasure)
+    seen = []
+
+    while erasure.step in {"warehouse", "log"}:
+        erasures.run_slice(erasure)
+        seen.append((erasure.percent, erasure.counts["event log"], in_log().count("erased")))
+
+    assert seen == [(49, 2, 2), (99, 4, 4)]
+    erasures.run(erasure)
+    assert (erasure.percent, erasure.counts["event log"]) == (100, 4)
+
+
+def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
+    hub.load(event(0, userId="ann-1", event="Looked"))
+    source = hub.connection("web").source_id
+    looks = [parsed(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
+    log.append(source, NOW, looks, timeout_seconds=30)
+    erasure = request(hub)
+    killed = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", PARTS, str(erasure.pk)], cwd=ROOT, env=environment()
+    )
+    wait_for(lambda: counted(erasure) > 0, 60)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    reached = counted(erasure)
+
+    cache.clear()
+    ring_connections()
+    is_rung = cache.get(f"ring:erasure:{erasure.pk}")
+    erasures.run(erasure)
+
+    assert 0 < reached < 3001
+    assert is_rung
+    assert erasure.counts == {
+        "event log": 3001,
+        "identity_activity": 1,
+        "identity_edge": 1,
+        "identity_node": 1,
+        "rudder_profiles": 1,
+        "web.looked": 1,
+        "web.tracks": 1,
+    }
+    assert "ann-1" not in everywhere(hub)
+
+
+def counted(erasure):
+    return Erasure.objects.get(pk=erasure.pk).counts.get("event log", 0)
+
+
+PARTS = """
+import sys, django
+django.setup()
+from destinations.models import Erasure
+from events import erasures
+erasures.SLICE_IDS = 5
+erasures.run(Erasure.objects.get(pk=sys.argv[1]))
+"""
+
+
+def environment():
+    name = database.settings_dict["NAME"]
+    server, _, _ = os.environ["RUDDERHUB_DATABASE_URL"].rpartition("/")
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "rudderhub.settings",
+        "RUDDERHUB_DATABASE_URL": f"{server}/{name}",
+    }
+
+
+def test_a_kill_after_the_warehouse_has_committed_loses_no_count(hub):
+    hub.load(event(1, userId="ann-1", event="Looked"), event(2, "identify", userId="ann-1"))
+    erasure = request(hub)
+    erasures.run_slice(erasure)
+    first = erasure.counts
+    Erasure.objects.filter(pk=erasure.pk).update(step="warehouse")  # what was not committed
+
+    erasures.run(erasure)
+
+    assert first["web.tracks"] == 1
+    assert erasure.counts == {**first, "event log": 2}
+
+
+def test_a_worker_lets_another_go_on_alone(hub):
+    erasure = request(hub)
+    with log.connect() as conn, log.erasure_lock(conn, erasure.pk) as taken:
+        goes_on = erasures.run_slice(erasure)
+
+    assert taken
+    assert (goes_on, erasure.state) == (False, "waiting")
+
+
+def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin):
+    hub.load(event(1, userId="ann-1", event="Looked"))
+    erasure = request(hub)
+    port = move_to(hub, 1)
+    continue_erasure(erasure.pk)
+    erasure.refresh_from_db()
+    failed = (erasure.state, erasure.failures, "refused" in erasure.error)
+    continue_erasure(erasure.pk)  # too early
+    shown, overview = page_of(admin, erasure), admin.get("/admin/").content.decode()
+    move_to(hub, port)
+    Erasure.objects.update(retry_at=timezone.now())
+
+    erasure.refresh_from_db()
+    erasures.run(erasure)
+
+    assert failed == ("failed", 1, True)
+    assert "refused" in shown
+    assert f"Erasure no. {erasure.pk} in {hub.destination} is not done" in overview
+    assert (erasure.state, erasure.error, erasure.failures) == ("done", "", 0)
+    assert hub.clusters() == {}
+    assert "is not done" not in admin.get("/admin/").content.decode()
+
+
+def move_to(hub, port):
+    before = hub.destination.config["port"]
+    hub.destination.config["port"] = port
+    hub.destination.save()
+    return before
+
+
+def test_beat_waits_with_one_that_has_just_failed(hub):
+    erasure = request(hub)
+    Erasure.objects.update(state="failed", retry_at=timezone.now() + timedelta(minutes=1))
+
+    ring_connections()
+
+    assert cache.get(f"ring:erasure:{erasure.pk}") is None
+
+
+def test_an_erasure_that_no_worker_begins_is_on_the_overview(hub, admin):
+    request(hub)
+    early = admin.get("/admin/").content.decode()
+    Erasure.objects.update(created_at=timezone.now() - timedelta(minutes=6))
+
+    late = admin.get("/admin/").content.decode()
+
+    assert "No worker has begun it." not in early
+    assert "No worker has begun it." in late
+
+
+REFUSES = """
+CREATE FUNCTION web.refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'keeps %', OLD.user_id; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON web.tracks FOR EACH ROW EXECUTE FUNCTION web.refuse()
+"""
+
+
+def test_an_error_that_quotes_the_person_is_told_without_the_value(hub, caplog):
+    hub.load(event(1, userId="ann-1", event="Looked"))
+    hub.conn.execute(REFUSES)
+    erasure = request(hub)
+
+    erasures.run_slice(erasure)
+
+    assert erasure.state == "failed"
+    assert "keeps [erased]" in erasure.error
+    assert "RaiseException" in caplog.text
+    assert "ann-1" not in caplog.text
+
+
+def test_the_command_says_that_a_worker_tries_again(hub):
+    hub.load(event(1, userId="ann-1", event="Looked"))
+    hub.conn.execute(REFUSES)
+
+    with pytest.raises(CommandError, match="a worker tries it again: keeps"):
+        call_command("erase_person", hub.destination.name, "ann-1", "--yes")
+
+
+def test_identifiers_that_no_key_reads_any_more_are_told_and_the_list_still_opens(
+    hub, admin, settings
+):
+    erasure = request(hub)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    hub.destination.save()
+
+    continue_erasure(erasure.pk)
+
+    state = Erasure.objects.values_list("state", "error").get()
+    assert state == (
+        "failed",
+        "a stored secret cannot be read with RUDDERHUB_ENCRYPTION_KEYS",
+    )
+    assert "failed" in admin.get("/admin/destinations/erasure/").content.decode()
+    assert "cannot be read" in page_of(admin, erasure)
+
+
+def test_the_page_that_refreshes_itself_tells_of_nobody_and_logs_one_look(hub, admin):
+    erasure = request(hub)
+    Erasure.objects.update(reason="their wish")
+
+    first = page_of(admin, erasure)
+    again = [page_of(admin, erasure, x_refresh="1") for _ in range(3)]
+
+    assert "their wish" in first
+    assert [page for page in again if "their wish" in page] == []
+    assert LogEntry.objects.filter(change_message="Looked at personal data.").count() == 1
+
+
+def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monkeypatch):
+    monkeypatch.setattr(erasure_preview, "SLICE_IDS", 2)
+    hub.append(event(1, userId="ann-1"), event(2, userId="bob-1"), event(3, userId="bob-1"))
+    hub.append(event(4, userId="ann-1"), event(5, userId="ann-1"))
+
+    with people.opened(hub.destination) as opened:
+        part = erasure_preview.preview(hub.destination, opened, [ANN], max_seconds=0)
+        whole = erasure_preview.preview(hub.destination, opened, [ANN])
+
+    assert (part.counts, part.at_least) == ({"event log": 2}, {"event log"})
+    assert (whole.counts, whole.at_least) == ({"event log": 3}, frozenset())
+    assert not Erasure.objects.exists()
+
+
+def test_the_admin_says_that_its_count_is_the_least(hub, admin, monkeypatch):
+    monkeypatch.setattr("events.admin.people_actions.COUNT_SECONDS", 0)
+    hub.load(event(1, userId="ann-1", event="Looked"))
+
+    form = {"action": "erase", "value": "ann-1"}
+    page = admin.post(f"/admin/people/{hub.destination.pk}/act/", form).content.decode()
+
+    assert "<td>event log</td><td>at least 1, in its newest part</td>" in page
+    assert "<td>web.tracks</td><td>1</td>" in page
+
+
+def test_two_erasures_of_one_event_at_once_clear_both_values(hub):
+    hub.load(event(1, "alias", userId="ann-1", previousId="bob-1"))
+    with people.opened(hub.destination) as opened:
+        rules = identity.read_rules(opened.conn, opened.schema)
+    sources = {hub.connection("web").source_id: "web"}
+    upto = Event.objects.latest("id").pk
+    sought = {who: Sought(sources, Erased({who: DELETE}), rules) for who in (ANN, BOB)}
+    other = threading.Thread(target=in_thread, args=(sought[BOB], upto))
+
+    with transaction.atomic():
+        sought[ANN].erase(0, upto)
+        other.start()
+        wait_for(waits_for_lock, 20)
+    other.join(20)
+
+    assert [value for value in ("ann-1", "bob-1") if value in Event.objects.get().payload] == []
+
+
+def in_thread(sought, upto):
+    try:
+        with transaction.atomic():
+            sought.erase(0, upto)
+    finally:
+        database.close()
+
+
+def waits_for_lock():
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
