@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from events.admin.readonly import ReadOnlyAdmin
 from rudderhub.second_factor.codes import app_of, reset
@@ -36,7 +37,8 @@ class GrantingAdmin(ModelAdmin):
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
     ) -> ModelMultipleChoiceField[Any] | None:
-        """Nobody needs permissions for django-allauth's own tables."""
+        """Boxes to tick; nobody needs permissions for django-allauth's own tables."""
+        options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.related_model is Permission:
             field.queryset = field.queryset.exclude(content_type__app_label__in=("account", "mfa"))
@@ -48,6 +50,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    filter_horizontal = ()
     list_display = ("username", "email", "is_staff", "is_active", "last_login", "second_factor")
     actions_detail = ("reset_second_factor",)
 
@@ -97,7 +100,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
 
 @admin.register(Group)
 class TeamAdmin(GroupAdmin, GrantingAdmin):
-    pass
+    filter_horizontal = ()
 
 
 @admin.register(LogEntry)

@@ -13,6 +13,21 @@ from playwright.sync_api import sync_playwright
 
 PASSWORD = "correct horse battery"
 SIZES = {1280: 900, 390: 844}
+LOOKS = {"1280": ("light", 1280), "390": ("light", 390), "dark-1280": ("dark", 1280)}
+TABS = 120
+FOCUS_SHOWS = """() => {
+  const part = document.activeElement;
+  const look = () => [part, ...part.children].map((each) => {
+    const style = getComputedStyle(each);
+    return [style.outline, style.boxShadow, style.borderColor, style.stroke, style.strokeWidth];
+  }).join();
+  const focused = look();
+  part.blur();
+  const blurred = look();
+  part.focus({ focusVisible: true });
+  return focused !== blurred;
+}"""
+"""Whether the element in focus looks otherwise without it."""
 
 
 def main():
@@ -69,20 +84,20 @@ def _send_and_wait(page, job):
 
 
 def visit(page, job, folder):
-    """Every screen at both widths, with what axe finds in it."""
+    """Every screen at both widths, and in the dark, with what axe finds in it."""
     _log_in(page, job)
     serious, texts, narrow = {}, {}, []
-    for name, path in job["screens"].items():
-        for width, height in SIZES.items():
-            page.set_viewport_size({"width": width, "height": height})
-            answer = page.goto(job["base_url"] + path)
-            texts[name] = answer.status
+    for look, (theme, width) in LOOKS.items():
+        page.set_viewport_size({"width": width, "height": SIZES[width]})
+        page.evaluate(f"localStorage.setItem('adminTheme', JSON.stringify('{theme}'))")
+        for name, path in job["screens"].items():
+            texts[name] = page.goto(job["base_url"] + path).status
             page.wait_for_timeout(300)
-            page.screenshot(path=str(folder / f"{name}-{width}.png"), full_page=width == 1280)
+            page.screenshot(path=str(folder / f"{name}-{look}.png"), full_page=width == 1280)
             if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
-                narrow.append(f"{name}-{width}")
+                narrow.append(f"{name}-{look}")
             if found := axe(page, job):
-                serious[f"{name}-{width}"] = found
+                serious[f"{name}-{look}"] = found
     return {"serious": serious, "status": texts, "overflow": narrow}
 
 
@@ -112,6 +127,62 @@ def act(page, job, folder):
     return {"keys": keys, "failed": page.locator(".rh-steps .rh-bad").first.inner_text()}
 
 
+def keys(page, job, folder):
+    """The main controls by the keyboard alone; those whose focus cannot be seen are told."""
+    _log_in(page, job)
+    walk = Keys(page)
+    walk.to("[name=range]").press("End").to("form.rh-filters button").press("Enter")
+    page.wait_for_url("**range=30d**")
+    walk.to("nav a:has-text('Live events'), a[href$='/events/event/']").press("Enter")
+    walk.to("[role=button]:has-text('ada')").press("Enter").to("#logout-form button")
+    page.reload()
+    walk.to("[data-live-pause]").press("Space")
+    paused = walk.focused.get_attribute("aria-pressed")
+    walk.to("#searchbar").write("good").press("Enter")
+    page.wait_for_url("**q=good**")
+    found = page.locator("#result_list tbody").count()
+    walk.to("[role=button]:has-text('Filters')").press("Enter")
+    walk.to("#changelist-filter a[href*='type=track']").press("Enter")
+    page.wait_for_url("**type=track**")
+    page.goto(job["base_url"] + job["profile"])
+    walk.to(".rh-graph .rh-node")
+    page.goto(job["base_url"] + job["letter"])
+    walk.to("a:has-text('Discard with a note')").press("Enter")
+    walk.to("#note").write("a test").to("button:has-text('Discard them')").press("Enter")
+    page.wait_for_selector("text=No dead letter is open")
+    return {"paused": paused, "found": found, "unseen": walk.unseen}
+
+
+class Keys:
+    """Moves by Tab and notes where the focus does not show."""
+
+    def __init__(self, page):
+        self.page, self.unseen = page, []
+
+    @property
+    def focused(self):
+        return self.page.locator(":focus")
+
+    def to(self, selector):
+        wanted = self.page.locator(selector)
+        for _ in range(TABS):
+            self.page.keyboard.press("Tab")
+            if self.focused.count() and self.focused.and_(wanted).count():
+                if not self.page.evaluate(FOCUS_SHOWS):
+                    self.unseen.append(selector)
+                return self
+        raise TimeoutError(f"Tab does not reach {selector}")
+
+    def press(self, key):
+        self.page.keyboard.press(key)
+        self.page.wait_for_timeout(300)
+        return self
+
+    def write(self, text):
+        self.page.keyboard.type(text)
+        return self
+
+
 def _log_in(page, job):
     page.goto(job["base_url"] + "/admin/login/?next=/admin/")
     page.fill("[name=username]", "ada")
@@ -120,7 +191,7 @@ def _log_in(page, job):
     page.wait_for_selector(".rh-ticks")
 
 
-STEPS = {"set_up": set_up, "visit": visit, "act": act}
+STEPS = {"set_up": set_up, "visit": visit, "act": act, "keys": keys}
 
 if __name__ == "__main__":
     main()

@@ -19,7 +19,12 @@ OWN_PYTHON = os.environ.get("RUDDERHUB_E2E_PYTHON") or str(ROOT / ".venv-e2e/bin
 FOLDER = ROOT / "var" / "screenshots"
 AXE = ROOT / "var/e2e/node/node_modules/axe-core/axe.min.js"
 GOOD = {"type": "track", "userId": "ann", "event": "Order Done", "properties": {"total": 9}}
-ANN = {"type": "identify", "userId": "ann", "traits": {"email": "ann@shop.example", "name": "Ann"}}
+ANN = {
+    "type": "identify",
+    "userId": "ann",
+    "anonymousId": "tablet",
+    "traits": {"email": "ann@shop.example", "name": "Ann"},
+}
 SHOWN = [
     {**GOOD, "messageId": "good"},
     {**GOOD, "messageId": "discarded", "properties": {"total": "free"}},
@@ -35,7 +40,7 @@ def in_browser(step, instance, **more):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -106,34 +111,97 @@ def test_a_key_is_rotated_and_a_failing_connection_names_its_step(instance, firs
     assert seen["words"] == []
 
 
+def test_the_main_controls_are_worked_by_the_keyboard(instance, first_visit):
+    letter = one(instance, "SELECT min(id) FROM events_deadletter")
+    destination = one(instance, "SELECT min(id) FROM destinations_destination")
+    ann = profile_of_ann(instance)
+
+    seen = in_browser(
+        "keys",
+        instance,
+        letter=f"/admin/events/deadletter/{letter}/change/",
+        profile=f"/admin/people/{destination}/{ann}/",
+    )
+
+    assert seen["paused"] == "true"
+    assert seen["found"] == 1
+    assert seen["unseen"] == []
+    assert seen["words"] == []
+
+
+def profile_of_ann(instance):
+    with psycopg.connect(instance.info["warehouse_dsn"]) as conn:
+        query = "SELECT rudder_id FROM rudder_identity.rudder_profiles WHERE user_id = 'ann'"
+        return conn.execute(query).fetchone()[0]
+
+
 def screens(instance):
-    """Each page by the name of its picture."""
-    source = one(instance, "SELECT min(id) FROM sources_source")
-    load = one(instance, "SELECT min(id) FROM events_load")
+    """Each page by the name of its picture; those that a click leads to are in the other walks."""
+
+    def of(app, model, kind="change"):
+        number = one(instance, f"SELECT min(id) FROM {app}_{model}")  # noqa: S608
+        return f"{app}/{model}/{number}/{kind}/"
+
+    destination = one(instance, "SELECT min(id) FROM destinations_destination")
+    ann = profile_of_ann(instance)
+    namespace = instance.info["namespace"]
+    key = one(instance, "SELECT min(id) FROM sources_writekey")
+    source = of("sources", "source", "keys")
     pages = {
         "overview": "",
         "overview-24h": "?range=24h",
         "live": "events/event/",
+        "live-nothing": "events/event/?q=nobody",
         "sources": "sources/source/",
-        "source": f"sources/source/{source}/change/",
+        "source": of("sources", "source"),
+        "source-new": "sources/source/add/",
+        "key-rotate": f"{source}{key}/rotate/",
+        "key-revoke": f"{source}{key}/revoke/",
         "connections": "destinations/connection/",
+        "connection": of("destinations", "connection"),
+        "connection-new": "destinations/connection/add/",
+        "connection-replay": of("destinations", "connection", "replay"),
         "destinations": "destinations/destination/",
+        "destination": of("destinations", "destination"),
+        "destination-new": "destinations/destination/add/",
+        "ready-views": of("destinations", "destination", "views"),
         "loads": "events/load/",
-        "load": f"events/load/{load}/change/",
+        "load": of("events", "load"),
         "replays": "events/replay/",
         "tables": "tables/",
+        "table": f"tables/{destination}/{namespace}/order_done/",
         "discards": "discards/",
+        "widen": f"discards/{destination}/{namespace}/widen/?table=order_done&column=total",
         "people": "people/",
-        "quarantine": "events/quarantined/",
-        "dead-letters": "events/deadletter/",
+        "people-found": "people/?q=ann",
+        "profile": f"people/{destination}/{ann}/?from=tablet&with=ann",
+        "rules": f"people/{destination}/rules/",
         "privacy": "destinations/erasure/",
+        "self-checks": "destinations/identitycheck/",
+        "tokens": "destinations/profiletoken/",
+        "token-new": "destinations/profiletoken/add/",
+        "quarantine": "events/quarantined/",
+        "quarantined": of("events", "quarantined"),
+        "send-again": of("events", "quarantined", "send-again"),
+        "quarantined-discard": of("events", "quarantined", "discard"),
+        "dead-letters": "events/deadletter/",
+        "dead-letter": of("events", "deadletter"),
+        "dead-letters-rerun": of("events", "deadletter", "rerun/alike"),
+        "dead-letter-discard": of("events", "deadletter", "discard/one"),
+        "losses": "events/loss/",
         "users": "auth/user/",
+        "user": of("auth", "user"),
+        "user-new": "auth/user/add/",
+        "roles": "auth/group/",
+        "role": of("auth", "group"),
+        "sessions": "sessions/session/",
         "audit": "admin/logentry/",
         "system": "system/",
+        "second-factor": "second-factor/",
+        "second-factor-set-up": "second-factor/set-up/",
+        "password": "password_change/",
     }
     for name in ("good", "discarded", "dead"):
         found = one(instance, f"SELECT id FROM events_event WHERE message_id = '{name}'")  # noqa: S608
         pages[f"trace-{name}"] = f"events/event/{found}/change/"
-    refused = one(instance, "SELECT min(id) FROM events_quarantined")
-    pages["quarantined"] = f"events/quarantined/{refused}/change/"
     return {name: f"/admin/{path}" for name, path in pages.items()}

@@ -89,3 +89,38 @@ document.addEventListener("click", (event) => {
   }
 });
 document.addEventListener("DOMContentLoaded", startLive);
+
+// unfold's menus open by a click only: let the keyboard reach and open them, too.
+const MENUS = {
+  filterOpen: "Filters",
+  openTheme: "Theme",
+  openUserLinks: null, // it shows the user's name
+  sidebarDesktopOpen: "Navigation",
+  sidebarMobileOpen: "Navigation",
+  "switchTheme('auto')": "System theme",
+  "switchTheme('dark')": "Dark theme",
+  "switchTheme('light')": "Light theme",
+};
+
+function letKeysOpen(part) {
+  const name = MENUS[part.getAttribute("x-on:click").split(" ")[0]];
+  if (name === undefined || part.matches("button, a[href]") || !part.childNodes.length) {
+    return;
+  }
+  part.tabIndex = 0;
+  part.setAttribute("role", "button");
+  if (name) {
+    part.setAttribute("aria-label", name);
+  }
+  part.querySelectorAll(".material-symbols-outlined").forEach((icon) => { icon.ariaHidden = "true"; });
+  part.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      part.click();
+    }
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll("[x-on\\:click]").forEach(letKeysOpen);
+});
