@@ -212,3 +212,17 @@ def test_every_kind_of_outcome_adds_up(connection, client):
     assert answer["adds_up"]
     assert Load.objects.latest("pk").discards == 1
     assert Quarantined.objects.count() == 1
+
+
+def test_many_connections_take_as_many_queries_as_one(connection, django_assert_num_queries):
+    others = [make_connection(make_source(), connection.destination) for _ in range(4)]
+    send(connection, event("m1"))
+    run_load(connection)
+
+    with django_assert_num_queries(7):
+        (one,) = ledger.balances([connection])
+    with django_assert_num_queries(7):
+        found = ledger.balances([connection, *others])
+
+    assert found[0] == one
+    assert [each.accepted for each in found] == [1, 0, 0, 0, 0]
