@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 1.0
 """Then the worker looks after loads before it goes on with the log."""
-SLICE_IDS = 50_000
+SLICE_IDS = 20_000
 """So many ids of the log are looked at, and committed, at once."""
 LOOK_SECONDS = 0.2
 
