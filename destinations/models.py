@@ -163,7 +163,9 @@ class Erasure(models.Model):
         null=True, editable=False, help_text="The last event of the log as the step began."
     )
     position = models.BigIntegerField(
-        null=True, editable=False, help_text="The last event of the log that was looked at."
+        null=True,
+        editable=False,
+        help_text="Where the step is: the event, or row of a table, that was looked at last.",
     )
     error = models.TextField(blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)
@@ -190,6 +192,8 @@ class Erasure(models.Model):
         """Of the log, which takes the longest; the last hundredth is for what follows it."""
         if self.is_done:
             return 100
+        if self.step not in (ErasureStep.WAREHOUSE, ErasureStep.LOG):
+            return 99
         if self.after_id is None or self.upto_id is None or self.position is None:
             return 0
         length = self.upto_id - self.after_id

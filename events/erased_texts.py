@@ -35,14 +35,6 @@ Message = tuple[type[Model], int, dict[str, str]]
 """A row, and the texts of it that change."""
 
 
-def erase_dead_letters(found: Iterable[Seen]) -> int:
-    return _delete(DeadLetter, found)
-
-
-def erase_refused(found: Iterable[Seen]) -> int:
-    return _delete(Quarantined, found)
-
-
 def clear_messages(found: Iterable[Message]) -> int:
     """Where a message quotes a value, the message stays and the value goes."""
     return sum(
@@ -66,17 +58,22 @@ class ErasedTexts:
         """A text that an operator wrote about the person."""
         return self._named.sub(ERASED_TEXT, text)
 
-    def dead_letters(self, destination: Destination, sources: Collection[int]) -> Iterator[Seen]:
-        """Those of the destination and of the sources, and whether they name the person."""
+    def dead_letters(
+        self, destination: Destination, sources: Collection[int], below: int | None = None
+    ) -> Iterator[Seen]:
+        """Those of the destination and of the sources, the newest first."""
         letters = DeadLetter.objects.filter(
-            Q(connection__destination=destination) | Q(connection__source__in=sources)
+            Q(connection__destination=destination) | Q(connection__source__in=sources),
+            _below(below),
         )
-        for pk, *texts in letters.values_list("pk", "payload", "reason").iterator():
+        rows = letters.order_by("-pk").values_list("pk", "payload", "reason")
+        for pk, *texts in rows.iterator():
             yield pk, self._names(texts)
 
-    def refused(self, sources: Collection[int]) -> Iterator[Seen]:
-        refused = Quarantined.objects.filter(source__in=sources)
-        for pk, body, reason in refused.values_list("pk", "body", "reason").iterator():
+    def refused(self, sources: Collection[int], below: int | None = None) -> Iterator[Seen]:
+        refused = Quarantined.objects.filter(_below(below), source__in=sources)
+        rows = refused.order_by("-pk").values_list("pk", "body", "reason")
+        for pk, body, reason in rows.iterator():
             yield pk, self._names([reason, *_readings(bytes(body))])
 
     def messages(self) -> Iterator[Message]:
@@ -97,9 +94,8 @@ class ErasedTexts:
         return any(each in text for each in self._texts)
 
 
-def _delete(model: type[Model], found: Iterable[Seen]) -> int:
-    named = [pk for pk, is_named in found if is_named]
-    return model._default_manager.filter(pk__in=named).delete()[0]  # noqa: SLF001
+def _below(key: int | None) -> Q:
+    return Q() if key is None else Q(pk__lt=key)
 
 
 def _said(model: type[Model], fields: tuple[str, ...]) -> Iterable[Any]:

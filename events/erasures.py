@@ -9,14 +9,14 @@ is done; nothing else does, neither the broker nor a log line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from time import monotonic, sleep
 from traceback import format_tb
 from typing import Any
 
 import psycopg
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Manager, QuerySet
 from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
@@ -26,8 +26,8 @@ from destinations.warehouse.erasure import DELETE, Erased
 from destinations.warehouse.identity import Identifier, node_key
 from events import log, moving, requests
 from events.erased_events import Sought
-from events.erased_texts import ErasedTexts, clear_messages, erase_dead_letters, erase_refused
-from events.models import MinuteCount
+from events.erased_texts import ErasedTexts, Seen, clear_messages
+from events.models import DeadLetter, MinuteCount, Quarantined
 from events.people import People, opened
 from sources.models import Source
 
@@ -162,20 +162,20 @@ class _Work:
         self._sources = sources_of(erasure.destination)
 
     def go_on(self, reader: psycopg.Connection[Any]) -> None:
-        texts, sources = self._texts, self._sources
+        texts, sources, below = self._texts, self._sources, self._erasure.position
         match self._erasure.step:
             case ErasureStep.WAREHOUSE:
                 self._erase_warehouse()
             case ErasureStep.LOG:
                 self._erase_logged(reader)
             case ErasureStep.DEAD_LETTERS:
-                letters = texts.dead_letters(self._erasure.destination, sources)
-                self._do(lambda: erase_dead_letters(letters), ErasureStep.QUARANTINE)
+                letters = texts.dead_letters(self._erasure.destination, sources, below)
+                self._erase_rows(DeadLetter.objects, letters, ErasureStep.QUARANTINE)
             case ErasureStep.QUARANTINE:
-                self._do(lambda: erase_refused(texts.refused(sources)), ErasureStep.MESSAGES)
+                refused = texts.refused(sources, below)
+                self._erase_rows(Quarantined.objects, refused, ErasureStep.MESSAGES)
             case _:
-                requests.forget(sources)
-                self._do(lambda: clear_messages(texts.messages()), None)
+                self._end()
 
     def _erase_warehouse(self) -> None:
         erasure = self._erasure
@@ -212,7 +212,7 @@ class _Work:
             if monotonic() > until:
                 break
         if after >= upto:
-            _save(erasure, step=ErasureStep.DEAD_LETTERS)
+            _save(erasure, step=ErasureStep.DEAD_LETTERS, position=None)
 
     def _range(self, reader: psycopg.Connection[Any]) -> tuple[int, int]:
         """After which id to go on, and up to which; fixed as the step begins."""
@@ -225,14 +225,26 @@ class _Work:
             return after, upto
         return erasure.position, erasure.upto_id
 
-    def _do(self, clear: Callable[[], int], following: ErasureStep | None) -> None:
-        """A step in one transaction with its count; the last one forgets whom it was about."""
+    def _erase_rows(
+        self, rows: Manager[Any], found: Iterator[Seen], following: ErasureStep
+    ) -> None:
+        """A part of a table, down to the position; then the next step."""
+        until, named, position = monotonic() + SLICE_SECONDS, [], None
         with transaction.atomic():
-            counts = self._counted(clear())
-            if following:
-                _save(self._erasure, step=following, counts=counts, **_NO_ERROR)
-            else:
-                _finish(self._erasure, counts)
+            for pk, is_named in found:
+                if is_named:
+                    named.append(pk)
+                if monotonic() > until:
+                    position = pk
+                    break
+            counts = self._counted(rows.filter(pk__in=named).delete()[0])
+            step = following if position is None else self._erasure.step
+            _save(self._erasure, step=step, position=position, counts=counts, **_NO_ERROR)
+
+    def _end(self) -> None:
+        requests.forget(self._sources)
+        with transaction.atomic():
+            _finish(self._erasure, self._counted(clear_messages(self._texts.messages())))
 
     def _counted(self, count: int) -> dict[str, int]:
         """The counts with those of this step added."""

@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
             name="position",
             field=models.BigIntegerField(
                 editable=False,
-                help_text="The last event of the log that was looked at.",
+                help_text="Where the step is: the event, or row of a table, that was looked at last.",
                 null=True,
             ),
         ),

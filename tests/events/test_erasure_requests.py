@@ -25,7 +25,7 @@ from destinations.warehouse.erasure import DELETE, Erased
 from destinations.warehouse.identity import Identifier
 from events import erasure_preview, erasures, log, people
 from events.erased_events import Sought
-from events.models import Event
+from events.models import DeadLetter, Event, Quarantined
 from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
 from tests.factories import make_admin
@@ -165,6 +165,48 @@ def test_the_log_is_erased_in_parts_with_progress(hub, monkeypatch):
     assert seen == [(49, 2, 2), (99, 4, 4)]
     erasures.run(erasure)
     assert (erasure.percent, erasure.counts["event log"]) == (100, 4)
+
+
+def test_refused_requests_and_dead_letters_are_erased_in_parts(hub, monkeypatch):
+    monkeypatch.setattr(erasures, "SLICE_SECONDS", 0.0)
+    connection = hub.connection("web")
+    for number in range(3):
+        refused(connection.source, b'{"userId": "ann-1"')
+        dead(connection, number, '{"userId": "ann-1"}')
+    kept = refused(connection.source, b'{"userId": "bob-1"')
+    erasure = request(hub)
+    seen = []
+
+    while not erasure.is_done:
+        erasures.run_slice(erasure)
+        seen.append((erasure.step, DeadLetter.objects.count(), Quarantined.objects.count()))
+
+    assert seen[-10:] == [
+        ("dead_letters", 2, 4),
+        ("dead_letters", 1, 4),
+        ("dead_letters", 0, 4),
+        ("quarantine", 0, 4),
+        ("quarantine", 0, 4),  # the newest is somebody else's
+        ("quarantine", 0, 3),
+        ("quarantine", 0, 2),
+        ("quarantine", 0, 1),
+        ("messages", 0, 1),
+        ("messages", 0, 1),
+    ]
+    assert Quarantined.objects.get() == kept
+    assert erasure.counts == {"dead letters": 3, "quarantine": 3}
+
+
+def refused(source, body):
+    return Quarantined.objects.create(
+        source=source, route="/v1/track", status=400, reason="r", body=body, body_bytes=len(body)
+    )
+
+
+def dead(connection, event_id, payload):
+    return DeadLetter.objects.create(
+        connection=connection, event_id=event_id, message_id="d", reason="r", payload=payload
+    )
 
 
 def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
