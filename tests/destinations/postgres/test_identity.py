@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from contextlib import closing
+from functools import partial
 
 import psycopg
 import pytest
@@ -157,7 +159,8 @@ def test_concurrent_loads_that_are_killed_and_repeated_lose_nothing(warehouse, w
             attempt(chunk, kill=True)
 
     def attempt(chunk, kill):
-        with psycopg.connect(warehouse_url, autocommit=True, prepare_threshold=None) as conn:
+        connect = partial(psycopg.connect, autocommit=True, prepare_threshold=None)
+        with closing(connect(warehouse_url)) as conn:  # a killed one cannot commit
             pid = conn.info.backend_pid
             [milliseconds] = random.sample(range(20), 1)
             killer = threading.Timer(milliseconds / 1000, terminate, [pid])
