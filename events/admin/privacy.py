@@ -77,10 +77,10 @@ class ErasureAdmin(ReadOnlyAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """What is fetched again and again for its progress tells of nobody, and is no look."""
+        """Fetched again and again for its progress it tells no reason, and so is no look."""
         erasure = super().get_object(request, object_id, from_field)
         if erasure is not None and _is_refresh(request):
-            self.hide(erasure)
+            erasure.reason = masked(erasure.reason)
         return erasure
 
     def _note_look(self, request: HttpRequest, record: Any) -> None:
