@@ -30,8 +30,8 @@ from sources.display import label, length, when
 from sources.models import Source, WriteKey
 
 NEWEST = 5
-ERASURE_BEGINS = timedelta(minutes=5)
-"""Later, the overview says that it waits."""
+ERASURE_BEGINS, ERASURE_ENDS = timedelta(minutes=5), timedelta(hours=1)
+"""After the request; later, the overview says that it has not."""
 LOADS_LOOKED_AT = 100
 MOST_CONNECTIONS = 20
 
@@ -287,19 +287,24 @@ def _differing(check: IdentityCheck) -> Trouble:
 
 
 def _stuck() -> QuerySet[Erasure]:
-    """Erasures that failed, or that no worker has begun."""
-    asked = timezone.now() - ERASURE_BEGINS
-    not_begun = Q(state=ErasureState.WAITING, created_at__lt=asked)
-    found = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun)
+    """Erasures that failed, that no worker has begun, or that take long."""
+    now = timezone.now()
+    not_begun = Q(state=ErasureState.WAITING, created_at__lt=now - ERASURE_BEGINS)
+    not_ended = Q(state=ErasureState.RUNNING, created_at__lt=now - ERASURE_ENDS)
+    found = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun | not_ended)
     return found.select_related("destination").defer("held")[:NEWEST]
 
 
 def _not_erased(erasure: Erasure, *, sees: bool) -> Trouble:
-    no_worker = "No worker has begun it." if erasure.state == ErasureState.WAITING else ""
+    why = {
+        ErasureState.WAITING: "No worker has begun it.",
+        ErasureState.RUNNING: f"It has come to {erasure.percent} % since it was requested.",
+        ErasureState.FAILED: erasure.error if sees else masked(erasure.error),
+    }
     return Trouble(
         erasure.created_at,
         f"Erasure no. {erasure.pk} in {erasure.destination} is not done",
-        no_worker or (erasure.error if sees else masked(erasure.error)),
+        why[ErasureState(erasure.state)],
         "It is tried again by itself and goes on where it was. Mend the cause; see that a worker "
         "runs.",
         reverse("admin:destinations_erasure_change", args=[erasure.pk]),

@@ -327,15 +327,23 @@ def test_beat_waits_with_one_that_has_just_failed(hub):
     assert cache.get(f"ring:erasure:{erasure.pk}") is None
 
 
-def test_an_erasure_that_no_worker_begins_is_on_the_overview(hub, admin):
+@pytest.mark.parametrize(
+    ("state", "minutes", "said"),
+    [
+        ("waiting", 4, False),
+        ("waiting", 6, "No worker has begun it."),
+        ("running", 55, False),
+        ("running", 65, "It has come to 0 % since it was requested."),
+    ],
+)
+def test_an_erasure_that_does_not_begin_or_end_is_on_the_overview(hub, admin, state, minutes, said):
     request(hub)
-    early = admin.get("/admin/").content.decode()
-    Erasure.objects.update(created_at=timezone.now() - timedelta(minutes=6))
+    asked = timezone.now() - timedelta(minutes=minutes)
+    Erasure.objects.update(state=state, created_at=asked)
 
-    late = admin.get("/admin/").content.decode()
+    page = admin.get("/admin/").content.decode()
 
-    assert "No worker has begun it." not in early
-    assert "No worker has begun it." in late
+    assert ("Erasure no." in page and said in page) if said else "Erasure no." not in page
 
 
 REFUSES = """
