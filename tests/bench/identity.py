@@ -148,9 +148,21 @@ def _distinct(events: list[dict[str, Any]], number: int) -> list[dict[str, Any]]
     for each in events:
         each["messageId"] = f"{number}-{each['messageId']}"
         for key in ("userId", "previousId"):
-            if isinstance(each.get(key), str) and each[key].strip():
-                each[key] = f"{number}-{each[key]}"
+            if key in each:
+                each[key] = _of_stream(each[key], number)
+        properties = each.get("mergeProperties")
+        for each_property in properties if isinstance(properties, list) else ():
+            if isinstance(each_property, dict) and "value" in each_property:
+                each_property["value"] = _of_stream(each_property["value"], number)
     return events
+
+
+def _of_stream(value: Any, number: int) -> Any:
+    if isinstance(value, str) and value.strip():
+        return f"{number}-{value}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value + number * 1_000_000
+    return value
 
 
 def _stated(event: dict[str, Any]) -> Statement | None:

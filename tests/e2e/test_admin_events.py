@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-
 import pytest
 
-from rudderhub.env import ROOT
-from tests.e2e.test_admin import AXE, FOLDER, OWN_PYTHON
+from tests.e2e.walking import walk
 from tests.instance import running
 from tests.wire import basic
 
@@ -30,27 +26,16 @@ REFUSED = {"type": "nonsense", "event": "Order Done", "messageId": "refused", "u
 def walked():
     """One walk through an instance of its own; the tests look at what it met."""
     with running() as instance:
-        job = {
-            "step": "events",
-            "base_url": instance.info["base_url"],
-            "setup_url": instance.info["setup_url"],
-            "basic": basic(instance.info["write_key"]),
-            "folder": str(FOLDER),
-            "axe": str(AXE),
-            "first": FIRST,
-            "second": SECOND,
-            "refused": REFUSED,
-        }
-        done = subprocess.run(  # noqa: S603
-            [OWN_PYTHON, "tests/e2e/events_pages.py", json.dumps(job)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        return walk(
+            "events_pages.py",
+            instance,
+            step="events",
+            setup_url=instance.info["setup_url"],
+            basic=basic(instance.info["write_key"]),
+            first=FIRST,
+            second=SECOND,
+            refused=REFUSED,
         )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_an_event_is_found_by_ids_names_and_text(walked):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-
 import pytest
 
-from rudderhub.env import ROOT
-from tests.e2e.test_admin import AXE, FOLDER, OWN_PYTHON
+from tests.e2e.walking import walk
 from tests.instance import running
 from tests.wire import basic
 
@@ -19,24 +15,13 @@ pytestmark = pytest.mark.e2e
 def walked():
     """One walk through an instance of its own; the tests look at what it met."""
     with running() as instance:
-        job = {
-            "step": "flow",
-            "base_url": instance.info["base_url"],
-            "setup_url": instance.info["setup_url"],
-            "basic": basic(instance.info["write_key"]),
-            "folder": str(FOLDER),
-            "axe": str(AXE),
-        }
-        done = subprocess.run(  # noqa: S603
-            [OWN_PYTHON, "tests/e2e/flow_pages.py", json.dumps(job)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        return walk(
+            "flow_pages.py",
+            instance,
+            step="flow",
+            setup_url=instance.info["setup_url"],
+            basic=basic(instance.info["write_key"]),
         )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_a_test_event_leads_to_its_trace_and_is_loaded(walked):

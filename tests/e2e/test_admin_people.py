@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-
 import pytest
 
-from rudderhub.env import ROOT
-from tests.e2e.test_admin import AXE, FOLDER, OWN_PYTHON
+from tests.e2e.walking import walk
 from tests.instance import running
 from tests.wire import basic
 
@@ -44,27 +40,16 @@ OFFICE = [track(n, "office", f"9d1c{n:04}-67fa-4d15-b2a4") for n in range(10, 10
 def walked():
     """One walk through an instance of its own; the tests look at what it met."""
     with running() as instance:
-        job = {
-            "step": "people",
-            "base_url": instance.info["base_url"],
-            "setup_url": instance.info["setup_url"],
-            "basic": basic(instance.info["write_key"]),
-            "folder": str(FOLDER),
-            "axe": str(AXE),
-            "apart": APART,
-            "joined": JOINED,
-            "office": OFFICE,
-        }
-        done = subprocess.run(  # noqa: S603
-            [OWN_PYTHON, "tests/e2e/people_pages.py", json.dumps(job)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        return walk(
+            "people_pages.py",
+            instance,
+            step="people",
+            setup_url=instance.info["setup_url"],
+            basic=basic(instance.info["write_key"]),
+            apart=APART,
+            joined=JOINED,
+            office=OFFICE,
         )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_a_profile_found_by_a_device_shows_its_graph_and_why_it_is_one_person(walked):

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-
 import psycopg
 import pytest
 from django.contrib.auth.hashers import make_password
 
-from rudderhub.env import ROOT
-from tests.e2e.test_admin import AXE, FOLDER, OWN_PYTHON
+from tests.e2e.walking import walk
 
 pytestmark = pytest.mark.e2e
 
@@ -30,22 +25,7 @@ def walked(instance):
             """,
             [make_password(PASSWORD)],
         )
-    job = {"base_url": instance.info["base_url"], "folder": str(FOLDER), "axe": str(AXE)}
-    done = subprocess.run(  # noqa: S603
-        [
-            OWN_PYTHON,
-            "tests/e2e/second_factor_pages.py",
-            json.dumps({**job, "username": "grace", "password": PASSWORD}),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return walk("second_factor_pages.py", instance, username="grace", password=PASSWORD)
 
 
 def test_the_next_log_in_asks_for_a_code_and_takes_it(instance, walked):
