@@ -61,7 +61,7 @@ def test_a_profile_found_by_a_device_shows_its_graph_and_why_it_is_one_person(wa
         "steps": 2,
         "focused": walked["search"]["focused"],
     }
-    assert walked["search"]["focused"].split()[0] in {"anonymous_id", "user_id"}
+    assert walked["search"]["focused"].split()[0] in {"anonymous_id", "email", "user_id"}
 
 
 def test_a_merge_is_undone_after_its_preview_and_taken_back(walked):
