@@ -31,13 +31,20 @@ def copyable(text: str) -> SafeString:
     if not text:
         return format_html("{}", "-")
     return format_html(
-        '<span class="rh-copyable"><code>{}</code>'
-        '<button type="button" class="rh-copy" data-copy="{}" aria-label="Copy {}">copy</button>'
-        "</span>",
-        text,
-        text,
+        '<span class="rh-copyable"><code>{}</code>{}</span>', text, copy_button(text)
+    )
+
+
+def copy_button(text: str) -> SafeString:
+    return format_html(
+        '<button type="button" class="rh-copy" data-copy="{0}" aria-label="Copy {0}">copy</button>',
         text,
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """For example 1 event, 1,234 events."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def label(text: str, kind: str) -> SafeString:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,16 @@ class ShownStep(NamedTuple):
     @property
     def keys(self) -> str:
         return f"{self.a.key} {self.b.key}" if self.a and self.b else ""
+
+
+class ShownTrait(NamedTuple):
+    """A value as text, the event that gave it, and the identifier that it was given for."""
+
+    name: str
+    value: str
+    since: datetime
+    message_id: str
+    owner: Shown
 
 
 @dataclass(frozen=True)
@@ -146,11 +157,14 @@ class PeoplePages:
         found = reading.identifiers(self._conn, self._schema, rudder_id, DRAWN_FROM)
         return [(self.veil.identifier(each.type, each.value, each.key), each) for each in found]
 
-    def _traits(self, rudder_id: UUID) -> list[tuple[reading.TraitView, Shown]]:
+    def _traits(self, rudder_id: UUID) -> list[ShownTrait]:
         found = reading.traits(self._conn, self._schema, rudder_id, self._meta.options.null_clears)
         return [
-            (
-                each._replace(value=self.veil.text(each.value)),
+            ShownTrait(
+                each.name,
+                _text(self.veil.text(each.value)),
+                datetime.fromisoformat(each.timestamp),
+                each.message_id,
                 self.veil.identifier(each.id_type, each.id_value),
             )
             for each in found
@@ -245,6 +259,11 @@ class PeoplePages:
 
     def _source(self, public_id: str) -> str:
         return self._sources.get(public_id, public_id)
+
+
+def _text(value: Any) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _keys(a: Shown, b: Shown) -> Pair:
