@@ -1,4 +1,4 @@
-"""What to do about the errors of warehouses, in words."""
+"""What to do about the errors of warehouses, and about what was refused, in words."""
 
 from __future__ import annotations
 
@@ -48,3 +48,19 @@ def advice(error: str) -> Advice:
     """For the first known part of an error's text."""
     lower = error.lower()
     return next((each for part, each in _KNOWN.items() if part.lower() in lower), _OTHER)
+
+
+def refusal_advice(status: int, reason: str) -> str:
+    """What to do about a request of the quarantine."""
+    if status == _TOO_LARGE:
+        cause = "Send less at once, or raise the size limit of the source"
+    elif "origin is not allowed" in reason:
+        cause = "Add the site to the allowed origins of the source, if it is yours"
+    elif reason.startswith("Invalid JSON"):
+        cause = "Its sender writes no valid JSON: correct it there"
+    else:
+        cause = "Correct the sender"
+    return f"{cause}. The request is kept: mend it here and send it again, or discard it."
+
+
+_TOO_LARGE = 413

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from destinations.models import Connection, Destination, Erasure, ErasureState, IdentityCheck
-from events.admin.trace import TABLES, masked_reason
-from events.advice import advice
+from destinations.models import Connection
 from events.backlog import oldest
-from events.counting import by_bin
+from events.counting import FOLDS, by_bin
 from events.health import health
 from events.latency import latency
 from events.ledger import Balance, balances
-from events.masking import PERMISSION, masked
-from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
+from events.models import Load, Quarantined
 from events.rates import head
+from rudderhub import first_steps
 from rudderhub.chart import chart
+from rudderhub.troubles import troubles
 from sources.display import label, length, when
-from sources.models import Source, WriteKey
+from sources.models import Source
 
-NEWEST = 5
-ERASURE_BEGINS, ERASURE_ENDS = timedelta(minutes=5), timedelta(hours=1)
-"""After the request; later, the overview says that it has not."""
-LOADS_LOOKED_AT = 100
 MOST_CONNECTIONS = 20
 
 
@@ -49,6 +46,11 @@ class Range:
     def bars(self) -> int:
         return self.length // self.bar + 1
 
+    def begin(self, now: datetime) -> datetime:
+        """The beginning of a minute; of an hour where older counts are kept by the hour."""
+        of_an_hour = {"minute": 0} if self.length >= FOLDS["hour"] else {}
+        return (now - self.length).replace(**of_an_hour, second=0, microsecond=0)
+
 
 RANGES = {
     found.name: found
@@ -63,27 +65,12 @@ RANGES = {
 }
 
 
-@dataclass(frozen=True)
-class Tick:
-    title: str
-    done: bool
-    next_step: str
+class Cell(NamedTuple):
+    """A number, and the list of what it counts."""
+
+    count: int
     url: str
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something that went wrong: when, what in words, and where to act."""
-
-    at: datetime | None
-    what: str
-    why: str
-    advice: str
-    url: str
-
-    @property
-    def ago(self) -> SafeString:
-        return when(self.at)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +96,26 @@ class Flow:
     def lag(self) -> str:
         return length(self.oldest_at, timezone.now()) if self.oldest_at else ""
 
+    @property
+    def cells(self) -> list[Cell]:
+        """What adds up, in the order of the columns."""
+        events = f"{_list('event')}?source={self.connection.source_id}"
+        own = f"?connection__id__exact={self.connection.pk}"
+        counted = f"&event_id__gt={self.balance.since}" if self.balance.since else ""
+        found = self.balance
+        return [
+            Cell(found.accepted, events),
+            Cell(found.loaded, _list("load") + own),
+            Cell(found.dead_letters, f"{_list('deadletter')}{own}&state=all{counted}"),
+            Cell(found.skipped, f"{events}&status=skipped"),
+            Cell(found.lost, _list("loss") + own),
+            Cell(found.pending, f"{events}&status=pending", f"for {self.lag}" if self.lag else ""),
+        ]
+
+
+def _list(model: str) -> str:
+    return reverse(f"admin:events_{model}_changelist")
+
 
 COUNTED = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "difference")
 
@@ -118,13 +125,14 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now, newest = timezone.now(), head()
     chosen = RANGES.get(request.GET.get("range", ""), RANGES["1h"])
     source_pk = _source_pk(request.GET.get("source", ""))
-    since = (now - chosen.length).replace(second=0, microsecond=0)
+    since, steps = chosen.begin(now), first_steps.ticks(now, newest)
     connections, others = _connections(request, source_pk)
     flows = _flows(connections, since if request.GET.get("range") else None)
     return {
         **context,
         "title": "Overview",
-        "ticks": _ticks(now, newest),
+        "ticks": steps,
+        "paste": first_steps.paste(request, now, steps),
         "ranges": RANGES.values(),
         "chosen": chosen,
         "sources": Source.objects.values_list("pk", "name"),
@@ -135,7 +143,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "others": others,
         "whole": not request.GET.get("range"),
         "speed": latency([each.pk for each in connections], since) if connections else None,
-        "troubles": _alike(_troubles(request, connections)),
+        "troubles": troubles(request, source_pk),
         **_received(request, chosen, since, source_pk),
     }
 
@@ -150,18 +158,24 @@ def _received(
     if not request.user.has_perm("events.view_event"):
         return {"sees_events": False}
     counts = by_bin(since, chosen.bar, source_pk)
-    refused = Quarantined.objects.filter(received_at__gte=since, accepted_at=None)
-    if source_pk:
-        refused = refused.filter(source_id=source_pk)
-    drawn, refusals = chart(counts, since, chosen.bar, chosen.bars), refused.count()
+    wanted = _refused_since(since, source_pk)
+    drawn = chart(counts, since, chosen.bar, chosen.bars)
+    refusals = Quarantined.objects.filter(**wanted).count()
     return {
         "sees_events": True,
         "chart": drawn,
         "accepted": drawn.total,
         "refused": refusals,
+        "refused_query": urlencode({"state": "all", **wanted}),
         "received": drawn.total + refusals,
         "bar_minutes": chosen.bar // timedelta(minutes=1),
     }
+
+
+def _refused_since(since: datetime, source_pk: int | None) -> dict[str, Any]:
+    """For a query, and for the address of the list that it counts."""
+    wanted = {"received_at__gte": since.isoformat(), "accepted_at__isnull": True}
+    return wanted | ({"source__id__exact": source_pk} if source_pk else {})
 
 
 def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Connection], int]:
@@ -175,178 +189,17 @@ def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Conn
 
 
 def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Flow]:
-    loads = Load.objects.filter(connection__in=connections)
-    if since:
-        loads = loads.filter(started_at__gte=since)
-    discards = dict(loads.order_by().values_list("connection").annotate(Sum("discards")))
-    waits_since = oldest(connections)
+    found = balances(connections, since)
+    discards, waits_since = _discards(found), oldest(connections)
     return [
         Flow(each.connection, each, discards.get(pk, 0), waits_since[pk] if each.pending else None)
-        for each in balances(connections, since)
+        for each in found
         for pk in [each.connection.pk]
     ]
 
 
-def _ticks(now: datetime, newest: int) -> list[Tick]:
-    loaded = Load.objects.filter(events__gt=0)
-    resolving = [each.pk for each in Destination.objects.all() if _resolves(each)]
-    person = loaded.filter(
-        rows__has_any_keys=list(TABLES.values()), connection__destination__in=resolving
-    )
-    return [
-        Tick(
-            "Write key made",
-            WriteKey.objects.active(now).exists(),
-            "Add a source: its write key comes with it.",
-            reverse("admin:sources_source_add"),
-        ),
-        Tick(
-            "Event received",
-            newest > 0,
-            "Open the source and copy one of its snippets.",
-            reverse("admin:sources_source_changelist"),
-        ),
-        Tick(
-            "Row in the warehouse",
-            loaded.exists(),
-            "Connect the source to a destination."
-            if not Connection.objects.exists()
-            else "Look at the connection's health.",
-            reverse("admin:destinations_connection_changelist"),
-        ),
-        Tick(
-            "Person resolved",
-            person.exists(),
-            "Send an identify event with a user id.",
-            reverse("admin:destinations_destination_changelist"),
-        ),
-    ]
-
-
-def _resolves(destination: Destination) -> bool:
-    return bool(destination.config.get("resolve_identities", True))
-
-
-def _troubles(request: HttpRequest, connections: Sequence[Connection]) -> list[Trouble]:
-    """Connections that fail now, then the newest refusals."""
-    troubles = [_failing(each) for each in connections if each.enabled and each.last_error]
-    if request.user.has_perm("destinations.view_identitycheck"):
-        checks = IdentityCheck.objects.order_by("destination_id", "-id").distinct("destination_id")
-        troubles += [_differing(check) for check in checks if check.differences]
-    if request.user.has_perm("destinations.view_erasure"):
-        troubles += [_not_erased(each, sees=request.user.has_perm(PERMISSION)) for each in _stuck()]
-    if request.user.has_perm("events.view_load"):
-        loads = Load.objects.select_related("connection__source", "connection__destination")
-        troubles += [_warned(load) for load in loads[:LOADS_LOOKED_AT] if load.warnings]
-    if request.user.has_perm("events.view_loss"):
-        losses = Loss.objects.select_related("connection__source", "connection__destination")
-        troubles += [_lost(loss) for loss in losses[:NEWEST]]
-    if request.user.has_perm("events.view_deadletter"):
-        letters = (
-            DeadLetter.objects.filter(state=LetterState.OPEN)
-            .select_related("connection__source", "connection__destination")
-            .defer("payload")
-        )
-        sees = request.user.has_perm(PERMISSION)
-        troubles += [_dead(letter, sees=sees) for letter in letters[:NEWEST]]
-    if request.user.has_perm("events.view_quarantined"):
-        refused = (
-            Quarantined.objects.filter(accepted_at=None, discarded_at=None)
-            .select_related("source")
-            .defer("body")
-        )
-        troubles += [_refused(each) for each in refused[:NEWEST]]
-    return troubles
-
-
-def _alike(troubles: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
-    """Each once, with how many say the same; the first of them is the newest."""
-    counts = Counter((each.what, each.why) for each in troubles)
-    firsts = {(each.what, each.why): each for each in reversed(troubles)}
-    return [(firsts[key], count) for key, count in counts.items()]
-
-
-def _failing(connection: Connection) -> Trouble:
-    return Trouble(
-        connection.last_loaded_at,
-        f"{connection} is not being loaded",
-        connection.last_error,
-        f"{advice(connection.last_error).text} It tries again by itself and no event is lost.",
-        reverse("admin:destinations_destination_change", args=[connection.destination_id]),
-    )
-
-
-def _differing(check: IdentityCheck) -> Trouble:
-    return Trouble(
-        check.created_at,
-        f"Identities of {check.destination} differ from their links",
-        f"{len(check.differences)} differences or more: {check.differences[0]}",
-        "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
-        reverse("admin:destinations_identitycheck_change", args=[check.pk]),
-    )
-
-
-def _stuck() -> QuerySet[Erasure]:
-    """Erasures that failed, that no worker has begun, or that take long."""
-    now = timezone.now()
-    not_begun = Q(state=ErasureState.WAITING, created_at__lt=now - ERASURE_BEGINS)
-    not_ended = Q(state=ErasureState.RUNNING, created_at__lt=now - ERASURE_ENDS)
-    found = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun | not_ended)
-    return found.select_related("destination").defer("held")[:NEWEST]
-
-
-def _not_erased(erasure: Erasure, *, sees: bool) -> Trouble:
-    why = {
-        ErasureState.WAITING: "No worker has begun it.",
-        ErasureState.RUNNING: f"It has come to {erasure.percent} % since it was requested.",
-        ErasureState.FAILED: erasure.error if sees else masked(erasure.error),
-    }
-    return Trouble(
-        erasure.created_at,
-        f"Erasure no. {erasure.pk} in {erasure.destination} is not done",
-        why[ErasureState(erasure.state)],
-        "It is tried again by itself and goes on where it was. Mend the cause; see that a worker "
-        "runs.",
-        reverse("admin:destinations_erasure_change", args=[erasure.pk]),
-    )
-
-
-def _warned(load: Load) -> Trouble:
-    return Trouble(
-        load.finished_at,
-        f"A load through {load.connection} went on with a warning",
-        load.warnings[-1],
-        "Look at the load. Links that were held are under Merges & rules.",
-        reverse("admin:events_load_change", args=[load.pk]),
-    )
-
-
-def _lost(loss: Loss) -> Trouble:
-    return Trouble(
-        loss.created_at,
-        f"{loss.events:,} events of {loss.day} are lost for {loss.connection}",
-        loss.reason,
-        "Retention dropped them before they were loaded. Look at RUDDERHUB_RETENTION_HARD_DAYS "
-        "and at what keeps the connection from loading.",
-        reverse("admin:events_loss_change", args=[loss.pk]),
-    )
-
-
-def _dead(letter: DeadLetter, *, sees: bool) -> Trouble:
-    return Trouble(
-        letter.created_at,
-        f"An event could not be loaded through {letter.connection}",
-        letter.reason if sees else masked_reason(letter),
-        "The event is kept as a dead letter; the others went on. Mend the cause and re-run it.",
-        reverse("admin:events_deadletter_change", args=[letter.pk]),
-    )
-
-
-def _refused(refused: Quarantined) -> Trouble:
-    return Trouble(
-        refused.received_at,
-        f"{refused.source} sent something that was refused with {refused.status}",
-        refused.reason,
-        "The request is kept in quarantine. Correct the sender.",
-        reverse("admin:events_quarantined_change", args=[refused.pk]),
-    )
+def _discards(found: Sequence[Balance]) -> dict[int, int]:
+    """Of the loads that each balance counts."""
+    stretches = (Q(connection=each.connection, upto_id__gt=each.since) for each in found)
+    loads = Load.objects.filter(reduce(or_, stretches, Q(pk__in=[])), discards__gt=0)
+    return dict(loads.order_by().values_list("connection").annotate(Sum("discards")))

@@ -11,7 +11,13 @@ from events.counting import BinCount
 from events.models import Load
 from rudderhub import dashboard
 from rudderhub.chart import chart
-from tests.factories import make_admin, make_connection, make_event, make_source
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_event,
+    make_source,
+    make_write_key,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -184,3 +190,149 @@ def test_the_reason_of_a_dead_letter_hides_its_values_from_who_may_not_see_them(
     hidden = [trouble.why for trouble, _ in overview(client)["troubles"]]
 
     assert (in_full, hidden) == (['"ann" is no user'], ["… is no user"])
+
+
+def refuse(source, **fields):
+    defaults = {"route": "/v1/track", "status": 400, "reason": "r", "body": b"{", "body_bytes": 1}
+    return source.quarantined.create(**defaults | fields)
+
+
+def test_the_refused_lead_to_a_list_of_just_them(admin):
+    source = make_source()
+    refuse(source)
+    refuse(source, discarded_at=timezone.now())
+    refuse(source, accepted_at=timezone.now())
+    refuse(source, received_at=timezone.now() - timedelta(hours=3))
+    refuse(make_source())
+
+    seen = overview(admin, range="1h", source=source.pk)
+    listed = admin.get(f"/admin/events/quarantined/?{seen['refused_query']}")
+
+    assert (seen["refused"], listed.context["cl"].result_count) == (2, 2)
+
+
+def test_errors_are_those_of_the_chosen_source(admin):
+    one, other = make_connection(last_error="no route"), make_connection(last_error="no room")
+    for connection in (one, other):
+        refuse(connection.source, reason=f"refused of {connection.source}")
+        connection.dead_letters.create(
+            event_id=1, message_id="m", reason=f"dead of {connection.source}", payload="{}"
+        )
+
+    found = [trouble.why for trouble, _ in overview(admin, source=one.source_id)["troubles"]]
+
+    assert found == ["no route", f"dead of {one.source}", f"refused of {one.source}"]
+
+
+def test_a_connection_that_fails_is_told_however_many_there_are(admin, monkeypatch):
+    monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
+    make_connection()
+    make_connection(last_error="no route")
+
+    assert [trouble.why for trouble, _ in overview(admin)["troubles"]] == ["no route"]
+
+
+def test_what_is_switched_off_is_not_said_to_fail(admin):
+    make_connection(enabled=False, last_error="no route")
+    off = make_connection(last_error="no route")
+    off.destination.enabled = False
+    off.destination.save()
+
+    assert overview(admin)["troubles"] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (413, "Request size too large: 40000 bytes", "raise the size limit"),
+        (400, "Invalid request: origin is not allowed", "allowed origins"),
+        (400, "Invalid JSON: invalid json at character 3", "no valid JSON"),
+        (400, "Invalid request: event is missing or blank", "Correct the sender"),
+    ],
+)
+def test_a_refusal_says_what_to_do(admin, status, reason, words):
+    refuse(make_source(), status=status, reason=reason)
+
+    ((trouble, _),) = overview(admin)["troubles"]
+
+    assert words in trouble.advice
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_range_counts_hours_that_were_folded_whole(admin):
+    edge = (timezone.now() - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
+    make_event(received_at=edge)
+    make_event(received_at=edge + timedelta(minutes=59))
+    make_event(received_at=edge - timedelta(minutes=1))
+    with log.connect() as conn:
+        counting.advance(conn)
+        counting.fold(conn, timezone.now())
+
+    assert overview(admin, range="7d")["accepted"] == 2
+
+
+def test_discards_are_those_of_the_loads_that_the_ledger_counts(admin):
+    connection = make_connection()
+    for after, discards in ((0, 1), (5, 20), (9, 300)):
+        Load.objects.create(
+            connection=connection, after_id=after, upto_id=after + 4, discards=discards
+        )
+    hour = timezone.now() - timedelta(hours=1, minutes=5)
+    connection.standings.create(at=hour, position=0, is_start=True, accepted=0)
+    connection.standings.create(at=hour, position=5, accepted=5)
+
+    assert overview(admin)["discards"] == 321
+    assert overview(admin, range="1h")["discards"] == 320
+
+
+def test_a_first_event_is_ready_to_paste_until_a_person_is_resolved(admin):
+    key = make_write_key()
+    before = overview(admin)["paste"]
+    make_event(key.source)
+    connection = make_connection(key.source)
+    Load.objects.create(connection=connection, after_id=0, upto_id=1, events=1, rows={"tracks": 1})
+
+    after = overview(admin)
+
+    assert before.source == key.source
+    assert f"-u '{key.key}:'" in before.code
+    assert [tick.done for tick in after["ticks"]] == [True] * 4
+    assert after["paste"] is None
+
+
+def test_a_key_that_sends_nothing_is_not_offered_to_paste(admin):
+    make_write_key(make_source(enabled=False))
+    make_write_key(revoked_at=timezone.now())
+
+    assert overview(admin)["paste"] is None
+
+
+def test_who_may_not_change_sources_sees_no_key_on_the_overview(client):
+    make_write_key()
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_source"))
+    client.force_login(reader)
+
+    assert overview(client)["paste"] is None
+
+
+def test_the_next_steps_follow_what_is_there(admin):
+    def steps():
+        return [tick.next_step for tick in overview(admin)["ticks"] if not tick.done][-2:]
+
+    nothing = steps()
+    connection = make_connection()
+    no_event = steps()
+    make_event(connection.source)
+    connection.destination.config["resolve_identities"] = False
+    connection.destination.save()
+
+    assert nothing == [
+        "Connect a source to a destination.",
+        "Comes with a row of an event that has a user id.",
+    ]
+    assert no_event[0] == "Comes by itself, seconds after the first event."
+    assert steps() == [
+        "Comes within seconds; if not, the connection says why.",
+        "Let a destination resolve identities.",
+    ]

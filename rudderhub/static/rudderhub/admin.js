@@ -34,21 +34,27 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = word; }, 1500);
 });
 
-// Parts marked data-live="seconds" are fetched again and replaced. A page in the background, one
-// that is paused, and one with an open menu or marked text stay as they are.
+// A part marked data-live="seconds" is fetched again and replaced, from data-live-url if it has one.
+// While the page is in the background or paused, and while text of the part is marked or something
+// in it has the focus, it stays as it is.
 let livePaused = false;
 
+function isMarked(part) {
+  const selection = document.getSelection();
+  return Boolean(String(selection ?? "")) && selection.containsNode(part, true);
+}
+
 function mayReplace(part) {
-  const marked = String(document.getSelection() ?? "");
   const busy = part.contains(document.activeElement) && document.activeElement !== part;
-  return !livePaused && !document.hidden && !marked && !busy;
+  return !livePaused && !document.hidden && !isMarked(part) && !busy;
 }
 
 async function refreshLive(part) {
   if (!mayReplace(part)) {
     return;
   }
-  const response = await fetch(location.href, { headers: { "X-Refresh": "1" } });
+  const url = part.dataset.liveUrl ?? location.href;
+  const response = await fetch(url, { headers: { "X-Refresh": "1" } });
   if (!response.ok || response.redirected) {
     return;
   }
@@ -69,15 +75,26 @@ function startLive() {
   const state = document.querySelector("[data-live-state]");
   const seconds = Number(part.dataset.live);
   const tell = (text) => { if (state) { state.textContent = text; } };
-  tell(`refreshed every ${seconds} s`);
-  setInterval(async () => {
+  const refresh = async () => {
     try {
       await refreshLive(part);
-      tell(livePaused ? "paused" : `refreshed every ${seconds} s`);
+      tell(liveState(part, seconds));
     } catch (error) {
       tell("the server does not answer; trying again");
     }
-  }, seconds * 1000);
+  };
+  tell(liveState(part, seconds));
+  setInterval(refresh, seconds * 1000);
+  document.addEventListener("visibilitychange", refresh);
+}
+
+function liveState(part, seconds) {
+  if (livePaused) {
+    return "paused";
+  }
+  return mayReplace(part) || document.hidden
+    ? `refreshed every ${seconds} s`
+    : "not refreshed while something in it is marked or in focus";
 }
 
 document.addEventListener("click", (event) => {

@@ -1,0 +1,93 @@
+"""The first steps of a new instance: four ticks, and lines to paste until all are green."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+
+from destinations.models import Connection, Destination
+from events.admin.trace import TABLES
+from events.models import Load
+from sources.models import Source, WriteKey
+from sources.snippets import snippets
+
+
+@dataclass(frozen=True)
+class Tick:
+    title: str
+    done: bool
+    next_step: str
+    url: str
+
+
+class Paste(NamedTuple):
+    """A line that makes the ticks green, and the source that it sends to."""
+
+    source: Source
+    code: str
+
+
+def ticks(now: datetime, newest: int) -> list[Tick]:
+    """newest: the id of the last event, 0 in an empty log."""
+    loaded = Load.objects.filter(events__gt=0)
+    resolving = [each.pk for each in Destination.objects.all() if _resolves(each)]
+    return [
+        Tick(
+            "Write key made",
+            WriteKey.objects.active(now).exists(),
+            "Add a source: its write key comes with it.",
+            reverse("admin:sources_source_add"),
+        ),
+        Tick(
+            "Event received",
+            newest > 0,
+            "Send one from a source: its page has lines to paste.",
+            reverse("admin:sources_source_changelist"),
+        ),
+        Tick("Row in the warehouse", loaded.exists(), *_towards_a_row(newest)),
+        Tick("Person resolved", _resolved(loaded, resolving), *_towards_a_person(resolving)),
+    ]
+
+
+def paste(request: HttpRequest, now: datetime, steps: Sequence[Tick]) -> Paste | None:
+    """Until all is done, for those who may change sources; None without a key to send with."""
+    if all(tick.done for tick in steps) or not request.user.has_perm("sources.change_source"):
+        return None
+    keys = WriteKey.objects.active(now).filter(source__enabled=True).select_related("source")
+    key = keys.order_by("source_id", "-created_at").first()
+    if key is None:
+        return None
+    curl, *_ = snippets(settings.DATA_PLANE_URL, key.key)
+    return Paste(key.source, curl.code)
+
+
+def _towards_a_row(newest: int) -> tuple[str, str]:
+    connections = reverse("admin:destinations_connection_changelist")
+    if not Connection.objects.exists():
+        return "Connect a source to a destination.", connections
+    if not newest:
+        return "Comes by itself, seconds after the first event.", connections
+    return "Comes within seconds; if not, the connection says why.", connections
+
+
+def _towards_a_person(resolving: Sequence[int]) -> tuple[str, str]:
+    destinations = reverse("admin:destinations_destination_changelist")
+    if resolving or not Destination.objects.exists():
+        return "Comes with a row of an event that has a user id.", destinations
+    return "Let a destination resolve identities.", destinations
+
+
+def _resolved(loaded: QuerySet[Load], resolving: Sequence[int]) -> bool:
+    named = loaded.filter(rows__has_any_keys=list(TABLES.values()))
+    return named.filter(connection__destination__in=resolving).exists()
+
+
+def _resolves(destination: Destination) -> bool:
+    return bool(destination.config.get("resolve_identities", True))

@@ -1,0 +1,201 @@
+"""What goes wrong now and went wrong last, in plain words, with what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from destinations.models import Connection, Erasure, ErasureState, IdentityCheck
+from events.admin.trace import masked_reason
+from events.advice import advice, refusal_advice
+from events.masking import PERMISSION, masked
+from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
+from sources.display import when
+
+NEWEST = 5
+MOST_FAILING = 20
+ERASURE_BEGINS, ERASURE_ENDS = timedelta(minutes=5), timedelta(hours=1)
+"""After the request; later, the overview says that it has not."""
+LOADS_LOOKED_AT = 100
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that went wrong: when, what in words, and where to act."""
+
+    at: datetime | None
+    what: str
+    why: str
+    advice: str
+    url: str
+
+    @property
+    def ago(self) -> SafeString:
+        return when(self.at)
+
+
+def troubles(request: HttpRequest, source_pk: int | None) -> list[tuple[Trouble, int]]:
+    """Connections that fail now, then the newest refusals; alike ones once, with their number.
+
+    With a source: its own, and those of the destinations that it feeds.
+    """
+    return _alike(list(_troubles(request, source_pk)))
+
+
+def _troubles(request: HttpRequest, source_pk: int | None) -> Iterator[Trouble]:
+    may, sees = request.user.has_perm, request.user.has_perm(PERMISSION)
+    if may("destinations.view_connection"):
+        yield from map(_failing, _failing_now(source_pk))
+    if may("destinations.view_identitycheck"):
+        yield from map(_differing, _differences(source_pk))
+    if may("destinations.view_erasure"):
+        yield from (_not_erased(each, sees=sees) for each in _stuck(source_pk))
+    if may("events.view_load"):
+        loads = _through(Load.objects.all(), source_pk)[:LOADS_LOOKED_AT]
+        yield from (_warned(load) for load in loads if load.warnings)
+    if may("events.view_loss"):
+        yield from map(_lost, _through(Loss.objects.all(), source_pk)[:NEWEST])
+    if may("events.view_deadletter"):
+        letters = DeadLetter.objects.filter(state=LetterState.OPEN).defer("payload")
+        newest = _through(letters, source_pk)[:NEWEST]
+        yield from (_dead(letter, sees=sees) for letter in newest)
+    if may("events.view_quarantined"):
+        yield from map(_refused, _newest_refused(source_pk))
+
+
+def _alike(troubles: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
+    """Each once, with how many say the same; the first of them is the newest."""
+    counts = Counter((each.what, each.why) for each in troubles)
+    firsts = {(each.what, each.why): each for each in reversed(troubles)}
+    return [(firsts[key], count) for key, count in counts.items()]
+
+
+def _through(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
+    """Those of connections, of this source if there is one."""
+    found = records.select_related("connection__source", "connection__destination")
+    return found.filter(connection__source_id=source_pk) if source_pk else found
+
+
+def _fed(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
+    """Those of destinations that the source feeds."""
+    if not source_pk:
+        return records
+    fed = Connection.objects.filter(source_id=source_pk).values("destination_id")
+    return records.filter(destination_id__in=fed)
+
+
+def _failing_now(source_pk: int | None) -> QuerySet[Connection]:
+    found = Connection.objects.filter(enabled=True, destination__enabled=True)
+    if source_pk:
+        found = found.filter(source_id=source_pk)
+    failing = found.exclude(last_error="").select_related("source", "destination")
+    return failing.order_by("pk")[:MOST_FAILING]
+
+
+def _failing(connection: Connection) -> Trouble:
+    return Trouble(
+        connection.last_loaded_at,
+        f"{connection} is not being loaded",
+        connection.last_error,
+        f"{advice(connection.last_error).text} It tries again by itself and no event is lost.",
+        reverse("admin:destinations_destination_change", args=[connection.destination_id]),
+    )
+
+
+def _differences(source_pk: int | None) -> list[IdentityCheck]:
+    """The newest checks of destinations, where they found any."""
+    checks = _fed(IdentityCheck.objects.all(), source_pk)
+    newest = checks.order_by("destination_id", "-id").distinct("destination_id")
+    return [check for check in newest if check.differences]
+
+
+def _differing(check: IdentityCheck) -> Trouble:
+    return Trouble(
+        check.created_at,
+        f"Identities of {check.destination} differ from their links",
+        f"{len(check.differences)} differences or more: {check.differences[0]}",
+        "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
+        reverse("admin:destinations_identitycheck_change", args=[check.pk]),
+    )
+
+
+def _stuck(source_pk: int | None) -> QuerySet[Erasure]:
+    """Erasures that failed, that no worker has begun, or that take long."""
+    now = timezone.now()
+    not_begun = Q(state=ErasureState.WAITING, created_at__lt=now - ERASURE_BEGINS)
+    not_ended = Q(state=ErasureState.RUNNING, created_at__lt=now - ERASURE_ENDS)
+    found = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun | not_ended)
+    return _fed(found, source_pk).select_related("destination").defer("held")[:NEWEST]
+
+
+def _not_erased(erasure: Erasure, *, sees: bool) -> Trouble:
+    why = {
+        ErasureState.WAITING: "No worker has begun it.",
+        ErasureState.RUNNING: f"It has come to {erasure.percent} % since it was requested.",
+        ErasureState.FAILED: erasure.error if sees else masked(erasure.error),
+    }
+    return Trouble(
+        erasure.created_at,
+        f"Erasure no. {erasure.pk} in {erasure.destination} is not done",
+        why[ErasureState(erasure.state)],
+        "It is tried again by itself and goes on where it was. Mend the cause; see that a worker "
+        "runs.",
+        reverse("admin:destinations_erasure_change", args=[erasure.pk]),
+    )
+
+
+def _warned(load: Load) -> Trouble:
+    return Trouble(
+        load.finished_at,
+        f"A load through {load.connection} went on with a warning",
+        load.warnings[-1],
+        "Look at the load. Links that were held are under Merges & rules.",
+        reverse("admin:events_load_change", args=[load.pk]),
+    )
+
+
+def _lost(loss: Loss) -> Trouble:
+    return Trouble(
+        loss.created_at,
+        f"{loss.events:,} events of {loss.day} are lost for {loss.connection}",
+        loss.reason,
+        "Retention dropped them before they were loaded. Look at RUDDERHUB_RETENTION_HARD_DAYS "
+        "and at what keeps the connection from loading.",
+        reverse("admin:events_loss_change", args=[loss.pk]),
+    )
+
+
+def _dead(letter: DeadLetter, *, sees: bool) -> Trouble:
+    return Trouble(
+        letter.created_at,
+        f"An event could not be loaded through {letter.connection}",
+        letter.reason if sees else masked_reason(letter),
+        "The event is kept as a dead letter; the others went on. Mend the cause and re-run it.",
+        reverse("admin:events_deadletter_change", args=[letter.pk]),
+    )
+
+
+def _newest_refused(source_pk: int | None) -> QuerySet[Quarantined]:
+    found = Quarantined.objects.filter(accepted_at=None, discarded_at=None)
+    if source_pk:
+        found = found.filter(source_id=source_pk)
+    return found.select_related("source").defer("body")[:NEWEST]
+
+
+def _refused(refused: Quarantined) -> Trouble:
+    return Trouble(
+        refused.received_at,
+        f"{refused.source} sent something that was refused with {refused.status}",
+        refused.reason,
+        refusal_advice(refused.status, refused.reason),
+        reverse("admin:events_quarantined_change", args=[refused.pk]),
+    )
