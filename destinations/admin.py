@@ -94,10 +94,13 @@ class DestinationAdmin(ModelAdmin):
         return f"{config.get('host', '?')}:{config.get('port', 5432)}/{config.get('database', '?')}"
 
     @display(description="schemas", empty_value="-")
-    def schemas(self, destination: Destination) -> str | None:
+    def schemas(self, destination: Destination) -> SafeString | None:
         """Those of its tables; a connection's is chosen at its first load."""
-        every = {each.namespace for each in destination.connections.all()}
-        return ", ".join(sorted(every - {""})) or None
+        every = sorted({each.namespace for each in destination.connections.all()} - {""})
+        if not every:
+            return None
+        text = ", ".join(every)
+        return format_html('<span class="rh-clip rh-clip-short" title="{0}">{0}</span>', text)
 
     @display(description="is loaded")
     def schedule(self, destination: Destination) -> SafeString:

@@ -141,7 +141,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         "No load from", "HH:MM in UTC. May be later than the end, across midnight.", required=False
     )
     excludeWindowEndTime = _text(  # noqa: N815
-        "until", "HH:MM in UTC.", required=False
+        "Until", "HH:MM in UTC.", required=False
     )
     skipTracksTable = _switch(  # noqa: N815
         "Skip the tracks table", "Write track events only to the table of their own name."

@@ -27,7 +27,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from events.admin.readonly import ReadOnlyAdmin
 from rudderhub.second_factor.codes import app_of, reset
 from rudderhub.second_factor.middleware import PASSED
-from sources.display import label, when
+from sources.display import copyable, label, when
 
 for model in (User, Group, EmailAddress, Authenticator):
     admin.site.unregister(model)  # the last two are django-allauth's own: nobody edits secrets
@@ -51,12 +51,17 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     filter_horizontal = ()
-    list_display = ("username", "email", "is_staff", "is_active", "last_login", "second_factor")
+    list_display = ("username", "email", "is_staff", "is_active", "logged_in", "second_factor")
+    search_help_text = "User name, name or e-mail address"
     actions_detail = ("reset_second_factor",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         app = Authenticator.objects.filter(user=OuterRef("pk"), type=Authenticator.Type.TOTP)
         return super().get_queryset(request).annotate(has_app=Exists(app))
+
+    @display(description="last log-in", ordering="last_login")
+    def logged_in(self, user: User) -> SafeString:
+        return when(user.last_login)
 
     @display(description="second factor")
     def second_factor(self, user: User) -> SafeString:
@@ -105,13 +110,13 @@ class TeamAdmin(GroupAdmin, GrantingAdmin):
 
 @admin.register(LogEntry)
 class AuditAdmin(ReadOnlyAdmin):
-    list_display = ("time", "user", "what", "thing", "object_repr")
+    list_display = ("time", "user", "what", "thing", "name")
     list_filter = ("user", "content_type", "action_flag")
     list_select_related = ("user", "content_type")
     search_fields = ("object_repr", "change_message", "user__username")
     search_help_text = "User, object or what was done"
     empty_text = "Nobody has changed anything yet."
-    fields = readonly_fields = ("time", "user", "what", "thing", "object_repr", "object_id")
+    fields = readonly_fields = ("time", "user", "what", "thing", "name", "number")
 
     @display(description="time")
     def time(self, entry: LogEntry) -> SafeString:
@@ -123,7 +128,15 @@ class AuditAdmin(ReadOnlyAdmin):
 
     @display(description="kind")
     def thing(self, entry: LogEntry) -> str:
-        return str(entry.content_type) if entry.content_type else "-"
+        return entry.content_type.name if entry.content_type else "-"
+
+    @display(description="object")
+    def name(self, entry: LogEntry) -> str:
+        return entry.object_repr
+
+    @display(description="object's number")
+    def number(self, entry: LogEntry) -> SafeString:
+        return copyable(entry.object_id or "")
 
 
 @admin.register(Session)

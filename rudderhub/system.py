@@ -30,7 +30,7 @@ from events.masking import HIDDEN
 from rudderhub.celery import app
 from rudderhub.env import DEFAULTS, PREFIX, Env
 from rudderhub.health import version_number
-from sources.display import length
+from sources.display import counted, length
 
 SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN", "_URL")
 """Of names of settings; an address may hold a password."""
@@ -100,7 +100,7 @@ def _postgres() -> str:
             " (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())"
         )
         server, size, sessions = cursor.fetchone()
-    return f"{server.partition(' on ')[0]}, {size}, {sessions} connections"
+    return f"{server.partition(' on ')[0]}, {size}, {counted(sessions, 'connection')}"
 
 
 def _cache() -> str:
@@ -125,7 +125,7 @@ def _workers() -> str:
     found = app.control.ping(timeout=0.15)
     if not found:
         raise OperationalError("no worker answers: nothing is loaded until one runs")
-    return f"{len(found)} answer"
+    return "1 worker answers" if len(found) == 1 else f"{len(found)} workers answer"
 
 
 def _beat() -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -221,7 +222,7 @@ class SourceAdmin(ModelAdmin):
         if request.method != "POST":
             lines = [
                 "A new key is made. The old one works on for a while; then it is refused.",
-                f"The old key was last used: {_time_of(key)}.",
+                _last_use(key),
             ]
             return self._confirm(
                 request, source, f"Rotate write key {key}", lines, "Rotate", overlaps=OVERLAPS
@@ -240,7 +241,7 @@ class SourceAdmin(ModelAdmin):
             others = source.write_keys.active(now).exclude(pk=key.pk).count()
             lines = [
                 "From now on requests with this key are refused with 401; SDKs drop their events.",
-                f"The key was last used: {_time_of(key)}.",
+                _last_use(key),
                 f"Other active keys of this source: {others}.",
             ]
             return self._confirm(request, source, f"Revoke write key {key}", lines, "Revoke now")
@@ -268,7 +269,7 @@ class SourceAdmin(ModelAdmin):
         request: HttpRequest,
         source: Source,
         title: str,
-        lines: list[str],
+        lines: Sequence[str],
         yes: str,
         **more: Any,
     ) -> HttpResponse:
@@ -294,5 +295,7 @@ def _key_url(name: str, key: WriteKey) -> str:
     return reverse(f"admin:sources_writekey_{name}", args=[key.source_id, key.pk])
 
 
-def _time_of(key: WriteKey) -> str:
-    return f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "no use recorded"
+def _last_use(key: WriteKey) -> SafeString:
+    if key.last_used_at is None:
+        return format_html("{}", "No use of this key is recorded.")
+    return format_html("The key was last used {}.", when(key.last_used_at))

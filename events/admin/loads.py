@@ -16,7 +16,7 @@ from unfold.paginator import InfinitePaginator
 from events.admin.readonly import ReadOnlyAdmin
 from events.advice import advice
 from events.models import Load, LoadState
-from sources.display import by_reason, label, when
+from sources.display import by_reason, copyable, counted, label, when
 
 KINDS = {
     LoadState.RUNNING: "wait",
@@ -61,7 +61,12 @@ class LoadAdmin(ReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": (("connection", "status"), ("started", "took"), ("after_id", "upto_id"))},
+            {
+                "fields": (
+                    *(("connection", "status"), ("started", "took")),
+                    *(("after", "upto"), "number"),
+                )
+            },
         ),
         (
             "What it moved",
@@ -78,7 +83,7 @@ class LoadAdmin(ReadOnlyAdmin):
         ("Error", {"fields": ("error_class", "advice")}),
     )
     readonly_fields = (
-        *("connection", "status", "started", "took", "after_id", "upto_id"),
+        *("connection", "status", "started", "took", "after", "upto", "number"),
         *("events", "skipped", "letters", "discards", "skipped_for", "tables", "warned"),
         *("error_class", "advice"),
     )
@@ -103,17 +108,29 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="connection")
     def pair(self, load: Load) -> SafeString:
-        return format_html('<span class="rh-nowrap">{}</span>', load.connection)
+        return format_html("{}", load.connection)
+
+    @display(description="cursor before")
+    def after(self, load: Load) -> str:
+        return f"{load.after_id:,}"
+
+    @display(description="cursor after")
+    def upto(self, load: Load) -> str:
+        return f"{load.upto_id:,}"
+
+    @display(description="load id")
+    def number(self, load: Load) -> SafeString:
+        return copyable(str(load.pk))
 
     @display(description="not loaded", empty_value="-")
     def left_out(self, load: Load) -> str | None:
         counts = (
-            (load.dead_letters, "dead letters"),
-            (load.skipped, "skipped"),
-            (load.discards, "values discarded"),
-            (sum(load.repeated.values()), "rows repeated"),
+            (load.dead_letters, "dead letter"),
+            (load.skipped, "skipped event"),
+            (load.discards, "discarded value"),
+            (sum(load.repeated.values()), "repeated row"),
         )
-        return ", ".join(f"{name}: {count:,}" for count, name in counts if count) or None
+        return ", ".join(counted(*each) for each in counts if each[0]) or None
 
     @display(description="rows")
     def row_count(self, load: Load) -> str:
@@ -123,8 +140,8 @@ class LoadAdmin(ReadOnlyAdmin):
     def made(self, load: Load) -> str | None:
         tables = sum(not columns for columns in load.added.values())
         columns = sum(map(len, load.added.values()))
-        counts = ((tables, "tables"), (columns, "columns"))
-        return ", ".join(f"{name}: {count:,}" for count, name in counts if count) or None
+        counts = ((tables, "table"), (columns, "column"))
+        return ", ".join(counted(*each) for each in counts if each[0]) or None
 
     @display(description="error", empty_value="-")
     def problem(self, load: Load) -> SafeString | None:
