@@ -1,207 +1,121 @@
-"""Tables and discards of the warehouses."""
+"""Tables of the warehouses, and what one of them has of an event."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from kombu.exceptions import OperationalError
 from psycopg.sql import SQL, Identifier
 
-from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
+from destinations.warehouse.schema import EXTRA_COLUMN
 from events.admin import trail as trails
 from events.masking import HIDDEN, PERMISSION
 from events.models import Event
-from rudderhub.reapplying import Column, Progress
-from rudderhub.tasks import widen_and_reapply
+from rudderhub.warehouses import (
+    ask_each,
+    chosen,
+    may_view,
+    note,
+    page,
+    telling_faults,
+    warehouse,
+    warehouses,
+)
 from sources.display import when
 
 MOST_COLUMNS = 1600
+WHOLE_NUMBERS = ("bigint", "integer", "smallint")
 
 
 def tables(request: HttpRequest) -> HttpResponse:
-    _may_view(request)
-    found, faults = [], []
-    for destination in Destination.objects.filter(type="POSTGRES"):
-        try:
-            config = PostgresConfig.of(destination.config, destination.secrets)
-            with browsing.opened(config) as conn:
-                kept = browsing.tables(conn, _schemas(destination))
-            shown = [(each, _rows(each), _newest(each)) for each in kept]
-            found.append((destination, shown, config.column_budget or MOST_COLUMNS))
-        except (DestinationError, DestinationUnavailableError) as error:
-            faults.append((destination, str(error)))
-    return _page(request, "rudderhub/tables.html", "Tables", found=found, faults=faults)
+    may_view(request)
+    every, wanted = warehouses(), request.GET.get("q", "").strip()
+    asked = chosen(every, request)
+    answers, faults = ask_each(asked, browsing.tables)
+    found = [
+        (destination, _shown(kept, wanted), bool(kept), _budget(destination))
+        for destination, kept in answers
+    ]
+    if wanted:
+        found = [each for each in found if each[1]]
+    context = {
+        "title": "Tables",
+        "found": found,
+        "faults": faults,
+        "warehouses": every,
+        "asked": asked,
+        "wanted": wanted,
+    }
+    return page(request, "rudderhub/tables.html", context)
 
 
+@telling_faults
 def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse:
     """Its columns, some rows or the one with an id, and a query to copy."""
-    _may_view(request)
-    destination, config = _warehouse(pk, schema)
+    may_view(request)
+    destination, config = warehouse(pk, schema)
     sees = request.user.has_perm(PERMISSION)
     row_id = request.GET.get("id", "")
-    try:
-        with browsing.opened(config) as conn:
-            columns = browsing.columns(conn, schema, name)
-            names, rows = browsing.preview(conn, schema, name, row_id) if columns else ([], [])
-            discarded = browsing.discards_by_column(conn, schema, name)
-    except DestinationUnavailableError as error:
-        messages.error(request, f"{destination} does not answer: {error}")
-        return HttpResponseRedirect(reverse("tables"))
+    with browsing.opened(config) as conn:
+        columns = browsing.columns(conn, schema, name)
+        names, rows = browsing.preview(conn, schema, name, row_id) if columns else ([], [])
+        discarded = browsing.discards_by_column(conn, schema, name)
     if not columns:
         raise Http404
     if sees:
-        _note(request, destination, f"Looked at rows of {schema}.{name}.")
+        note(request, destination, f"Looked at rows of {schema}.{name}.")
     else:
         rows = [tuple(HIDDEN if value is not None else None for value in row) for row in rows]
     context = {
+        "title": f"{schema}.{name}",
         "destination": destination,
         "schema": schema,
         "table": name,
-        "columns": [(column, discarded.get(column.name, 0)) for column in columns],
-        "budget": config.column_budget or MOST_COLUMNS,
+        "columns": [(each, _fill(each), discarded.get(each.name, 0)) for each in columns],
+        "whole_numbers": WHOLE_NUMBERS,
+        "is_full": any(each.name == EXTRA_COLUMN for each in columns),
+        "budget": _budget(destination),
         "sees": sees,
         "may_change": request.user.has_perm("destinations.change_destination"),
         "names": names,
         "rows": rows,
         "query": SQL("SELECT * FROM {} LIMIT 100;").format(Identifier(schema, name)).as_string(),
     }
-    return _page(request, "rudderhub/table.html", f"{schema}.{name}", **context)
+    return page(request, "rudderhub/table.html", context)
 
 
 def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
     """What the warehouse of a connection has of an event: rows, discards and profile."""
-    _may_view(request)
+    may_view(request)
     event = get_object_or_404(Event, pk=pk)
     known = Connection.objects.select_related("source", "destination")
     connection = get_object_or_404(known, pk=connection_pk, source_id=event.source_id)
     trail = trails.look(connection, event, sees=request.user.has_perm(PERMISSION))
-    context = {"event": event, "trail": trail}
-    return _page(request, "rudderhub/look.html", f"{event} in {connection.destination}", **context)
+    title = f"{event} in {connection.destination}"
+    context = {"title": title, "event": event, "trail": trail}
+    return page(request, "rudderhub/look.html", context)
 
 
-def discards(request: HttpRequest) -> HttpResponse:
-    _may_view(request)
-    wanted = request.GET.get("q", "").strip()
-    found, faults = [], []
-    for destination in Destination.objects.filter(type="POSTGRES"):
-        try:
-            config = PostgresConfig.of(destination.config, destination.secrets)
-            with browsing.opened(config) as conn:
-                found += [
-                    (destination, schema, groups)
-                    for schema in _schemas(destination)
-                    if (groups := _matching(browsing.discard_groups(conn, schema), wanted))
-                ]
-        except (DestinationError, DestinationUnavailableError) as error:
-            faults.append((destination, str(error)))
-    return _page(
-        request,
-        "rudderhub/discards.html",
-        "Discards",
-        found=found,
-        faults=faults,
-        wanted=wanted,
-        sees=request.user.has_perm(PERMISSION),
-        may_change=request.user.has_perm("destinations.change_destination"),
-    )
-
-
-def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
-    _may_view(request)
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied
-    destination, config = _warehouse(pk, schema)
-    with browsing.opened(config) as conn:
-        rows = list(browsing.discards(conn, schema))
-    _note(request, destination, f"Exported {len(rows)} discards of {schema}.")
-    body = "".join(_csv(iter(rows)))
-    response = HttpResponse(body, content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="discards-{schema}.csv"'
-    return response
-
-
-def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
-    """Says what will happen to a column, then has a worker do it."""
-    if not request.user.has_perm("destinations.change_destination"):
-        raise PermissionDenied
-    destination, config = _warehouse(pk, schema)
-    name, column = request.GET.get("table", ""), request.GET.get("column", "")
-    chosen = Column(destination.pk, schema, name, column)
-    if request.method == "POST":
-        _begin(request, chosen)
-        return HttpResponseRedirect(request.get_full_path())
-    with browsing.opened(config) as conn:
-        groups = browsing.discard_groups(conn, schema)
-    count = sum(group.values for group in groups if (group.table, group.column) == (name, column))
-    return _page(
-        request,
-        "rudderhub/widen.html",
-        f"Re-apply {name}.{column}",
-        column=chosen,
-        count=count,
-        progress=chosen.progress(),
-    )
-
-
-def _begin(request: HttpRequest, column: Column) -> None:
-    """Unless it runs."""
-    known = column.progress()
-    if known and not known.outcome:
-        messages.warning(request, "It runs already.")
-        return
-    place = (column.destination_pk, column.schema, column.table, column.name)
-    column.tell(Progress())
-    try:
-        widen_and_reapply.delay(*place, int(request.user.pk or 0))
-    except OperationalError:
-        column.forget()
-        messages.error(request, "The broker does not answer: nothing was begun.")
-
-
-def _matching(
-    groups: Sequence[browsing.DiscardGroup], wanted: str
-) -> list[tuple[browsing.DiscardGroup, SafeString, SafeString]]:
-    """Those whose table, column or reason holds the text, with their times."""
+def _shown(
+    kept: Sequence[browsing.Table], wanted: str
+) -> list[tuple[browsing.Table, str, SafeString]]:
+    """Those whose name holds the text, with their rows and the newest."""
     return [
-        (each, when(each.first), when(each.last))
-        for each in groups
-        if wanted.lower() in f"{each.table}.{each.column} {each.reason}".lower()
+        (each, _rows(each), _newest(each))
+        for each in kept
+        if wanted.lower() in f"{each.schema}.{each.name}".lower()
     ]
 
 
-def _csv(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
-    yield "table,column,value,reason,row,received_at\r\n"
-    for row in rows:
-        line = io.StringIO()
-        csv.writer(line).writerow(row)
-        yield line.getvalue()
-
-
-def _schemas(destination: Destination) -> list[str]:
-    spaces = Connection.objects.filter(destination=destination).exclude(namespace="")
-    return sorted(set(spaces.values_list("namespace", flat=True)))
-
-
-def _warehouse(pk: int, schema: str) -> tuple[Destination, PostgresConfig]:
-    destination = get_object_or_404(Destination, pk=pk, type="POSTGRES")
-    if schema not in _schemas(destination):
-        raise Http404
-    return destination, PostgresConfig.of(destination.config, destination.secrets)
+def _budget(destination: Destination) -> int:
+    config = PostgresConfig.of(destination.config, destination.secrets)
+    return config.column_budget or MOST_COLUMNS
 
 
 def _rows(table: browsing.Table) -> str:
@@ -216,17 +130,7 @@ def _newest(table: browsing.Table) -> SafeString:
     return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
 
 
-def _note(request: HttpRequest, destination: Destination, text: str) -> None:
-    user_pk = int(request.user.pk or 0)
-    LogEntry.objects.log_actions(user_pk, [destination], CHANGE, text)
-
-
-def _may_view(request: HttpRequest) -> None:
-    if not request.user.has_perm("destinations.view_destination"):
-        raise PermissionDenied
-
-
-def _page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-    return TemplateResponse(
-        request, template, {**admin.site.each_context(request), "title": title, **context}
-    )
+def _fill(column: browsing.Column) -> str:
+    if column.fill is None:
+        return "no rows" if column.exact else "not sampled yet"
+    return f"{'' if column.exact else '≈ '}{column.fill:.0%}"

@@ -10,11 +10,13 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.discards import (
+    Conn,
     columns_with_discards,
     reapply_discards,
     widen_column,
 )
 from destinations.postgres.loader import connect
+from events.advice import advice
 from rudderhub.reapplying import Column, Progress
 
 logger = logging.getLogger(__name__)
@@ -26,15 +28,23 @@ def widen_and_reapply(
 ) -> None:
     """Make room for a column's discards and write them; the audit log has the outcome."""
     destination = Destination.objects.get(pk=destination_pk)
-    config = PostgresConfig.of(destination.config, destination.secrets)
     named = Column(destination_pk, schema, table, column)
     try:
+        config = PostgresConfig.of(destination.config, destination.secrets)
         outcome = _apply(config, named)
     except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
         logger.warning("discards not re-applied destination=%s: %s", destination_pk, error)
-        outcome = f"not re-applied: {' '.join(str(error).split())}"
+        outcome = _failed(error)
+    except Exception as error:  # whoever looks must see that it ended
+        logger.exception("re-applying discards broke destination=%s", destination_pk)
+        outcome = _failed(error)
     LogEntry.objects.log_actions(user_pk, [destination], CHANGE, f"Discards of {named}: {outcome}")
     named.tell(Progress(outcome=outcome))
+
+
+def _failed(error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"not re-applied: {said}. {advice(said).text}"
 
 
 def _apply(config: PostgresConfig, column: Column) -> str:
@@ -46,9 +56,15 @@ def _apply(config: PostgresConfig, column: Column) -> str:
             if (each.table, each.column) == (column.table, column.name)
         )
         column.tell(Progress(0, total))
-        try:
-            widen_column(conn, column.schema, config.identity_schema, column.table, column.name)
-        except DestinationError as error:
-            logger.info("column stays: %s", error)
+        widened = _widen(conn, config, column)
         done = reapply_discards(conn, *place, lambda seen: column.tell(Progress(seen, total)))
-    return f"{done.applied:,} re-applied, {done.left:,} still do not fit"
+    return f"{widened}{done.applied:,} re-applied, {done.left:,} still do not fit"
+
+
+def _widen(conn: Conn, config: PostgresConfig, column: Column) -> str:
+    """What to say of it: a column of another type, or one that a view uses, stays."""
+    try:
+        widen_column(conn, column.schema, config.identity_schema, column.table, column.name)
+    except DestinationError as error:
+        return f"{error}; "
+    return "the column is numeric now; "

@@ -7,7 +7,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 import events.urls
 import sources.urls
-from rudderhub import browse, health
+from rudderhub import browse, discards, health
 from rudderhub.setup import first_admin
 from rudderhub.system import system
 from sources.routing import Route, get
@@ -16,10 +16,10 @@ _BROWSE = [
     path(f"admin/{route}", admin.site.admin_view(view), name=name)
     for route, view, name in (
         ("tables/", browse.tables, "tables"),
-        ("tables/<int:pk>/<str:schema>/<str:name>/", browse.table, "table"),
-        ("discards/", browse.discards, "discards"),
-        ("discards/<int:pk>/<str:schema>/export/", browse.discards_file, "discards_file"),
-        ("discards/<int:pk>/<str:schema>/widen/", browse.widen, "widen"),
+        ("tables/<int:pk>/<str:schema>/<path:name>/", browse.table, "table"),
+        ("discards/", discards.discards, "discards"),
+        ("discards/<int:pk>/<str:schema>/export/", discards.discards_file, "discards_file"),
+        ("discards/<int:pk>/<str:schema>/widen/", discards.widen, "widen"),
         ("events/event/<int:pk>/in/<int:connection_pk>/", browse.look, "look"),
         ("system/", system, "system"),
     )

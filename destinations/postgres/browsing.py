@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from destinations.interface import DestinationUnavailableError
 from destinations.postgres.config import PostgresConfig
+from destinations.warehouse.schema import EXTRA_COLUMN
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -21,6 +22,7 @@ STATEMENT_SECONDS = 5
 LOCK_SECONDS = 1
 PREVIEW_ROWS = 20
 MOST_GROUPS = 200
+FETCHED_DISCARDS = 2_000
 COUNTED_BLOCKS = 128
 """A table of at most so many blocks is counted: a megabyte."""
 MOST_MEASURED = 150
@@ -39,15 +41,19 @@ class Table(NamedTuple):
     rows: int | None
     newest: datetime | None
     """The latest received_at."""
+    is_full: bool
+    """Whether its column budget is used up: further properties share one column."""
 
 
 class Column(NamedTuple):
     name: str
     type: str
     fill: float | None
-    """The share of rows with a value, as Postgres last sampled it; None before it did."""
+    """The share of rows with a value; None without rows, or before Postgres sampled them."""
     comment: str
     """What it is, and when it was first met."""
+    exact: bool = False
+    """Whether the fill is counted; else Postgres sampled it."""
 
 
 class _Entry(NamedTuple):
@@ -60,6 +66,7 @@ class _Entry(NamedTuple):
     blocks: int
     estimate: int | None
     is_dated: bool
+    is_full: bool
 
     @property
     def is_small(self) -> bool:
@@ -74,6 +81,24 @@ class DiscardGroup(NamedTuple):
     sample: str
     first: datetime | None
     last: datetime | None
+
+
+class Wanted(NamedTuple):
+    """Which discards: of one table, and with a text in table, column or reason; empty for any."""
+
+    table: str = ""
+    text: str = ""
+
+    def condition(self) -> Composed:
+        parts: list[Composable] = []
+        if self.table:
+            parts.append(SQL("table_name = {}").format(Literal(self.table)))
+        if self.text:
+            parts.append(SQL(_HOLDS).format(Literal(self.text)))
+        return SQL("WHERE {}").format(SQL(" AND ").join(parts)) if parts else Composed([])
+
+
+EVERY_DISCARD = Wanted()
 
 
 @contextmanager
@@ -107,14 +132,15 @@ def tables(conn: Conn, schemas: Sequence[str]) -> list[Table]:
 
 
 def _entries(conn: Conn, schemas: Sequence[str], size: SQL, blocks: SQL) -> list[_Entry]:
-    query = SQL(_TABLES).format(size=size, blocks=blocks)
+    query = SQL(_TABLES).format(size=size, blocks=blocks, extra=Literal(EXTRA_COLUMN))
     return [_Entry(*row) for row in conn.execute(query, [list(schemas)])]
 
 
 def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> Table:
     exact = rows is not None
     shown = rows if exact else entry.estimate
-    return Table(entry.schema, entry.name, entry.size_bytes, entry.columns, exact, shown, newest)
+    counts = (entry.size_bytes, entry.columns, exact, shown, newest, entry.is_full)
+    return Table(entry.schema, entry.name, *counts)
 
 
 def _facts(conn: Conn, entries: Sequence[_Entry]) -> dict[int, tuple[int | None, datetime | None]]:
@@ -139,7 +165,22 @@ def _fact(number: int, entry: _Entry) -> Composed:
 
 
 def columns(conn: Conn, schema: str, table: str) -> list[Column]:
-    return [Column(*row) for row in conn.execute(_COLUMNS, [schema, table])]
+    """Of a small table the fill is counted."""
+    found = [Column(*row) for row in conn.execute(_COLUMNS, [schema, table])]
+    if not found or not _is_small(conn, schema, table):
+        return found
+    filled = SQL(", ").join(SQL("count({})").format(Identifier(each.name)) for each in found)
+    query = SQL("SELECT count(*), {} FROM {}").format(filled, Identifier(schema, table))
+    rows, *counts = conn.execute(query).fetchall()[0]
+    return [
+        each._replace(fill=count / rows if rows else None, exact=True)
+        for each, count in zip(found, counts, strict=True)
+    ]
+
+
+def _is_small(conn: Conn, schema: str, table: str) -> bool:
+    row = conn.execute(_SMALL, [schema, table, COUNTED_BLOCKS]).fetchone()
+    return row is not None
 
 
 def preview(
@@ -162,19 +203,33 @@ def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
     return dict(conn.execute(query, [table]).fetchall())
 
 
-def discard_groups(conn: Conn, schema: str) -> list[DiscardGroup]:
+def discard_groups(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> list[DiscardGroup]:
     """By table, column and reason, the most first; none before the first discard."""
     if not _has(conn, schema, "rudder_discards"):
         return []
-    query = SQL(_DISCARD_GROUPS).format(Identifier(schema, "rudder_discards"))
+    query = _of_discards(_DISCARD_GROUPS, schema, wanted)
     return [DiscardGroup(*row) for row in conn.execute(query, [MOST_GROUPS])]
 
 
-def discards(conn: Conn, schema: str) -> Iterator[tuple[Any, ...]]:
-    """All of them, for a file; the newest first."""
-    if _has(conn, schema, "rudder_discards"):
-        query = SQL(_DISCARDS).format(Identifier(schema, "rudder_discards"))
-        yield from conn.execute(query)
+def count_discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> int:
+    if not _has(conn, schema, "rudder_discards"):
+        return 0
+    query = _of_discards("SELECT count(*) FROM {table} {wanted}", schema, wanted)
+    return int(conn.execute(query).fetchall()[0][0])
+
+
+def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterator[tuple[Any, ...]]:
+    """For a file of any size: fetched bit by bit, in the order of the table."""
+    if not _has(conn, schema, "rudder_discards"):
+        return
+    with conn.transaction(), conn.cursor(name="discards") as cursor:
+        cursor.itersize = FETCHED_DISCARDS
+        yield from cursor.execute(_of_discards(_DISCARDS, schema, wanted))
+
+
+def _of_discards(text: str, schema: str, wanted: Wanted) -> Composed:
+    table = Identifier(schema, "rudder_discards")
+    return SQL(text).format(table=table, wanted=wanted.condition())
 
 
 def _has(conn: Conn, schema: str, table: str) -> bool:
@@ -203,7 +258,8 @@ SELECT nspname, relname, size,
         SELECT FROM pg_attribute a
         WHERE a.attrelid = kept.oid AND a.attname = 'received_at'
             AND a.atttypid = 'timestamptz'::regtype
-    )
+    ),
+    EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = kept.oid AND a.attname = {extra})
 FROM (
     SELECT nspname, c.oid, relname, relkind, reltuples, relpages,
         {size} AS size,
@@ -232,16 +288,24 @@ LEFT JOIN pg_stats s
 WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
+_SMALL = """
+SELECT 1
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'r'
+    AND has_table_privilege(c.oid, 'SELECT')
+    AND pg_relation_size(c.oid) <= %s * current_setting('block_size')::bigint
+"""
+_HOLDS = "strpos(lower(concat(table_name, '.', column_name, ' ', reason)), lower({})) > 0"
 _DISCARD_GROUPS = """
 SELECT table_name, column_name, reason, count(*), max(column_value), min(received_at),
     max(received_at)
-FROM {}
+FROM {table} {wanted}
 GROUP BY 1, 2, 3
 ORDER BY 4 DESC, 1, 2
 LIMIT %s
 """
 _DISCARDS = """
 SELECT table_name, column_name, column_value, reason, row_id, received_at
-FROM {}
-ORDER BY received_at DESC
+FROM {table} {wanted}
 """

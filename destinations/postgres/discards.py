@@ -73,9 +73,14 @@ def reapply_discards(
     if not tables.has(DISCARDS) or not tables.has(table):
         raise DestinationError(f"there is no table {namespace}.{table} with discards")
     kind = tables.columns(table).get(column)
-    if kind is None or not (kind in sql.TYPES or is_narrow(kind)):
+    if kind is None or not takes_values(kind):
         raise DestinationError(f"{namespace}.{table} has no column {column} that events can fill")
     return _Column(conn, namespace, tables, table, column, kind).reapply(tell)
+
+
+def takes_values(kind: str) -> bool:
+    """Whether events can fill a column of this type."""
+    return kind in sql.TYPES or is_narrow(kind)
 
 
 class _Column:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
@@ -8,6 +10,7 @@ from django.core.cache import cache
 from events import log
 from events.loads import run_load
 from events.models import Event
+from rudderhub import reapplying
 from rudderhub.reapplying import Column, Progress
 from rudderhub.tasks import widen_and_reapply
 from tests.connected import connection, event, send
@@ -44,6 +47,11 @@ def html(response):
     return response.content.decode()
 
 
+def lines(response):
+    assert response.status_code == 200
+    return b"".join(response.streaming_content).decode("utf-8-sig").splitlines()
+
+
 def test_tables_of_a_warehouse_are_listed(admin, loaded):
     assert "shop.paid" in html(admin.get("/admin/tables/"))
 
@@ -54,7 +62,7 @@ def test_a_warehouse_that_is_away_is_named(admin, loaded):
     page = html(admin.get("/admin/tables/"))
 
     assert "Far" in page
-    assert "does not answer" in page
+    assert "Nothing listens there: start the server, or correct host and port." in page
 
 
 def test_a_table_is_shown_with_columns_rows_and_query(admin, loaded):
@@ -84,18 +92,23 @@ def test_an_analyst_sees_no_values(client, loaded):
 
 def test_discards_are_grouped_and_exported(admin, loaded):
     page = html(admin.get("/admin/discards/"))
-    export = html(admin.get(f"/admin/discards/{loaded.destination_id}/shop/export/"))
+    export = lines(admin.get(f"/admin/discards/{loaded.destination_id}/shop/export/"))
 
     assert "many" in page
-    assert export.splitlines()[1].startswith("paid,n,many,")
+    assert export[0] == "table,column,value,reason,row,received_at"
+    assert export[1].startswith("paid,n,many,")
 
 
 def test_discards_are_searched_by_table_column_and_reason(admin, loaded):
-    by_column = html(admin.get("/admin/discards/?q=paid.n"))
-    nothing = html(admin.get("/admin/discards/?q=other"))
+    destination = loaded.destination_id
+    by_column = html(admin.get(f"/admin/discards/?q=Paid.n&table=paid&destination={destination}"))
+    nothing = [
+        html(admin.get(f"/admin/discards/?{query}"))
+        for query in ("q=other", "table=pai", f"q=paid&destination={destination + 1}")
+    ]
 
     assert "<td>paid</td>" in by_column
-    assert "Nothing matches" in nothing
+    assert ["Nothing matches" in page for page in nothing] == [True, True, True]
 
 
 def test_an_export_of_discards_leaves_an_audit_line(admin, loaded):
@@ -111,7 +124,12 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
     widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
 
     assert "1 values of shop.paid.n were discarded." in preview
-    assert "1 still do not fit" in LogEntry.objects.get().get_change_message()
+    assert "<code>bigint</code> and becomes <code>numeric</code>" in preview
+    assert "<strong>0 fit</strong>" in preview
+    assert (
+        "the column is numeric now; 0 re-applied, 1 still do not fit"
+        in LogEntry.objects.get().get_change_message()
+    )
 
 
 def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
@@ -128,7 +146,52 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
     assert "10000 of 40000 values" in running
     assert "It runs already." in again
     assert "0 re-applied, 1 still do not fit" in ended
-    assert "Widen and re-apply</button>" in ended
+    assert "<code>numeric</code> and stays so" in ended
+    assert "</button>" not in ended.partition("and stays so")[2].partition("Back")[0]
+
+
+def test_widening_that_is_not_heard_of_can_be_begun_again(admin, loaded, monkeypatch):
+    path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
+    column = Column(loaded.destination_id, "shop", "paid", "n")
+    column.tell(Progress(seen=1, total=2))
+    monkeypatch.setattr(reapplying, "SILENT", timedelta(0))
+
+    silent = html(admin.get(path))
+    admin.post(path)
+
+    assert "not heard of for minutes" in silent
+    assert "Widen and re-apply</button>" in silent
+    assert column.progress() == Progress()
+
+
+def test_what_breaks_a_widening_is_its_outcome(admin, loaded, warehouse):
+    warehouse.execute(
+        "DROP TABLE shop.rudder_discards; CREATE VIEW shop.rudder_discards AS TABLE shop.paid"
+    )
+
+    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
+
+    outcome = Column(loaded.destination_id, "shop", "paid", "n").progress().outcome
+    assert outcome.startswith("not re-applied: ")
+    assert outcome in LogEntry.objects.get().get_change_message()
+
+
+def test_the_preview_tells_how_many_values_fit(admin, loaded, warehouse):
+    path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
+    warehouse.execute(
+        "UPDATE shop.rudder_discards SET column_value = '1.5',"
+        " reason = 'incompatible schema conversion from int to float'"
+    )
+    whole = html(admin.get(path))
+    warehouse.execute("ALTER TABLE shop.paid ALTER COLUMN n TYPE text")
+    of_text = html(admin.get(path))
+    warehouse.execute("ALTER TABLE shop.paid DROP COLUMN n")
+    gone = html(admin.get(path))
+
+    assert "<strong>1 fits</strong>" in whole
+    assert "<code>text</code> and stays so" in of_text
+    assert "Re-apply</button>" in of_text
+    assert "There is no column shop.paid.n now" in gone
 
 
 def test_widening_is_begun_by_a_worker(admin, loaded):
@@ -138,6 +201,36 @@ def test_widening_is_begun_by_a_worker(admin, loaded):
 
     assert answer["Location"] == path
     assert Column(loaded.destination_id, "shop", "paid", "n").progress() == Progress()
+
+
+def test_widening_without_a_cache_begins_nothing(admin, loaded, settings):
+    settings.CACHES = {
+        "default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
+    }
+    path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
+
+    answer = html(admin.post(path, follow=True))
+
+    assert "Cache or broker do not answer: nothing was begun." in answer
+    assert "Widen and re-apply</button>" in answer
+
+
+def test_the_export_holds_what_the_list_shows_and_no_formulas(admin, loaded, warehouse):
+    warehouse.execute("""
+        INSERT INTO shop.rudder_discards (table_name, column_name, column_value, reason, row_id)
+        VALUES ('other', 'a', '=1+1', '', '1'), ('other', 'b', '-5', '', '2'),
+            ('other', 'ü', '@x', '', '3')
+    """)
+    address = f"/admin/discards/{loaded.destination_id}/shop/export/?table=other"
+
+    exported = lines(admin.get(address))
+    narrowed = lines(admin.get(address + "&q=Ü"))
+
+    assert sorted(exported[1:]) == ["other,a,'=1+1,,1,", "other,b,-5,,2,", "other,ü,'@x,,3,"]
+    assert narrowed[1:] == ["other,ü,'@x,,3,"]
+    assert LogEntry.objects.filter(
+        change_message="Exported 1 discards of shop, table other, with 'Ü'."
+    ).exists()
 
 
 def test_the_rows_of_an_event_are_found(admin, loaded):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
+from time import monotonic
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+from django.utils.html import escape
+from psycopg.sql import SQL, Identifier
 
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from events.loads import run_load
 from tests.connected import NOW, connection, event, send
-from tests.factories import make_admin
+from tests.factories import make_admin, make_destination
 
 __all__ = ["connection"]
 
@@ -170,3 +175,76 @@ def test_a_table_of_a_schema_without_discards_is_shown(admin, connection):
     run_load(connection)
 
     assert "first met on" in html(admin.get(table_url(connection)))
+
+
+def test_tables_are_found_by_name_and_destination(admin, loaded):
+    make_destination(name="Far")
+    destination = loaded.destination_id
+
+    by_name = html(admin.get(f"/admin/tables/?q=SHOP.pa&destination={destination}"))
+    nothing = html(admin.get("/admin/tables/?q=nonsense"))
+
+    assert ">shop.paid<" in by_name
+    assert ">shop.tracks<" not in by_name
+    assert "Nothing listens there" not in by_name
+    assert "Nothing matches" in nothing
+
+
+@pytest.mark.parametrize("name", ["a/b", '<b>"q" ü', "a?b#c", "100%", "a/"])
+def test_a_table_of_any_name_is_listed_and_shown(admin, loaded, warehouse, name):
+    warehouse.execute(SQL('CREATE TABLE {} ("<i>" text)').format(Identifier("shop", name)))
+
+    listed = html(admin.get("/admin/tables/"))
+    shown = admin.get(reverse("table", args=[loaded.destination_id, "shop", name]))
+
+    assert escape(f"shop.{name}") in listed
+    assert "<code>&lt;i&gt;</code>" in html(shown)
+
+
+def test_the_fill_of_a_small_table_is_counted(admin, loaded, monkeypatch):
+    counted = html(admin.get(table_url(loaded)))
+    monkeypatch.setattr(browsing, "COUNTED_BLOCKS", -1)
+    sampled = html(admin.get(table_url(loaded)))
+
+    assert ">50%<" in counted
+    assert ">100%<" in counted
+    assert "not sampled yet" not in counted
+    assert "not sampled yet" in sampled
+
+
+def test_a_table_whose_columns_are_used_up_is_called_full(admin, loaded):
+    loaded.destination.config["column_budget"] = 20
+    loaded.destination.save()
+    send(loaded, event("m3", event="Paid", properties={f"p{n}": n for n in range(20)}))
+    run_load(loaded)
+
+    listed = html(admin.get("/admin/tables/"))
+
+    assert listed.count(">full<") == 1
+    assert ">full<" in html(admin.get(table_url(loaded)))
+
+
+@pytest.mark.parametrize(
+    "what", ["tables/{}/shop/paid", "discards/{}/shop/widen", "discards/{}/shop/export"]
+)
+def test_a_warehouse_that_is_away_is_told_with_the_next_step(admin, loaded, what):
+    loaded.destination.config["port"] = 1
+    loaded.destination.save()
+
+    answer = admin.get(f"/admin/{what.format(loaded.destination_id)}/")
+
+    assert answer.status_code == 503
+    assert "Nothing listens there: start the server" in answer.content.decode()
+
+
+def test_warehouses_that_never_answer_take_seconds_together(admin, loaded, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = {"host": "127.0.0.1", "port": server.getsockname()[1]}
+        for number in range(6):
+            make_destination(address, name=f"Mute {number}")
+        began = monotonic()
+        page = html(admin.get("/admin/tables/"))
+
+    assert ">shop.paid<" in page
+    assert page.count("connection timeout expired") == 6
+    assert monotonic() - began < 2 * browsing.CONNECT_SECONDS

@@ -1,0 +1,87 @@
+"""What widening a column and re-applying its discards would do; reads only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from psycopg.sql import SQL, Identifier
+
+from destinations.postgres.browsing import Conn
+from destinations.postgres.discards import takes_values
+from destinations.postgres.namespace import Namespace
+from destinations.warehouse.narrow import is_whole
+from destinations.warehouse.reapplied import stored_text
+from destinations.warehouse.schema import DISCARDS
+
+MOST_TRIED = 2_000
+
+
+class Outlook(NamedTuple):
+    """What is known of a column before it is touched."""
+
+    type: str
+    """As the server spells it."""
+    becomes: str
+    """Its type afterwards; empty when it stays."""
+    rows: int | None
+    """Of what is written anew, estimated; None before Postgres sampled it."""
+    size_bytes: int
+    values: int
+    tried: int
+    fitting: int
+    """How many of those tried would find their place."""
+
+    @property
+    def is_useful(self) -> bool:
+        return bool(self.becomes or self.fitting or self.tried < self.values)
+
+
+def outlook(conn: Conn, schema: str, table: str, column: str) -> Outlook | None:
+    """None when there is no such column."""
+    tables = Namespace(conn, schema)
+    tables.read([table, DISCARDS])
+    kind = tables.columns(table).get(column) if tables.has(table) else None
+    if kind is None:
+        return None
+    afterwards = "float" if is_whole(kind) else kind
+    values, tried, fitting = (
+        _tried(conn, schema, table, column, afterwards) if tables.has(DISCARDS) else (0, 0, 0)
+    )
+    names = ["identifies", "users"] if table in ("identifies", "users") else [table]
+    spelt, rows, size = conn.execute(_SIZE, [schema, column, table, schema, names]).fetchall()[0]
+    becomes = "numeric" if is_whole(kind) else ""
+    return Outlook(spelt, becomes, rows, size, values, tried, fitting)
+
+
+def _tried(conn: Conn, schema: str, table: str, column: str, kind: str) -> tuple[int, int, int]:
+    place = Identifier(schema, DISCARDS)
+    count = conn.execute(SQL(_COUNT).format(place), [table, column]).fetchall()[0][0]
+    some = conn.execute(SQL(_SOME).format(place), [table, column, MOST_TRIED]).fetchall()
+    if not takes_values(kind):
+        return int(count), len(some), 0
+    fitting = sum(stored_text(value, reason, kind) is not None for value, reason in some)
+    return int(count), len(some), fitting
+
+
+_COUNT = "SELECT count(*) FROM {} WHERE table_name = %s AND column_name = %s"
+_SOME = """
+SELECT column_value, reason
+FROM {}
+WHERE table_name = %s AND column_name = %s
+LIMIT %s
+"""
+_SIZE = """
+SELECT
+    (
+        SELECT format_type(a.atttypid, a.atttypmod)
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE n.nspname = %s AND a.attname = %s AND c.relname = %s
+    ),
+    CASE WHEN min(reltuples) >= 0 THEN sum(reltuples)::bigint END,
+    coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
+"""
