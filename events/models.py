@@ -6,6 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from destinations.models import Connection
+from events.reasons import reason_kind
 from sources.models import Source
 
 
@@ -70,7 +71,7 @@ class Quarantined(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.route}: {self.reason}"
+        return f"{self.route}: {reason_kind(self.reason)}"
 
 
 class LoadState(models.TextChoices):
@@ -157,7 +158,7 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.message_id}: {self.reason}"
+        return f"{self.message_id}: {reason_kind(self.reason)}"
 
 
 class Loss(models.Model):

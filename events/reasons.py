@@ -1,4 +1,7 @@
-"""Reasons of dead letters without the values in them, so that those alike can be told."""
+"""Reasons of dead letters and refusals without the values in them.
+
+So that those alike can be told, and that nobody sees in them what is hidden elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,20 @@ import re
 
 LONGEST = 200
 
-_VALUES = re.compile(r""""[^"]*"|'[^']*'|[0-9]+""")
+_DETAIL = re.compile(r"\s(?:DETAIL|CONTEXT|QUERY|LINE \d+):.*", re.DOTALL)
+"""What Postgres adds to an error, with values that stand in no quotes."""
+_VALUES = re.compile(r"""(?<!\w)"(?:.*?)"(?!\w)|(?<!\w)'(?:.*?)'(?!\w)|[0-9]+""", re.DOTALL)
+_QUOTE = re.compile(r"""(?<!\w)["']|["'](?!\w)""")
+_ALL_QUOTED = re.compile(r"""["'](?:.*["']|.*)|[0-9]+""", re.DOTALL)
 
 
 def reason_kind(reason: str) -> str:
     """'mergeProperties[3].value is missing' is of the kind 'mergeProperties[…].value is missing'.
 
-    The migration that added kinds has the same expression in SQL.
+    The migration that added kinds has nearly the same expression in SQL, for those before it.
     """
-    return _VALUES.sub("…", reason)[:LONGEST]
+    stated = _DETAIL.sub("", reason)
+    kind = _VALUES.sub("…", stated)
+    if _QUOTE.search(kind):  # a value has quotes itself: nobody knows where it ends
+        kind = _ALL_QUOTED.sub("…", stated)
+    return kind[:LONGEST]

@@ -48,6 +48,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "events/erasure_bar.html"
 
     holds_personal_data = True
+    personal_fields = ("reason", "error", "held", "keys")
     list_before_template = "events/people/erase_bar.html"
 
     def changelist_view(
@@ -83,9 +84,9 @@ class ErasureAdmin(ReadOnlyAdmin):
             erasure.reason = masked(erasure.reason)
         return erasure
 
-    def _note_look(self, request: HttpRequest, record: Any) -> None:
+    def note_look(self, request: HttpRequest, record: Any) -> None:
         if not _is_refresh(request):
-            super()._note_look(request, record)
+            super().note_look(request, record)
 
     def hide(self, record: Erasure) -> None:
         """A reason may tell who asked, an error quote what a database said."""

@@ -29,8 +29,10 @@ from unfold.views import ChangeList
 from events import quarantine, reruns
 from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.readonly import ReadOnlyAdmin
+from events.admin.trace import masked_reason
 from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
+from events.reasons import reason_kind
 from events.reruns import AcceptedBeforeError, Outcome
 from sources.display import json_block, label, when
 from sources.models import Source
@@ -84,6 +86,14 @@ class RefusedStateFilter(SimpleListFilter):
         return quarantine.open_ones(queryset)
 
 
+class RefusedChangeList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not request.user.has_perm(PERMISSION):
+            for refused in self.result_list:
+                refused.reason = masked_reason(refused)
+
+
 @admin.register(Quarantined)
 class QuarantinedAdmin(ReadOnlyAdmin):
     list_display = ("time", "source", "status", "route", "problem", "size", "state")
@@ -91,6 +101,9 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     list_select_related = ("source",)
     search_fields = ("reason", "route")
     search_help_text = "Reason, route, or any text of a body, such as a message id"
+    masked_search_fields = ("route",)
+    masked_search_help_text = "Route"
+    personal_fields = ("reason", "body", "circumstances", "note")
     empty_text = (
         "Nothing that was refused is open. A request with an unknown key gets a 401 only and is "
         "not kept. What was sent again or discarded is under the filter State."
@@ -102,6 +115,9 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     actions = ("send_again", "discard", "export")  # type: ignore[assignment]
     change_form_outer_after_template = "events/send_again_bar.html"
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RefusedChangeList]:
+        return RefusedChangeList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
         return Quarantined.objects.order_by("-id").defer("body")
 
@@ -110,7 +126,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Quarantined], bool]:
         """Also by the bodies of the newest."""
         found, _ = super().get_search_results(request, queryset, search_term)
-        if not search_term.strip():
+        if not search_term.strip() or not request.user.has_perm(PERMISSION):
             return found, False
         newest = queryset.order_by("-id").values("pk")[:SEARCHED_BODIES]
         holding = Quarantined.objects.annotate(at=_place(search_term.strip()))
@@ -144,9 +160,10 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def discarded(self, refused: Quarantined) -> str | None:
         return f"by {refused.discarded_by}: {refused.note}" if refused.discarded_at else None
 
-    holds_personal_data = True
+    holds_personal_data = lists_personal_data = True
 
     def hide(self, record: Quarantined) -> None:
+        record.reason = masked_reason(record)
         record.body = masked_json(bytes(record.body).decode(errors="replace")).encode()
         record.body_bytes = len(record.body)
 
@@ -244,6 +261,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         if not self.has_send_again_permission(request):
             raise PermissionDenied
         record = get_object_or_404(Quarantined.objects.select_related("source"), pk=pk)
+        if request.method == "GET":
+            self.note_look(request, record)
         back = reverse("admin:events_quarantined_change", args=[pk])
         kept = bytes(record.body)
         body, outcome = _text(kept), None
@@ -299,7 +318,7 @@ def _touched(refused: QuerySet[Quarantined]) -> Touched:
     return Touched(
         ("Source", "Status", "Reason", "Requests", "Oldest"),
         [
-            (g["source__name"], g["status"], g["reason"], g["count"], when(g["since"]))
+            (g["source__name"], g["status"], reason_kind(g["reason"]), g["count"], when(g["since"]))
             for g in counted[:MOST_GROUPS]
         ],
     )

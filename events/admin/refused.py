@@ -85,6 +85,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_select_related = ("connection__source", "connection__destination")
     search_fields = ("message_id", "reason")
     search_help_text = "Message id or reason"
+    masked_search_fields = ("message_id", "kind")
+    personal_fields = ("reason", "payload", "note")
     empty_text = (
         "No dead letter is open: every event that was taken up was loaded, skipped or settled. "
         "Those loaded or discarded since are under the filter State."
@@ -151,7 +153,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         url = reverse("admin:events_event_change", args=[letter.event_id])
         return format_html('<a class="rh-link" href="{}">Open the trace</a>', url)
 
-    holds_personal_data = True
+    holds_personal_data = lists_personal_data = True
 
     def hide(self, record: DeadLetter) -> None:
         record.payload = masked_json(record.payload)

@@ -9,8 +9,8 @@ from destinations.interface import Feed
 from destinations.models import Connection
 from destinations.postgres import whereabouts
 from events.admin.trail import Trail, logged
-from events.masking import HIDDEN
-from events.models import DeadLetter, Event, LetterState, Load
+from events.models import DeadLetter, Event, LetterState, Load, Quarantined
+from events.reasons import reason_kind
 
 TABLES = {
     "track": "tracks",
@@ -42,9 +42,9 @@ def trace(
     return [_stop(event, each, feed, dead_letters.get(each.pk)) for each, feed in feeds]
 
 
-def masked_reason(letter: DeadLetter) -> str:
+def masked_reason(record: DeadLetter | Quarantined) -> str:
     """Reasons may quote values; their kinds do not."""
-    return letter.kind or HIDDEN
+    return reason_kind(record.reason)
 
 
 def summary(stops: list[Stop]) -> tuple[str, str]:

@@ -62,11 +62,12 @@ def look(connection: Connection, event: Event, *, sees: bool) -> Trail:
     except (DestinationError, DestinationUnavailableError) as error:
         expected = whereabouts.expected(logged(event), feed, destination.config)
         places = whereabouts.places(connection.namespace, expected)
-        return Trail(connection, places=places, fault=str(error))
+        shown = places if sees else [_hidden(connection, each) for each in places]
+        return Trail(connection, places=shown, fault=str(error))
     profile, stated = found.profile, found.stated
     return Trail(
         connection,
-        places=found.places,
+        places=found.places if sees else [_hidden(connection, each) for each in found.places],
         discards=found.discards
         if sees
         else [each._replace(value=HIDDEN) for each in found.discards],
@@ -116,6 +117,14 @@ def _made_by(link: LinkView) -> Event | None:
 
 def _name(profile: ProfileView) -> str:
     return profile.name or profile.email or profile.user_id or ""
+
+
+def _hidden(connection: Connection, place: Place) -> Place:
+    """A row of users is named by its user, the others by their event."""
+    if place.table != "users":
+        return place
+    query = whereabouts.select_row(connection.namespace, place.table, HIDDEN)
+    return place._replace(row_id="", query=query.as_string(None))
 
 
 def _identifier(kind: str, value: str, *, sees: bool) -> str:

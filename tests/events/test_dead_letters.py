@@ -356,6 +356,11 @@ def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
         ('invalid type "x y": 12', "invalid type …: …"),
         ("port is '5', expected 1 to 65535", "port is …, expected … to …"),
         ("it has none", "it has none"),
+        ("the event's context isn't a map", "the event's context isn't a map"),
+        ('name is "Ann "Annie" Smith", not text', "name is …, not text"),
+        ('expected "a" or "b"', "expected … or …"),
+        ('cut off at "Ann Sm', "cut off at …"),
+        ("it is there\nDETAIL:  Key (email)=(ann@x.example) exists.", "it is there"),
         ("x" * 300, "x" * 200),
     ],
 )

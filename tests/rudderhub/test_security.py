@@ -119,6 +119,26 @@ def test_a_session_can_be_ended(client):
     assert other.get("/admin/").status_code == 302
 
 
+@pytest.mark.parametrize(
+    ("body", "masked"),
+    [
+        (
+            '{"properties": {"type": "gold", "event": "x"}}',
+            '{"properties": {"type": "•••", "event": "•••"}}',
+        ),
+        ('{"traits": {"is_ill": true}}', '{"traits": {"is_ill": "•••"}}'),
+        ('{"type": "ann@x.example", "sentAt": "Ann"}', '{"type": "•••", "sentAt": "•••"}'),
+        (
+            '{"batch": [{"type": "page", "userId": "ann"}]}',
+            '{"batch": [{"type": "page", "userId": "•••"}]}',
+        ),
+        ('[{"event": {"type": "page"}}]', '[{"event": {"type": "•••"}}]'),
+    ],
+)
+def test_only_an_events_own_names_and_times_stay(body, masked):
+    assert masked_json(body) == masked
+
+
 def test_masking_keeps_the_shape():
     assert masked_json('{"type": "page", "traits": {"a": [1, null]}, "messageId": "m"}') == (
         '{"type": "page", "traits": {"a": ["•••", null]}, "messageId": "m"}'
