@@ -31,7 +31,11 @@ document.addEventListener("click", async (event) => {
   }
   const word = button.textContent;
   button.textContent = done ? "copied" : "press Ctrl+C";
-  setTimeout(() => { button.textContent = word; }, 1500);
+  button.classList.toggle("rh-copied", done);
+  setTimeout(() => {
+    button.textContent = word;
+    button.classList.remove("rh-copied");
+  }, 1500);
 });
 
 // A part marked data-live="seconds" is fetched again and replaced, from data-live-url if it has one.
