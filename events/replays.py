@@ -53,10 +53,17 @@ class Range:
 
 
 def preview(connection: Connection, since: datetime | None) -> Range:
-    """What a replay from a time on would load; None is from the oldest event kept."""
+    """What a replay from a time on would load; None is from the oldest event kept.
+
+    DestinationError when the first of them is not found in time.
+    """
     upto = max(connection.position, connection.start_position or 0)
-    with log.connect() as conn:
-        first = log.first_id(conn, since, upto)
+    with log.connect(options=f"-c statement_timeout={COUNT_SECONDS}s") as conn:
+        try:
+            first = log.first_id(conn, since, upto)
+        except psycopg.errors.QueryCanceled as error:
+            text = f"no first event found within {COUNT_SECONDS} seconds: try the start of a day"
+            raise DestinationError(text) from error
         after = upto if first is None else min(first - 1, upto)
         return Range(after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -53,18 +54,18 @@ class ReplayForm(forms.Form):
 
 
 def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpResponse:
-    """Asks from when on, shows how many events that is, then begins."""
+    """Asks from when on, shows how many events that is, then begins with the time it showed."""
     connection = get_object_or_404(
         Connection.objects.select_related("source", "destination"), pk=pk
     )
     if not request.user.has_perm("destinations.change_connection"):
         raise PermissionDenied
-    form = ReplayForm(request.POST or None)
+    form = ReplayForm(request.POST or None, initial={"since": request.GET.get("since", "")})
     found = None
     if request.method == "POST" and form.is_valid():
-        if "begin" in request.POST:
+        if request.POST.get("counted") == request.POST["since"] and "begin" in request.POST:
             return _begin(request, connection, form.cleaned_data["since"])
-        found = replays.preview(connection, form.cleaned_data["since"])
+        found = _counted(request, connection, form.cleaned_data["since"])
     context = {
         **site.each_context(request),
         "opts": Connection._meta,  # noqa: SLF001
@@ -72,10 +73,21 @@ def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpRes
         "connection": connection,
         "form": form,
         "found": found,
+        "waits": not (connection.enabled and connection.destination.enabled),
         "running": connection.replays.filter(state=ReplayState.RUNNING).first(),
         "back": reverse("admin:destinations_connection_change", args=[pk]),
     }
     return TemplateResponse(request, "events/replay.html", context)
+
+
+def _counted(
+    request: HttpRequest, connection: Connection, since: datetime | None
+) -> replays.Range | None:
+    try:
+        return replays.preview(connection, since)
+    except DestinationError as error:
+        messages.error(request, f"{error}.")
+        return None
 
 
 def _begin(request: HttpRequest, connection: Connection, since: datetime | None) -> HttpResponse:
@@ -83,7 +95,10 @@ def _begin(request: HttpRequest, connection: Connection, since: datetime | None)
         replay = replays.begin(connection, since)
     except DestinationError as error:
         messages.error(request, f"{error}.")
-        return HttpResponseRedirect(reverse("admin:events_replay_changelist"))
+        return HttpResponseRedirect(request.path)
+    since_when = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the oldest event kept"
+    note = f"Began {replay} from {since_when}."
+    LogEntry.objects.log_actions(int(request.user.pk or 0), [connection], CHANGE, note)
     try:
         rings.send_replay(replay.pk)
     except OperationalError:

@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.cache import cache
 
+from destinations.models import Connection
 from events import log, replays
 from events.models import Replay
 from tests.factories import make_admin, make_connection, make_event
@@ -28,6 +30,9 @@ def connection():
         return make_connection(event.source, position=log.barrier(conn))
 
 
+BEGIN = {"since": "2026-03-02", "counted": "2026-03-02", "begin": "1"}
+
+
 def page_of(connection):
     return f"/admin/destinations/connection/{connection.pk}/replay/"
 
@@ -38,18 +43,60 @@ def page_of(connection):
 def test_the_events_are_counted_before_anything_is_done(admin, connection, since, count):
     page = admin.post(page_of(connection), {"since": since, "preview": "1"}).content.decode()
 
-    assert f"<strong>{count} events</strong> would be loaded again" in page
+    assert f"<strong>{count} event{'s' * (count != 1)}</strong> would be loaded again" in page
     assert ("Replay them" in page) == (count > 0)
     assert not Replay.objects.exists()
 
 
 def test_a_replay_begins_and_a_worker_is_rung(admin, connection):
-    response = admin.post(page_of(connection), {"since": "2026-03-02", "begin": "1"})
+    response = admin.post(page_of(connection), BEGIN)
 
     replay = Replay.objects.get()
     assert response["Location"] == f"/admin/events/replay/{replay.pk}/change/"
     assert (replay.expected, replay.since) == (1, datetime(2026, 3, 2, tzinfo=UTC))
     assert cache.get(f"ring:replay:{replay.pk}")
+
+
+def test_the_audit_log_says_who_began_a_replay(admin, connection):
+    admin.post(page_of(connection), BEGIN)
+
+    assert LogEntry.objects.get().get_change_message() == (
+        f"Began {Replay.objects.get()} from 2026-03-02 00:00:00 UTC."
+    )
+
+
+def test_a_time_that_was_not_counted_is_counted_first(admin, connection):
+    changed = admin.post(page_of(connection), BEGIN | {"since": ""}).content.decode()
+    unseen = admin.post(page_of(connection), {"since": "", "begin": "1"}).content.decode()
+
+    assert "<strong>2 events</strong> would be loaded again" in changed
+    assert "<strong>2 events</strong> would be loaded again" in unseen
+    assert not Replay.objects.exists()
+
+
+def test_the_trace_fills_in_the_time_of_its_event(admin, connection):
+    page = admin.get(page_of(connection), {"since": "2026-03-01 12:00:00"}).content.decode()
+
+    assert 'value="2026-03-01 12:00:00"' in page
+
+
+def test_a_paused_connection_says_that_its_replay_will_wait(admin, connection):
+    running = admin.get(page_of(connection)).content.decode()
+    Connection.objects.update(enabled=False)
+
+    assert "waits until both are enabled" not in running
+    assert "waits until both are enabled" in admin.get(page_of(connection)).content.decode()
+
+
+def test_a_log_that_does_not_answer_in_time_is_said_to_be_slow(admin, connection, monkeypatch):
+    monkeypatch.setattr(replays, "COUNT_SECONDS", 1)
+
+    with log.connect() as other, other.transaction():
+        other.execute("LOCK TABLE events_event IN ACCESS EXCLUSIVE MODE")
+        page = admin.post(page_of(connection), {"since": "", "preview": "1"}).content.decode()
+
+    assert "no first event found within 1 seconds" in page
+    assert "Count the events" in page
 
 
 def test_a_time_that_is_none_is_said_to_be_none(admin, connection):

@@ -40,11 +40,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         connection = _connection(options["connection"])
         since = None if options["since"] == "oldest" else _time(options["since"])
-        if options["dry_run"]:
-            found = replays.preview(connection, since)
-            self.stdout.write(f"{connection}: {_events(found.events, found.most)} to load again")
-            return
         try:
+            if options["dry_run"]:
+                found = replays.preview(connection, since)
+                events = _events(found.events, found.most)
+                self.stdout.write(f"{connection}: {events} to load again")
+                return
             replay = replays.begin(connection, since)
         except DestinationError as error:
             raise CommandError(str(error)) from error
