@@ -48,8 +48,8 @@ class Range:
 
     def begin(self, now: datetime) -> datetime:
         """The beginning of a minute; of an hour where older counts are kept by the hour."""
-        of_an_hour = {"minute": 0} if self.length >= FOLDS["hour"] else {}
-        return (now - self.length).replace(**of_an_hour, second=0, microsecond=0)
+        then = (now - self.length).replace(second=0, microsecond=0)
+        return then.replace(minute=0) if self.length >= FOLDS["hour"] else then
 
 
 RANGES = {
@@ -68,7 +68,7 @@ RANGES = {
 class Cell(NamedTuple):
     """A number, and the list of what it counts."""
 
-    count: int
+    number: int
     url: str
     note: str = ""
 
