@@ -111,7 +111,7 @@ def _attempt(
 
 
 class _Run:
-    """One load: its session with the destination, and its row of history once it has work."""
+    """One load: its session with the destination, and its row of history once there is one."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -144,6 +144,7 @@ class _Run:
         if connection.failures or connection.last_error:
             connection.failures, connection.retry_at, connection.last_error = 0, None, ""
             connection.save(update_fields=["failures", "retry_at", "last_error"])
+            self._end_waits()
         self._finish(LoadState.SUCCEEDED, "")
 
     def fail(self, state: LoadState, error: Exception) -> None:
@@ -155,7 +156,8 @@ class _Run:
         logger.warning(
             "load failed connection=%s next try %s: %s", connection.pk, connection.retry_at, error
         )
-        self._finish(state, str(error))
+        self.load = self.load or self._in_vain(connection.last_error)
+        self._finish(state, connection.last_error)
 
     def _start(self, session: Session) -> int:
         """The cursor: the destination's, else where this connection is to begin."""
@@ -171,10 +173,27 @@ class _Run:
         Load.objects.filter(connection=self.connection, state=LoadState.RUNNING).update(
             state=LoadState.FAILED, error=INTERRUPTED, finished_at=timezone.now()
         )
+        if self.connection.failures:
+            self._end_waits()
         self.load = Load.objects.create(
             connection=self.connection, after_id=position, upto_id=position
         )
         return self.load.started_at
+
+    def _in_vain(self, error: str) -> Load:
+        """The row of a run that came to no work; such runs in a row with one error share it."""
+        position = self.connection.position
+        newest = Load.objects.filter(connection=self.connection).order_by("-id").first()
+        if newest and newest.error == error and newest.after_id == newest.upto_id == position:
+            return newest
+        self._end_waits()
+        return Load.objects.create(connection=self.connection, after_id=position, upto_id=position)
+
+    def _end_waits(self) -> None:
+        """A load that waited for its next try has had it."""
+        Load.objects.filter(connection=self.connection, state=LoadState.WAITING).update(
+            state=LoadState.FAILED
+        )
 
     def _wrote(self, prepared: Prepared, result: LoadResult) -> None:
         self._count(prepared, result)

@@ -31,6 +31,7 @@ AFTERWARDS = {
     LoadState.WAITING: "The next load starts by itself, at the same event.",
     LoadState.FAILED: "The next load starts at the same event: by itself, or with Retry now.",
 }
+LATER = "A later load went on at the same event."
 MOST_COLUMNS = 20
 
 
@@ -104,7 +105,8 @@ class LoadAdmin(ReadOnlyAdmin):
     @display(description="took")
     def took(self, load: Load) -> str:
         seconds = ((load.finished_at or timezone.now()) - load.started_at).total_seconds()
-        return f"{seconds:,.1f} s" + ("" if load.finished_at else " so far")
+        tries = " in all tries" if load.error and load.upto_id == load.after_id else ""
+        return f"{seconds:,.1f} s{tries}" + ("" if load.finished_at else " so far")
 
     @display(description="connection")
     def pair(self, load: Load) -> SafeString:
@@ -156,7 +158,7 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="rows by table")
     def tables(self, load: Load) -> SafeString:
-        context = {"tables": _tables(load)}
+        context = {"tables": _tables(load), "connection": load.connection}
         return SafeString(render_to_string("events/rows.html", context))
 
     @display(description="dead letters")
@@ -188,7 +190,9 @@ class LoadAdmin(ReadOnlyAdmin):
     def advice(self, load: Load) -> str:
         if not load.error:
             return "None."
-        text, after = advice(load.error).text, AFTERWARDS[LoadState(load.state)]
+        text = advice(load.error).text
+        went_on = Load.objects.filter(connection=load.connection_id, pk__gt=load.pk).exists()
+        after = LATER if went_on else AFTERWARDS[LoadState(load.state)]
         return f"{load.error}\n{text}\n{after} Nothing is lost."
 
 

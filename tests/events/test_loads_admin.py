@@ -25,7 +25,8 @@ def admin(client):
 
 
 def loaded(connection, *events):
-    send(connection, *events)
+    if events:
+        send(connection, *events)
     run_load(connection)
     return Load.objects.latest("id")
 
@@ -159,3 +160,45 @@ def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin, connection):
     text = admin.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
 
     assert "its integrations switch POSTGRES off: 1" in text
+
+
+def test_attempts_without_a_destination_share_a_load_that_waits(admin, connection):
+    destination, port = connection.destination, connection.destination.config["port"]
+    destination.config["port"] = 1
+    first = loaded(connection, paid("m1"))
+    second = loaded(connection)
+    waiting = page(admin, second)
+    destination.config["port"] = port
+    third = loaded(connection)
+    first.refresh_from_db()
+
+    assert first.pk == second.pk
+    assert second.finished_at > first.started_at
+    assert (second.state, second.events) == ("waiting", 0)
+    assert "in all tries" in waiting
+    assert "The next load starts by itself" in waiting
+    assert (first.state, third.state, third.events) == ("failed", "succeeded", 1)
+    assert "A later load went on at the same event." in page(admin, first)
+
+
+def test_a_wait_ends_with_the_next_try_though_nothing_is_left_to_load(connection):
+    port = connection.destination.config["port"]
+    done = loaded(connection, paid("m1"))
+    connection.destination.config["port"] = 1
+    waited = loaded(connection)
+    connection.destination.config["port"] = port
+    loaded(connection)
+
+    assert [(each.pk, each.state) for each in Load.objects.order_by("id")] == [
+        (done.pk, "succeeded"),
+        (waited.pk, "failed"),
+    ]
+
+
+def test_the_tables_of_a_load_lead_to_their_rows_and_discards(admin, connection):
+    loaded(connection, paid("m1", n=1))
+    text = page(admin, loaded(connection, paid("m2", n="many")))
+    destination = connection.destination_id
+
+    assert f'href="/admin/tables/{destination}/shop/paid/"' in text
+    assert f'href="/admin/discards/?destination={destination}&amp;table=paid"' in text
