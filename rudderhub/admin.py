@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
-from django.db.models import Exists, ManyToManyField, OuterRef, QuerySet
+from django.db.models import (
+    BooleanField,
+    Exists,
+    ExpressionWrapper,
+    ManyToManyField,
+    OuterRef,
+    Q,
+    QuerySet,
+)
 from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -27,6 +37,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from events.admin.readonly import ReadOnlyAdmin
 from rudderhub.second_factor.codes import app_of, reset
 from rudderhub.second_factor.middleware import PASSED
+from rudderhub.sessions import ORIGIN, stored_key
 from sources.display import copyable, label, when
 
 for model in (User, Group, EmailAddress, Authenticator):
@@ -141,15 +152,28 @@ class AuditAdmin(ReadOnlyAdmin):
 
 @admin.register(Session)
 class SessionAdmin(ModelAdmin):
-    """Logged-in browsers; deleting a session logs its user out."""
+    """Logged-in browsers; deleting a session logs its user out. Everybody has their own."""
 
-    list_display = ("user", "ends", "state")
-    fields = readonly_fields = ("user", "ends", "state")
+    list_display = fields = readonly_fields = (
+        *("user", "since", "address", "browser", "ends", "state"),
+    )
     ordering = ("-expire_date",)
     sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return Session.objects.filter(expire_date__gt=timezone.now())
+        this = Q(pk=stored_key(request.session.session_key or ""))
+        found = Session.objects.filter(expire_date__gt=timezone.now())
+        found = found.annotate(is_this=ExpressionWrapper(this, BooleanField()))
+        if request.user.has_perm("sessions.view_session"):
+            return found
+        own = [each.pk for each in found if _user_pk(each) == str(request.user.pk)]
+        return found.filter(pk__in=own)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return True
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -157,11 +181,43 @@ class SessionAdmin(ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_own = obj is None or _user_pk(obj) == str(request.user.pk)
+        return is_own or super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        names = [f"Session of {self.user(each)} from {self.address(each)}" for each in objs]
+        may_not = any(not self.has_delete_permission(request, each) for each in objs)
+        return names, {"sessions": len(names)}, {"session"} if may_not else set(), []
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+        for session in queryset:
+            text = f"Ended the session of {self.user(session)}."
+            LogEntry.objects.log_actions(
+                int(request.user.pk or 0), [session], DELETION, text, single_object=True
+            )
+
     @display(description="user")
     def user(self, session: Session) -> str:
-        pk = session.get_decoded().get("_auth_user_id")
+        pk = _user_pk(session)
         found = User.objects.filter(pk=pk).first() if pk else None
         return found.get_username() if found else "nobody"
+
+    @display(description="logged in")
+    def since(self, session: Session) -> SafeString:
+        at = _origin(session).get("at")
+        return when(datetime.fromisoformat(at) if at else None, never="-")
+
+    @display(description="from")
+    def address(self, session: Session) -> str:
+        return _origin(session).get("address") or "-"
+
+    @display(description="browser")
+    def browser(self, session: Session) -> SafeString:
+        name = _origin(session).get("browser") or "-"
+        return format_html('<span class="rh-clip" title="{0}">{0}</span>', name)
 
     @display(description="ends")
     def ends(self, session: Session) -> SafeString:
@@ -169,6 +225,8 @@ class SessionAdmin(ModelAdmin):
 
     @display(description="state")
     def state(self, session: Session) -> SafeString:
+        if session.is_this:  # type: ignore[attr-defined]
+            return label("this browser", "good")
         held = session.get_decoded()
         apps = Authenticator.objects.filter(
             user_id=held.get("_auth_user_id"), type=Authenticator.Type.TOTP
@@ -176,3 +234,14 @@ class SessionAdmin(ModelAdmin):
         if apps.exclude(pk=held.get(PASSED)).exists():
             return label("waits for a code", "wait")
         return label("open", "good")
+
+
+def _user_pk(session: Session) -> str | None:
+    pk: str | None = session.get_decoded().get("_auth_user_id")
+    return pk
+
+
+def _origin(session: Session) -> dict[str, str]:
+    """Of a session from before these were kept: nothing."""
+    found: dict[str, str] = session.get_decoded().get(ORIGIN, {})
+    return found

@@ -129,9 +129,10 @@ MFA_ADAPTER = "rudderhub.second_factor.adapters.MFAAdapter"
 MFA_TOTP_ISSUER = "rudderhub"
 MFA_TOTP_TOLERANCE = 1  # a clock may be off by half a minute
 AUTHENTICATION_BACKENDS = [
-    "rudderhub.security.LockOut",
+    "rudderhub.lockout.LockOut",
     "django.contrib.auth.backends.ModelBackend",
 ]
+SESSION_ENGINE = "rudderhub.sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 STATIC_URL = "/static/"

@@ -25,6 +25,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from rudderhub.second_factor.codes import note
+
 SETUP_LOCK = 0x72756464_00000010
 UNSAFE_KEY = "not-set-up-yet"
 
@@ -72,6 +74,7 @@ def first_admin(request: HttpRequest, token: str) -> HttpResponse:
     user = _make_admin(form)
     if user is None:
         return _gone(request)
+    note(user, "Made the first admin by the set-up link.")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponseRedirect(reverse("admin:index"))
 

@@ -8,6 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 import events.urls
 import sources.urls
 from rudderhub import browse, discards, health
+from rudderhub.own_password import OwnPassword
 from rudderhub.setup import first_admin
 from rudderhub.system import system
 from sources.routing import Route, get
@@ -28,6 +29,7 @@ urlpatterns = [
     path("admin/people/", include("events.admin.people_urls")),
     path("admin/second-factor/", include("rudderhub.second_factor.urls")),
     *_BROWSE,
+    path("admin/password_change/", admin.site.admin_view(OwnPassword.as_view())),
     path("admin/", admin.site.urls),
     path("admin/login/", admin.site.login, name="account_login"),  # django-allauth's name for it
     path("api/v1/", include("events.api_urls")),

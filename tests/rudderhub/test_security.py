@@ -3,12 +3,9 @@ from __future__ import annotations
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
-from django.contrib.sessions.models import Session
-from django.core.cache import cache
 
 from events.masking import masked_json
-from rudderhub.security import FAILURES
-from tests.factories import make_admin, make_event, make_source
+from tests.factories import make_event, make_source
 
 pytestmark = pytest.mark.django_db
 
@@ -22,37 +19,11 @@ def member(client, role):
     return client
 
 
-def log_in(client, password, username="ada"):
-    return client.post("/admin/login/?next=/admin/", {"username": username, "password": password})
-
-
-@pytest.fixture
-def ada():
-    cache.clear()
-    yield User.objects.create_superuser("ada", password="right horse")
-    cache.clear()
-
-
 def test_pages_of_the_admin_carry_a_policy(client):
     policy = client.get("/admin/login/")["Content-Security-Policy"]
 
     assert "default-src 'self'" in policy
     assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
-
-
-def test_a_name_is_locked_out_after_repeated_failures(client, ada):
-    for _ in range(FAILURES):
-        log_in(client, "wrong")
-
-    assert log_in(client, "right horse").status_code == 200
-    assert "_auth_user_id" not in client.session
-
-
-def test_a_few_failures_lock_nobody_out(client, ada):
-    for _ in range(FAILURES - 1):
-        log_in(client, "wrong")
-
-    assert log_in(client, "right horse").status_code == 302
 
 
 @pytest.mark.parametrize(
@@ -104,19 +75,6 @@ def test_a_quarantined_body_is_masked(client):
     html = member(client, "Analyst").get(f"/admin/events/quarantined/{refused.pk}/change/")
 
     assert "ann@shop" not in html.content.decode()
-
-
-def test_a_session_can_be_ended(client):
-    other = client.__class__()
-    other.force_login(make_admin())
-    client.force_login(make_admin())
-    key = other.session.session_key
-
-    assert "open" in client.get("/admin/sessions/session/").content.decode()
-    client.post(f"/admin/sessions/session/{key}/delete/", {"post": "yes"})
-
-    assert not Session.objects.filter(pk=key).exists()
-    assert other.get("/admin/").status_code == 302
 
 
 @pytest.mark.parametrize(

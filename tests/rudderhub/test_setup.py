@@ -3,6 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -26,6 +27,9 @@ def test_the_set_up_link_makes_an_admin_who_is_logged_in(client):
     assert response.context["user"].username == "ada"
     user = User.objects.get()
     assert (user.is_superuser, user.is_staff, user.email) == (True, True, "ada@example.com")
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_repr) == (user, "ada")
+    assert entry.get_change_message() == "Made the first admin by the set-up link."
 
 
 @pytest.mark.django_db

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.test import Client
+
+from tests.factories import make_admin
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/sessions/session/"
+
+
+def browser_of(user, **meta):
+    browser = Client(**meta)
+    browser.force_login(user)
+    return browser
+
+
+def member(name):
+    user = User.objects.create_user(name, is_staff=True)
+    user.groups.add(Group.objects.get(name="Read-only"))
+    return user
+
+
+def is_in(browser):
+    return browser.get("/admin/").status_code == 200
+
+
+def shown(browser):
+    return browser.get(LIST).content.decode()
+
+
+def key_of(browser):
+    return browser.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def end(browser, session):
+    return browser.post(f"{LIST}{session.pk}/delete/", {"post": "yes"})
+
+
+def sessions_of(user):
+    return [s for s in Session.objects.all() if s.get_decoded()["_auth_user_id"] == str(user.pk)]
+
+
+@pytest.fixture
+def ann():
+    return member("ann")
+
+
+def test_nothing_that_logs_in_is_stored_or_shown(ann):
+    browser, admin = browser_of(ann), browser_of(make_admin())
+    (stored,) = sessions_of(ann)
+
+    page = shown(admin)
+    thief = Client()
+    thief.cookies[settings.SESSION_COOKIE_NAME] = stored.pk
+
+    assert stored.pk != key_of(browser)
+    assert key_of(browser) not in page
+    assert key_of(admin) not in page
+    assert is_in(browser)
+    assert not is_in(thief)
+
+
+def test_a_session_tells_since_when_from_where_and_with_what(settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    User.objects.create_superuser("ada", password="right horse")
+    browser = Client(REMOTE_ADDR="203.0.113.4", HTTP_USER_AGENT="Netscape <4>")
+
+    browser.post("/admin/login/", {"username": "ada", "password": "right horse"})
+
+    page = shown(browser)
+    for text in ("203.0.113.4", "Netscape &lt;4&gt;", "this browser", "0 s ago"):
+        assert text in page
+
+
+def test_an_admin_ends_anothers_session_and_the_audit_log_says_whose(ann):
+    browser, boss = browser_of(ann), make_admin()
+
+    end(browser_of(boss), *sessions_of(ann))
+
+    assert not is_in(browser)
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.get_change_message()) == (boss, "Ended the session of ann.")
+
+
+def test_several_are_ended_at_once(ann):
+    browsers, admin = [browser_of(ann), browser_of(ann)], browser_of(make_admin())
+    chosen = [each.pk for each in sessions_of(ann)]
+
+    form = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
+    admin.post(LIST, form)
+
+    assert [is_in(each) for each in [*browsers, admin]] == [False, False, True]
+
+
+def test_everybody_sees_and_ends_ones_own_sessions_and_no_others(ann):
+    here, elsewhere, bob = browser_of(ann), browser_of(ann), member("bob")
+    of_bob = browser_of(bob)
+    own, other = sessions_of(ann)
+
+    page = shown(here)
+    end(here, *sessions_of(bob))
+    is_here = own.get_decoded() and key_of(here)
+    end(elsewhere, own)
+    end(elsewhere, other)
+
+    assert page.count("this browser") == 1
+    assert "ann" in page
+    assert "bob" not in page
+    assert is_here
+    assert is_in(of_bob)
+    assert not is_in(here)
+    assert not is_in(elsewhere)
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(ann):
+    browser = browser_of(ann)
+
+    ann.set_password("another horse")
+    ann.save()
+
+    assert not is_in(browser)
+
+
+def test_logging_in_changes_the_key_that_the_browser_had(ann, settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    ann.set_password("right horse")
+    ann.save()
+    browser = Client()
+    session = browser.session
+    session["planted"] = "by a thief"
+    session.save()
+    planted = key_of(browser)
+
+    browser.post("/admin/login/", {"username": "ann", "password": "right horse"})
+    thief = Client()
+    thief.cookies[settings.SESSION_COOKIE_NAME] = planted
+
+    assert is_in(browser)
+    assert not is_in(thief)
