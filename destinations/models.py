@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from destinations.fields import EncryptedJSONField
 from destinations.interface import EventFilter
+from sources.display import counted
 from sources.models import Source, new_public_id
 
 
@@ -235,4 +236,4 @@ class IdentityCheck(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{len(self.differences)} differences in {self.destination}"
+        return f"{counted(len(self.differences), 'difference')} in {self.destination}"

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from destinations.models import Connection
 from events.reasons import reason_kind
+from sources.display import counted
 from sources.models import Source
 
 
@@ -178,7 +179,7 @@ class Loss(models.Model):
         constraints = [models.UniqueConstraint(fields=["connection", "day"], name="one_loss_a_day")]
 
     def __str__(self) -> str:
-        return f"{self.events} events of {self.day} for {self.connection}"
+        return f"{counted(self.events, 'event')} of {self.day} for {self.connection}"
 
 
 class ReplayState(models.TextChoices):

@@ -19,7 +19,7 @@ from events.admin.trace import masked_reason
 from events.advice import advice, refusal_advice
 from events.masking import PERMISSION, masked
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
-from sources.display import when
+from sources.display import counted, when
 
 NEWEST = 5
 MOST_FAILING = 20
@@ -122,7 +122,7 @@ def _differing(check: IdentityCheck) -> Trouble:
     return Trouble(
         check.created_at,
         f"Identities of {check.destination} differ from their links",
-        f"{len(check.differences)} differences or more: {check.differences[0]}",
+        f"{counted(len(check.differences), 'difference')} or more: {check.differences[0]}",
         "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
         reverse("admin:destinations_identitycheck_change", args=[check.pk]),
     )
@@ -166,7 +166,7 @@ def _warned(load: Load) -> Trouble:
 def _lost(loss: Loss) -> Trouble:
     return Trouble(
         loss.created_at,
-        f"{loss.events:,} events of {loss.day} are lost for {loss.connection}",
+        f"Lost: {loss}",
         loss.reason,
         "Retention dropped them before they were loaded. Look at RUDDERHUB_RETENTION_HARD_DAYS "
         "and at what keeps the connection from loading.",

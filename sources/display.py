@@ -26,12 +26,16 @@ def when(moment: datetime | None, never: str = "never") -> SafeString:
     )
 
 
-def copyable(text: str) -> SafeString:
-    """Text with a button that copies it; nothing for an empty text."""
+def copyable(text: str, most: int = 0) -> SafeString:
+    """Text, or its beginning, with a button that copies it whole; nothing for an empty text."""
     if not text:
         return format_html("{}", "-")
+    shown = f"{text[:most]}…" if 0 < most < len(text) else text
     return format_html(
-        '<span class="rh-copyable"><code>{}</code>{}</span>', text, copy_button(text)
+        '<span class="rh-copyable"><code title="{}">{}</code>{}</span>',
+        text,
+        shown,
+        copy_button(text),
     )
 
 

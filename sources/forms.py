@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -62,3 +62,9 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
             "max_event_bytes",
             "max_body_bytes",
         )
+        labels: ClassVar = {
+            "rate_limit_requests": "Requests at most",
+            "rate_limit_window_seconds": "In so many seconds",
+            "max_event_bytes": "Bytes of an event",
+            "max_body_bytes": "Bytes of a request",
+        }

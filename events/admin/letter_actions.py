@@ -17,7 +17,7 @@ from destinations.models import Connection
 from events import dead_letters, replays, rings
 from events.admin.asking import Touched, Verb, ask, confirmed
 from events.models import DeadLetter, LetterState, Replay, ReplayState
-from sources.display import when
+from sources.display import counted, when
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
 VERBS = {
@@ -88,7 +88,8 @@ def _begin(
     except DestinationError as error:
         messages.error(request, f"{connection}: {error}.")
         return None
-    site_of.log_change(request, connection, f"Re-ran {replay.expected} dead letters: {replay}.")
+    letters_in_words = counted(replay.expected or 0, "dead letter")
+    site_of.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
     try:
         rings.send_replay(replay.pk)
     except OperationalError:
@@ -102,7 +103,8 @@ def _discard(
     by = request.user.get_username()
     for connection in _connections(letters):
         count = dead_letters.discard(letters.filter(connection=connection), by, note)
-        site_of.log_change(request, connection, f"Discarded {count} dead letters: {note}")
+        what = counted(count, "dead letter")
+        site_of.log_change(request, connection, f"Discarded {what}: {note}")
         messages.success(request, f"Discarded {count:,} of {connection}.")
     return ""
 

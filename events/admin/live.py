@@ -25,7 +25,7 @@ from events.admin.letter_actions import PERMISSIONS
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, masked_reason, summary, trace
 from events.admin.trail import look
-from events.masking import PERMISSION, masked, masked_json
+from events.masking import HIDDEN, PERMISSION, masked, masked_json
 from events.models import DeadLetter, Event, LetterState, Load
 from events.rates import head
 from events.sdks import library
@@ -39,6 +39,7 @@ READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
 DEAD_LETTERS = 1_000
 MOST_SAME = 10
+SHORT = 14
 NAMES_FROM, MOST_NAMES = 1_000, 30
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
 
@@ -258,12 +259,12 @@ class EventAdmin(ReadOnlyAdmin):
         return str(event.shown_source)  # type: ignore[attr-defined]
 
     @display(description="user id", empty_value="-")
-    def user(self, event: Event) -> str | None:
-        return event.user_id or None
+    def user(self, event: Event) -> SafeString | str | None:
+        return _short(event.user_id)
 
     @display(description="anonymous id", empty_value="-")
-    def anonymous(self, event: Event) -> str | None:
-        return _short(event.anonymous_id) or None
+    def anonymous(self, event: Event) -> SafeString | str | None:
+        return _short(event.anonymous_id)
 
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> str | None:
@@ -404,5 +405,6 @@ def _stops(events: list[Event]) -> dict[int, list[Stop]]:
     }
 
 
-def _short(text: str, length: int = 14) -> str:
-    return text if len(text) <= length else f"{text[:length]}…"
+def _short(text: str) -> SafeString | str | None:
+    """An id to copy, unless it is hidden."""
+    return (text or None) if text in {"", HIDDEN} else copyable(text, SHORT)

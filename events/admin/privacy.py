@@ -22,7 +22,7 @@ from destinations.models import (
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
 from events.masking import masked
-from sources.display import label, when
+from sources.display import counted, label, when
 
 KINDS = {
     ErasureState.WAITING: "wait",
@@ -125,7 +125,8 @@ class ErasureAdmin(ReadOnlyAdmin):
     @display(description="counts by table")
     def receipt(self, erasure: Erasure) -> SafeString:
         counts = ((table, f"{n:,}") for table, n in sorted(erasure.counts.items()))
-        rows = format_html_join("", "<tr><td><code>{}</code></td><td>{}</td></tr>", counts)
+        row = '<tr><td><code>{}</code></td><td class="rh-number">{}</td></tr>'
+        rows = format_html_join("", row, counts)
         return format_html('<table class="rh-table">{}</table>', rows)
 
 
@@ -147,7 +148,9 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
     @display(description="result")
     def result(self, check: IdentityCheck) -> SafeString:
         count = len(check.differences)
-        return label(f"{count} differences", "bad") if count else label("as it should be", "good")
+        if not count:
+            return label("as it should be", "good")
+        return label(counted(count, "difference"), "bad")
 
     @display(description="differences")
     def listed(self, check: IdentityCheck) -> SafeString:
@@ -160,7 +163,8 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
 class ProfileTokenAdmin(ModelAdmin):
     list_display = ("name", "destination", "made", "state")
     list_select_related = ("destination",)
-    fields = ("destination", "name")
+    fields = ("destination", "name", "made", "state")
+    readonly_fields = ("made", "state")
     actions = ("revoke",)
     empty_text = "A token reads the profiles of one destination over HTTP. Add one."
 

@@ -34,7 +34,7 @@ from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
 from events.reasons import reason_kind
 from events.reruns import AcceptedBeforeError, Outcome
-from sources.display import json_block, label, when
+from sources.display import counted, json_block, label, when
 from sources.models import Source
 
 SEARCHED_BODIES = 2_000
@@ -198,7 +198,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             count = quarantine.discard(
                 chosen.filter(source=source), request.user.get_username(), note
             )
-            self.log_change(request, source, f"Discarded {count} refused requests: {note}")
+            what = counted(count, "refused request")
+            self.log_change(request, source, f"Discarded {what}: {note}")
             self.message_user(request, f"Discarded {count:,} of {source}.")
         return None
 
@@ -209,7 +210,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         chosen = queryset.defer(None)
         for source in Source.objects.filter(pk__in=chosen.order_by().values("source")):
             count = chosen.filter(source=source).count()
-            self.log_change(request, source, f"Exported {count} refused requests.")
+            self.log_change(request, source, f"Exported {counted(count, 'refused request')}.")
         return StreamingHttpResponse(
             quarantine.as_lines(chosen),
             content_type="application/x-ndjson",

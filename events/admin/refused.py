@@ -21,6 +21,7 @@ from events.models import DeadLetter, Event, LetterState
 from sources.display import copyable, json_block, label, when
 
 KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
+SHORT = 14
 GONE = "No longer in the log; a dead letter that is not loaded keeps the payload, below."
 
 
@@ -79,7 +80,7 @@ class LetterChangeList(ChangeList):
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = (
-        *("since", "event", "message_id", "connection", "problem", "attempts", "status"),
+        *("since", "event", "short_message", "connection", "problem", "attempts", "status"),
     )
     list_filter = (LetterStateFilter, "connection", KindFilter)
     list_select_related = ("connection__source", "connection__destination")
@@ -141,6 +142,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             return format_html("{}", "none")
         url = reverse("admin:events_replay_change", args=[letter.replay_id])
         return format_html('<a class="rh-link" href="{}">replay {}</a>', url, letter.replay_id)
+
+    @display(description="message id", ordering="message_id")
+    def short_message(self, letter: DeadLetter) -> SafeString:
+        return copyable(letter.message_id, SHORT)
 
     @display(description="message id")
     def message(self, letter: DeadLetter) -> SafeString:

@@ -25,9 +25,3 @@ def copyable(text: object) -> SafeString:
 @register.filter
 def copy_button(text: object) -> SafeString:
     return display.copy_button(str(text))
-
-
-@register.filter
-def grouped(number: int) -> str:
-    """With a comma between thousands, as the lists have it."""
-    return f"{number:,}"

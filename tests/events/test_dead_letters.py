@@ -115,7 +115,7 @@ def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin, dead, warehouse):
     assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
     assert rows(warehouse, "SELECT id FROM shop.paid") == [("m2",)]
     done = LogEntry.objects.get(change_message__contains="Re-ran")
-    assert done.change_message == f"Re-ran 1 dead letters: {replay}."
+    assert done.change_message == f"Re-ran 1 dead letter: {replay}."
     assert done.user.username == "ada"
 
 

@@ -279,5 +279,5 @@ def test_the_overview_and_a_list_show_a_loss(conn, client):
     overview = client.get("/admin/").content.decode()
     losses = client.get("/admin/events/loss/").content.decode()
 
-    assert "1 events of 2026-02-19 are lost for" in overview
+    assert "Lost: 1 event of 2026-02-19 for" in overview
     assert "older than RUDDERHUB_RETENTION_HARD_DAYS" in losses
