@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from functools import reduce
+from operator import or_
+from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin import SimpleListFilter
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, Value, When
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,11 +28,19 @@ from destinations.interface import Feed
 from destinations.models import Connection
 from events import moving, requests
 from events.admin.letter_actions import PERMISSIONS
+from events.admin.live_filters import (
+    REFUSED,
+    NameFilter,
+    SourceFilter,
+    StateFilter,
+    TypeFilter,
+    before,
+)
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, masked_reason, summary, trace
 from events.admin.trail import look
 from events.masking import HIDDEN, PERMISSION, masked, masked_json
-from events.models import DeadLetter, Event, LetterState, Load
+from events.models import DeadLetter, Event, Load
 from events.rates import head
 from events.sdks import library
 from sources.display import code_block, copyable, json_block, label, when
@@ -37,91 +51,17 @@ PAGE = 50
 WINDOW = 100_000
 READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
-DEAD_LETTERS = 1_000
 MOST_SAME = 10
 SHORT = 14
-NAMES_FROM, MOST_NAMES = 1_000, 30
-TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
+ASK_SECONDS = 3.0
+"""Then the trace asks no further warehouse: they may all be away."""
+PART, MOST_PARTS = 200, 5
+"""Events of which a page looks for those in a state: so many at once, so many times."""
 
 
 class OctetLength(Func):
     function = "octet_length"
     output_field = IntegerField()
-
-
-class SourceFilter(SimpleListFilter):
-    title = "source"
-    parameter_name = "source"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(pk), name) for pk, name in Source.objects.values_list("pk", "name")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        chosen = self.value()
-        return queryset.filter(source_id=int(chosen)) if chosen else queryset
-
-
-class TypeFilter(SimpleListFilter):
-    title = "type"
-    parameter_name = "type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in TYPES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        return queryset.filter(type=self.value()) if self.value() else queryset
-
-
-class StateFilter(SimpleListFilter):
-    """By the cursors and the newest dead letters: in a few queries, however long the log is."""
-
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = ("pending", "loaded", "dead letter", "discarded", "no connection", "refused")
-        return [(name, name) for name in names]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        chosen = self.value()
-        if not chosen:
-            return queryset
-        dead = _newest_letters(LetterState.OPEN)
-        discarded = _newest_letters(LetterState.DISCARDED)
-        if chosen in {"dead letter", "discarded"}:
-            return queryset.filter(pk__in=dead if chosen == "dead letter" else discarded)
-        connections = list(Connection.objects.all())
-        if chosen == "no connection":
-            return queryset.exclude(source_id__in={each.source_id for each in connections})
-        found = Q(pk__in=[])
-        for each in connections:
-            start = each.start_position or 0
-            if chosen == "pending":
-                reach = Q(pk__gt=max(each.position, start))
-            else:
-                reach = Q(pk__gt=start, pk__lte=each.position)
-            found |= Q(source_id=each.source_id) & reach
-        return queryset.filter(found).exclude(pk__in=[*dead, *discarded])
-
-
-def _newest_letters(state: LetterState) -> list[int]:
-    letters = DeadLetter.objects.filter(state=state)
-    return list(letters.values_list("event_id", flat=True)[:DEAD_LETTERS])
-
-
-class NameFilter(SimpleListFilter):
-    """By the names of the newest events: those that one wants while looking at them."""
-
-    title = "event name"
-    parameter_name = "name"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        newest = Event.objects.order_by("-id").values_list("event", flat=True)[:NAMES_FROM]
-        names = sorted({name for name in newest if name})[:MOST_NAMES]
-        return [(name, name) for name in names]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        return queryset.filter(event=self.value()) if self.value() else queryset
 
 
 class LiveChangeList(ChangeList):
@@ -138,23 +78,33 @@ class LiveChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         self._sees = request.user.has_perm(PERMISSION)
-        given = request.GET.get("before", "")
-        self.before = int(given) if given.isdecimal() else None
+        self.before = before(request)
         self.top = (self.before or head() + 1) - 1
         self.looked_from = 1
-        rows = list(self._rows()[: PAGE + 1])
+        rows = self._page(request.GET.get(StateFilter.parameter_name, ""))
         self.result_list = rows[:PAGE]
         self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count = self.show_admin_actions = False
         self.can_show_all = self.multi_page = False
         self.paginator = Paginator(self.result_list, PAGE)
         self._add_links(more=len(rows) > PAGE)
-        for event in self.result_list:
-            event.payload = event.short_payload  # type: ignore[attr-defined]
-        _add_states(self.result_list)
         if not self._sees:
             for event in self.result_list:
                 _hide_ids(event)
+
+    def _page(self, state: str) -> list[Event]:
+        """A page and one more; of those in a state, which is known once an event is looked at."""
+        rows = self._rows()
+        if not state:
+            return _with_states(rows[: PAGE + 1])
+        found: list[Event] = []
+        for part in range(MOST_PARTS):
+            looked = _with_states(rows[PART * part : PART * (part + 1)])
+            found += [event for event in looked if event.summary[0] == state]  # type: ignore[attr-defined]
+            if len(found) > PAGE or len(looked) < PART:
+                return found[: PAGE + 1]
+        self.looked_from = looked[-1].pk
+        return found
 
     def _rows(self) -> QuerySet[Event]:
         """A message id is found anywhere in the log, everything else in the window."""
@@ -170,7 +120,7 @@ class LiveChangeList(ChangeList):
             return rows
         found = Q(user_id=term) | Q(anonymous_id=term) | Q(event=term)
         if self._sees:  # by parts of a text that is hidden, letter by letter, it could be told
-            found |= Q(payload__contains=term)
+            found |= reduce(or_, (Q(payload__icontains=text) for text in _as_stored(term)))
         return rows.filter(found)
 
     def _add_links(self, *, more: bool) -> None:
@@ -183,7 +133,7 @@ class LiveChangeList(ChangeList):
 class EventAdmin(ReadOnlyAdmin):
     list_display = (
         *("time", "status", "type", "event", "source_name"),
-        *("user", "anonymous", "sdk", "size"),
+        *("user", "anonymous", "sdk", "size", "as_curl"),
     )
     list_filter = (SourceFilter, TypeFilter, NameFilter, StateFilter)
     holds_personal_data = lists_personal_data = True
@@ -221,8 +171,8 @@ class EventAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """What was refused is no event: its list is the quarantine."""
-        if request.GET.get(StateFilter.parameter_name) == "refused":
-            query = urlencode({"q": request.GET.get("q", "")})
+        if request.GET.get(StateFilter.parameter_name) == REFUSED:
+            query = urlencode({"q": request.GET.get("q", ""), **_of_source(request)})
             url = reverse("admin:events_quarantined_changelist")
             return HttpResponseRedirect(f"{url}?{query}")
         return super().changelist_view(request, extra_context)
@@ -274,6 +224,15 @@ class EventAdmin(ReadOnlyAdmin):
     def size(self, event: Event) -> str:
         return f"{event.payload_bytes:,}"  # type: ignore[attr-defined]
 
+    @display(description="again")
+    def as_curl(self, event: Event) -> SafeString:
+        return format_html(
+            '<button type="button" class="rh-copy" data-copy-url="{}"'
+            ' aria-label="Copy event {} as curl">curl</button>',
+            reverse("admin:events_event_curl", args=[event.pk]),
+            event.pk,
+        )
+
     @display(description="received")
     def received(self, event: Event) -> SafeString:
         return format_html(
@@ -281,9 +240,12 @@ class EventAdmin(ReadOnlyAdmin):
         )
 
     @display(description="source")
-    def from_source(self, event: Event) -> str:
+    def from_source(self, event: Event) -> SafeString:
         source = Source.objects.filter(pk=event.source_id).first()
-        return source.name if source else f"deleted source {event.source_id}"
+        if source is None:
+            return format_html("deleted source {}", event.source_id)
+        url = reverse("admin:sources_source_change", args=[source.pk])
+        return format_html('<a class="rh-link" href="{}">{}</a>', url, source)
 
     @display(description="message id")
     def message(self, event: Event) -> SafeString:
@@ -309,14 +271,19 @@ class EventAdmin(ReadOnlyAdmin):
         sees = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
         may_ask = request.user.has_perm("destinations.view_destination")
+        until = monotonic() + ASK_SECONDS
         stops = [
-            _with_trail(event, stop, may_ask=may_ask, sees=sees)
+            _with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
             for stop in _stops([event])[event.pk]
         ]
         context = {
             "event": record,
             "source": self.from_source(record),
+            "has_source": Source.objects.filter(pk=record.source_id).exists(),
             "stops": stops,
+            "waits_for": [stop.connection.destination for stop in stops if stop.kind == "wait"],
+            "seen": _seen(stops),
+            "may_ask": may_ask,
             "sdk": self.sdk(event),
             "may_act": request.user.has_perms(PERMISSIONS),
             "came": _request(event, sees=sees),
@@ -330,6 +297,36 @@ class EventAdmin(ReadOnlyAdmin):
             ("Send it again", code_block(self._curl(request, record))),
         ]
 
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:pk>/state/", wrap(self.state_view), name="events_event_state"),
+            path("<int:pk>/curl/", wrap(self.curl_view), name="events_event_curl"),
+            *super().get_urls(),
+        ]
+
+    def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """For the trace, which asks until a state is another one than it has seen."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        event = get_object_or_404(Event, pk=pk)
+        stops = _stops([event])[pk]
+        if request.GET.get("seen") != _seen(stops):
+            return HttpResponse()
+        waits_for = [stop.connection.destination for stop in stops if stop.kind == "wait"]
+        context = {"event": event, "waits_for": waits_for, "seen": _seen(stops)}
+        return TemplateResponse(request, "events/waits.html", context)
+
+    def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """For the list: the line that the event's own page has."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        record = self.get_object(request, str(pk))
+        if record is None:
+            raise Http404
+        self.note_look(request, record)
+        return HttpResponse(self._curl(request, record), content_type="text/plain; charset=utf-8")
+
     def _curl(self, request: HttpRequest, record: Event) -> str:
         """With the source's key for those who may change sources, else with a variable for it."""
         source = Source.objects.filter(pk=record.source_id).first()
@@ -337,6 +334,11 @@ class EventAdmin(ReadOnlyAdmin):
         if key is None or not request.user.has_perm("sources.change_source"):
             return curl(settings.DATA_PLANE_URL, record.payload)
         return curl(settings.DATA_PLANE_URL, record.payload, key.key)
+
+
+def _of_source(request: HttpRequest) -> dict[str, str]:
+    chosen = request.GET.get(SourceFilter.parameter_name, "")
+    return {"source__id__exact": chosen} if chosen.isdecimal() else {}
 
 
 def _request(event: Event, *, sees: bool) -> dict[str, Any] | None:
@@ -362,10 +364,14 @@ def _same(event: Event) -> QuerySet[Event]:
     return named.exclude(pk=event.pk).defer("payload").order_by("pk")[:MOST_SAME]
 
 
-def _with_trail(event: Event, stop: Stop, *, may_ask: bool, sees: bool) -> Stop:
+def _seen(stops: list[Stop]) -> str:
+    return ",".join(f"{stop.connection.pk}:{stop.state}" for stop in stops)
+
+
+def _with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
     loads = Load.objects.filter(connection=stop.connection)
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
-    asks = may_ask and stop.state in {"loaded", "skipped"}
+    asks = asks and stop.state == "loaded"
     if stop.state == "dead letter" and stop.dead_letter and not sees:
         stop = replace(stop, detail=masked_reason(stop.dead_letter))
     return replace(stop, load=load, trail=look(stop.connection, event, sees=sees) if asks else None)
@@ -375,8 +381,17 @@ def _hide_ids(event: Event) -> None:
     event.user_id, event.anonymous_id = masked(event.user_id), masked(event.anonymous_id)
 
 
-def _add_states(events: list[Event]) -> None:
-    """Sources and states of a page of events, in three queries."""
+def _as_stored(term: str) -> set[str]:
+    """A text as it may stand in a payload: in a string, or as the page shows JSON."""
+    inside = json.dumps(term, ensure_ascii=False)[1:-1]
+    return {term, inside, term.replace('": ', '":')}
+
+
+def _with_states(rows: QuerySet[Event]) -> list[Event]:
+    """With sources and states, in four queries; without the longest payloads."""
+    events = list(rows)
+    for event in events:
+        event.payload = event.short_payload  # type: ignore[attr-defined]
     names = dict(
         Source.objects.filter(pk__in={event.source_id for event in events}).values_list(
             "pk", "name"
@@ -386,6 +401,7 @@ def _add_states(events: list[Event]) -> None:
     for event in events:
         event.shown_source = names.get(event.source_id, "deleted source")  # type: ignore[attr-defined]
         event.summary = summary(stops[event.pk])  # type: ignore[attr-defined]
+    return events
 
 
 def _stops(events: list[Event]) -> dict[int, list[Stop]]:

@@ -9,6 +9,7 @@ from destinations.interface import Feed
 from destinations.models import Connection
 from destinations.postgres import whereabouts
 from events.admin.trail import Trail, logged
+from events.advice import advice
 from events.models import DeadLetter, Event, LetterState, Load, Quarantined
 from events.reasons import reason_kind
 
@@ -81,5 +82,6 @@ def _pending(event: Event, connection: Connection) -> str:
     if not connection.destination.enabled:
         return "The destination is disabled: enable it."
     if connection.last_error:
-        return f"The last load failed: {connection.last_error}"
+        error = connection.last_error
+        return f"The last load failed: {error} {advice(error).text} It is tried again by itself."
     return f"Up to {event.pk - connection.position} events of the log are to be looked at first."

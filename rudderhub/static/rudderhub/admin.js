@@ -17,17 +17,33 @@ async function copyText(text) {
   return done;
 }
 
+// What is to be copied: text of the page, or of an address that is asked for it.
+async function textOf(button) {
+  const url = button.dataset.copyUrl;
+  if (url === undefined) {
+    return button.dataset.copy;
+  }
+  const response = await fetch(url);
+  if (!response.ok || response.redirected) {
+    throw new Error(`${url} answered ${response.status}`);
+  }
+  return response.text();
+}
+
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
+  const button = event.target.closest("[data-copy], [data-copy-url]");
   if (!button) {
     return;
   }
   event.preventDefault();
   let done = false;
   try {
-    done = await copyText(button.dataset.copy);
+    done = await copyText(await textOf(button));
   } catch (error) {
     console.warn("copying failed", error);
+  }
+  if (event.detail) {
+    button.blur(); // it was clicked: a live part with the focus in it is not refreshed
   }
   const word = button.textContent;
   button.textContent = done ? "copied" : "press Ctrl+C";
@@ -53,6 +69,12 @@ function mayReplace(part) {
   return !livePaused && !document.hidden && !isMarked(part) && !busy;
 }
 
+function reloadUnlessMarked() {
+  if (!String(document.getSelection() ?? "")) {
+    location.reload();
+  }
+}
+
 async function refreshLive(part) {
   if (!mayReplace(part)) {
     return;
@@ -65,7 +87,7 @@ async function refreshLive(part) {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
   if (!fresh) {
-    location.reload(); // it has ended: the whole page tells how
+    reloadUnlessMarked(); // it has ended: the whole page tells how
   } else if (mayReplace(part)) {
     part.innerHTML = fresh.innerHTML;
   }

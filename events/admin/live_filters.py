@@ -1,0 +1,119 @@
+"""The filters of Live events: by what the log's newest part and the cursors tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from destinations.models import Connection
+from events.backlog import cursor
+from events.models import DeadLetter, Event, LetterState
+from sources.models import Source
+
+DEAD_LETTERS = 1_000
+MOST_DIGITS = 19
+NAMES_FROM, MOST_NAMES = 1_000, 30
+TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
+REFUSED = "refused"
+STATES = ("pending", "loaded", "skipped", "dead letter", "discarded", "no connection", REFUSED)
+
+
+class SourceFilter(SimpleListFilter):
+    title = "source"
+    parameter_name = "source"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(pk), name) for pk, name in Source.objects.values_list("pk", "name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        """What is no source has sent nothing."""
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        is_key = chosen.isdecimal() and len(chosen) < MOST_DIGITS
+        return queryset.filter(source_id=int(chosen)) if is_key else queryset.none()
+
+
+class TypeFilter(SimpleListFilter):
+    title = "type"
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in TYPES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(type=self.value()) if self.value() else queryset
+
+
+class NameFilter(SimpleListFilter):
+    """By the names of the newest events: those that one wants while looking at them."""
+
+    title = "event name"
+    parameter_name = "name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = Event.objects.order_by("-id").values_list("event", flat=True)[:NAMES_FROM]
+        names = sorted({name for name in newest if name})[:MOST_NAMES]
+        return [(name, name) for name in names]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(event=self.value()) if self.value() else queryset
+
+
+class StateFilter(SimpleListFilter):
+    """Events that may be in a state, by cursors and dead letters; the list looks at each of them.
+
+    In a few queries, however long the log is.
+    """
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        match self.value():
+            case "dead letter":
+                return queryset.filter(pk__in=_newest_letters(LetterState.OPEN, request))
+            case "discarded":
+                return queryset.filter(pk__in=_newest_letters(LetterState.DISCARDED, request))
+            case "no connection":
+                return queryset.exclude(source_id__in=_passed())
+            case "pending":
+                return queryset.filter(_of(_passed(), beyond=True))
+            case "loaded" | "skipped":
+                return queryset.filter(_of(_passed(), beyond=False))
+        return queryset
+
+
+def before(request: HttpRequest) -> int | None:
+    """The id before which the page begins; none on the newest page."""
+    given = request.GET.get("before", "")
+    return int(given) if given.isdecimal() and len(given) < MOST_DIGITS else None
+
+
+def _newest_letters(state: LetterState, request: HttpRequest) -> list[int]:
+    letters = DeadLetter.objects.filter(state=state)
+    if (begin := before(request)) is not None:
+        letters = letters.filter(event_id__lt=begin)
+    return list(letters.values_list("event_id", flat=True)[:DEAD_LETTERS])
+
+
+def _passed() -> dict[int, int]:
+    """By source: the id that all its connections have passed."""
+    found: dict[int, int] = {}
+    for each in Connection.objects.all():
+        found[each.source_id] = min(found.get(each.source_id, cursor(each)), cursor(each))
+    return found
+
+
+def _of(passed: dict[int, int], *, beyond: bool) -> Q:
+    """The events beyond these ids, or those up to them."""
+    found = Q(pk__in=[])
+    for source_pk, upto in passed.items():
+        found |= Q(source_id=source_pk, **{"pk__gt" if beyond else "pk__lte": upto})
+    return found

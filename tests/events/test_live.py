@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+
+from events.admin import live
+from events.models import LetterState
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_destination,
+    make_event,
+    make_source,
+    make_write_key,
+)
+
+pytestmark = pytest.mark.django_db
+
+EVENTS = "/admin/events/event/"
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def page(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def listed(admin, **query):
+    """The message ids and states of a page of live events."""
+    response = admin.get(EVENTS, query)
+    assert response.status_code == 200
+    rows = response.context["cl"].result_list
+    return [(event.message_id, event.summary[0]) for event in rows]
+
+
+def payload(**fields):
+    return json.dumps({"type": "track", "event": "Paid", "userId": "ann", **fields})
+
+
+@pytest.fixture
+def every_state(admin):
+    """Events of a source with two connections, one of which has come less far."""
+    source = make_source()
+    names = ("dead", "given up", "left out", "through", "half way")
+    left_out = payload(integrations={"All": False})
+    events = [
+        make_event(source, message_id=name, payload=left_out if name == "left out" else payload())
+        for name in names
+    ]
+    fast = make_connection(source, make_destination(), position=events[-1].pk)
+    make_connection(source, make_destination(), position=events[-2].pk)
+    for event, state in zip(events, (LetterState.OPEN, LetterState.DISCARDED), strict=False):
+        for connection in source.connections.all() if state == "discarded" else [fast]:
+            connection.dead_letters.create(
+                event_id=event.pk, message_id="m", reason="r", payload="{}", state=state
+            )
+    make_event(message_id="alone")
+    return admin
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        ("pending", ["half way"]),
+        ("loaded", ["through"]),
+        ("skipped", ["left out"]),
+        ("dead letter", ["dead"]),
+        ("discarded", ["given up"]),
+        ("no connection", ["alone"]),
+        ("strange", []),
+    ],
+)
+def test_a_status_is_filtered_as_it_is_shown(every_state, status, found):
+    assert listed(every_state, status=status) == [(name, status) for name in found]
+
+
+def test_every_event_is_found_by_one_status(every_state):
+    shown = listed(every_state)
+
+    assert sorted(shown) == sorted(
+        each
+        for status in {state for _, state in shown}
+        for each in listed(every_state, status=status)
+    )
+
+
+def test_a_rare_status_is_looked_for_further_back(admin, monkeypatch):
+    monkeypatch.setattr(live, "PART", 2)
+    monkeypatch.setattr(live, "MOST_PARTS", 2)
+    source = make_source()
+    make_event(source, message_id="left out", payload=payload(integrations={"All": False}))
+    events = [make_event(source, payload=payload()) for _ in range(4)]
+    make_connection(source, position=events[-1].pk)
+
+    newest = admin.get(EVENTS, {"status": "skipped"}).context["cl"]
+
+    assert (newest.result_count, newest.looked_from) == (0, events[0].pk)
+    assert listed(admin, status="skipped", before=events[0].pk) == [("left out", "skipped")]
+    assert f"before={events[0].pk}" in newest.older_url
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        'say "hi"',
+        "SAY",
+        "spring",
+        "42",
+        '"total": 42',
+        "back\\slash",
+        "zoë",
+        "ZOË",
+        "🦊",
+        "two\nlines",
+    ],
+)
+def test_any_text_of_an_event_finds_it_in_any_case(admin, term):
+    properties = {"a": 'say "hi"', "b": "SPRING", "total": 42, "c": "back\\slash"}
+    stored = json.dumps(
+        {"properties": {**properties, "d": "Zoë 🦊", "e": "two\nlines"}},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    make_event(message_id="found", payload=stored)
+    make_event(message_id="other")
+
+    assert [name for name, _ in listed(admin, q=term)] == ["found"]
+
+
+@pytest.mark.parametrize("source", ["abc", "9" * 30, "-1"])
+def test_what_is_no_source_has_sent_nothing(admin, source):
+    make_event()
+
+    assert listed(admin, source=source) == []
+
+
+def test_the_refused_of_a_source_are_looked_for_in_the_quarantine(admin):
+    answer = admin.get(EVENTS, {"status": "refused", "source": "7", "q": "x y"})
+
+    query = urlencode({"q": "x y", "source__id__exact": "7"})
+    assert answer["Location"] == f"/admin/events/quarantined/?{query}"
+
+
+ODD = {"text": 'it\'s "odd" $HOME `id` \\n !x ü 🦊 %s', "end": "'"}
+
+
+def test_the_line_for_a_shell_gives_the_event_unchanged(admin):
+    key = make_write_key()
+    event = make_event(key.source, payload=json.dumps(ODD, ensure_ascii=False))
+
+    line = page(admin.get(f"{EVENTS}{event.pk}/curl/"))
+    tell = (
+        f"curl() {{ {sys.executable} -c 'import json, sys; print(json.dumps(sys.argv))' \"$@\"; }}"
+    )
+    ran = subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", f"{tell}\n{line}"], capture_output=True, text=True, check=True
+    )
+
+    given = json.loads(ran.stdout)
+    assert given[-1] == json.dumps({"batch": [ODD]}, ensure_ascii=False)
+    assert f"{key.key}:" in given
+    assert LogEntry.objects.count() == 1
+
+
+def test_the_line_for_a_shell_hides_what_its_reader_may_not_see(client):
+    event = make_event(make_write_key().source, payload='{"userId": "ann"}')
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_event"))
+    client.force_login(reader)
+
+    line = page(client.get(f"{EVENTS}{event.pk}/curl/"))
+
+    assert "ann" not in line
+    assert "$WRITE_KEY" in line
+
+
+@pytest.mark.parametrize("view", ["curl", "state"])
+def test_who_may_not_see_events_gets_neither_line_nor_state(client, view):
+    event = make_event()
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+
+    assert client.get(f"{EVENTS}{event.pk}/{view}/").status_code == 403
+
+
+def test_the_trace_follows_until_a_state_changes(admin):
+    event = make_event(payload=payload())
+    connection = make_connection(event.source)
+    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    seen = {"seen": f"{connection.pk}:pending"}
+
+    waiting = page(admin.get(f"{EVENTS}{event.pk}/state/", seen))
+    connection.position = event.pk
+    connection.save()
+    over = page(admin.get(f"{EVENTS}{event.pk}/state/", seen))
+
+    assert f'data-live-url="{EVENTS}{event.pk}/state/?{urlencode(seen)}"' in trace
+    assert f"Waits for {connection.destination}" in waiting
+    assert over == ""
+    assert "data-live" not in page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+
+def test_asking_for_states_is_no_look_at_personal_data(admin):
+    event = make_event()
+
+    admin.get(f"{EVENTS}{event.pk}/state/")
+
+    assert not LogEntry.objects.exists()
+
+
+def test_a_pending_event_says_what_to_do_about_the_last_error(admin):
+    event = make_event()
+    make_connection(event.source, last_error="connection refused")
+
+    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert "The last load failed: connection refused Nothing listens there" in trace
+
+
+def test_a_warehouse_is_not_asked_after_others_took_too_long(admin, monkeypatch):
+    monkeypatch.setattr(live, "ASK_SECONDS", 0.0)
+    event = make_event(payload=payload())
+    connection = make_connection(event.source, position=event.pk)
+
+    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert "This warehouse was not asked" in trace
+    assert f"{EVENTS}{event.pk}/in/{connection.pk}/" in trace
+
+
+def test_a_skipped_event_is_not_said_to_name_nobody(admin):
+    event = make_event(payload=payload(integrations={"All": False}))
+    make_connection(event.source, position=event.pk)
+
+    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert "switch POSTGRES off" in trace
+    assert "names nobody" not in trace
+
+
+def test_the_trace_leads_to_its_source_until_that_is_deleted(admin):
+    event = make_event()
+    link = f"/admin/sources/source/{event.source_id}/change/"
+    with_source = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    event.source.delete()
+    without = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+
+    assert link in with_source
+    assert link not in without
+    assert "The source was deleted with its connections" in without
+    assert "Connect it" not in without
