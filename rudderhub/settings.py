@@ -136,6 +136,7 @@ SESSION_ENGINE = "rudderhub.sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [("unfold/js/alpine", ROOT / "rudderhub" / "vendor" / "alpine")]
 WHITENOISE_USE_FINDERS = True  # from the packages themselves: nothing to collect
 USE_TZ = True
 TIME_ZONE = "UTC"

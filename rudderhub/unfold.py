@@ -51,24 +51,15 @@ UNFOLD: dict[str, Any] = {
     ],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
-    "BORDER_RADIUS": "6px",
-    "COLORS": {
-        "primary": {
-            "50": "oklch(97.7% .014 216)",
-            "100": "oklch(94.5% .03 216)",
-            "200": "oklch(90% .056 216)",
-            "300": "oklch(83% .09 216)",
-            "400": "oklch(72% .115 218)",
-            "500": "oklch(60.5% .115 220)",
-            "600": "oklch(50.5% .098 222)",
-            "700": "oklch(44% .085 223)",
-            "800": "oklch(38% .07 224)",
-            "900": "oklch(33% .058 225)",
-            "950": "oklch(24% .042 226)",
-        }
-    },
-    "STYLES": [lambda _: static("rudderhub/admin.css")],
-    "SCRIPTS": [lambda _: static("rudderhub/admin.js")],
+    "COLORS": lambda _: {},  # in colors.css
+    "STYLES": [
+        lambda _: static("rudderhub/colors.css"),
+        lambda _: static("rudderhub/admin.css"),
+    ],
+    "SCRIPTS": [
+        lambda _: static("rudderhub/unfold.js"),
+        lambda _: static("rudderhub/admin.js"),
+    ],
     "GLOBAL_CALLBACK": "rudderhub.setup.first_visit",
     "DASHBOARD_CALLBACK": "rudderhub.dashboard.overview",
     "ACCOUNT": {

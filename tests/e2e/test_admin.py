@@ -68,6 +68,7 @@ def test_every_screen_is_sound(visited):
     assert visited["words"] == []
     assert visited["foreign"] == []
     assert visited["overflow"] == []
+    assert visited["unread"] == []
 
 
 def test_a_key_is_rotated_and_a_failing_connection_names_its_step(instance, visited):
