@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from pathlib import Path
 
 from django.conf import settings
 
@@ -33,13 +34,19 @@ def forget() -> None:
     _checked_at = -CHECK_SECONDS
 
 
+def free_mb(folder: Path) -> tuple[int, int]:
+    """What is free and what there is."""
+    usage = shutil.disk_usage(folder)
+    return usage.free // 1_000_000, usage.total // 1_000_000
+
+
 def _look() -> str:
     if settings.DATA_DIR is None:
         return ""
-    free_mb = shutil.disk_usage(settings.DATA_DIR).free // 1_000_000
-    if free_mb >= settings.MIN_FREE_MB:
+    free, _ = free_mb(settings.DATA_DIR)
+    if free >= settings.MIN_FREE_MB:
         return ""
     return (
-        f"the disk of the data has {free_mb} MB left, "
+        f"the disk of the data has {free} MB left, "
         f"fewer than RUDDERHUB_MIN_FREE_MB={settings.MIN_FREE_MB}"
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from events import heartbeat
+from events import disk, heartbeat
 from events.counting import uncounted
 from events.masking import HIDDEN
 from rudderhub.celery import app
@@ -37,17 +36,51 @@ SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN", "_URL")
 SILENT = timedelta(minutes=2)
 """Beat has the log counted every ten seconds."""
 ANSWER_SECONDS = 2
+PING_SECONDS, PATIENT_SECONDS = 0.15, 0.6
+SCARCE_TIMES = 5
+"""Fewer than so many times the free space that must be: somebody should look in time."""
+GOOD, SCARCE, UNCERTAIN, BAD = "good", "scarce", "uncertain", "bad"
+WORDS = {
+    GOOD: "works",
+    SCARCE: "is nearly full",
+    UNCERTAIN: "cannot be told",
+    BAD: "does not work",
+}
+TODO = {
+    "Postgres": "Start it, or correct RUDDERHUB_DATABASE_URL.",
+    "Cache": "No requests are limited meanwhile. Start it, or correct RUDDERHUB_CACHE_URL.",
+    "Broker": (
+        "Events are kept and wait in the log. Start it, or correct RUDDERHUB_BROKER_URL "
+        "(RUDDERHUB_CACHE_URL when that is empty); then loads go on by themselves."
+    ),
+    "Workers": "Events are kept and wait in the log. Start the worker of the Procfile.",
+    "Beat": "New events are loaded all the same. Start the beat of the Procfile, exactly one.",
+    "Disk": "Free space, or keep less: RUDDERHUB_RETENTION_DAYS and RUDDERHUB_RETENTION_GB.",
+}
 PACKAGES = ("Django", "django-unfold", "djangorestframework", "celery", "psycopg", "granian")
 NEWEST = 10
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the instance, and whether it works."""
+    """A part of the instance, how it is, and what to do about it."""
 
     name: str
-    good: bool
+    kind: str
     detail: str
+    todo: str = ""
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.kind]
+
+
+class _UncertainError(Exception):
+    """It cannot be told how a part is, since another is not well."""
+
+
+class _ScarceError(Exception):
+    """It works, but not for long."""
 
 
 def system(request: HttpRequest) -> HttpResponse:
@@ -56,7 +89,7 @@ def system(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "System",
-        "parts": [_try(name, look) for name, look in _PARTS.items()],
+        "parts": _parts(),
         "versions": _versions(),
         "values": _settings(),
         "users": User.objects.filter(is_active=True).count(),
@@ -86,14 +119,25 @@ def _masked(name: str, value: str) -> str:
     return HIDDEN if value and name.endswith(SECRET_ENDINGS) else value
 
 
-def _try(name: str, look: Callable[[], str]) -> Part:
+def _parts() -> list[Part]:
+    found: dict[str, Part] = {}
+    for name, look in _LOOKS.items():
+        found[name] = _try(name, look, found)
+    return list(found.values())
+
+
+def _try(name: str, look: Look, found: Parts) -> Part:
     try:
-        return Part(name, good=True, detail=look())
+        return Part(name, GOOD, look(found))
+    except _UncertainError as error:
+        return Part(name, UNCERTAIN, str(error))
+    except _ScarceError as error:
+        return Part(name, SCARCE, str(error), TODO[name])
     except (OperationalError, RedisError, OSError, django.db.Error) as error:
-        return Part(name, good=False, detail=" ".join(str(error).split()))
+        return Part(name, BAD, " ".join(str(error).split()), TODO[name])
 
 
-def _postgres() -> str:
+def _postgres(_found: Parts) -> str:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT version(), pg_size_pretty(pg_database_size(current_database())),"
@@ -103,7 +147,7 @@ def _postgres() -> str:
     return f"{server.partition(' on ')[0]}, {size}, {counted(sessions, 'connection')}"
 
 
-def _cache() -> str:
+def _cache(_found: Parts) -> str:
     cache.set("system:look", 1, timeout=5)
     if not cache.get("system:look"):
         raise OSError("forgets at once: no requests are limited")
@@ -114,37 +158,50 @@ def _cache() -> str:
     return f"{name} {found.get('valkey_version') or found['redis_version']}"
 
 
-def _broker() -> str:
+def _broker(_found: Parts) -> str:
     """Celery keeps its address apart from the cache's."""
     with app.connection_for_read() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
         return f"answers ({broker.transport.driver_name})"
 
 
-def _workers() -> str:
-    found = app.control.ping(timeout=0.15)
-    if not found:
+def _workers(found: Parts) -> str:
+    if found["Broker"].kind == BAD:
+        raise _UncertainError("they are asked through the broker, which does not answer")
+    answers = app.control.ping(timeout=PING_SECONDS) or app.control.ping(timeout=PATIENT_SECONDS)
+    if not answers:
         raise OperationalError("no worker answers: nothing is loaded until one runs")
-    return "1 worker answers" if len(found) == 1 else f"{len(found)} workers answer"
+    return "1 worker answers" if len(answers) == 1 else f"{len(answers)} workers answer"
 
 
-def _beat() -> str:
+def _beat(found: Parts) -> str:
+    if found["Cache"].kind == BAD:
+        raise _UncertainError("it is noted in the cache, which does not answer")
     at, now = heartbeat.last(), timezone.now()
-    if at is None or now - at > SILENT:
-        heard = f"for {length(at, now)}" if at else "yet"
-        raise OperationalError(f"nothing was heard {heard}: scheduled work waits for it")
-    return f"heard {length(at, now)} ago; {uncounted():,} events of the log are not counted yet"
+    if at is not None and now - at <= SILENT:
+        return f"heard {length(at, now)} ago; {uncounted():,} events of the log are not counted yet"
+    heard = f"nothing was heard {f'for {length(at, now)}' if at else 'yet'}"
+    if found["Workers"].kind != GOOD:
+        raise _UncertainError(f"{heard}, but a worker notes it, and none answers")
+    raise OperationalError(f"{heard}: scheduled work waits for it")
 
 
-def _disk() -> str:
-    usage = shutil.disk_usage(settings.DATA_DIR or settings.VAR_DIR)
-    free, total = usage.free // 2**20, usage.total // 2**20
-    if free < settings.MIN_FREE_MB:
-        raise OSError(f"{free:,} MB free of {total:,}: events are refused")
-    return f"{free:,} MB free of {total:,}"
+def _disk(_found: Parts) -> str:
+    free, total = disk.free_mb(settings.VAR_DIR)
+    least = settings.MIN_FREE_MB
+    if settings.DATA_DIR is None:
+        return f"{free:,} MB free of {total:,}; Postgres has a disk of its own"
+    if shortage := disk.shortage():
+        raise OSError(f"{shortage}: events are refused with 503")
+    told = f"{free:,} MB free of {total:,}; below {least:,} MB events are refused"
+    if free < SCARCE_TIMES * least:
+        raise _ScarceError(told)
+    return told
 
 
-_PARTS: dict[str, Callable[[], str]] = {
+Parts = Mapping[str, Part]
+Look = Callable[[Parts], str]
+_LOOKS: dict[str, Look] = {
     "Postgres": _postgres,
     "Cache": _cache,
     "Broker": _broker,

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import re
+import socket
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 import time_machine
+from celery.contrib.testing.worker import start_worker
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.utils import timezone
 
+from events import disk
 from events.tasks import count_log
+from rudderhub.celery import app
 from tests.factories import make_admin
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,35 +40,53 @@ def parts(client):
 def test_what_answers_is_said_to_work_with_its_version(admin):
     found = parts(admin)
 
-    assert {name for name, part in found.items() if part.good} == {
+    assert {name for name, part in found.items() if part.kind == "good"} == {
         *("Postgres", "Cache", "Broker", "Disk")
     }
     assert "PostgreSQL" in found["Postgres"].detail
     assert "Valkey" in found["Cache"].detail
 
 
+def told(client, name):
+    part = parts(client)[name]
+    return part.word, part.detail
+
+
+@pytest.fixture
+def worker():
+    with start_worker(app, perform_ping_check=False, pool="solo"):
+        yield
+
+
 def test_without_a_worker_the_page_says_what_stands_still(admin):
-    assert parts(admin)["Workers"].detail == "no worker answers: nothing is loaded until one runs"
+    assert told(admin, "Workers") == (
+        "does not work",
+        "no worker answers: nothing is loaded until one runs",
+    )
+    assert "Start the worker of the Procfile." in admin.get("/admin/system/").content.decode()
 
 
-def test_beat_is_heard_by_the_work_that_it_has_done(admin):
-    before = parts(admin)["Beat"]
+def test_beat_is_heard_by_the_work_that_it_has_done(admin, worker):
+    before = told(admin, "Beat")
     count_log()
-    heard = parts(admin)["Beat"]
+    heard = told(admin, "Beat")
     with time_machine.travel(timezone.now() + timedelta(minutes=5)):
-        later = parts(admin)["Beat"]
+        later = told(admin, "Beat")
 
-    assert (before.good, before.detail) == (
-        False,
-        "nothing was heard yet: scheduled work waits for it",
-    )
-    assert (heard.good, heard.detail) == (
-        True,
-        "heard 0 s ago; 0 events of the log are not counted yet",
-    )
-    assert (later.good, later.detail) == (
-        False,
+    assert told(admin, "Workers") == ("works", "1 worker answers")
+    assert before == ("does not work", "nothing was heard yet: scheduled work waits for it")
+    assert heard[0] == "works"
+    assert re.fullmatch(r"heard \d s ago; 0 events of the log are not counted yet", heard[1])
+    assert later == (
+        "does not work",
         "nothing was heard for 5 minutes: scheduled work waits for it",
+    )
+
+
+def test_nobody_knows_of_beat_without_a_worker(admin):
+    assert told(admin, "Beat") == (
+        "cannot be told",
+        "nothing was heard yet, but a worker notes it, and none answers",
     )
 
 
@@ -73,7 +97,46 @@ def test_a_cache_that_is_away_is_named_and_stops_no_counting(admin, settings):
 
     count_log()
 
-    assert not parts(admin)["Cache"].good
+    assert told(admin, "Cache")[0] == "does not work"
+    assert told(admin, "Beat") == (
+        "cannot be told",
+        "it is noted in the cache, which does not answer",
+    )
+
+
+def test_a_broker_that_never_answers_takes_seconds_and_leaves_workers_uncertain(admin, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        monkeypatch.setattr(app.conf, "broker_url", address)
+        monkeypatch.setattr(app, "_pool", None)
+        began = monotonic()
+        found = parts(admin)
+
+    assert found["Broker"].word == "does not work"
+    assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].todo
+    assert found["Workers"].word == "cannot be told"
+    assert monotonic() - began < 10
+
+
+def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
+    settings.DATA_DIR = None
+    elsewhere = told(admin, "Disk")
+    settings.DATA_DIR = tmp_path
+    free, _ = disk.free_mb(tmp_path)
+    settings.MIN_FREE_MB = free // 3
+    disk.forget()
+    scarce = told(admin, "Disk")
+    settings.MIN_FREE_MB = 10**9
+    disk.forget()
+    full = told(admin, "Disk")
+    disk.forget()
+
+    assert elsewhere[1].endswith("Postgres has a disk of its own")
+    assert scarce[0] == "is nearly full"
+    assert full[0] == "does not work"
+    assert full[1].endswith(
+        "fewer than RUDDERHUB_MIN_FREE_MB=1000000000: events are refused with 503"
+    )
 
 
 def test_secrets_are_hidden_and_other_settings_shown(admin):
