@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -199,6 +200,71 @@ class Erasure(models.Model):
             return 0
         length = self.upto_id - self.after_id
         return 99 * (self.position - self.after_id) // length if length else 99
+
+
+class ChangeState(models.TextChoices):
+    COUNTING = "counting", "Counting what it does"
+    COUNTED = "counted", "Waits for its confirmation"
+    CONFIRMED = "confirmed", "Confirmed"
+    DOING = "doing", "At work"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class IdentityChanges(models.QuerySet["IdentityChange"]):
+    def with_worker(self) -> IdentityChanges:
+        return self.filter(
+            state__in=[ChangeState.COUNTING, ChangeState.CONFIRMED, ChangeState.DOING]
+        )
+
+    def forgettable(self) -> IdentityChanges:
+        """Those that are over, and those that nobody has confirmed."""
+        return self.exclude(state__in=[ChangeState.CONFIRMED, ChangeState.DOING])
+
+
+class IdentityChange(models.Model):
+    """What somebody asked to change about a destination's identities, and what it does or did.
+
+    A worker counts first, then does what was confirmed. Form and effect may hold values of people.
+    """
+
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="identity_changes", editable=False
+    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    action = models.CharField(max_length=20, editable=False)
+    form = EncryptedJSONField(
+        default=dict, editable=False, help_text="Lists of values by field; nothing once it is done."
+    )
+    state = models.CharField(
+        max_length=20, choices=ChangeState.choices, default=ChangeState.COUNTING, editable=False
+    )
+    step = models.CharField(max_length=40, blank=True, editable=False)
+    percent = models.PositiveSmallIntegerField(null=True, editable=False)
+    effect = EncryptedJSONField(default=dict, editable=False)
+    error = models.TextField(blank=True, editable=False)
+    profile = models.UUIDField(null=True, editable=False, help_text="Whose page it was asked on.")
+    erasure = models.ForeignKey(Erasure, on_delete=models.SET_NULL, null=True, editable=False)
+
+    objects = IdentityChanges.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(state="done") | models.Q(form={}),
+                name="a_done_change_holds_no_form",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"change {self.pk} of identities in {self.destination}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in (ChangeState.DONE, ChangeState.FAILED)
 
 
 class ProfileToken(models.Model):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from time import monotonic
 
@@ -18,6 +19,11 @@ from events.erased_events import Sought
 from events.erased_texts import ErasedTexts
 from events.erasures import SLICE_IDS, sources_of
 from events.people import People
+
+Tell = Callable[[str, float | None], None]
+"""Takes what is looked at now, and how much of that is done, from 0 to 1, where it is known."""
+Hit = tuple[int, float | None]
+"""How many of a part are concerned, and how much of the table that was, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -36,50 +42,61 @@ def preview(
     *,
     mode: str = DELETE,
     max_seconds: float = inf,
+    tell: Tell | None = None,
 ) -> Preview:
     """The warehouse does it and takes it back; of each of our own tables so long is read."""
+    tell = tell or _untold
+    tell(ErasureStep.WAREHOUSE.label, None)
     done = erase.erase(*people.graph, identifiers, mode=mode, actor="", dry_run=True)
     erased = Erased(dict.fromkeys(identifiers, mode))
     rules = identity.read_rules(people.conn, people.schema)
+    sought = Sought(sources_of(destination), erased, rules)
+    kept = {}
     with transaction.atomic():
-        kept = {
-            step.label: _sum(hits, max_seconds)
-            for step, hits in _hits(
-                destination, erased, Sought(sources_of(destination), erased, rules)
-            )
-        }
+        for step, hits in _hits(destination, erased, sought):
+            kept[step.label] = _sum(hits, max_seconds, partial(tell, step.label))
     counts = {name: count for name, (count, is_whole) in kept.items() if count or not is_whole}
     at_least = frozenset(name for name, (_, is_whole) in kept.items() if not is_whole)
     return Preview({**counts, **done.counts}, at_least)
 
 
+def _untold(step: str, share: float | None) -> None:
+    """Nobody watches."""
+
+
 def _hits(
     destination: Destination, erased: Erased, sought: Sought
-) -> Iterator[tuple[ErasureStep, Iterator[int]]]:
+) -> Iterator[tuple[ErasureStep, Iterator[Hit]]]:
     """For each table the hits in one part after the other."""
     texts, sources = ErasedTexts(erased), sought.sources
     letters, refused = texts.dead_letters(destination, sources), texts.refused(sources)
-    yield ErasureStep.LOG, (sought.count(after, upto) for after, upto in _parts())
-    yield ErasureStep.DEAD_LETTERS, (int(is_named) for _, is_named in letters)
-    yield ErasureStep.QUARANTINE, (int(is_named) for _, is_named in refused)
-    yield ErasureStep.MESSAGES, (int(bool(changed)) for _, _, changed in texts.messages())
+    yield ErasureStep.LOG, _logged(sought)
+    yield ErasureStep.DEAD_LETTERS, ((int(is_named), None) for _, is_named in letters)
+    yield ErasureStep.QUARANTINE, ((int(is_named), None) for _, is_named in refused)
+    yield ErasureStep.MESSAGES, ((int(bool(changed)), None) for *_, changed in texts.messages())
 
 
-def _parts() -> Iterator[tuple[int, int]]:
-    """Of the log, the newest first."""
+def _logged(sought: Sought) -> Iterator[Hit]:
+    """Of the log, the newest part first."""
     with log.reader() as reader:
-        upto = log.barrier(reader)
-        first = log.first_id(reader, None, upto)
-    while first is not None and upto >= first:
-        yield upto - SLICE_IDS, upto
-        upto -= SLICE_IDS
+        head = log.barrier(reader)
+        first = log.first_id(reader, None, head)
+    if first is None:
+        return
+    for upto in range(head, first - 1, -SLICE_IDS):
+        count = sought.count(upto - SLICE_IDS, upto)
+        yield count, min(1.0, (head - upto + SLICE_IDS) / (head - first + 1))
 
 
-def _sum(hits: Iterator[int], max_seconds: float) -> tuple[int, bool]:
+def _sum(
+    hits: Iterator[Hit], max_seconds: float, tell: Callable[[float | None], None]
+) -> tuple[int, bool]:
     """Of as many as time allows; whether of all."""
     until, total = monotonic() + max_seconds, 0
-    for count in hits:
+    tell(None)
+    for count, share in hits:
         total += count
+        tell(share)
         if monotonic() > until:
             return total, False
     return total, True

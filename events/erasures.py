@@ -243,6 +243,7 @@ class _Work:
 
     def _end(self) -> None:
         requests.forget(self._sources)
+        self._erasure.destination.identity_changes.forgettable().delete()
         with transaction.atomic():
             _finish(self._erasure, self._counted(clear_messages(self._texts.messages())))
 

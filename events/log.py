@@ -340,6 +340,13 @@ def erasure_lock(
     return _lock(conn, _ERASURE_CLASS, erasure_pk)
 
 
+def change_lock(
+    conn: psycopg.Connection[tuple[Any, ...]], change_pk: int
+) -> contextlib.AbstractContextManager[bool]:
+    """Whether this session now is the only one that works on the change of identities."""
+    return _lock(conn, _CHANGE_CLASS, change_pk)
+
+
 @contextlib.contextmanager
 def _lock(conn: psycopg.Connection[tuple[Any, ...]], kind: int, pk: int) -> Iterator[bool]:
     row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [kind, pk])
@@ -354,3 +361,4 @@ def _lock(conn: psycopg.Connection[tuple[Any, ...]], kind: int, pk: int) -> Iter
 _LOAD_CLASS = 0x7275
 _REPLAY_CLASS = 0x7276
 _ERASURE_CLASS = 0x7277
+_CHANGE_CLASS = 0x7278

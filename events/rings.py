@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from enum import StrEnum
 
-from celery import Task
+from celery import current_app
 from django.core.cache import cache
 from django.db import DatabaseError, connection
 from kombu.exceptions import OperationalError
@@ -27,53 +28,39 @@ WAITING_SECONDS = 30
 """How long a ring may lie in the queue; longer, and a new one is sent."""
 
 
+class Work(StrEnum):
+    """What a worker can be rung for, by the name of the task that takes the number of it."""
+
+    LOAD = "load_connection"
+    REPLAY = "load_replay"
+    ERASURE = "continue_erasure"
+    CHANGE = "go_on_with_change"
+
+
 def ring(source_pk: int) -> None:
     """Have the connections of a source loaded soon."""
     _ringer.get().add(source_pk)
 
 
-def send(connection_pk: int) -> None:
-    """Queue a load unless one already waits in the queue."""
-    from events.tasks import load_connection  # noqa: PLC0415 - the task rings, too
-
-    _queue(load_connection, _key(connection_pk), connection_pk)
-
-
-def send_replay(replay_pk: int) -> None:
-    """Queue the next part of a replay unless it already waits in the queue."""
-    from events.tasks import load_replay  # noqa: PLC0415
-
-    _queue(load_replay, _replay_key(replay_pk), replay_pk)
-
-
-def send_erasure(erasure_pk: int) -> None:
-    """Queue the next part of an erasure unless it already waits in the queue."""
-    from events.tasks import continue_erasure  # noqa: PLC0415
-
-    _queue(continue_erasure, _erasure_key(erasure_pk), erasure_pk)
-
-
-def answered(connection_pk: int) -> None:
-    """A worker has taken the ring: the next event needs another."""
-    _forget(_key(connection_pk))
-
-
-def replay_answered(replay_pk: int) -> None:
-    _forget(_replay_key(replay_pk))
-
-
-def erasure_answered(erasure_pk: int) -> None:
-    _forget(_erasure_key(erasure_pk))
-
-
-def _queue(task: Task[[int], None], key: str, pk: int) -> None:
+def send(pk: int, work: Work = Work.LOAD) -> None:
+    """Queue it unless it already waits in the queue."""
+    key = _key(pk, work)
     if not _is_first(key):
         return
     try:
-        task.apply_async((pk,), expires=WAITING_SECONDS)
+        current_app.send_task(f"events.tasks.{work}", (pk,), expires=WAITING_SECONDS)
     except OperationalError:
         _forget(key)
         raise
+
+
+def answered(pk: int, work: Work = Work.LOAD) -> None:
+    """A worker has taken the ring: what comes next needs another."""
+    _forget(_key(pk, work))
+
+
+def _key(pk: int, work: Work) -> str:
+    return f"ring:{pk}" if work == Work.LOAD else f"ring:{work.name.lower()}:{pk}"
 
 
 def _is_first(key: str) -> bool:
@@ -89,18 +76,6 @@ def _forget(key: str) -> None:
         cache.delete(key)
     except RedisError as error:
         logger.warning("cache unavailable: %s", type(error).__name__)
-
-
-def _key(connection_pk: int) -> str:
-    return f"ring:{connection_pk}"
-
-
-def _replay_key(replay_pk: int) -> str:
-    return f"ring:replay:{replay_pk}"
-
-
-def _erasure_key(erasure_pk: int) -> str:
-    return f"ring:erasure:{erasure_pk}"
 
 
 class Ringer:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from celery import shared_task
 from django.db.models import QuerySet
@@ -11,13 +12,14 @@ from destinations.interface import (
     DestinationError,
     DestinationUnavailableError,
 )
-from destinations.models import Connection, Destination
+from destinations.models import Connection, Destination, IdentityChange
 from destinations.registry import destination_type
 from events import (
     counting,
     erasures,
     heartbeat,
     history,
+    identity_changes,
     ledger,
     log,
     replays,
@@ -54,19 +56,26 @@ def load_connection(connection_pk: int) -> None:
 @shared_task
 def load_replay(replay_pk: int) -> None:
     """Load the next part of a replay, then let loads have their turn."""
-    rings.replay_answered(replay_pk)
+    rings.answered(replay_pk, rings.Work.REPLAY)
     replay = _replays().filter(pk=replay_pk).first()
     if replay and replays.run_slice(replay):
-        rings.send_replay(replay_pk)
+        rings.send(replay_pk, rings.Work.REPLAY)
 
 
 @shared_task
 def continue_erasure(erasure_pk: int) -> None:
     """Erase the next part of what was requested, then let loads have their turn."""
-    rings.erasure_answered(erasure_pk)
+    rings.answered(erasure_pk, rings.Work.ERASURE)
     erasure = erasures.unfinished().filter(pk=erasure_pk).first()
     if erasure and erasures.run_slice(erasure):
-        rings.send_erasure(erasure_pk)
+        rings.send(erasure_pk, rings.Work.ERASURE)
+
+
+@shared_task
+def go_on_with_change(change_pk: int) -> None:
+    """Count what a change of identities does, or make the one that was confirmed."""
+    rings.answered(change_pk, rings.Work.CHANGE)
+    identity_changes.go_on(change_pk)
 
 
 def _replays() -> QuerySet[Replay]:
@@ -81,7 +90,7 @@ def _replays() -> QuerySet[Replay]:
 
 @shared_task
 def ring_connections(*, anew: bool = False) -> None:
-    """Ring every connection that is behind the log, every replay and every erasure.
+    """Ring every connection that is behind the log, and all else that waits for a worker.
 
     Rings may be lost, and waits end. Anew: also those whose ring a killed worker may have taken.
     """
@@ -90,18 +99,17 @@ def ring_connections(*, anew: bool = False) -> None:
     behind = Connection.objects.filter(
         enabled=True, destination__enabled=True, position__lt=head
     ).exclude(retry_at__gt=timezone.now())
-    for connection_pk in behind.values_list("pk", flat=True):
-        if anew:
-            rings.answered(connection_pk)
-        rings.send(connection_pk)
-    for replay_pk in _replays().values_list("pk", flat=True):
-        if anew:
-            rings.replay_answered(replay_pk)
-        rings.send_replay(replay_pk)
-    for erasure_pk in erasures.unfinished().values_list("pk", flat=True):
-        if anew:
-            rings.erasure_answered(erasure_pk)
-        rings.send_erasure(erasure_pk)
+    waiting: dict[rings.Work, QuerySet[Any]] = {
+        rings.Work.LOAD: behind,
+        rings.Work.REPLAY: _replays(),
+        rings.Work.ERASURE: erasures.unfinished(),
+        rings.Work.CHANGE: IdentityChange.objects.with_worker(),
+    }
+    for work, found in waiting.items():
+        for pk in found.values_list("pk", flat=True):
+            if anew:
+                rings.answered(pk, work)
+            rings.send(pk, work)
 
 
 @shared_task
@@ -128,6 +136,7 @@ def keep_log() -> None:
         counting.fold(conn, timezone.now())
     ledger.forget_old(timezone.now())
     history.forget_old()
+    identity_changes.forget_old(timezone.now())
 
 
 @shared_task

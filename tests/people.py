@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from django.apps import apps
 
+from destinations.models import IdentityChange
 from destinations.postgres import erase, identity, unmerge
 from destinations.registry import destination_type
 from destinations.warehouse.identity import GraphOptions, Identifier, node_key
-from events import erasures, log, people
+from events import erasures, identity_changes, log, people
 from events.loads import run_load
 from events.spec import ParsedEvent
 from tests.factories import make_connection, make_destination, make_source
@@ -142,6 +143,12 @@ def everywhere(hub):
 
 def _text(row):
     return str([bytes(value) if isinstance(value, memoryview) else value for value in row])
+
+
+def changes_made():
+    """What workers do with the changes of identities that wait."""
+    for pk in IdentityChange.objects.with_worker().values_list("pk", flat=True):
+        identity_changes.go_on(pk)
 
 
 def erase_requested():

@@ -91,7 +91,7 @@ def _begin(
     letters_in_words = counted(replay.expected or 0, "dead letter")
     site_of.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
     try:
-        rings.send_replay(replay.pk)
+        rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:
         messages.warning(request, "The broker does not answer. It starts when it is back.")
     return replay

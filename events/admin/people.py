@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,19 +15,22 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from kombu.exceptions import OperationalError
+from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.models import Destination, Erasure
-from events import people, rings
-from events.admin.people_actions import ACTIONS, SHOWN, Act, Action, Effect
+from destinations.models import Destination, IdentityChange
+from destinations.postgres.explain import Step
+from destinations.warehouse.identity import Identifier
+from events import identity_changes, people
 from events.admin.people_shown import Before, PeoplePages
 from events.exports import profile_export
+from events.identity_actions import ACTIONS, Form
 from events.masking import PERMISSION
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
 VIEW = "destinations.view_destination"
-NOT_HELD = ("csrfmiddlewaretoken", "reason", "confirm")
+LATE = timedelta(seconds=10)
+OVER = "What you asked for is not kept any more: it is forgotten after an hour. Ask for it again."
 
 
 def search(request: HttpRequest) -> HttpResponse:
@@ -114,73 +118,115 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def act(request: HttpRequest, pk: int) -> HttpResponse:
-    """Shows what an action would do; does it when that was confirmed."""
+    """Has a worker count what an action would do."""
     destination = get_object_or_404(Destination, pk=pk)
     action = ACTIONS.get(request.POST.get("action", ""))
     if request.method != "POST" or action is None:
         raise Http404
     _need(request, action.needs)
-    is_done = "confirm" in request.POST
+    return _asked(request, destination, dict(request.POST.lists()))
+
+
+def _asked(request: HttpRequest, destination: Destination, form: Form) -> HttpResponse:
+    user_pk: Any = request.user.pk
+    held = {name: values for name, values in form.items() if name != "csrfmiddlewaretoken"}
+    made = identity_changes.request(destination, user_pk, form["action"][-1], held)
+    return HttpResponseRedirect(reverse("people-change", args=[destination.pk, made.pk]))
+
+
+def change(request: HttpRequest, pk: int, change_pk: int) -> HttpResponse:
+    """What a change would do, how far it is, and what it did: for who asked for it."""
+    found = IdentityChange.objects.select_related("destination")
+    asked = found.filter(destination=pk, user=request.user.pk, pk=change_pk).first()
+    if asked is None:
+        return _over(request, pk)
+    _need(request, ACTIONS[asked.action].needs)
+    if request.method == "POST":
+        return _answered(request, asked)
+    sees_erasure = request.user.has_perm("destinations.view_erasure")
+    if asked.erasure_id and sees_erasure and not _is_refresh(request):
+        return HttpResponseRedirect(
+            reverse("admin:destinations_erasure_change", args=[asked.erasure_id])
+        )
+    return _change_page(request, asked)
+
+
+def _over(request: HttpRequest, pk: int) -> HttpResponse:
+    if _is_refresh(request):
+        return HttpResponse()  # nothing to go on with: the page is loaded whole
+    messages.warning(request, OVER)
+    return HttpResponseRedirect(reverse("people-rules", args=[pk]))
+
+
+def _change_page(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
+    action = ACTIONS[asked.action]
+    context = {
+        "destination": asked.destination,
+        "act": action,
+        "change": asked,
+        "back": _back(asked),
+        "is_late": _is_late(asked),
+        "reason": (asked.form.get("reason") or [""])[-1],
+    }
+    if asked.effect and not _is_refresh(request):
+        context |= _effect(request, asked)
+    return _page(request, "change", action.title, context)
+
+
+def _answered(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
+    if "confirm" not in request.POST:
+        more = [*asked.form.get("link", ()), *request.POST.getlist("link")]
+        reason = request.POST.getlist("reason")
+        return _asked(request, asked.destination, {**asked.form, "link": more, "reason": reason})
+    if not identity_changes.confirm(asked, request.POST.get("reason", "")):
+        messages.warning(request, "This was confirmed before.")
+    return HttpResponseRedirect(reverse("people-change", args=[asked.destination_id, asked.pk]))
+
+
+def _effect(request: HttpRequest, asked: IdentityChange) -> dict[str, Any]:
+    """What the page shows of it, through the veil; identity_changes.kept has its form."""
+    effect = asked.effect
     try:
-        with people.opened(destination) as opened:
-            user = request.user.get_username()
-            effect = action.run(Act(destination, opened, request.POST, user, dry_run=not is_done))
+        with people.opened(asked.destination) as opened:
             pages = PeoplePages(opened, sees=_sees(request))
     except NO_ANSWER as error:
         messages.error(request, f"{error}.")
-        return HttpResponseRedirect(_back(request, destination))
-    if is_done:
-        _log(request, destination, f"{action.title}.")
-        if effect.requested:
-            return _begun(request, effect.requested, _back(request, destination))
-        messages.success(request, f"{action.title}: done.")
-        return HttpResponseRedirect(_back(request, destination))
-    _note_look(request, destination, f"Looked at what this gives: {action.title}.")
-    held = [(k, v) for k, all_of in request.POST.lists() for v in all_of if k not in NOT_HELD]
-    context = {
-        "destination": destination,
-        "act": action,
-        "held": held,
-        "reason": request.POST.get("reason", ""),
-        "back": _back(request, destination),
-    }
-    return _page(request, "act", action.title, {**context, **_effect(action, effect, pages)})
-
-
-def _begun(request: HttpRequest, erasure: Erasure, back: str) -> HttpResponse:
-    try:
-        rings.send_erasure(erasure.pk)
-    except OperationalError:
-        messages.warning(request, "The broker does not answer. The erasure starts when it is back.")
-    messages.success(request, f"Requested: erasure no. {erasure.pk}.")
-    if not request.user.has_perm("destinations.view_erasure"):
-        return HttpResponseRedirect(back)
-    return HttpResponseRedirect(reverse("admin:destinations_erasure_change", args=[erasure.pk]))
-
-
-def _effect(action: Action, effect: Effect, pages: PeoplePages) -> dict[str, Any]:
-    """What the preview shows of it."""
-    outcome, veil = effect.outcome, pages.veil
+        return {}
+    if not asked.is_over:
+        _note_look(
+            request, asked.destination, f"Looked at what this gives: {ACTIONS[asked.action].title}."
+        )
+    veil = pages.veil
+    pairs = ([Identifier(*end) for end in pair] for pair in effect["cut"])
     return {
-        "lines": effect.lines,
-        "cut": [pages.pair(pair) for pair in effect.cut[:SHOWN]],
-        "erased": [veil.identifier(*each) for each in effect.erased[:SHOWN]],
-        "path": pages.steps(effect.path),
-        "before": list(outcome.before.items())[:SHOWN],
-        "after": [(row, veil.identifiers(row.identifiers)) for row in outcome.after[:SHOWN]],
-        "counts": (len(outcome.before), len(outcome.after)),
-        "has_profiles": action is not ACTIONS["erase"],
-        "moved": outcome.moved,
+        **effect,
+        "cut": [pages.pair((a, b)) for a, b in pairs],
+        "erased": [veil.identifier(*each) for each in effect["erased"]],
+        "path": pages.steps([_step(each) for each in effect["path"]]),
+        "after": [(each, veil.identifiers(held), n) for each, held, n in effect["after"]],
     }
 
 
-def _back(request: HttpRequest, destination: Destination) -> str:
+def _step(held: dict[str, Any]) -> Step:
+    at = held["received_at"]
+    return Step(**held | {"received_at": datetime.fromisoformat(at) if at else None})
+
+
+def _is_late(asked: IdentityChange) -> bool:
+    """Whether no worker has begun for a while."""
+    return not asked.step and timezone.now() - asked.created_at > LATE
+
+
+def _back(asked: IdentityChange) -> str:
     """To the profile that the action came from, else to the rules."""
-    came_from = request.POST.get("profile", "")
-    try:
-        return reverse("people-profile", args=[destination.pk, UUID(came_from)])
-    except ValueError:
-        return reverse("people-rules", args=[destination.pk])
+    if asked.profile:
+        return reverse("people-profile", args=[asked.destination_id, asked.profile])
+    return reverse("people-rules", args=[asked.destination_id])
+
+
+def _is_refresh(request: HttpRequest) -> bool:
+    """Whether a page that shows progress looks again."""
+    return "X-Refresh" in request.headers
 
 
 def _sees(request: HttpRequest) -> bool:

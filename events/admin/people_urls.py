@@ -12,6 +12,7 @@ urlpatterns = [
         ("rules/", people.first_rules, "people-first-rules"),
         ("<int:pk>/rules/", people.rules, "people-rules"),
         ("<int:pk>/act/", people.act, "people-act"),
+        ("<int:pk>/act/<int:change_pk>/", people.change, "people-change"),
         ("<int:pk>/<uuid:rudder_id>/", people.profile, "people-profile"),
         ("<int:pk>/<uuid:rudder_id>/export/", people.export, "people-export"),
     )

@@ -100,7 +100,7 @@ def _begin(request: HttpRequest, connection: Connection, since: datetime | None)
     note = f"Began {replay} from {since_when}."
     LogEntry.objects.log_actions(int(request.user.pk or 0), [connection], CHANGE, note)
     try:
-        rings.send_replay(replay.pk)
+        rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:
         messages.warning(request, "The broker does not answer. The replay starts when it is back.")
     messages.success(request, f"Replaying {connection}. Loads go on meanwhile.")

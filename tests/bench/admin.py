@@ -26,7 +26,6 @@ EVENTS = 5_000_000
 MOST_SECONDS = 0.3
 REQUESTS = 5
 SHOWN = 40
-NOTE = " (a dry run)"
 MET = {200, 302, 403, 405}
 """A redirect, and what nobody may do to such an object, are no pages."""
 
@@ -38,11 +37,10 @@ class Took(NamedTuple):
     longest: float
     cpu: float
     """Of this process and of Postgres, a request."""
-    is_dry_run: bool
 
     @property
     def is_slow(self) -> bool:
-        return self.median > MOST_SECONDS and not self.is_dry_run
+        return self.median > MOST_SECONDS
 
 
 def main(events: int = EVENTS) -> None:
@@ -113,13 +111,12 @@ def _time(client, page) -> Took:
     if status not in MET:
         raise RuntimeError(f"{page} answered {status}")
     seconds, before = [], _cpu()
-    once = page.is_dry_run or status != 200
-    for _ in range(1 if once else REQUESTS):
+    for _ in range(REQUESTS if status == 200 else 1):
         begun = time.monotonic()
         ask()
         seconds.append(time.monotonic() - begun)
     cpu = (_cpu() - before) / len(seconds)
-    return Took(str(page), status, statistics.median(seconds), max(seconds), cpu, page.is_dry_run)
+    return Took(str(page), status, statistics.median(seconds), max(seconds), cpu)
 
 
 def _cpu() -> float:
@@ -133,7 +130,7 @@ def _print(took: list[Took]) -> None:
     for each in sorted(pages, key=lambda each: -each.median)[:SHOWN]:
         figures = (each.median, each.longest, each.cpu)
         texts = " ".join(f"{figure * 1000:>5.0f} ms" for figure in figures)
-        sys.stdout.write(f"{texts}  {each.page}{NOTE if each.is_dry_run else ''}\n")
+        sys.stdout.write(f"{texts}  {each.page}\n")
     slow = sum(each.is_slow for each in pages)
     sys.stdout.write(
         f"{len(pages)} pages, {slow} slower than {MOST_SECONDS * 1000:.0f} ms;"

@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
-from destinations.models import Connection, Destination
+from destinations.models import Connection, Destination, IdentityChange
 from destinations.postgres import reading
 from destinations.warehouse.schema import DISCARDS
 from events import people
@@ -26,6 +26,7 @@ from rudderhub.second_factor.codes import app_of
 from rudderhub.second_factor.middleware import PASSED
 from sources.models import Source
 from tests.bench import api
+from tests.waiting import wait_for
 
 NO_PAGES = {
     "admin:login",
@@ -38,6 +39,7 @@ NO_PAGES = {
     "discards_file",  # a download
     "people-export",
     "people-act",  # its previews are posted
+    "people-change",  # what was posted leads to it
 }
 CHOICES = 4
 """Of a filter: the first stands for all, the others for each."""
@@ -49,8 +51,6 @@ class Page(NamedTuple):
     path: str
     query: dict[str, Any] = {}
     posted: dict[str, Any] | None = None
-    is_dry_run: bool = False
-    """It goes through the whole log or graph: shown, and not held against the limit."""
 
     def __str__(self) -> str:
         given = self.query if self.posted is None else self.posted
@@ -84,7 +84,7 @@ def pages(client) -> Iterator[Page]:
             if name.endswith("_changelist"):
                 yield from _choices(client, path)
     yield from _asked()
-    yield from _previews()
+    yield from _previews(client)
 
 
 def _routes(patterns, space="", prefix="") -> Iterator[tuple[str, Any]]:
@@ -220,21 +220,25 @@ def _asked_of_tables() -> Iterator[Page]:
     yield Page(widen, {"table": "tracks", "column": "property_7"})
 
 
-def _previews() -> Iterator[Page]:
+def _previews(client) -> Iterator[Page]:
     """What would happen: each is asked for, none is confirmed."""
-    act = reverse("people-act", args=[Destination.objects.get().pk])
     for value in (BUSIEST, "user-large"):
         profile = str(_rudder_id(value))
-        yield Page(
-            act, posted={"action": "erase", "profile": profile, "value": value}, is_dry_run=True
-        )
-    yield Page(act, posted={"action": "add_rule", "exact": "phone-77"}, is_dry_run=True)
-    yield Page(
-        act, posted={"action": "limits", "hub_limit": "12", "size_limit": "6000"}, is_dry_run=True
-    )
+        yield from _counted(client, action="erase", profile=profile, value=value)
+    yield from _counted(client, action="add_rule", exact="phone-77")
+    yield from _counted(client, action="limits", hub_limit="12", size_limit="6000")
     for model, name in ((Quarantined, "discard"), (Quarantined, "send_again")):
         yield _whole(model, name)
     yield from (_whole(DeadLetter, name) for name in ("rerun", "discard"))
+
+
+def _counted(client, **posted) -> Iterator[Page]:
+    """The asking, and the page with what a worker has counted."""
+    asking = Page(reverse("people-act", args=[Destination.objects.get().pk]), posted=posted)
+    yield asking
+    answer = client.post(asking.path, posted)
+    wait_for(lambda: not IdentityChange.objects.with_worker().exists(), 120)
+    yield Page(answer.url)
 
 
 def _whole(model: Any, action: str) -> Page:

@@ -78,7 +78,7 @@ class Walk:
     def confirm(self):
         self.page.fill("[name=reason]", "a shared tablet")
         self.page.click("[name=confirm]")
-        self.page.wait_for_selector("text=: done.")
+        self.page.wait_for_selector("text=This is what it did")  # the page refreshes itself
 
 
 def people(page, job, folder):
@@ -140,6 +140,8 @@ def _undo_a_merge(walk):
     page.click("text=Merges & rules")
     page.click("text=Take back…")
     walk.confirm()
+    walk.look("people-done")
+    page.click("a.rh-button:text-is('Back')")
     log = page.locator("table").first.inner_text()
     return {
         "sides": sides,
@@ -154,9 +156,11 @@ def _undo_a_merge(walk):
 def _cut_a_link(walk):
     page = walk.page
     walk.open("ann")
-    page.click("#links tr:has-text('m3') button")
+    page.click("#links tr:has-text('m3') button:has-text('Cut…')")
     page.wait_for_selector(".rh-side")
     walk.confirm()
+    page.click("a.rh-button:text-is('Back')")
+    page.wait_for_selector("#identifiers")
     walk.look("people-cut")
     return {
         "back_on": page.locator("#identifiers").count(),

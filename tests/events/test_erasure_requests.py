@@ -30,7 +30,7 @@ from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
 from tests.factories import make_admin
 from tests.identities import event, user
-from tests.people import NOW, Hub, everywhere, parsed
+from tests.people import NOW, Hub, changes_made, everywhere, parsed
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,8 +60,13 @@ def request(hub, identifier=ANN):
 
 
 def confirm(hub, admin):
-    form = {"action": "erase", "value": "ann-1", "confirm": "1", "reason": "asked"}
-    return admin.post(f"/admin/people/{hub.destination.pk}/act/", form)
+    """The page that follows once a worker has taken it up."""
+    form = {"action": "erase", "value": "ann-1"}
+    asked = admin.post(f"/admin/people/{hub.destination.pk}/act/", form)
+    changes_made()
+    admin.post(asked.url, {"confirm": "1", "reason": "asked"})
+    changes_made()
+    return admin.get(asked.url)
 
 
 def page_of(admin, erasure, **headers):
@@ -419,14 +424,16 @@ def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monk
 
 
 def test_the_admin_says_that_its_count_is_the_least(hub, admin, monkeypatch):
-    monkeypatch.setattr("events.admin.people_actions.COUNT_SECONDS", 0)
+    monkeypatch.setattr("events.identity_actions.COUNT_SECONDS", 0)
     hub.load(event(1, userId="ann-1", event="Looked"))
 
     form = {"action": "erase", "value": "ann-1"}
-    page = admin.post(f"/admin/people/{hub.destination.pk}/act/", form).content.decode()
+    asked = admin.post(f"/admin/people/{hub.destination.pk}/act/", form)
+    changes_made()
+    page = admin.get(asked.url).content.decode()
 
-    assert "<td>event log</td><td>at least 1, in its newest part</td>" in page
-    assert "<td>web.tracks</td><td>1</td>" in page
+    assert '<td>event log</td><td class="rh-number">at least 1, in its newest part</td>' in page
+    assert '<td>web.tracks</td><td class="rh-number">1</td>' in page
 
 
 def test_two_erasures_of_one_event_at_once_clear_both_values(hub):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
-
-from django.http import QueryDict
 
 from destinations.interface import DestinationError
 from destinations.models import Destination, Erasure
@@ -18,12 +16,13 @@ from destinations.postgres.operations import Outcome
 from destinations.warehouse.erasure import DELETE
 from destinations.warehouse.identity import Identifier
 from events import erasures, people
-from events.erasure_preview import Preview, preview
+from events.erasure_preview import Preview, Tell, preview
 from events.people import People
 
 Line = tuple[str, str]
-SHOWN = 50
-COUNT_SECONDS = 1.0
+Form = Mapping[str, list[str]]
+"""What was sent: of a field the values, of which the last counts."""
+COUNT_SECONDS = 5.0
 """For each table of the instance; the log may be long."""
 LIMITS = ("hub_limit", "size_limit")
 
@@ -48,9 +47,10 @@ class Act:
 
     destination: Destination
     people: People
-    data: QueryDict
+    form: Form
     actor: str
     dry_run: bool
+    tell: Tell
 
     @property
     def options(self) -> dict[str, Any]:
@@ -60,8 +60,12 @@ class Act:
     def reason(self) -> str:
         return self.text("reason")
 
+    def typed(self, name: str) -> str:
+        """As it was sent, also when that is only space."""
+        return (self.form.get(name) or [""])[-1]
+
     def text(self, name: str) -> str:
-        return (self.data.get(name) or "").strip()
+        return self.typed(name).strip()
 
     def number(self, name: str) -> int:
         text = self.text(name)
@@ -71,7 +75,7 @@ class Act:
 
     def pairs(self) -> list[unmerge.Pair]:
         """The links whose keys the form has."""
-        links = [[_key(key) for key in text.split(" ")] for text in self.data.getlist("link")]
+        links = [[_key(key) for key in text.split(" ")] for text in self.form.get("link", ())]
         if any(len(link) != 2 for link in links):  # noqa: PLR2004 - a link has two ends
             raise DestinationError("a link has two identifiers")
         named = self.named(*(key for link in links for key in link))
@@ -139,7 +143,7 @@ def _erase(act: Act) -> Effect:
     identifiers, mode = _to_erase(act), act.text("mode") or DELETE
     concerned = (act.destination, act.people, identifiers)
     if act.dry_run:
-        found = preview(*concerned, mode=mode, max_seconds=COUNT_SECONDS)
+        found = preview(*concerned, mode=mode, max_seconds=COUNT_SECONDS, tell=act.tell)
         return Effect(_counts(found), erased=identifiers)
     made = erasures.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
     return Effect(erased=identifiers, requested=made)
@@ -147,7 +151,7 @@ def _erase(act: Act) -> Effect:
 
 def _to_erase(act: Act) -> list[Identifier]:
     """One identifier, by key or typed with its type; else the whole profile of a value or id."""
-    value, kind = act.data.get("value") or "", act.text("type")
+    value, kind = act.typed("value"), act.text("type")
     if act.text("identifier"):
         return list(act.named(_key(act.text("identifier"))).values())
     is_one = act.text("scope") == "identifier"
@@ -167,8 +171,8 @@ def _counts(found: Preview) -> list[Line]:
 def _add_rule(act: Act) -> Effect:
     done = guards.add_rule(
         *act.people.graph,
-        exact=act.data.get("exact") or None,
-        pattern=act.data.get("pattern") or None,
+        exact=act.typed("exact") or None,
+        pattern=act.typed("pattern") or None,
         id_type=act.text("id_type") or None,
         action=act.text("rule_action") or "block",
         **act.options,
@@ -182,11 +186,13 @@ def _remove_rule(act: Act) -> Effect:
 
 def _limits(act: Act) -> Effect:
     stored = identity.read_meta(act.people.conn, act.people.schema).options
-    given: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.data}
-    if "trait_identifiers" in act.data:
+    given: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.form}
+    if "null_clears" in act.form:
+        given["null_clears"] = act.text("null_clears") == "yes"
+    if "trait_identifiers" in act.form:
         given["trait_identifiers"] = _traits(act)
     changes = {name: value for name, value in given.items() if value != getattr(stored, name)}
-    lines = [(name.replace("_", " "), _told(value)) for name, value in changes.items()]
+    lines = [(name.replace("_", " ").capitalize(), _told(value)) for name, value in changes.items()]
     outcome = guards.set_options(*act.people.graph, changes, **act.options)
     if "trait_identifiers" in changes and not act.dry_run:
         act.destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
@@ -194,7 +200,9 @@ def _limits(act: Act) -> Effect:
     return Effect(lines or [("Nothing changes", "")], outcome=outcome)
 
 
-def _told(value: int | tuple[str, ...] | None) -> str:
+def _told(value: bool | int | tuple[str, ...] | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(value) or "none" if isinstance(value, tuple) else str(value or "off")
 
 

@@ -1,0 +1,183 @@
+"""Changes of identities that somebody asks for in the admin: counted, shown, confirmed, made.
+
+Counting and making may take long and wait for loads, so a worker does both. The warehouse makes a
+change wholly or not at all. A worker that is killed while it counts has another count anew; one
+that is killed while it makes the change leaves it failed, for nobody may make it twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from time import monotonic
+from traceback import format_tb
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import ChangeState, Destination, IdentityChange
+from events import log, rings
+from events.erasure_preview import Tell
+from events.identity_actions import ACTIONS, Act, Effect, Form
+from events.people import opened
+
+logger = logging.getLogger(__name__)
+
+KEPT = timedelta(hours=1)
+SHOWN = 50
+"""Of each list of an effect so many are kept, beside how many there are."""
+TOLD_SECONDS = 0.3
+CUT_SHORT = (
+    "A worker was stopped while it did this. It was done wholly or not at all: look which, "
+    "and ask for it again if it was not."
+)
+
+
+def request(destination: Destination, user_pk: int, action: str, form: Form) -> IdentityChange:
+    """A new one, which a worker counts."""
+    change = IdentityChange.objects.create(
+        destination=destination,
+        user_id=user_pk,
+        action=action,
+        form=dict(form),
+        profile=_profile(form),
+    )
+    _ring(change.pk)
+    return change
+
+
+def confirm(change: IdentityChange, reason: str) -> bool:
+    """Have it made; False when it was confirmed before."""
+    form = {**change.form, "reason": [reason]}
+    is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form)
+    if is_first:
+        _ring(change.pk)
+    return is_first
+
+
+def forget_old(now: datetime) -> None:
+    IdentityChange.objects.forgettable().filter(created_at__lt=now - KEPT).delete()
+
+
+def go_on(change_pk: int) -> None:
+    """Count or make it, unless another worker does."""
+    with log.reader() as reader, log.change_lock(reader, change_pk) as taken:
+        change = IdentityChange.objects.with_worker().filter(pk=change_pk).first()
+        if not taken or change is None:
+            return
+        match change.state:
+            case ChangeState.COUNTING:
+                _count(change)
+            case ChangeState.CONFIRMED:
+                _make(change)
+            case ChangeState.DOING:
+                _fail(change, CUT_SHORT)
+
+
+def _count(change: IdentityChange) -> None:
+    effect = _tried(change, dry_run=True)
+    if effect is not None:
+        _save(change, ChangeState.COUNTING, state=ChangeState.COUNTED, effect=kept(effect))
+
+
+def _make(change: IdentityChange) -> None:
+    _save(change, ChangeState.CONFIRMED, state=ChangeState.DOING, effect={}, percent=None)
+    effect = _tried(change, dry_run=False)
+    if effect is None:
+        return
+    said = f"{ACTIONS[change.action].title}."
+    with transaction.atomic():
+        shown = {} if effect.requested else kept(effect)
+        done = {"effect": shown, "erasure": effect.requested, "form": {}}
+        _save(change, ChangeState.DOING, state=ChangeState.DONE, **done)
+        LogEntry.objects.log_actions(
+            change.user_id, [change.destination], CHANGE, said, single_object=True
+        )
+    if effect.requested:
+        _ring(effect.requested.pk, rings.Work.ERASURE)
+
+
+def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
+    """None when it failed, which is then told."""
+    try:
+        with opened(change.destination) as people:
+            tell = _teller(change)
+            tell("identities", None)
+            actor = change.user.get_username()
+            act = Act(change.destination, people, change.form, actor, dry_run, tell)
+            return ACTIONS[change.action].run(act)
+    except (DestinationError, DestinationUnavailableError) as error:
+        _fail(change, f"{error}.")
+    except psycopg.Error as error:
+        said = error.diag.message_primary or " ".join(str(error).split())  # details quote values
+        _fail(change, f"The warehouse answered: {said}.")
+    except Exception as error:  # noqa: BLE001 - it is told
+        kind, frames = type(error).__name__, "".join(format_tb(error.__traceback__))
+        logger.error("change broke change=%s\n%s%s", change.pk, frames, kind)  # noqa: TRY400
+        _fail(change, f"It broke: {kind}. The worker's log says where.")  # not what: it may quote
+    return None
+
+
+def _teller(change: IdentityChange) -> Tell:
+    told = 0.0
+
+    def tell(step: str, share: float | None) -> None:
+        nonlocal told
+        if step != change.step or monotonic() - told > TOLD_SECONDS:
+            percent = None if share is None else int(100 * share)
+            _save(change, change.state, step=step, percent=percent)
+            told = monotonic()
+
+    return tell
+
+
+def kept(effect: Effect) -> dict[str, Any]:
+    """What is shown of it."""
+    outcome = effect.outcome
+    return {
+        "lines": [list(line) for line in effect.lines],
+        "cut": [[list(end) for end in pair] for pair in effect.cut[:SHOWN]],
+        "erased": [list(each) for each in effect.erased[:SHOWN]],
+        "path": [
+            asdict(step) | {"received_at": step.received_at and step.received_at.isoformat()}
+            for step in effect.path
+        ],
+        "before": [[str(each), size] for each, size in list(outcome.before.items())[:SHOWN]],
+        "after": [
+            [str(row.rudder_id), row.identifiers, row.identifier_count]
+            for row in outcome.after[:SHOWN]
+        ],
+        "counts": [len(outcome.before), len(outcome.after), len(effect.erased), len(effect.cut)],
+        "moved": outcome.moved,
+    }
+
+
+def _fail(change: IdentityChange, error: str) -> None:
+    _save(change, change.state, state=ChangeState.FAILED, error=error)
+
+
+def _save(change: IdentityChange, was: str, **fields: Any) -> bool:
+    """False when it is not in that state any more, or is gone."""
+    for name, value in fields.items():
+        setattr(change, name, value)
+    return bool(IdentityChange.objects.filter(pk=change.pk, state=was).update(**fields))
+
+
+def _profile(form: Form) -> UUID | None:
+    try:
+        return UUID((form.get("profile") or [""])[-1])
+    except ValueError:
+        return None
+
+
+def _ring(pk: int, work: rings.Work = rings.Work.CHANGE) -> None:
+    try:
+        rings.send(pk, work)
+    except OperationalError as error:
+        logger.warning("ring not sent, beat will: %s", type(error).__name__)

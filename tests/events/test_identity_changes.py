@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import redis
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import connection as database
+from django.utils import timezone
+
+from destinations.models import Erasure, IdentityChange
+from events import erasures, identity_changes, log, people, rings
+from events.erasure_preview import preview
+from events.tasks import go_on_with_change, ring_connections
+from tests.factories import make_admin
+from tests.identities import event, user
+from tests.people import Hub, changes_made, erase_requested, everywhere
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    cache.clear()
+    yield
+    people.close_kept()
+    log.close_writer()
+
+
+@pytest.fixture
+def hub(warehouse, warehouse_url):
+    hub = Hub(warehouse, warehouse_url, {"blocked": True})
+    hub.load(event(1, "identify", anonymousId="tablet", userId="ann", traits={"city": "Ulm"}))
+    hub.load(event(2, anonymousId="tablet", userId="bob", event="Looked"))
+    return hub
+
+
+@pytest.fixture
+def admin(client):
+    client.force_login(make_admin())
+    return client
+
+
+def ask(hub, client, **data):
+    """The address of what was asked for."""
+    return client.post(f"/admin/people/{hub.destination.pk}/act/", data).url
+
+
+def block(hub, client):
+    return ask(hub, client, action="add_rule", exact="tablet")
+
+
+def page(client, url, **headers):
+    return client.get(url, headers=headers, follow=True).content.decode()
+
+
+def change():
+    return IdentityChange.objects.get()
+
+
+def rules(hub):
+    return hub.rows("SELECT exact FROM {schema}.identity_rule_list WHERE actor <> 'default'")
+
+
+def test_a_request_only_asks_and_a_worker_counts(hub, admin):
+    url = block(hub, admin)
+    asked = page(admin, url)
+    is_rung = cache.get(f"ring:change:{change().pk}")
+
+    go_on_with_change(change().pk)
+
+    assert 'data-live="0.5"' in asked
+    assert "A worker counts what it would do" in asked
+    assert is_rung
+    assert cache.get(f"ring:change:{change().pk}") is None
+    counted = page(admin, url)
+    assert "data-live" not in counted
+    assert "Profiles: 1 before, 2 after" in counted
+    assert rules(hub) == []
+
+
+def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin):
+    block(hub, admin)
+    waiting = change().pk
+    cache.clear()
+
+    ring_connections()
+    is_rung = cache.get(f"ring:change:{waiting}")
+    changes_made()
+    rings.answered(waiting, rings.Work.CHANGE)
+    ring_connections()
+
+    assert is_rung
+    assert cache.get(f"ring:change:{waiting}") is None
+
+
+def test_what_is_confirmed_twice_is_made_once(hub, admin):
+    url = block(hub, admin)
+    changes_made()
+
+    admin.post(url, {"confirm": "1", "reason": ""})
+    at_work = page(admin, url)
+    second = admin.post(url, {"confirm": "1", "reason": ""}, follow=True).content.decode()
+    changes_made()
+    admin.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+
+    assert "A worker does it now" in at_work
+    assert "This was confirmed before." in second
+    assert rules(hub) == [("tablet",)]
+    assert "This is what it did" in page(admin, url)
+
+
+def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin):
+    url = block(hub, admin)
+
+    admin.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+
+    assert change().state == "counted"
+    assert rules(hub) == []
+
+
+def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin):
+    url = block(hub, admin)
+    changes_made()
+    IdentityChange.objects.update(state="doing")
+
+    changes_made()
+
+    told = page(admin, url)
+    assert "A worker was stopped while it did this" in told
+    assert rules(hub) == []
+    again = admin.post(url, {}).url
+    changes_made()
+    admin.post(again, {"confirm": "1", "reason": ""})
+    changes_made()
+    assert rules(hub) == [("tablet",)]
+
+
+def test_two_workers_do_not_make_one_change(hub, admin):
+    url = block(hub, admin)
+    changes_made()
+    admin.post(url, {"confirm": "1", "reason": ""})
+
+    with log.reader() as other, log.change_lock(other, change().pk):
+        changes_made()
+        left = change().state
+    changes_made()
+
+    assert (left, change().state) == ("confirmed", "done")
+    assert rules(hub) == [("tablet",)]
+
+
+def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin):
+    config = hub.destination.config
+    hub.destination.config = {**config, "port": 1}
+    hub.destination.save()
+    url = block(hub, admin)
+    changes_made()
+    told = page(admin, url)
+    hub.destination.config = config
+    hub.destination.save()
+
+    again = admin.post(url, {}).url
+    changes_made()
+
+    assert '<span class="rh-label rh-bad">failed</span>' in told
+    assert "Ask for it again" in told
+    assert "Profiles: 1 before, 2 after" in page(admin, again)
+
+
+def test_without_a_worker_the_page_says_where_to_look(hub, admin):
+    url = block(hub, admin)
+    IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
+
+    assert "No worker has begun yet" in page(admin, url)
+
+
+def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin):
+    url = block(hub, admin)
+    IdentityChange.objects.update(step="event log", percent=34)
+
+    shown = [page(admin, url, x_refresh="1") for _ in range(3)]
+
+    assert all("event log, 34 %" in each for each in shown)
+    assert not LogEntry.objects.exists()
+
+
+def test_the_preview_of_an_erasure_tells_how_far_it_is(hub):
+    told = []
+
+    with people.opened(hub.destination) as opened:
+        preview(
+            hub.destination,
+            opened,
+            [user("ann")],
+            tell=lambda step, share: told.append((step, share)),
+        )
+
+    assert told[:3] == [("warehouse", None), ("event log", None), ("event log", 1.0)]
+    assert [step for step, _ in told[3:]] == ["dead letters", "quarantine", "messages"]
+
+
+def test_only_who_asked_sees_it(hub, admin, client):
+    url = block(hub, admin)
+    changes_made()
+    client.force_login(User.objects.create_superuser("other", password=None))
+
+    told = page(client, url)
+
+    assert "not kept any more" in told
+    client.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+    assert rules(hub) == []
+
+
+def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin, settings):
+    ask(hub, admin, action="erase", value="ann")
+    changes_made()
+    with database.cursor() as cursor:
+        cursor.execute("SELECT form, effect FROM destinations_identitychange")
+        form, effect = cursor.fetchone()
+    with redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        messages = [*broker.lrange("celery", 0, -1), *broker.hvals("unacked")]
+
+    assert change().form["value"] == ["ann"]
+    assert ["user_id", "ann"] in change().effect["erased"]
+    assert b"ann" not in bytes(form) + bytes(effect)
+    assert [message for message in messages if b'"ann"' in message] == []
+
+
+def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin):
+    block(hub, admin)
+    url = ask(hub, admin, action="erase", value="bob")
+    changes_made()
+    admin.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+    made = admin.get(url).url
+
+    erase_requested()
+
+    assert made == f"/admin/destinations/erasure/{Erasure.objects.get().pk}/change/"
+    assert not IdentityChange.objects.exists()
+    assert "tablet" not in everywhere(hub)
+    assert "not kept any more" in page(admin, url)
+    assert page(admin, url, x_refresh="1") == ""
+
+
+def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin):
+    url = ask(hub, admin, action="erase", value="bob")
+    changes_made()
+    admin.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+
+    erasure = Erasure.objects.get()
+    assert cache.get(f"ring:erasure:{erasure.pk}")
+    erasures.run(erasure)
+    assert hub.clusters() == {}
+
+
+def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin):
+    block(hub, admin)
+    block(hub, admin)
+    old, new = IdentityChange.objects.order_by("pk")
+    IdentityChange.objects.filter(pk=old.pk).update(
+        created_at=timezone.now() - identity_changes.KEPT - timedelta(seconds=1)
+    )
+
+    identity_changes.forget_old(timezone.now())
+
+    assert change() == new
+
+
+def test_whether_a_null_clears_a_trait_is_tried_and_set(hub, admin):
+    hub.load(event(5, "identify", userId="ann", traits={"city": None}))
+    assert [*hub.rows("SELECT traits FROM {schema}.rudder_profiles")] == [({"city": "Ulm"},)]
+
+    url = ask(hub, admin, action="limits", null_clears="yes")
+    changes_made()
+    counted = page(admin, url)
+    before = hub.rows("SELECT traits FROM {schema}.rudder_profiles")
+    admin.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+
+    assert "<td>Null clears</td>" in counted
+    assert before == [({"city": "Ulm"},)]
+    assert hub.rows("SELECT traits FROM {schema}.rudder_profiles") == [({},)]
