@@ -30,19 +30,21 @@ KINDS = {
     ErasureState.DONE: "good",
     ErasureState.FAILED: "bad",
 }
+MODES = {"delete": "deleted", "blank": "emptied"}
+"""What became of the rows in the warehouse."""
 
 
 @admin.register(Erasure)
 class ErasureAdmin(ReadOnlyAdmin):
     list_display = (
-        *("number", "made", "status", "progress", "destination", "actor", "mode"),
+        *("number", "made", "status", "progress", "destination", "by", "rows"),
         *("identifiers", "items"),
     )
     list_filter = ("state", "destination")
     list_select_related = ("destination",)
     empty_text = "Nobody was erased. Name an identifier above, or open a profile and choose Erase."
     fields = readonly_fields = (
-        *("status", "destination", "made", "ended", "actor", "reason", "mode", "identifiers"),
+        *("status", "destination", "made", "ended", "by", "reason", "rows", "identifiers"),
         "receipt",
     )
     change_form_outer_before_template = "events/erasure_bar.html"
@@ -114,6 +116,14 @@ class ErasureAdmin(ReadOnlyAdmin):
             '<progress max="100" value="{0}">{0} %</progress> {0} %', erasure.percent
         )
 
+    @display(description="by")
+    def by(self, erasure: Erasure) -> str:
+        return erasure.actor
+
+    @display(description="its rows")
+    def rows(self, erasure: Erasure) -> str:
+        return MODES.get(erasure.mode, erasure.mode)
+
     @display(description="identifiers")
     def identifiers(self, erasure: Erasure) -> int:
         return len(erasure.keys)
@@ -155,7 +165,7 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
     @display(description="differences")
     def listed(self, check: IdentityCheck) -> SafeString:
         return format_html(
-            '<pre class="rh-code" tabindex="0">{}</pre>', "\n".join(check.differences) or "none"
+            '<pre class="rh-code rh-wrap" tabindex="0">{}</pre>', "\n".join(check.differences) or "none"
         )
 
 
