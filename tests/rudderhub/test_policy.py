@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
+
+from rudderhub.env import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -28,3 +31,10 @@ def test_the_palette_is_no_inline_style(client):
 
     assert "rudderhub/colors.css" in html
     assert "<style" not in html
+
+
+def test_no_template_holds_an_inline_script_or_style():
+    inline = re.compile(r'<style|\sstyle="|\son[a-z]+="|<script(?![^>]*\ssrc=)')
+    templates = ROOT.glob("[!.]*/templates/**/*.html")
+
+    assert [path.name for path in templates if inline.search(path.read_text("utf-8"))] == []

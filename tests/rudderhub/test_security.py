@@ -19,13 +19,6 @@ def member(client, role):
     return client
 
 
-def test_pages_of_the_admin_carry_a_policy(client):
-    policy = client.get("/admin/login/")["Content-Security-Policy"]
-
-    assert "default-src 'self'" in policy
-    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
-
-
 @pytest.mark.parametrize(
     ("role", "can", "cannot"),
     [
