@@ -165,7 +165,8 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
     @display(description="differences")
     def listed(self, check: IdentityCheck) -> SafeString:
         return format_html(
-            '<pre class="rh-code rh-wrap" tabindex="0">{}</pre>', "\n".join(check.differences) or "none"
+            '<pre class="rh-code rh-wrap" tabindex="0">{}</pre>',
+            "\n".join(check.differences) or "none",
         )
 
 
