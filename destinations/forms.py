@@ -23,6 +23,7 @@ from destinations.schedule import Schedule
 MAX_IDENTIFIER = 63
 MODEL_FIELDS = ("name", "type", "enabled")
 ADDRESS = ("host", "port", "user")
+PLACE = ("host", "port", "database", "identity_schema")
 SSL_LABELS = {
     "disable": "disable: never encrypt",
     "allow": "allow: encrypt only when the server insists",
@@ -95,7 +96,8 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     identity_schema = _text(
         "Schema of identities",
-        "Holds profiles, the identity graph and the cursors. Not to be shared by two destinations.",
+        "Holds profiles, the identity graph and the cursors. Not to be shared by two destinations. "
+        "With another one all begins anew: what the log still has is loaded again.",
         initial="rudder_identity",
         max_length=MAX_IDENTIFIER,
         validators=[_schema_name],
@@ -203,6 +205,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
             )
         if not self.errors:
             self._check_config(data)
+            self._check_alone(data)
         return data
 
     def save(self, commit: bool = True) -> Any:
@@ -227,6 +230,13 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         if not self._has_password() or data.get("password") or data.get("remove_password"):
             return False
         return any(name in data and data[name] != self.initial.get(name) for name in ADDRESS)
+
+    def _check_alone(self, data: dict[str, Any]) -> None:
+        """Two graphs in one schema would merge the people of both."""
+        place = {f"config__{name}": data[name] for name in PLACE}
+        other = Destination.objects.filter(**place).exclude(pk=self.instance.pk).first()
+        if other is not None:
+            self.add_error("identity_schema", f"It is that of {other}: choose another.")
 
     def _check_config(self, data: dict[str, Any]) -> None:
         config = {name: data[name] for name in self.config_fields()}

@@ -103,11 +103,20 @@ def _unreached(config: PostgresConfig, error: OSError) -> str:
             f"No answer from {where} in {TIMEOUT_SECONDS} seconds. "
             "A firewall may be in between: let this machine through."
         )
-    return f"{where} cannot be reached: {error.strerror or error}."
+    return f"{where} cannot be reached: {error.strerror or error}. Check host and port."
+
+
+def _silent(config: PostgresConfig) -> str:
+    return (
+        f"{config.host} port {config.port} took the connection and said nothing for "
+        f"{TIMEOUT_SECONDS} seconds. Check that it is Postgres, and not stopped or overloaded."
+    )
 
 
 def _not_connected(config: PostgresConfig, error: psycopg.OperationalError) -> Step:
     """The libpq gives no SQLSTATE for a refused connection; the server's words have to do."""
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return Step("Log in", ok=False, detail=_silent(config))
     said = _said(config, error)
     reason = _ADDRESS.sub("", said)
     for words, step, advice in _REFUSALS:

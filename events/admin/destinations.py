@@ -13,10 +13,11 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from destinations.admin import DestinationAdmin
-from destinations.models import Connection, Destination
+from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
 from events.admin.connections import ask_for_load
 from events.admin.fare import add_backlogs, backlog_of, health_of
 from events.health import worst
+from events.models import DeadLetter, Load, Replay
 from sources.display import label, length
 
 
@@ -100,6 +101,18 @@ class LoggedDestinationAdmin(DestinationAdmin):
     def load_now(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
         ask_for_load(request, Connection.objects.filter(destination__in=queryset))
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """With counts; one whose erasures are not done cannot go."""
+        chosen = list(objs)
+        words, counts, lacking, _ = super().get_deleted_objects(chosen, request)
+        for name, records in _going(chosen).items():
+            counts[name] = records.count()
+        open_ones = Erasure.objects.exclude(state=ErasureState.DONE).defer("held")
+        waiting = open_ones.filter(destination__in=chosen).select_related("destination")
+        return words, counts, lacking, [f"{each}: wait for its end" for each in waiting]
+
     def change_view(
         self,
         request: HttpRequest,
@@ -125,6 +138,19 @@ class LoggedDestinationAdmin(DestinationAdmin):
             return HttpResponseNotAllowed(["POST"])
         ask_for_load(request, Connection.objects.filter(destination=destination))
         return HttpResponseRedirect(reverse("admin:destinations_destination_change", args=[pk]))
+
+
+def _going(destinations: list[Destination]) -> dict[str, QuerySet[Any]]:
+    """What is deleted with destinations."""
+    connections = Connection.objects.filter(destination__in=destinations)
+    return {
+        "connections": connections,
+        "loads": Load.objects.filter(connection__in=connections),
+        "replays": Replay.objects.filter(connection__in=connections),
+        "dead letters": DeadLetter.objects.filter(connection__in=connections),
+        "receipts of erasures": Erasure.objects.filter(destination__in=destinations),
+        "API tokens": ProfileToken.objects.filter(destination__in=destinations),
+    }
 
 
 def _connections(destination: Destination) -> list[Connection]:

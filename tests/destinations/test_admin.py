@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from destinations.models import Destination
-from destinations.postgres.check import STEPS, check
+from destinations.postgres.check import STEPS, TIMEOUT_SECONDS, check
 from destinations.postgres.config import PostgresConfig
 from tests.factories import make_admin, make_connection, make_destination
 
@@ -268,6 +270,39 @@ def test_a_user_without_rights_fails_at_creating_a_schema(weak_user):
 
     assert name == "Create a schema"
     assert "GRANT CREATE, TEMPORARY ON DATABASE" in detail
+
+
+def test_a_server_that_never_answers_fails_at_logging_in_with_what_to_look_at():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        name, detail = failing_step(host="127.0.0.1", port=server.getsockname()[1])
+
+    assert name == "Log in"
+    assert "said nothing for 5 seconds. Check that it is Postgres" in detail
+
+
+def test_the_list_tests_connections_at_once(admin):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = {"host": "127.0.0.1", "port": server.getsockname()[1]}
+        mute = [make_destination(address).pk for _ in range(4)]
+        chosen = {"_selected_action": mute, "action": "test_connection"}
+        began = monotonic()
+        shown = page(admin.post("/admin/destinations/destination/", chosen, follow=True))
+
+    assert shown.count("Log in failed.") == 4
+    assert monotonic() - began < 3 * TIMEOUT_SECONDS
+
+
+def test_two_destinations_do_not_share_their_identities(admin):
+    add = "/admin/destinations/destination/add/"
+    admin.post(add, form(name="First"))
+
+    refused = page(admin.post(add, form(name="Second")))
+    admin.post(add, form(name="Third", identity_schema="third"))
+    first = Destination.objects.get(name="First")
+    admin.post(url(first, "change"), form(name="Renamed"))
+
+    assert "It is that of First: choose another." in refused
+    assert sorted(each.name for each in Destination.objects.all()) == ["Renamed", "Third"]
 
 
 def test_the_list_tests_connections_and_names_the_failing_step(admin):

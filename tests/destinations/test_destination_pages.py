@@ -13,6 +13,7 @@ from django.utils import timezone
 from kombu import Connection as KombuConnection
 from kombu.pools import producers
 
+from destinations.models import Destination, Erasure
 from destinations.schedule import Schedule
 from events import rings
 from events.loads import run_load
@@ -210,3 +211,34 @@ def test_who_may_only_look_does_nothing_to_a_destination(viewer, name):
 
     assert viewer.post(url(connection, name)).status_code == 403
     assert f"/{name}/" not in html(viewer.get(url(connection, "change")))
+
+
+def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin, connection):
+    send(connection, event("m1"), event("m2", type="nonsense"))
+    run_load(connection)
+    destination = connection.destination
+    Erasure.objects.create(destination=destination, state="done")
+
+    preview = admin.get(url(connection, "delete"))
+    admin.post(url(connection, "delete"), {"post": "yes"})
+
+    assert dict(preview.context["model_count"]) == {
+        "destinations": 1,
+        "connections": 1,
+        "loads": 1,
+        "replays": 0,
+        "dead letters": 1,
+        "receipts of erasures": 1,
+        "API tokens": 0,
+    }
+    assert not Destination.objects.exists()
+    assert LogEntry.objects.get().is_deletion()
+
+
+def test_a_destination_whose_erasure_is_not_done_is_kept(admin, connection):
+    waiting = Erasure.objects.create(destination=connection.destination, state="waiting")
+
+    refused = html(admin.post(url(connection, "delete"), {"post": "yes"}))
+
+    assert f"{waiting}: wait for its end" in refused
+    assert Destination.objects.get() == connection.destination
