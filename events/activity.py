@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Max
@@ -43,8 +44,8 @@ class Activity:
 
 
 def activity(source_pks: Collection[int], now: datetime) -> dict[int, Activity]:
-    found = {pk: Activity() for pk in source_pks}
     since = now - timedelta(hours=HOURS)
+    found = {pk: Activity() for pk in source_pks}
     for source_pk, hour, events in _by_hour(source_pks, since):
         found[source_pk].hours[min(hour, HOURS - 1)] += events
     for source_pk, refused in _refused(source_pks, since):
@@ -56,6 +57,11 @@ def activity(source_pks: Collection[int], now: datetime) -> dict[int, Activity]:
     return found
 
 
+def refused_in(since: datetime) -> dict[str, Any]:
+    """What was refused since then and not accepted later: for a query, and for a list's address."""
+    return {"received_at__gte": since.isoformat(), "accepted_at__isnull": True}
+
+
 def _by_hour(source_pks: Collection[int], since: datetime) -> list[tuple[int, int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(_BY_HOUR, {"sources": list(source_pks), "since": since})
@@ -64,9 +70,7 @@ def _by_hour(source_pks: Collection[int], since: datetime) -> list[tuple[int, in
 
 
 def _refused(source_pks: Collection[int], since: datetime) -> Iterable[tuple[int, int]]:
-    refused = Quarantined.objects.filter(
-        source__in=source_pks, received_at__gte=since, accepted_at=None
-    )
+    refused = Quarantined.objects.filter(source__in=source_pks, **refused_in(since))
     return refused.order_by().values_list("source").annotate(Count("pk"))
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection
+from events.activity import refused_in
 from events.backlog import oldest
 from events.counting import FOLDS, by_bin
 from events.health import health
@@ -173,9 +174,7 @@ def _received(
 
 
 def _refused_since(since: datetime, source_pk: int | None) -> dict[str, Any]:
-    """For a query, and for the address of the list that it counts."""
-    wanted = {"received_at__gte": since.isoformat(), "accepted_at__isnull": True}
-    return wanted | ({"source__id__exact": source_pk} if source_pk else {})
+    return refused_in(since) | ({"source__id__exact": source_pk} if source_pk else {})
 
 
 def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Connection], int]:

@@ -179,7 +179,8 @@ class SourceAdmin(ModelAdmin):
         source = self.get_object(request, object_id)
         if source is not None:
             key = source.write_keys.active(timezone.now()).first()
-            context["snippets"] = snippets(settings.DATA_PLANE_URL, key.key) if key else []
+            ready = snippets(settings.DATA_PLANE_URL, key.key) if key else []
+            context["snippets"] = sorted(ready, key=lambda each: not each.suits(source.type))
             if self.has_change_permission(request, source):
                 context["keys_add_url"] = reverse("admin:sources_writekey_add", args=[source.pk])
         return super().change_view(request, object_id, form_url, context)
@@ -218,7 +219,9 @@ class SourceAdmin(ModelAdmin):
 
     def rotate_key(self, request: HttpRequest, source_pk: int, key_pk: int) -> HttpResponse:
         source = self._changeable(request, source_pk)
-        key = get_object_or_404(source.write_keys.filter(revoked_at=None), pk=key_pk)
+        key = get_object_or_404(source.write_keys, pk=key_pk)
+        if key.revoked_at is not None:
+            return self._too_late(request, source, key)
         if request.method != "POST":
             lines = [
                 "A new key is made. The old one works on for a while; then it is refused.",
@@ -231,12 +234,16 @@ class SourceAdmin(ModelAdmin):
         if hours not in OVERLAPS:
             return HttpResponseBadRequest("hours is none of those offered")
         new = key.rotate(timezone.now() + timedelta(hours=int(hours)))
+        if new is None:
+            return self._too_late(request, source, key)
         return self._done(request, source, f"Rotated write key {key} to {new}")
 
     def revoke_key(self, request: HttpRequest, source_pk: int, key_pk: int) -> HttpResponse:
         source = self._changeable(request, source_pk)
         now = timezone.now()
-        key = get_object_or_404(source.write_keys.active(now), pk=key_pk)
+        key = get_object_or_404(source.write_keys, pk=key_pk)
+        if not key.is_active(now):
+            return self._too_late(request, source, key)
         if request.method != "POST":
             others = source.write_keys.active(now).exclude(pk=key.pk).count()
             lines = [
@@ -284,6 +291,11 @@ class SourceAdmin(ModelAdmin):
             **more,
         }
         return TemplateResponse(request, "sources/confirm.html", context)
+
+    def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
+        """Another tab or user was first, or the link is old."""
+        messages.warning(request, f"Write key {key} was rotated or revoked before: look below.")
+        return HttpResponseRedirect(reverse("admin:sources_source_change", args=[source.pk]))
 
     def _done(self, request: HttpRequest, source: Source, done: str) -> HttpResponse:
         self.log_change(request, source, f"{done}.")

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime
 
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -135,7 +135,13 @@ class WriteKey(models.Model):
         self.revoked_at = at
         self.save(update_fields=["revoked_at"])
 
-    def rotate(self, old_key_until: datetime) -> WriteKey:
-        """A new key beside this one, which works until the given time."""
-        self.revoke(old_key_until)
-        return WriteKey.objects.create(source=self.source)
+    def rotate(self, old_key_until: datetime) -> WriteKey | None:
+        """A new key beside this one, which works until the given time.
+
+        None when this one was rotated or revoked meanwhile.
+        """
+        with transaction.atomic():
+            still_alone = WriteKey.objects.filter(pk=self.pk, revoked_at=None)
+            if not still_alone.update(revoked_at=old_key_until):
+                return None
+            return WriteKey.objects.create(source=self.source)

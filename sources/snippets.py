@@ -11,6 +11,9 @@ class Snippet:
     title: str
     code: str
 
+    def suits(self, source_type: str) -> bool:
+        return self.title.lower() == source_type.lower()
+
 
 def snippets(url: str, write_key: str) -> list[Snippet]:
     """For each way to send, with the data plane's URL and the key filled in."""

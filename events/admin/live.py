@@ -132,7 +132,7 @@ class LiveChangeList(ChangeList):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     list_display = (
-        *("time", "status", "type", "event", "source_name"),
+        *("time", "status", "type", "name", "source_name"),
         *("user", "anonymous", "sdk", "size", "as_curl"),
     )
     list_filter = (SourceFilter, TypeFilter, NameFilter, StateFilter)
@@ -204,9 +204,13 @@ class EventAdmin(ReadOnlyAdmin):
     def status(self, event: Event) -> SafeString:
         return label(*event.summary)  # type: ignore[attr-defined]
 
+    @display(description="event", empty_value="-")
+    def name(self, event: Event) -> SafeString | None:
+        return _clipped(event.event) if event.event else None
+
     @display(description="source")
-    def source_name(self, event: Event) -> str:
-        return str(event.shown_source)  # type: ignore[attr-defined]
+    def source_name(self, event: Event) -> SafeString:
+        return _clipped(str(event.shown_source))  # type: ignore[attr-defined]
 
     @display(description="user id", empty_value="-")
     def user(self, event: Event) -> SafeString | str | None:
@@ -419,6 +423,10 @@ def _stops(events: list[Event]) -> dict[int, list[Stop]]:
         event.pk: trace(event, feeds.get(event.source_id, []), dead.get(event.pk, {}))
         for event in events
     }
+
+
+def _clipped(text: str) -> SafeString:
+    return format_html('<span class="rh-clip rh-clip-short" title="{0}">{0}</span>', text)
 
 
 def _short(text: str) -> SafeString | str | None:

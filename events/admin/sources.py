@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -12,7 +14,9 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from events.activity import Activity, activity
+from destinations.models import Connection
+from events.activity import HOURS, Activity, activity, refused_in
+from events.admin.fare import add_backlogs, health_of
 from events.models import Event
 from events.trials import send_test_event
 from sources import sparkline
@@ -42,10 +46,13 @@ class LoggedSourceAdmin(SourceAdmin):
     list_display = (
         *("name", "kind", "on", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
     )
-    readonly_fields = (*SourceAdmin.readonly_fields, "day", "errors", "last_event", "sdks")
+    readonly_fields = (
+        *SourceAdmin.readonly_fields,
+        *("day", "errors", "last_event", "sdks", "destinations"),
+    )
     fieldsets = (
         SourceAdmin.fieldsets[0],
-        ("What it sends", {"fields": (("day", "errors"), ("last_event", "sdks"))}),
+        ("What it sends", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),
         *SourceAdmin.fieldsets[1:],
     )
 
@@ -83,13 +90,13 @@ class LoggedSourceAdmin(SourceAdmin):
         if not found.refused:
             return format_html("{}", "0 %" if found.accepted else "-")
         share = label(_percent(found), "bad" if found.refused_share > MANY_REFUSED else "wait")
-        url = reverse("admin:events_quarantined_changelist")
+        since = timezone.now() - timedelta(hours=HOURS)
+        wanted = {"source__id__exact": source.pk, **refused_in(since)}
         return format_html(
-            '<span class="rh-nowrap">{} <a class="rh-link" href="{}?source__id__exact={}">'
-            "{}</a></span>",
+            '<span class="rh-nowrap">{} <a class="rh-link" href="{}?{}">{}</a></span>',
             share,
-            url,
-            source.pk,
+            reverse("admin:events_quarantined_changelist"),
+            urlencode({"state": "all", **wanted}),
             f"{found.refused:,}",
         )
 
@@ -117,6 +124,29 @@ class LoggedSourceAdmin(SourceAdmin):
         rows = ((each, when(each.last_at)) for each in seen)
         return format_html(
             '<ul class="rh-plain">{}</ul>', format_html_join("", "<li>{}, last {}</li>", rows)
+        )
+
+    @display(description="connections", ordering="connection_count")
+    def feeds(self, source: Source) -> SafeString:
+        url = f"{reverse('admin:destinations_connection_changelist')}?source__id__exact={source.pk}"
+        count: int = source.connection_count  # type: ignore[attr-defined]
+        if not count:
+            return super().feeds(source)
+        return format_html('<a class="rh-link" href="{}">{}</a>', url, count)
+
+    @display(description="connections")
+    def destinations(self, source: Source) -> SafeString:
+        """Where its events go, and how each connection fares."""
+        connections = list(source.connections.select_related("source", "destination"))
+        add_backlogs(connections)
+        rows = ((_url_of(each), each.destination, _health(each)) for each in connections)
+        fed = format_html_join("", '<li><a class="rh-link" href="{}">→ {}</a> {}</li>', rows)
+        url = f"{reverse('admin:destinations_connection_add')}?source={source.pk}"
+        return format_html(
+            '<ul class="rh-plain">{}<li><a class="rh-link" href="{}">{}</a></li></ul>',
+            fed,
+            url,
+            "Connect it to another destination" if connections else "Connect it to a destination",
         )
 
     def change_view(
@@ -159,6 +189,15 @@ class LoggedSourceAdmin(SourceAdmin):
 def _stored(source: Source, message_id: str) -> Event:
     found: QuerySet[Event] = Event.objects.filter(message_id=message_id, source_id=source.pk)
     return found.get()
+
+
+def _url_of(connection: Connection) -> str:
+    return reverse("admin:destinations_connection_change", args=[connection.pk])
+
+
+def _health(connection: Connection) -> SafeString:
+    found = health_of(connection)
+    return label(found.word, found.kind)
 
 
 def _add_activity(sources: list[Source]) -> None:

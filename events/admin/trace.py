@@ -83,5 +83,6 @@ def _pending(event: Event, connection: Connection) -> str:
         return "The destination is disabled: enable it."
     if connection.last_error:
         error = connection.last_error
-        return f"The last load failed: {error} {advice(error).text} It is tried again by itself."
+        stop = "" if error.endswith((".", "?", "!")) else "."
+        return f"The last load failed: {error}{stop} {advice(error).text} It tries again by itself."
     return f"Up to {event.pk - connection.position} events of the log are to be looked at first."

@@ -224,7 +224,7 @@ def test_a_pending_event_says_what_to_do_about_the_last_error(admin):
 
     trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
 
-    assert "The last load failed: connection refused Nothing listens there" in trace
+    assert "The last load failed: connection refused. Nothing listens there" in trace
 
 
 def test_a_warehouse_is_not_asked_after_others_took_too_long(admin, monkeypatch):

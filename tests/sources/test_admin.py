@@ -65,9 +65,42 @@ def test_rotating_keeps_both_keys_until_the_overlap_ends(admin):
 def test_a_rotated_key_is_not_rotated_again(admin):
     key = make_write_key(revoked_at=datetime.now(UTC) + timedelta(hours=1))
 
-    answer = admin.post(f"/admin/sources/source/{key.source_id}/keys/{key.pk}/rotate/")
+    shown = admin.post(f"/admin/sources/source/{key.source_id}/keys/{key.pk}/rotate/", follow=True)
 
-    assert answer.status_code == 404
+    assert "was rotated or revoked before" in page(shown)
+    assert key.source.write_keys.count() == 1
+
+
+def test_of_two_who_rotate_a_key_at_once_one_makes_a_new_key():
+    key = make_write_key()
+    same = WriteKey.objects.get(pk=key.pk)
+
+    answers = [each.rotate(datetime.now(UTC)) for each in (key, same)]
+
+    assert answers == [WriteKey.objects.latest("pk"), None]
+
+
+def test_a_key_that_was_revoked_in_another_tab_says_so(admin):
+    key = make_write_key(revoked_at=NOON)
+    url = f"/admin/sources/source/{key.source_id}/keys/{key.pk}/revoke/"
+
+    shown = page(admin.post(url, follow=True))
+
+    assert "was rotated or revoked before" in shown
+    key.refresh_from_db()
+    assert key.revoked_at == NOON
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("Javascript", "JavaScript"), ("Python", "Python"), ("iOS", "curl")]
+)
+def test_the_lines_for_the_source_come_first(admin, kind, first):
+    source = make_write_key(make_source(type=kind)).source
+
+    shown = admin.get(f"/admin/sources/source/{source.pk}/change/")
+
+    assert shown.context["snippets"][0].title == first
+    assert f"shown: '{first}'" in page(shown)
 
 
 def test_revoking_asks_first_and_then_ends_the_key(admin):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 import time_machine
@@ -17,7 +19,13 @@ from django.utils import timezone
 from events import activity, counting, log, rings
 from events.models import Event, MinuteCount, SdkSeen
 from sources.sparkline import bars
-from tests.factories import make_admin, make_event, make_source, make_write_key
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_event,
+    make_source,
+    make_write_key,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,14 +91,30 @@ def test_the_share_of_refused_requests_leads_to_them(admin):
     source = make_source()
     make_event(source)
     make_event(source)
-    refuse(source)
+    refuse(source, discarded_at=timezone.now())
     refuse(source, accepted_at=timezone.now())
     refuse(source, received_at=timezone.now() - timedelta(days=2))
 
     page = html(admin.get(LIST))
+    (link,) = re.findall(r'href="(/admin/events/quarantined/[?]state[^"]*)"', page)
 
     assert "33.3 %" in page
-    assert f"quarantined/?source__id__exact={source.pk}" in page
+    assert admin.get(unescape(link)).context["cl"].result_count == 1
+
+
+def test_the_page_of_a_source_shows_where_its_events_go(admin):
+    source = make_source()
+    alone = html(admin.get(f"/admin/sources/source/{source.pk}/change/"))
+    connection = make_connection(source, last_error="no route")
+    make_event(source)
+
+    fed = html(admin.get(f"/admin/sources/source/{source.pk}/change/"))
+
+    assert "Connect it to a destination" in alone
+    assert f"/admin/destinations/connection/{connection.pk}/change/" in fed
+    assert f"→ {connection.destination}" in fed
+    assert "failing" in fed
+    assert f"connection/?source__id__exact={source.pk}" in html(admin.get(LIST))
 
 
 def test_the_last_event_of_a_quiet_source_is_found_in_the_counts(admin, monkeypatch):

@@ -54,6 +54,22 @@ document.addEventListener("click", async (event) => {
   }, 1500);
 });
 
+// A second click while a form is being sent sends nothing again.
+const SENDING_MS = 3000;
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) {
+    return;
+  }
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+  setTimeout(() => { delete form.dataset.sent; }, SENDING_MS);
+});
+
 // A part marked data-live="seconds" is fetched again and replaced, from data-live-url if it has one.
 // While the page is in the background or paused, and while text of the part is marked or something
 // in it has the focus, it stays as it is.
