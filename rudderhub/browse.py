@@ -96,7 +96,10 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
     event = get_object_or_404(Event, pk=pk)
     known = Connection.objects.select_related("source", "destination")
     connection = get_object_or_404(known, pk=connection_pk, source_id=event.source_id)
-    trail = trails.look(connection, event, sees=request.user.has_perm(PERMISSION))
+    sees = request.user.has_perm(PERMISSION)
+    trail = trails.look(connection, event, sees=sees)
+    if sees:
+        note(request, connection.destination, f"Looked at what it has of the {event}.")
     title = f"{event} in {connection.destination}"
     context = {"title": title, "event": event, "trail": trail}
     return page(request, "rudderhub/look.html", context)

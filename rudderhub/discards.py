@@ -59,6 +59,9 @@ def discards(request: HttpRequest) -> HttpResponse:
         for destination, schemas in answers
         for schema, listed in schemas
     ]
+    sees = request.user.has_perm(PERMISSION)
+    for destination, schema, _ in found if sees else ():
+        note(request, destination, f"Looked at discards of {schema}.")
     context = {
         "title": "Discards",
         "found": found,
@@ -67,7 +70,7 @@ def discards(request: HttpRequest) -> HttpResponse:
         "asked": asked,
         "wanted": wanted,
         "most": browsing.MOST_GROUPS,
-        "sees": request.user.has_perm(PERMISSION),
+        "sees": sees,
         "may_change": request.user.has_perm("destinations.change_destination"),
     }
     return page(request, "rudderhub/discards.html", context)

@@ -17,6 +17,7 @@ from destinations.postgres.discards import (
 )
 from destinations.postgres.loader import connect
 from events.advice import advice
+from events.reasons import reason_kind
 from rudderhub.reapplying import Column, Progress
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def widen_and_reapply(
 
 
 def _failed(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
+    """Without values: it goes to the audit log."""
+    said = reason_kind(" ".join(str(error).split())) or type(error).__name__
     return f"not re-applied: {said}. {advice(said).text}"
 
 

@@ -1,0 +1,105 @@
+"""What who may not see personal data can find out by asking for it."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+
+from events.admin.looks import LOOKED_AT_LIST
+from events.models import DeadLetter
+from events.reasons import reason_kind
+from tests.factories import make_connection, make_event, make_source
+
+pytestmark = pytest.mark.django_db
+
+OF_ANN = {"user_id": "ann@shop.example", "payload": '{"traits": {"plan": "gold"}}'}
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    cache.clear()
+
+
+def member(client, role):
+    user = User.objects.create_user(role, is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        "event/?user_id__startswith=a",
+        "event/?payload__contains=gold",
+        "quarantined/?reason__startswith=a",
+        "quarantined/?body=a",
+        "deadletter/?payload__contains=gold",
+        "deadletter/?reason__contains=gold",
+    ],
+)
+def test_no_filter_tells_a_hidden_value_letter_by_letter(client, guess):
+    analyst = member(client, "Analyst")
+
+    assert analyst.get(f"/admin/events/{guess}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "found"),
+    [
+        ("Analyst", "ann@shop", 0),
+        ("Analyst", "gold", 0),
+        ("Analyst", "ann@shop.example", 1),
+        ("Privacy officer", "gold", 1),
+    ],
+)
+def test_who_sees_no_values_finds_an_event_by_the_whole_id_only(client, role, text, found):
+    make_event(**OF_ANN)
+
+    page = member(client, role).get("/admin/events/event/", {"q": text})
+
+    assert len(page.context_data["cl"].result_list) == found
+
+
+@pytest.mark.parametrize(("role", "found"), [("Read-only", 0), ("Privacy officer", 1)])
+def test_refused_bodies_and_reasons_are_searched_by_who_sees_them(client, role, found):
+    make_source().quarantined.create(
+        route="/v1/track", status=400, reason='type is "gold"', body=b"{gold}", body_bytes=6
+    )
+    reader = member(client, role)
+
+    for text in ("gold", "{gol"):
+        page = reader.get("/admin/events/quarantined/", {"q": text})
+        assert len(page.context_data["cl"].result_list) == found
+
+
+def test_dead_letters_are_searched_by_the_kind_of_their_reason(client):
+    reason = 'name is "Ann"'
+    DeadLetter.objects.create(
+        connection=make_connection(),
+        event_id=1,
+        message_id="m1",
+        payload="{}",
+        reason=reason,
+        kind=reason_kind(reason),
+    )
+    analyst = member(client, "Analyst")
+
+    found = [
+        len(analyst.get("/admin/events/deadletter/", {"q": text}).context_data["cl"].result_list)
+        for text in ("Ann", "name is")
+    ]
+
+    assert found == [0, 1]
+
+
+def test_a_list_that_refreshes_itself_is_one_look(client):
+    officer = member(client, "Privacy officer")
+
+    for _ in range(3):
+        officer.get("/admin/events/event/")
+
+    entry = LogEntry.objects.get()
+    assert (entry.object_repr, entry.get_change_message()) == ("events", LOOKED_AT_LIST)
