@@ -18,7 +18,6 @@ from uuid import UUID
 import psycopg
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import ChangeState, Destination, IdentityChange
@@ -48,7 +47,7 @@ def request(destination: Destination, user_pk: int, action: str, form: Form) -> 
         form=dict(form),
         profile=_profile(form),
     )
-    _ring(change.pk)
+    rings.send_or_leave(change.pk, rings.Work.CHANGE)
     return change
 
 
@@ -57,7 +56,7 @@ def confirm(change: IdentityChange, reason: str) -> bool:
     form = {**change.form, "reason": [reason]}
     is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form)
     if is_first:
-        _ring(change.pk)
+        rings.send_or_leave(change.pk, rings.Work.CHANGE)
     return is_first
 
 
@@ -100,7 +99,7 @@ def _make(change: IdentityChange) -> None:
             change.user_id, [change.destination], CHANGE, said, single_object=True
         )
     if effect.requested:
-        _ring(effect.requested.pk, rings.Work.ERASURE)
+        rings.send_or_leave(effect.requested.pk, rings.Work.ERASURE)
 
 
 def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
@@ -174,10 +173,3 @@ def _profile(form: Form) -> UUID | None:
         return UUID((form.get("profile") or [""])[-1])
     except ValueError:
         return None
-
-
-def _ring(pk: int, work: rings.Work = rings.Work.CHANGE) -> None:
-    try:
-        rings.send(pk, work)
-    except OperationalError as error:
-        logger.warning("ring not sent, beat will: %s", type(error).__name__)

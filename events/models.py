@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import secrets
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -58,11 +59,23 @@ class Quarantined(models.Model):
     discarded_at = models.DateTimeField(null=True)
     discarded_by = models.CharField(max_length=150, blank=True)
     note = models.TextField(blank=True, help_text="Why it was discarded.")
+    asked_at = models.DateTimeField(
+        null=True, help_text="When it was last asked for, with others, to be sent again."
+    )
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    is_waiting = models.BooleanField(default=False, help_text="For a worker that sends it again.")
 
     class Meta:
         ordering = ["-id"]
         verbose_name = "quarantined request"
         indexes = [
+            models.Index(
+                fields=["asked_at", "id"],
+                condition=~models.Q(asked_at=None),
+                name="refused_asked_for",
+            ),
             models.Index(fields=["source", "-id"]),
             models.Index(
                 fields=["source", "received_at"],

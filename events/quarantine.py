@@ -82,7 +82,8 @@ def open_ones(refused: QuerySet[Quarantined]) -> QuerySet[Quarantined]:
 
 def discard(refused: QuerySet[Quarantined], by: str, note: str) -> int:
     """Take the open ones off the list of what needs a look; how many that was. They are kept."""
-    return open_ones(refused).update(discarded_at=timezone.now(), discarded_by=by, note=note)
+    discarded = {"discarded_at": timezone.now(), "discarded_by": by, "note": note}
+    return open_ones(refused).update(**discarded, is_waiting=False)
 
 
 def as_lines(refused: QuerySet[Quarantined]) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 The same view judges it, with two differences: the source is known without a key, and the time and
 the address of its first arrival are kept. Origins and the budget of requests do not count.
+
+Of many that are chosen each is marked, and a worker sends them, the oldest first. It takes the mark
+off before it sends: one that is killed at it leaves that one refused, and sends none twice.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import transaction
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -25,10 +32,13 @@ from rest_framework.request import Request
 
 from events.decode import InvalidJSONError, loads
 from events.models import Quarantined
+from events.quarantine import open_ones
 from sources import snapshot
 from sources.authentication import Authenticated
 from sources.routing import Route
 from sources.snapshot import SourceInfo
+
+RECENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,82 @@ def send_again(pk: int, body: bytes | None = None) -> Outcome:
             refused.accepted_at = timezone.now()
             refused.save(update_fields=["accepted_at"])
     return outcome
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Requests that were asked for together, and what has become of them."""
+
+    asked_at: datetime
+    by: str
+    total: int
+    waiting: int
+    accepted: int
+
+    @property
+    def sent(self) -> int:
+        return self.total - self.waiting
+
+    @property
+    def refused(self) -> int:
+        return self.sent - self.accepted
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.sent // self.total
+
+
+def ask_for(chosen: QuerySet[Quarantined], user_pk: int) -> int:
+    """Have a worker send again those that are open; how many that is."""
+    now = timezone.now()
+    unmarked = open_ones(chosen).filter(is_waiting=False)
+    return unmarked.update(is_waiting=True, asked_at=now, asked_by=user_pk)
+
+
+def waiting() -> QuerySet[Quarantined]:
+    """Those that are marked; asked_at is named for the sake of its index."""
+    return Quarantined.objects.exclude(asked_at=None).filter(is_waiting=True)
+
+
+def send_waiting(max_seconds: float) -> bool:
+    """Send for so long; whether more wait."""
+    until = monotonic() + max_seconds
+    for record in waiting().order_by("asked_at", "id").defer("body").iterator(chunk_size=100):
+        if Quarantined.objects.filter(pk=record.pk, is_waiting=True).update(is_waiting=False):
+            _send_marked(record)
+        if monotonic() > until:
+            return waiting().exists()
+    return False
+
+
+def batches(now: datetime) -> list[Batch]:
+    """Those at work, and those of the last hour; the newest first."""
+    recent = Q(asked_at__gt=now - RECENT) | Q(asked_at__isnull=False, is_waiting=True)
+    named = Quarantined.objects.filter(recent).order_by().values("asked_at").distinct()
+    found = Quarantined.objects.filter(asked_at__in=named).order_by("-asked_at")
+    counted = found.values("asked_at", "asked_by__username").annotate(
+        total=Count("pk"),
+        waiting=Count("pk", filter=Q(is_waiting=True)),
+        accepted=Count("pk", filter=~Q(accepted_at=None)),
+    )
+    return [
+        Batch(each.pop("asked_at"), each.pop("asked_by__username") or "", **each)
+        for each in counted
+    ]
+
+
+def log_sent(user_pk: int, record: Quarantined, how: str, outcome: Outcome) -> None:
+    said = f"Sent again {how}: {outcome.status} {outcome.answer}"
+    LogEntry.objects.log_actions(user_pk, [record], CHANGE, said, single_object=True)
+
+
+def _send_marked(record: Quarantined) -> None:
+    try:
+        outcome = send_again(record.pk)
+    except (AcceptedBeforeError, Quarantined.DoesNotExist):
+        return  # sent by somebody else meanwhile, or gone with its source or its age
+    if record.asked_by_id:
+        log_sent(record.asked_by_id, record, "as it was", outcome)
 
 
 def _outcome(refused: Quarantined, body: bytes) -> Outcome:

@@ -29,12 +29,16 @@ WAITING_SECONDS = 30
 
 
 class Work(StrEnum):
-    """What a worker can be rung for, by the name of the task that takes the number of it."""
+    """What a worker can be rung for, by the name of the task that takes the number of it.
+
+    Of the quarantine there is one, with the number 0.
+    """
 
     LOAD = "load_connection"
     REPLAY = "load_replay"
     ERASURE = "continue_erasure"
     CHANGE = "go_on_with_change"
+    QUARANTINE = "send_quarantined_again"
 
 
 def ring(source_pk: int) -> None:
@@ -52,6 +56,14 @@ def send(pk: int, work: Work = Work.LOAD) -> None:
     except OperationalError:
         _forget(key)
         raise
+
+
+def send_or_leave(pk: int, work: Work) -> None:
+    """As send; without a broker it is left to beat."""
+    try:
+        send(pk, work)
+    except OperationalError as error:
+        logger.warning("ring not sent, beat will: %s", type(error).__name__)
 
 
 def answered(pk: int, work: Work = Work.LOAD) -> None:

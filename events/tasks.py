@@ -23,6 +23,7 @@ from events import (
     ledger,
     log,
     replays,
+    reruns,
     retention,
     rings,
     selfcheck,
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 PARTITION_DAYS_AHEAD = 3
 COUNT_SECONDS = 5.0
+SLICE_SECONDS = 1.0
 RUN_SECONDS = 10.0
 """Then a worker turns to the next connection, however much of this one is pending."""
 
@@ -78,6 +80,14 @@ def go_on_with_change(change_pk: int) -> None:
     identity_changes.go_on(change_pk)
 
 
+@shared_task
+def send_quarantined_again(_: int) -> None:
+    """Send a part of what was asked for, then let loads have their turn."""
+    rings.answered(0, rings.Work.QUARANTINE)
+    if reruns.send_waiting(SLICE_SECONDS):
+        rings.send(0, rings.Work.QUARANTINE)
+
+
 def _replays() -> QuerySet[Replay]:
     """Those that can go on now: a paused connection's replay is paused, too."""
     return (
@@ -107,9 +117,15 @@ def ring_connections(*, anew: bool = False) -> None:
     }
     for work, found in waiting.items():
         for pk in found.values_list("pk", flat=True):
-            if anew:
-                rings.answered(pk, work)
-            rings.send(pk, work)
+            _ring(pk, work, anew=anew)
+    if reruns.waiting().exists():
+        _ring(0, rings.Work.QUARANTINE, anew=anew)
+
+
+def _ring(pk: int, work: rings.Work, *, anew: bool) -> None:
+    if anew:
+        rings.answered(pk, work)
+    rings.send(pk, work)
 
 
 @shared_task

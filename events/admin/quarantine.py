@@ -21,12 +21,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from events import quarantine, reruns
+from events import quarantine, reruns, rings
 from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import masked_reason
@@ -38,14 +39,13 @@ from sources.display import counted, json_block, label, when
 from sources.models import Source
 
 SEARCHED_BODIES = 2_000
-MOST_SENT = 500
 MOST_GROUPS = 50
 SEND_AGAIN = Verb(
     title="Send refused requests again",
     yes="Send them again",
     text=(
         "Each is judged and stored as if it came now, unchanged, with the time and the address of "
-        f"its first arrival: right once its cause is gone. At most {MOST_SENT}, the oldest first."
+        "its first arrival: right once its cause is gone. A worker does it, the oldest first."
     ),
 )
 DISCARD = Verb(
@@ -114,9 +114,17 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     )
     actions = ("send_again", "discard", "export")  # type: ignore[assignment]
     change_form_outer_after_template = "events/send_again_bar.html"
+    list_before_template = "events/sending_bar.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RefusedChangeList]:
         return RefusedChangeList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        found = reruns.batches(timezone.now())
+        context = {"batches": found, "is_sending": any(each.waiting for each in found)}
+        return super().changelist_view(request, {**(extra_context or {}), **context})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
         return Quarantined.objects.order_by("-id").defer("body")
@@ -152,6 +160,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def state(self, refused: Quarantined) -> SafeString:
         if refused.accepted_at:
             return format_html("{} {}", label("sent again", "good"), when(refused.accepted_at))
+        if refused.is_waiting:
+            return label("to be sent again", "wait")
         if refused.discarded_at:
             return format_html("{} {}", label("discarded", "off"), when(refused.discarded_at))
         return label("refused", "bad")
@@ -178,14 +188,13 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         chosen = quarantine.open_ones(queryset)
         if confirmed(request, SEND_AGAIN) is None:
             return ask(self, request, SEND_AGAIN, _touched(chosen))
-        accepted, refused = 0, 0
-        for record in chosen.order_by("id")[:MOST_SENT]:
-            outcome = self._send(request, record, None)
-            accepted += outcome.accepted
-            refused += not outcome.accepted
-        level = messages.WARNING if refused else messages.SUCCESS
-        text = f"Sent again: {accepted} accepted, {refused} refused"
-        self.message_user(request, f"{text}; the history of each says why.", level)
+        user_pk: Any = request.user.pk
+        count = reruns.ask_for(chosen, user_pk)
+        rings.send_or_leave(0, rings.Work.QUARANTINE)
+        what = counted(count, "refused request")
+        self.message_user(
+            request, f"A worker sends {what} again. How far it is stands above the list."
+        )
         return None
 
     @action(description="Discard with a note…", permissions=["discard"])
@@ -292,8 +301,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     def _send(self, request: HttpRequest, record: Quarantined, body: bytes | None) -> Outcome:
         outcome = reruns.send_again(record.pk, body)
-        how = "as it was" if body is None else "edited"
-        self.log_change(request, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
+        user_pk: Any = request.user.pk
+        reruns.log_sent(user_pk, record, "as it was" if body is None else "edited", outcome)
         return outcome
 
 

@@ -9,7 +9,9 @@ from django.core.cache import cache
 
 from events import log, rings
 from events.models import Event, Quarantined
-from events.reruns import AcceptedBeforeError, Outcome, send_again
+from events.quarantine import discard
+from events.reruns import AcceptedBeforeError, Outcome, send_again, send_waiting, waiting
+from events.tasks import ring_connections, send_quarantined_again
 from tests.factories import make_admin, make_source, make_write_key
 from tests.wire import basic
 
@@ -165,12 +167,18 @@ def test_the_admin_edits_sends_and_notes_it(client):
     notes = LogEntry.objects.order_by("id").values_list("change_message", flat=True)
     assert list(notes) == [
         "Looked at personal data.",
+        "Looked at personal data.",
         "Sent again as it was: 400 Invalid request: event is missing or blank",
         "Sent again edited: 200 OK",
     ]
 
 
-def test_many_are_sent_again_as_they_are(client):
+LIST = "/admin/events/quarantined/"
+
+
+@pytest.fixture
+def many(client):
+    """Three that are right by now, one that is not, and the admin."""
     key = make_write_key(make_source(max_event_bytes=20))
     for number in range(3):
         send(client, key, "/v1/track", f'{{"userId":"u{number}","event":"E"}}')
@@ -178,16 +186,80 @@ def test_many_are_sent_again_as_they_are(client):
     key.source.max_event_bytes = None
     key.source.save()
     client.force_login(make_admin())
+    return client
+
+
+def ask_for_all(client):
     chosen = list(Quarantined.objects.values_list("pk", flat=True))
+    form = {"action": "send_again", "_selected_action": chosen, "confirm": "1"}
+    return client.post(LIST, form, follow=True).content.decode()
 
-    response = client.post(
-        "/admin/events/quarantined/",
-        {"action": "send_again", "_selected_action": chosen, "confirm": "1"},
-        follow=True,
-    )
 
-    assert "Sent again: 3 accepted, 1 refused" in response.content.decode()
+def test_many_are_sent_again_by_a_worker_that_tells_how_far_it_is(many):
+    asked = ask_for_all(many)
+    before = list(stored())
+    send_quarantined_again(0)
+    done = many.get(LIST, {"state": "all"}).content.decode()
+
+    assert "A worker sends 4 refused requests again" in asked
+    assert 'data-live="1"' in asked
+    assert "0 of 4, 0 accepted, 0 refused" in asked
+    assert cache.get("ring:quarantine:0") is None
+    assert before == []
     assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
+    assert "data-live" not in done
+    assert "4 of 4, 3 accepted, 1 refused; the history of each says why" in done
+    notes = LogEntry.objects.filter(change_message__startswith="Sent again as it was: ")
+    assert [note.user for note in notes] == [User.objects.get()] * 4
+
+
+def test_a_worker_sends_a_part_then_lets_others_have_their_turn(many):
+    ask_for_all(many)
+
+    more = [send_waiting(0) for _ in range(4)]
+
+    assert more == [True, True, True, False]
+    assert len(stored()) == 3
+
+
+def test_a_ring_that_was_lost_is_rung_again_by_beat(many):
+    ask_for_all(many)
+    cache.clear()
+
+    ring_connections()
+    is_rung = cache.get("ring:quarantine:0")
+    send_quarantined_again(0)
+    cache.clear()
+    ring_connections()
+
+    assert is_rung
+    assert cache.get("ring:quarantine:0") is None
+
+
+def test_a_worker_that_was_killed_has_sent_none_twice(many):
+    """Whatever it had begun it had unmarked before."""
+    ask_for_all(many)
+    first = Quarantined.objects.earliest("pk")
+    Quarantined.objects.filter(pk=first.pk).update(is_waiting=False)
+
+    send_waiting(60)
+    send_waiting(60)
+
+    assert [event["userId"] for event in stored()] == ["u1", "u2"]
+    first.refresh_from_db()
+    assert first.accepted_at is None
+
+
+def test_what_was_sent_or_discarded_meanwhile_is_not_sent_again(many):
+    ask_for_all(many)
+    first, second = Quarantined.objects.order_by("pk")[:2]
+    send_again(first.pk)
+    discard(Quarantined.objects.filter(pk=second.pk), "ada", "a scanner")
+
+    assert not send_waiting(60)
+
+    assert [event["userId"] for event in stored()] == ["u0", "u2"]
+    assert not waiting().exists()
 
 
 def test_only_who_may_change_the_quarantine_sends_again(client):
