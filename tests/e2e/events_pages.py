@@ -90,6 +90,7 @@ def _good(walk):
     walk.wear("light")
     copied = page.locator(".rh-trail .rh-copy").count()
     page.click(".rh-trail a:has-text('.order_done')")
+    page.wait_for_selector(".rh-cells")
     rows = page.locator(".rh-cells tbody tr").count()
     walk.trace("good")
     page.click(".rh-trail a[href*='/people/']")
