@@ -52,7 +52,7 @@ WINDOW = 100_000
 READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
 MOST_SAME = 10
-SHORT = 14
+SHORT = 8
 ASK_SECONDS = 3.0
 """Then the trace asks no further warehouse: they may all be away."""
 PART, MOST_PARTS = 200, 5
@@ -221,8 +221,9 @@ class EventAdmin(ReadOnlyAdmin):
         return _short(event.anonymous_id)
 
     @display(description="SDK", empty_value="-")
-    def sdk(self, event: Event) -> str | None:
-        return " ".join(library(event.payload)).strip() or None
+    def sdk(self, event: Event) -> SafeString | None:
+        named = _sdk(event)
+        return _clipped(named) if named else None
 
     @display(description="bytes")
     def size(self, event: Event) -> str:
@@ -288,7 +289,7 @@ class EventAdmin(ReadOnlyAdmin):
             "waits_for": [stop.connection.destination for stop in stops if stop.kind == "wait"],
             "seen": _seen(stops),
             "may_ask": may_ask,
-            "sdk": self.sdk(event),
+            "sdk": _sdk(event),
             "may_act": request.user.has_perms(PERMISSIONS),
             "came": _request(event, sees=sees),
             "same": _same(event),
@@ -425,8 +426,12 @@ def _stops(events: list[Event]) -> dict[int, list[Stop]]:
     }
 
 
+def _sdk(event: Event) -> str:
+    return " ".join(library(event.payload)).strip()
+
+
 def _clipped(text: str) -> SafeString:
-    return format_html('<span class="rh-clip rh-clip-short" title="{0}">{0}</span>', text)
+    return format_html('<span class="rh-clip rh-clip-tight" title="{0}">{0}</span>', text)
 
 
 def _short(text: str) -> SafeString | str | None:

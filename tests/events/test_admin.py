@@ -374,7 +374,7 @@ def test_the_overview_shows_the_rate_and_the_newest_errors(admin):
 
     html = page(admin.get("/admin/"))
 
-    assert "1 events in the last hour" in html
+    assert "1 event in the last hour" in html
     assert "is not being loaded" in html
     assert "no route to host" in html
 
