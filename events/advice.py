@@ -36,6 +36,15 @@ _KNOWN = {
     ),
     "the worker ended": Advice("interrupted", "Look at why the worker ended, if you did not."),
     "cursor was moved": Advice("overtaken", "Another load went on with it: nothing to do."),
+    "holds the identities of": Advice(
+        "schema is taken", "Name another schema of identities in the destination."
+    ),
+    "is of version": Advice("two versions", "Run the same version of rudderhub everywhere."),
+    "the config of the warehouse lacks": Advice("settings", "Complete the destination's settings."),
+    "expected one of": Advice("settings", "Correct the settings of the destination."),
+    "a view of yours uses": Advice(
+        "a view is in the way", "Drop your view, do this again, and make the view anew."
+    ),
     "SSL": Advice("TLS", "Choose the TLS that the server speaks, in the destination."),
     "does not exist": Advice(
         "something is missing", "Create it, or correct its name in the destination."

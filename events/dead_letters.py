@@ -18,6 +18,8 @@ from events import moving
 from events.models import DeadLetter, LetterState, Replay
 
 CHUNK_EVENTS = 1_000
+MOST_AT_ONCE = 50_000
+"""More would keep whoever asked for it waiting."""
 
 
 def alike(letter: DeadLetter) -> QuerySet[DeadLetter]:
@@ -25,6 +27,11 @@ def alike(letter: DeadLetter) -> QuerySet[DeadLetter]:
     return DeadLetter.objects.filter(
         connection=letter.connection_id, kind=letter.kind, state=LetterState.OPEN
     )
+
+
+def oldest(letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+    """As many as are settled at once."""
+    return DeadLetter.objects.filter(pk__in=letters.order_by("pk").values("pk")[:MOST_AT_ONCE])
 
 
 def open_of(connection: Connection, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:

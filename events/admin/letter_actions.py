@@ -20,6 +20,7 @@ from events.models import DeadLetter, LetterState, Replay, ReplayState
 from sources.display import counted, when
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
+AT_MOST = f"At most {dead_letters.MOST_AT_ONCE:,} at once, the oldest first."
 VERBS = {
     "rerun": Verb(
         title="Re-run dead letters",
@@ -27,7 +28,8 @@ VERBS = {
         text=(
             "A worker loads these events once more through their connection as it is now: with "
             "its present settings and tables. Rows are written by key, so none is doubled. Those "
-            "that load leave this list; the others get another attempt and its reason."
+            "that load leave this list; the others get another attempt and its reason. "
+            f"{AT_MOST}"
         ),
     ),
     "discard": Verb(
@@ -36,7 +38,7 @@ VERBS = {
         text=(
             "They leave the list of what needs a look and are not loaded. They are kept under "
             "the filter State with your name, the time and your note, and the ledger goes on "
-            "counting them as dead letters."
+            f"counting them as dead letters. {AT_MOST}"
         ),
         takes_note=True,
     ),
@@ -58,7 +60,7 @@ def act(
         return ask(site_of, request, verb, _touched(letters, name))
     done = _discard if verb.takes_note else _rerun
     back = reverse("admin:events_deadletter_changelist")
-    return HttpResponseRedirect(done(site_of, request, letters, note) or back)
+    return HttpResponseRedirect(done(site_of, request, dead_letters.oldest(letters), note) or back)
 
 
 def _rerun(

@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
-from events import ledger, log, replays, retention, rings
+from events import dead_letters, ledger, log, replays, retention, rings
 from events.loads import run_load
 from events.models import DeadLetter, Replay
 from events.reasons import reason_kind
@@ -401,3 +401,15 @@ def test_events_of_a_dropped_day_keep_the_list_open(admin, dead):
     )
 
     assert "m4" in shown(admin.get(LIST))
+
+
+def test_at_most_so_many_are_settled_at_once_the_oldest_first(admin, dead, monkeypatch):
+    monkeypatch.setattr(dead_letters, "MOST_AT_ONCE", 1)
+
+    preview = page(admin.get(f"{LIST}{letter('m3').pk}/discard/alike/"))
+    admin.post(f"{LIST}{letter('m3').pk}/discard/alike/", {"confirm": "1", "note": "old"})
+    rerun(admin, "m3", "alike")
+
+    assert "<td>2</td>" in preview
+    assert letters() == {"m2": ("discarded", 1), "m3": ("open", 1), "m4": ("open", 1)}
+    assert Replay.objects.get().expected == 1

@@ -123,9 +123,9 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
     preview = html(admin.get(path))
     widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
 
-    assert "1 values of shop.paid.n were discarded." in preview
+    assert "1 value of shop.paid.n was discarded." in preview
     assert "<code>bigint</code> and becomes <code>numeric</code>" in preview
-    assert "<strong>0 fit</strong>" in preview
+    assert "<strong>None of them fits</strong>" in preview
     assert (
         "the column is numeric now; 0 re-applied, 1 still do not fit"
         in LogEntry.objects.get().get_change_message()
@@ -143,7 +143,7 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
     ended = html(admin.get(path))
 
     assert "25 %" in running
-    assert "10000 of 40000 values" in running
+    assert "10,000 of 40,000 values" in running
     assert "It runs already." in again
     assert "0 re-applied, 1 still do not fit" in ended
     assert "<code>numeric</code> and stays so" in ended
