@@ -56,7 +56,7 @@ def one(instance, query):
 
 
 def test_the_ticks_turn_green_from_the_set_up_link_to_a_profile(first_visit):
-    assert first_visit["ticks"] == 4
+    assert (first_visit["before"], first_visit["pasted"], first_visit["ticks"]) == (1, "OK", 4)
     assert first_visit["answers"] == [200, 200, 400]
     assert first_visit["words"] == []
     assert first_visit["foreign"] == []
