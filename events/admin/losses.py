@@ -10,13 +10,29 @@ from sources.display import when
 
 @admin.register(Loss)
 class LossAdmin(ReadOnlyAdmin):
-    list_display = ("day", "connection", "events", "recorded", "reason")
+    list_display = ("date", "connection", "number", "recorded", "reason")
     list_filter = ("connection",)
     list_select_related = ("connection__source", "connection__destination")
     empty_text = "Retention has dropped no event that a connection had not loaded."
     fields = readonly_fields = (
-        *("day", "connection", "events", "first_id", "last_id", "recorded", "reason"),
+        *("date", "connection", "number", "first", "last", "recorded", "reason"),
     )
+
+    @display(description="day", ordering="day")
+    def date(self, loss: Loss) -> str:
+        return f"{loss.day:%Y-%m-%d}"
+
+    @display(description="events")
+    def number(self, loss: Loss) -> str:
+        return f"{loss.events:,}"
+
+    @display(description="first event of the log")
+    def first(self, loss: Loss) -> str:
+        return f"{loss.first_id:,}"
+
+    @display(description="last event of the log")
+    def last(self, loss: Loss) -> str:
+        return f"{loss.last_id:,}"
 
     @display(description="recorded")
     def recorded(self, loss: Loss) -> str:
