@@ -14,14 +14,14 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 from django.utils import timezone
 
-from destinations.models import Connection, Erasure, IdentityCheck
+from destinations.models import Connection, Erasure, IdentityChange, IdentityCheck
 from destinations.postgres import guards, reading, unmerge
 from events import erasures, people, requests
 from events.models import DeadLetter, Event, Loss, Replay
 from events.reasons import reason_kind
 from tests.factories import make_write_key
 from tests.identities import anonymous, user
-from tests.people import Hub
+from tests.people import Hub, changes_made
 
 MARK, ADDRESS = "xq7z", "203.0.113.199"
 MARKS = (MARK, ADDRESS)
@@ -207,6 +207,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
     return {
         "people-rules": [{"pk": pk}],
         "people-act": [{"pk": pk}],
+        "people-change": [{"pk": pk, "change_pk": 1}],
         "people-profile": profiles,
         "people-export": profiles,
         "table": [in_schema | {"name": name} for (name,) in tables],
@@ -269,6 +270,13 @@ def _previews(hub: Hub) -> Iterator[dict[str, str]]:
     yield {"action": "erase", "value": str(hub.profile(ann.value))}
     yield {"action": "add_rule", "pattern": "[a-z]+"}
     yield {"action": "limits", "hub_limit": "1", "size_limit": "2"}
+
+
+def changes() -> Iterator[Page]:
+    """The previews that were asked for, once a worker has counted."""
+    changes_made()
+    for pk, destination_pk in IdentityChange.objects.values_list("pk", "destination_id"):
+        yield Page("people-change", reverse("people-change", args=[destination_pk, pk]))
 
 
 def shown(client: Client, page: Page) -> str:

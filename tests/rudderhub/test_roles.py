@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 
 from events import log, people, rings
-from tests.roles import MARKS, TAG, looks, make_marked, pages, shown
+from tests.roles import MARKS, TAG, changes, looks, make_marked, pages, shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +53,10 @@ def test_who_may_do_all_but_see_personal_data_meets_none(marked, client):
     stranger = all_but_personal_data(client)
 
     answers = {str(page): shown(stranger, page) for page in pages(marked)}
+    previews = {str(page): shown(stranger, page) for page in changes()}
+    answers |= previews
 
+    assert "•••" in str(previews)
     assert [page for page, text in answers.items() if has_mark(text)] == []
 
 
