@@ -193,7 +193,12 @@ class ProfileTokenAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ProfileToken, form: Any, change: bool) -> None:
         made, text = new_token(obj.destination, obj.name)
         obj.pk, obj.digest = made.pk, made.digest
-        messages.warning(request, f"The token, shown only now: {text}")
+        shown = format_html(
+            "The token, shown only now: {} "
+            '<button type="button" class="rh-copy" data-copy="{}">copy</button>',
+            *(text, text),
+        )
+        messages.warning(request, shown)
 
     @action(description="Revoke", permissions=["delete"])
     def revoke(self, request: HttpRequest, queryset: Any) -> None:
