@@ -12,11 +12,25 @@ from destinations.models import Start
 from events import counting, ledger, log, retention
 from events.loads import run_load
 from events.management.commands.ledger import COLUMNS
-from events.models import Load, Loss, MinuteCount, Quarantined, Standing
+from events.models import (
+    Event,
+    LetterState,
+    Load,
+    Loss,
+    MinuteCount,
+    Quarantined,
+    Standing,
+)
 from events.tasks import count_log, keep_log
 from sources.models import OnInvalidEvent
-from tests.connected import connection, event, send
-from tests.factories import make_connection, make_destination, make_source, make_write_key
+from tests.connected import NOW, connection, event, send
+from tests.factories import (
+    make_admin,
+    make_connection,
+    make_destination,
+    make_source,
+    make_write_key,
+)
 from tests.wire import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -178,40 +192,94 @@ def test_a_warehouse_that_begins_anew_adds_up_again(connection, warehouse):
     assert numbers(connection) == {"accepted": 2, "loaded": 2}
 
 
-def test_every_kind_of_outcome_adds_up(connection, client):
-    """Through HTTP: refused, loaded, a discarded value, dead letter, skipped, pending."""
+@pytest.fixture
+def every_outcome(connection, client):
+    """Through HTTP: refused, loaded, a discarded value, dead letter, skipped, lost, pending.
+
+    The first four hours ago, the others now.
+    """
     source = connection.source
     source.on_invalid_event = OnInvalidEvent.QUARANTINE
     source.save()
     headers = {"HTTP_AUTHORIZATION": f"Basic {basic(make_write_key(source).key)}"}
     good = {"type": "track", "userId": "ann", "event": "Paid", "properties": {"total": 1}}
     discarded = {**good, "properties": {"total": "free"}}
-    dead = {**good, "context": "no object"}
-    refused = {"type": "nonsense", "userId": "ann"}
+    merge = {
+        "type": "merge",
+        "userId": "ann",
+        "mergeProperties": [{"type": "a", "value": "1"}, {"type": "b", "value": "2"}],
+    }
 
     def post(route, body):
         client.post(route, body, "application/json", **headers)
 
     post("/v1/batch", {"batch": [good, good]})
     run_load(connection)
-    post("/v1/batch", {"batch": [discarded, dead, refused]})
+    Standing.objects.update(at=timezone.now() - timedelta(hours=4))
+    post("/v1/batch", {"batch": [discarded, {**good, "context": "no object"}, {"type": "odd"}]})
+    post("/v1/batch", {"batch": [merge, {"type": "alias", "userId": "bea", "previousId": "b"}]})
     post("/v1/audiencelist", {"userId": "ann"})
+    client.get("/pixel/v1/track", {"writeKey": source.write_keys.get().key, **PIXEL})
     run_load(connection)
     post("/v1/track", good)
+    last = Event.objects.latest("pk")
+    post("/v1/track", good)
+    Loss.objects.create(
+        connection=connection, day=NOW.date(), events=1, first_id=last.pk, last_id=last.pk
+    )
+    return connection
 
+
+PIXEL = {"anonymousId": "ann", "event": "Opened"}
+OUTCOMES = {
+    "accepted": 10,
+    "loaded": 6,
+    "dead_letters": 1,
+    "skipped": 1,
+    "lost": 1,
+    "pending": 1,
+}
+
+
+def test_every_kind_of_outcome_adds_up(every_outcome):
     answer = json.loads(ledger_command(json=True))
+
     (found,) = answer["connections"]
-    outcomes = {name: value for name, value in found.items() if value and name in COLUMNS}
-    assert outcomes == {
-        "accepted": 6,
-        "loaded": 3,
-        "dead_letters": 1,
-        "skipped": 1,
-        "pending": 1,
-    }
+    assert {name: value for name, value in found.items() if value and name in COLUMNS} == OUTCOMES
     assert answer["adds_up"]
     assert Load.objects.latest("pk").discards == 1
     assert Quarantined.objects.count() == 1
+
+
+def test_the_overview_shows_the_ledger_by_source_and_time(every_outcome, client):
+    client.force_login(make_admin())
+    other = make_connection(destination=every_outcome.destination)
+
+    def sums(**query):
+        seen = client.get("/admin/", query).context
+        return {name: value for name, value in seen["sums"].items() if value}
+
+    assert sums() == sums(source=every_outcome.source_id) == OUTCOMES
+    assert sums(source=other.source_id) == {}
+    assert sums(range="1h") == {**OUTCOMES, "accepted": 8, "loaded": 4}
+    seen = client.get("/admin/", {"range": "1h"}).context
+    assert (seen["received"], seen["accepted"], seen["refused"]) == (11, 10, 1)
+
+
+def test_each_number_of_the_ledger_leads_to_as_many(every_outcome, client):
+    client.force_login(make_admin())
+    older = {"event_id": 1, "message_id": "m", "reason": "r", "payload": "{}"}
+    every_outcome.dead_letters.create(**older)
+    every_outcome.dead_letters.exclude(event_id=1).update(state=LetterState.LOADED)
+
+    (flow,) = client.get("/admin/", {"range": "1h"}).context["flows"]
+
+    accepted, _, letters, skipped, lost, pending = [
+        client.get(cell.url).context["cl"].result_count for cell in flow.cells
+    ]
+    assert (letters, lost) == (flow.balance.dead_letters, flow.balance.lost) == (1, 1)
+    assert (accepted, skipped) == (10, 1)
+    assert pending == flow.balance.pending + flow.balance.lost
 
 
 def test_many_connections_take_as_many_queries_as_one(connection, django_assert_num_queries):
