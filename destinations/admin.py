@@ -229,7 +229,10 @@ class DestinationAdmin(ModelAdmin):
             try:
                 config = PostgresConfig.of(destination.config, destination.secrets)
                 made = ", ".join(create_ready_views(config, namespace))
-            except (DestinationError, DestinationUnavailableError) as error:
+            except DestinationUnavailableError as error:
+                messages.error(request, f"{destination} does not answer: {error}.")
+                return
+            except DestinationError as error:
                 messages.error(request, f"{namespace}: {error}.")
             else:
                 self.log_change(request, destination, f"Made {made}.")
@@ -266,14 +269,19 @@ def _steps(destination: Destination) -> list[Step]:
 def _planned_views(
     destination: Destination,
 ) -> tuple[list[ReadyView], list[tuple[str, str]]]:
-    """Of all schemas: the views, and the schemas that can have none with the reason."""
+    """Of all schemas: the views, and the schemas that can have none with the reason.
+
+    A server that does not answer is asked once.
+    """
     planned: list[ReadyView] = []
-    faults = []
+    faults: list[tuple[str, str]] = []
     for namespace in destination.namespaces():
         try:
             config = PostgresConfig.of(destination.config, destination.secrets)
             planned += plan_ready_views(config, namespace)
-        except (DestinationError, DestinationUnavailableError) as error:
+        except DestinationUnavailableError as error:
+            return planned, [*faults, (namespace, str(error))]
+        except DestinationError as error:
             faults.append((namespace, str(error)))
     return planned, faults
 

@@ -69,6 +69,9 @@ FROM ({activity}) AS activity
 GROUP BY 1
 """
 
+LOCK_SECONDS = 5
+"""Somebody waits for the page."""
+
 VIEWS = {
     SESSIONS: (
         CREATE_SESSIONS,
@@ -114,6 +117,7 @@ def _transaction(config: PostgresConfig) -> Iterator[Conn]:
     with connect(config) as conn:
         try:
             with conn.transaction():
+                conn.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
                 yield conn
         except psycopg.Error as error:
             raise DestinationError(" ".join(str(error).split())) from error

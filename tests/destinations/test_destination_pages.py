@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import time, timedelta
+from time import monotonic
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -197,6 +199,29 @@ def test_ready_views_of_a_server_that_is_away_say_so(admin):
     connection = make_connection(namespace="shop")
 
     assert "not possible" in html(admin.get(url(connection, "views")))
+
+
+def test_a_server_that_never_answers_is_asked_once_for_all_schemas(admin):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        destination = make_destination({"port": server.getsockname()[1]})
+        for name in ("a", "b", "c"):
+            make_connection(destination=destination, namespace=name)
+        shown = html(admin.get(f"{LIST}{destination.pk}/views/"))
+
+    assert shown.count("connection timeout expired") == 1
+
+
+def test_views_that_are_in_use_keep_nobody_waiting(admin, connection, warehouse):
+    send(connection, event("m1", event="Paid"))
+    run_load(connection)
+    admin.post(url(connection, "views"))
+    with warehouse.transaction():
+        warehouse.execute("LOCK TABLE shop.rudder_sessions IN ACCESS SHARE MODE")
+        began = monotonic()
+        refused = html(admin.post(url(connection, "views"), follow=True))
+
+    assert "lock timeout" in refused
+    assert monotonic() - began < 10
 
 
 def test_before_the_first_load_there_is_nothing_to_make_views_of(admin):
