@@ -22,7 +22,9 @@ from events import rings
 from events.admin.connection_form import ConnectionForm
 from events.admin.drawing import MOST_DRAWN, pictures
 from events.admin.fare import add_backlogs, backlog_of, health_of, lag_of
+from events.admin.going import unloaded, with_connections
 from events.admin.replays import replay_view
+from events.advice import advice
 from events.backlog import cursor
 from events.rates import head
 from sources.display import copyable, label, when
@@ -55,7 +57,10 @@ class ConnectionAdmin(ModelAdmin):
     readonly_fields = (
         *("health", "lag", "schema", "cursor", "pending", "loaded", "error", "history"),
     )
-    add_fieldsets = ((None, {"fields": ("source", "destination", "start")}),)
+    add_fieldsets = (
+        (None, {"fields": ("source", "destination", "enabled", "start")}),
+        ("Which events", {"fields": ("filter_mode", "filtered_events")}),
+    )
     fieldsets = (
         (None, {"fields": (("source", "destination"), "enabled", "start")}),
         ("Which events", {"fields": ("filter_mode", "filtered_events")}),
@@ -75,6 +80,12 @@ class ConnectionAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConnectionChangeList]:
         return ConnectionChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Connection], search_term: str
+    ) -> tuple[QuerySet[Connection], bool]:
+        """Also as the list writes it: Shop → Warehouse."""
+        return super().get_search_results(request, queryset, search_term.replace("→", " "))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -102,7 +113,8 @@ class ConnectionAdmin(ModelAdmin):
     ) -> HttpResponse:
         if "_popup" in request.POST or "_addanother" in request.POST:
             return super().response_add(request, obj, post_url_continue)
-        messages.success(request, f"{obj} is made. Loads start by themselves within seconds.")
+        when_enabled = "" if obj.enabled else " once it is enabled"
+        messages.success(request, f"{obj} is made. Loads start by themselves{when_enabled}.")
         return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[obj.pk]))
 
     @display(description="source → destination", ordering="source__name")
@@ -142,8 +154,10 @@ class ConnectionAdmin(ModelAdmin):
         )
 
     @display(description="last error", empty_value="none")
-    def error(self, connection: Connection) -> str | None:
-        return connection.last_error or None
+    def error(self, connection: Connection) -> SafeString | None:
+        """With what to do about it."""
+        error = connection.last_error
+        return format_html("{}<br>{}", error, advice(error).text) if error else None
 
     @display(description="cursor")
     def cursor(self, connection: Connection) -> str:
@@ -202,13 +216,17 @@ class ConnectionAdmin(ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """In words: listing each load and dead letter could take minutes."""
-        names = [f"Connection {connection}" for connection in objs]
+        """In words and counts: listing each load and dead letter could take minutes."""
+        chosen = list(objs)
+        names = [f"Connection {connection}" for connection in chosen]
         also = (
-            "its history of loads and its dead letters. Tables in the warehouse and events in the "
-            "log stay. To stop loading and keep all this, pause it."
+            "its history of loads, its replays and its dead letters. Tables in the warehouse and "
+            "events in the log stay; what is pending is not loaded. To stop loading and keep all "
+            "this, pause it."
         )
-        return [*names, also], {"connections": len(names)}, set(), []
+        going = with_connections(Connection.objects.filter(pk__in=[each.pk for each in chosen]))
+        counts = {"connections": len(chosen), **going, "pending events": unloaded(chosen)}
+        return [*names, also], counts, set(), []
 
     def _switch(self, request: HttpRequest, found: QuerySet[Connection], *, enabled: bool) -> None:
         word = "Enabled" if enabled else "Paused"

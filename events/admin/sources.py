@@ -17,13 +17,14 @@ from unfold.views import ChangeList
 from destinations.models import Connection
 from events.activity import HOURS, Activity, activity, refused_in
 from events.admin.fare import add_backlogs, health_of
-from events.models import Event
+from events.admin.going import unloaded, with_connections
+from events.models import Event, Quarantined
 from events.trials import send_test_event
 from sources import sparkline
 from sources.addresses import client_address
 from sources.admin import SourceAdmin
 from sources.display import label, when
-from sources.models import Source
+from sources.models import Source, WriteKey
 
 MANY_REFUSED = 0.01
 
@@ -161,6 +162,14 @@ class LoggedSourceAdmin(SourceAdmin):
             context["test_url"] = reverse("admin:sources_source_test", args=[object_id])
         return super().change_view(request, object_id, form_url, context)
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """With counts."""
+        chosen = list(objs)
+        words, counts, lacking, protected = super().get_deleted_objects(chosen, request)
+        return words, {**counts, **_going(chosen)}, lacking, protected
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.test_view)
         return [path("<int:pk>/test/", view, name="sources_source_test"), *super().get_urls()]
@@ -189,6 +198,17 @@ class LoggedSourceAdmin(SourceAdmin):
 def _stored(source: Source, message_id: str) -> Event:
     found: QuerySet[Event] = Event.objects.filter(message_id=message_id, source_id=source.pk)
     return found.get()
+
+
+def _going(sources: list[Source]) -> dict[str, int]:
+    connections = Connection.objects.filter(source__in=sources)
+    return {
+        "write keys": WriteKey.objects.filter(source__in=sources).count(),
+        "connections": connections.count(),
+        **with_connections(connections),
+        "refused requests": Quarantined.objects.filter(source__in=sources).count(),
+        "pending events": unloaded(list(connections.select_related("source"))),
+    }
 
 
 def _url_of(connection: Connection) -> str:

@@ -198,12 +198,59 @@ def test_the_log_cannot_be_changed_in_the_admin(admin):
 def test_a_connection_is_made_and_starts_where_it_is_told(admin):
     source, destination = make_source(), make_destination()
     event = make_event(source)
-    given = {"source": source.pk, "destination": destination.pk, "start": "now"}
+    given = {"source": source.pk, "destination": destination.pk, "start": "now", "enabled": "on"}
 
-    admin.post("/admin/destinations/connection/add/", given)
+    admin.post("/admin/destinations/connection/add/", given | {"filter_mode": "all"})
 
     connection = Connection.objects.get()
     assert (connection.start_position, connection.enabled) == (event.pk, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_is_made_paused_and_with_its_filter(admin):
+    """So that nothing is loaded before it is as it shall be."""
+    given = {"source": make_source().pk, "destination": make_destination().pk, "start": "oldest"}
+    only = {"filter_mode": "only", "filtered_events": "Paid"}
+
+    told = page(admin.post("/admin/destinations/connection/add/", given | only, follow=True))
+
+    connection = Connection.objects.get()
+    assert (connection.enabled, connection.filtered_events) == (False, ["Paid"])
+    assert "Loads start by themselves once it is enabled." in told
+
+
+def test_deleting_a_connection_counts_what_goes_with_it(admin):
+    event = make_event()
+    connection = make_connection(event.source)
+    Load.objects.create(connection=connection, after_id=0, upto_id=1)
+    connection.dead_letters.create(event_id=1, message_id="m", reason="r", payload="{}")
+
+    asked = admin.get(f"/admin/destinations/connection/{connection.pk}/delete/")
+
+    assert dict(asked.context["model_count"]) == {
+        "connections": 1,
+        "loads": 1,
+        "replays": 0,
+        "dead letters": 1,
+        "pending events": 1,
+    }
+
+
+def test_connections_are_found_as_the_list_writes_them(admin):
+    connection = make_connection()
+    make_connection(connection.source)
+
+    found = admin.get("/admin/destinations/connection/", {"q": str(connection)})
+
+    assert list(found.context["cl"].result_list) == [connection]
+
+
+def test_the_page_of_a_failing_connection_says_what_to_do(admin):
+    connection = make_connection(last_error="connection refused")
+
+    html = page(admin.get(f"/admin/destinations/connection/{connection.pk}/change/"))
+
+    assert "connection refused<br>Nothing listens there" in html
 
 
 def test_the_list_of_connections_shows_health_and_what_is_pending(admin):

@@ -303,3 +303,20 @@ def test_the_sdks_of_a_deleted_source_are_forgotten():
     count()
 
     assert (before, [each.version for each in SdkSeen.objects.all()]) == (1, ["2"])
+
+
+def test_deleting_a_source_counts_what_goes_with_it(admin):
+    source = make_write_key().source
+    make_connection(source)
+    make_event(source)
+    refuse(source)
+
+    asked = admin.get(f"/admin/sources/source/{source.pk}/delete/")
+
+    assert {name: count for name, count in asked.context["model_count"] if count} == {
+        "sources": 1,
+        "write keys": 1,
+        "connections": 1,
+        "refused requests": 1,
+        "pending events": 1,
+    }
