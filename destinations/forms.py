@@ -244,4 +244,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
             PostgresConfig.of(config, {})
             Schedule.of(config)
         except DestinationError as error:
-            raise ValidationError(str(error)) from error
+            name, _, fault = str(error).partition(" is ")
+            if name not in self.fields:
+                raise ValidationError(str(error)) from error
+            self.add_error(name, f"It is {fault}.")

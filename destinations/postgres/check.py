@@ -46,7 +46,7 @@ def check(config: PostgresConfig) -> list[Step]:
     steps: list[Step] = []
     try:
         steps.append(Step("Reach the server", ok=True, detail=_reach(config)))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         return [Step("Reach the server", ok=False, detail=_unreached(config, error))]
     try:
         conn = psycopg.connect(config.conninfo(), prepare_threshold=None)
@@ -92,9 +92,9 @@ def _reach(config: PostgresConfig) -> str:
         return f"{config.host} port {config.port} answers"
 
 
-def _unreached(config: PostgresConfig, error: OSError) -> str:
+def _unreached(config: PostgresConfig, error: OSError | UnicodeError) -> str:
     where = f"{config.host} port {config.port}"
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return f"The name {config.host!r} is not known here. Check the host for a typing error."
     if isinstance(error, ConnectionRefusedError):
         return f"Nothing listens at {where}. Check the port, and that Postgres accepts TCP there."

@@ -175,6 +175,11 @@ def test_config_that_the_form_does_not_know_stays(admin):
         ({"namespace": "pg_shop"}, "not a digit or pg_ in front"),
         ({"trait_identifiers": "email, userId"}, "cannot be an identifier of its own type"),
         ({"namespace": "rudder_identity"}, "Identities need a schema of their own"),
+        ({"syncFrequency": "5000"}, "<li>It is 5000, expected minutes from 0 to 1440.</li>"),
+        (
+            {"excludeWindowStartTime": "25:00", "excludeWindowEndTime": "01:00"},
+            "<li>It is &#x27;25:00&#x27;, expected HH:MM in UTC.</li>",
+        ),
     ],
 )
 def test_a_bad_setting_is_refused_in_words(admin, change, words):
@@ -218,11 +223,12 @@ def failing_step(**changes: Any) -> tuple[str, str]:
     return step.name, step.detail
 
 
-def test_a_host_that_does_not_exist_fails_at_reaching_it():
-    name, detail = failing_step(host="no-such-host.invalid")
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "two..dots", "a" * 64 + ".example"])
+def test_a_host_that_does_not_exist_fails_at_reaching_it(host):
+    name, detail = failing_step(host=host)
 
     assert name == "Reach the server"
-    assert "'no-such-host.invalid' is not known" in detail
+    assert f"{host!r} is not known" in detail
 
 
 def test_a_closed_port_fails_at_reaching_it():
