@@ -15,6 +15,11 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
+def _always(request: HttpRequest) -> bool:
+    """For pages where everybody has something of one's own."""
+    return True
+
+
 def _item(title: str, icon: str, model: str) -> dict[str, Any]:
     return {
         "title": title,
@@ -132,7 +137,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Users", "group", "auth.user"),
                     _item("Roles", "badge", "auth.group"),
-                    _item("Sessions", "devices", "sessions.session"),
+                    {**_item("Sessions", "devices", "sessions.session"), "permission": _always},
                     _item("Audit log", "history", "admin.logentry"),
                     _page("System", "settings_heart", "system", "auth.user"),
                     {

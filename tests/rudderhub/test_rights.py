@@ -1,0 +1,292 @@
+"""What each role can do: each page and action is asked for by each, and held to the manual."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.template.response import SimpleTemplateResponse
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from destinations.models import Erasure, IdentityCheck, ProfileToken
+from events import log, people, rings
+from events.identity_actions import ACTIONS
+from events.models import Load, Loss, Replay
+from rudderhub.env import ROOT
+from tests.factories import make_connection, make_event, make_source, make_write_key
+from tests.roles import routes
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Whether a page opens is asked here, what it shows elsewhere."""
+    monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
+    yield
+    people.close_kept()
+    log.close_writer()
+    rings.close_ringer()
+
+
+ROLES = ("Admin", "Source manager", "Analyst", "Privacy officer", "Read-only")
+VIEWED = (
+    *("sources_source", "destinations_connection", "destinations_destination"),
+    *("destinations_erasure", "destinations_identitycheck", "destinations_profiletoken"),
+    *("events_event", "events_load", "events_loss", "events_replay"),
+    *("events_quarantined", "events_deadletter"),
+)
+KEYS = ("add", "rotate", "revoke")
+
+
+def of(model, *names):
+    return [f"admin:{model}_{name}" for name in names]
+
+
+RIGHTS = {
+    "Look at events, flow, people and what needs a look": [
+        *(each for model in VIEWED for each in of(model, "changelist", "change", "history")),
+        *("tables", "table", "discards", "look", "people", "people-first-rules", "people-rules"),
+        *("people-profile", "admin:events_event_state", "admin:events_event_curl"),
+    ],
+    "See personal data; export people and discards": ["people-export", "discards_file"],
+    "Export refused requests": ["events.quarantined: export"],
+    "Add, change, enable and disable sources; add, rotate and revoke write keys": [
+        *of("sources_source", "add", "change POST", "test"),
+        *of("sources_writekey", *KEYS),
+        *("sources.source: enable", "sources.source: disable"),
+    ],
+    "Add, change and pause connections; load and replay": [
+        *of("destinations_connection", "add", "change POST", "load", "replay"),
+        *("admin:events_replay_cancel", "destinations.connection: load_now"),
+        *("destinations.connection: enable", "destinations.connection: pause"),
+    ],
+    "Re-run and discard dead letters": [
+        "admin:events_deadletter_act",
+        *("events.deadletter: rerun", "events.deadletter: discard"),
+    ],
+    "Discard refused requests": ["admin:events_quarantined_discard", "events.quarantined: discard"],
+    "Send refused requests again": [
+        *("admin:events_quarantined_send_again", "events.quarantined: send_again"),
+    ],
+    "Add, change, test and load destinations; make ready views; widen columns": [
+        *of("destinations_destination", "add", "change POST", "check", "load", "views"),
+        "widen",
+        *(
+            f"destinations.destination: {name}"
+            for name in ("test_connection", "load_now", "enable", "disable")
+        ),
+    ],
+    "Cut and restore links; change rules and limits of identities": [
+        f"people: {name}" for name in ACTIONS if name != "erase"
+    ],
+    "Erase people": ["people: erase"],
+    "Make, revoke and delete API tokens": [
+        *of("destinations_profiletoken", "add", "delete"),
+        *("destinations.profiletoken: revoke", "destinations.profiletoken: delete_selected"),
+    ],
+    "Delete sources, connections and destinations": [
+        *of("sources_source", "delete"),
+        *of("destinations_connection", "delete"),
+        *of("destinations_destination", "delete"),
+        *("sources.source: delete_selected", "destinations.connection: delete_selected"),
+        "destinations.destination: delete_selected",
+    ],
+    "Read the audit log": of("admin_logentry", "changelist", "change"),
+    "See and change users and roles; reset a second factor; see **System**": [
+        *of("auth_user", "changelist", "add", "change", "change POST", "delete", "history"),
+        *of("auth_user", "password_change", "reset_second_factor"),
+        *of("auth_group", "changelist", "add", "change", "change POST", "delete", "history"),
+        *("auth.user: delete_selected", "auth.group: delete_selected", "system"),
+    ],
+    "See and end everybody's sessions": of("sessions_session", "change", "delete", "history"),
+    "Change one's own password and second factor; see and end one's own sessions": [
+        *("admin:index", "admin:password_change", "admin:sessions_session_changelist"),
+        "sessions.session: delete_selected",
+        *("mfa_index", "mfa_activate_totp", "mfa_generate_recovery_codes"),
+    ],
+}
+NOBODY = "Change or delete an event, a load, a request to erase or a line of the audit log"
+HARMLESS = {
+    *("admin:password_change_done", "admin:search", "admin:autocomplete", "admin:jsi18n"),
+    *("admin:view_on_site", "admin:app_list", "people-act", "people-change"),
+    *("mfa_deactivate_totp", "mfa_reauthenticate", "account_reauthenticate"),
+    "admin:admin_logentry_history",
+}
+"""They show nothing of an instance, or lead to what does."""
+
+
+def one_of_everything():
+    source = make_source()
+    make_write_key(source)
+    connection = make_connection(source, namespace="shop")
+    make_event(source)
+    source.quarantined.create(route="/v1/track", status=400, reason="r", body=b"{}", body_bytes=2)
+    connection.dead_letters.create(event_id=1, message_id="m", reason="r", payload="{}")
+    Replay.objects.create(connection=connection, after_id=0, upto_id=1, position=0, expected=1)
+    Load.objects.create(connection=connection, after_id=0, upto_id=1)
+    Loss.objects.create(
+        connection=connection, day="2026-01-01", events=1, first_id=1, last_id=1, reason="r"
+    )
+    destination = connection.destination
+    IdentityCheck.objects.create(destination=destination, differences=[])
+    Erasure.objects.create(destination=destination, actor="ada", keys=[], held={}, mode="delete")
+    ProfileToken.objects.create(destination=destination, name="app", digest="d" * 64)
+    target = User.objects.create_user("target", is_staff=True)
+    Client().force_login(target)
+    Authenticator.objects.create(user=target, type=Authenticator.Type.TOTP, data={})
+    LogEntry.objects.log_actions(target.pk, [target], CHANGE, "Looked at personal data.")
+
+
+def member(role):
+    """One user of each role is enough: they are asked for many times."""
+    user, is_new = User.objects.get_or_create(username=role, defaults={"is_staff": True})
+    if is_new:
+        user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def path_of(name, route):
+    model = model_of(name)
+    given = {
+        "schema": "shop",
+        "rudder_id": "00000000-0000-4000-8000-000000000001",
+        "name": "rerun",
+        "reach": "one",
+        "app_label": "events",
+        "content_type_id": 1,
+        "change_pk": 1,
+        "key_pk": pk_of("sources", "writekey"),
+        "source_pk": pk_of("sources", "source"),
+        "connection_pk": pk_of("destinations", "connection"),
+    }
+    of_model = pk_of(*model) if model else pk_of("destinations", "destination")
+    given |= {"pk": of_model, "object_id": of_model, "id": of_model}
+    if name == "look":
+        given["pk"] = pk_of("events", "event")
+    names = set(route.converters) or set(route.regex.groupindex)
+    return reverse(name, kwargs={each: given[each] for each in names})
+
+
+def model_of(name):
+    """Of a page of one: admin:auth_user_change is of auth and user."""
+    app, model, *rest = [*name.partition("admin:")[2].split("_"), ""]
+    return (app, model) if rest and app in apps.app_configs else None
+
+
+def pk_of(app, model):
+    if model == "user":
+        return User.objects.get(username="target").pk
+    if model == "session":
+        return next(s.pk for s in Session.objects.all() if "target" in _user(s))
+    return apps.get_model(app, model).objects.order_by("pk").values_list("pk", flat=True)[0]
+
+
+def _user(session):
+    return User.objects.get(pk=session.get_decoded()["_auth_user_id"]).username
+
+
+PATHS = dict(routes())
+
+
+def may(client, user, what):
+    """Whether the page opens, the form is taken, or the action is offered."""
+    if what.startswith("people: "):
+        path = reverse("people-act", args=[pk_of("destinations", "destination")])
+        return client.post(path, {"action": what.removeprefix("people: ")}).status_code != 403
+    if ": " in what:
+        model, action = what.split(": ")
+        request = RequestFactory().get("/")
+        request.user = user
+        return action in admin.site.get_model_admin(apps.get_model(model)).get_actions(request)
+    name, _, method = what.partition(" ")
+    path = path_of(name, PATHS[name])
+    answer = client.post(path) if method else client.get(path)
+    if answer.status_code == 405:
+        answer = client.post(path)
+    return answer.status_code != 403 and getattr(answer, "url", "") != "/admin/"
+
+
+def told():
+    """The table of the manual: the roles that may, by what."""
+    text = (ROOT / "docs/how-to/users.md").read_text(encoding="utf-8")
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return {
+        what: {role for role, cell in zip(head[1:], cells, strict=True) if cell == "yes"}
+        for what, *cells in rows
+    }
+
+
+def test_the_manual_tells_exactly_what_each_role_can_do():
+    one_of_everything()
+    found = {what: set() for what in RIGHTS}
+    partly = defaultdict(dict)
+
+    for role in ROLES:
+        user, client = member(role), Client(raise_request_exception=False)
+        client.force_login(user)
+        for what, asked in RIGHTS.items():
+            answers = {each: may(client, user, each) for each in asked}
+            if all(answers.values()):
+                found[what].add(role)
+            elif any(answers.values()):
+                partly[role][what] = answers
+
+    assert partly == {}
+    assert found | {NOBODY: set()} == told()
+
+
+def test_each_page_and_each_action_has_a_place_in_the_manual():
+    asked = {each.partition(" POST")[0] for all_of in RIGHTS.values() for each in all_of}
+    request = RequestFactory().get("/")
+    request.user = User.objects.create_superuser("ada")
+    actions = {
+        f"{model_admin.opts.label_lower}: {name}"
+        for model_admin in admin.site._registry.values()  # noqa: SLF001
+        for name in model_admin.get_actions(request)
+    }
+
+    assert {each for each in {*PATHS, *actions} - asked - HARMLESS if not is_closed(each)} == set()
+    assert asked - {*PATHS, *actions} == {f"people: {name}" for name in ACTIONS}
+
+
+def is_closed(name):
+    """Whether not even a superuser adds or deletes there."""
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username="ada")
+    of_model = admin.site.get_model_admin(apps.get_model(*model_of(name)))
+    if name.endswith("_add"):
+        return not of_model.has_add_permission(request)
+    return name.endswith("_delete") and not of_model.has_delete_permission(request)
+
+
+def rows():
+    """All that is stored, but who is logged in and who looked."""
+    models = [each for each in apps.get_models() if each not in (Session, LogEntry)]
+    return {model: list(model.objects.order_by("pk").values()) for model in models}
+
+
+@pytest.mark.parametrize("role", ["Read-only", "Analyst"])
+def test_who_only_looks_changes_nothing_wherever_it_posts(client, role):
+    one_of_everything()
+    client.force_login(member(role))
+    client.raise_request_exception = False
+    before = rows()
+    forms = [{}, {"post": "yes", "confirm": "1", "note": "n", "action": "erase", "_save": "1"}]
+
+    answers = {
+        client.post(path_of(name, route), form).status_code
+        for name, route in PATHS.items()
+        for form in forms
+    }
+
+    assert rows() == before
+    assert answers <= {200, 302, 400, 403, 404, 405, 503}
