@@ -120,7 +120,7 @@ class ReplayAdmin(ReadOnlyAdmin):
         *("skipped_for", "warned", "error"),
     )
 
-    @display(description="of")
+    @display(description="what")
     def of(self, replay: Replay) -> SafeString:
         if not replay.only_dead_letters:
             return format_html("events since {}", when(replay.since, never="the oldest kept"))

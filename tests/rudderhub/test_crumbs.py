@@ -61,3 +61,14 @@ def test_a_page_of_an_action_ends_with_its_title(head):
     crumbs = head(f"destinations/connection/{connection.pk}/replay/")[1]
 
     assert crumbs == ["Flow", "Connections", f"Replay of {connection}"]
+
+
+def test_a_search_tells_how_many_it_found_where_they_are_counted(client):
+    client.force_login(make_admin())
+    make_source(name="Shop")
+
+    sources = client.get("/admin/sources/source/?q=Shop").content.decode()
+    events = client.get("/admin/events/event/?q=Shop").content.decode()
+
+    assert '<span class="rh-found">1 found · <a class="rh-link" href="?">Show all</a>' in sources
+    assert '<span class="rh-found"><a class="rh-link" href="?">Show all</a>' in events
