@@ -15,7 +15,7 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
-def _always(request: HttpRequest) -> bool:
+def _always(_request: HttpRequest) -> bool:
     """For pages where everybody has something of one's own."""
     return True
 
