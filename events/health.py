@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from destinations.interface import DestinationError
 from destinations.models import Connection
@@ -13,6 +13,9 @@ from events.loads import is_due
 
 GOOD, WAIT, BAD, OFF = "good", "wait", "bad", "off"
 SEVERITY = (GOOD, WAIT, OFF, BAD)
+COMES_WITHIN = timedelta(minutes=5)
+"""A worker that runs does; then events that wait are a fault."""
+UNATTENDED = "not being loaded"
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,10 @@ class Health:
     """When the next load or try begins, if that is known."""
 
 
-def health(connection: Connection, waiting: int, now: datetime) -> Health:
-    """`waiting` is the number of its events that wait."""
+def health(
+    connection: Connection, waiting: int, now: datetime, since: datetime | None = None
+) -> Health:
+    """`waiting` is the number of its events that wait, `since` when the oldest was accepted."""
     if not connection.enabled:
         return Health(OFF, "paused")
     if not connection.destination.enabled:
@@ -32,7 +37,7 @@ def health(connection: Connection, waiting: int, now: datetime) -> Health:
     if connection.last_error:
         return Health(BAD, "failing", connection.retry_at if connection.is_waiting(now) else None)
     if waiting:
-        return _while_waiting(connection, now)
+        return _while_waiting(connection, now, since)
     return Health(GOOD, "up to date")
 
 
@@ -40,12 +45,19 @@ def worst(found: Iterable[Health]) -> Health | None:
     return max(found, key=lambda each: SEVERITY.index(each.kind), default=None)
 
 
-def _while_waiting(connection: Connection, now: datetime) -> Health:
-    """Loading, or waiting for the schedule."""
+def _while_waiting(connection: Connection, now: datetime, since: datetime | None) -> Health:
+    """Loading, or waiting for the schedule, or for a worker that does not come."""
     try:
         schedule = Schedule.of(connection.destination.config)
     except DestinationError:
         return Health(BAD, "its schedule is wrong")
+    if schedule.is_continuous and _is_unattended(connection, now, since):
+        return Health(BAD, UNATTENDED)
     if schedule.is_continuous or is_due(schedule, connection):
         return Health(WAIT, "loading")
     return Health(GOOD, "scheduled", next_sync(schedule, connection.synced_at, now))
+
+
+def _is_unattended(connection: Connection, now: datetime, since: datetime | None) -> bool:
+    last_seen = max(connection.last_loaded_at or connection.created_at, connection.created_at)
+    return since is not None and max(since, last_seen) < now - COMES_WITHIN

@@ -20,15 +20,15 @@ from destinations.models import Connection
 from events.activity import refused_in
 from events.backlog import oldest
 from events.counting import FOLDS, by_bin
-from events.health import health
+from events.health import UNATTENDED, Health, health
 from events.latency import latency
 from events.ledger import Balance, balances
 from events.models import Load, Quarantined
 from events.rates import head
 from rudderhub import first_steps
 from rudderhub.chart import chart
-from rudderhub.troubles import troubles
-from sources.display import label, length, when
+from rudderhub.troubles import Trouble, troubles
+from sources.display import counted, label, length, when
 from sources.models import Source
 
 MOST_CONNECTIONS = 20
@@ -89,9 +89,12 @@ class Flow:
         return when(self.balance.since_at) if self.balance.since_at else "its start"
 
     @property
+    def health(self) -> Health:
+        return health(self.connection, self.balance.pending, timezone.now(), self.oldest_at)
+
+    @property
     def state(self) -> SafeString:
-        found = health(self.connection, self.balance.pending, timezone.now())
-        return label(found.word, found.kind)
+        return label(self.health.word, self.health.kind)
 
     @property
     def lag(self) -> str:
@@ -144,7 +147,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "others": others,
         "whole": not request.GET.get("range"),
         "speed": latency([each.pk for each in connections], since) if connections else None,
-        "troubles": troubles(request, source_pk),
+        "troubles": [*_unattended(flows), *troubles(request, source_pk)],
         **_received(request, chosen, since, source_pk),
     }
 
@@ -195,6 +198,23 @@ def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Fl
         for each in found
         for pk in [each.connection.pk]
     ]
+
+
+def _unattended(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
+    """That no worker comes, once for all connections; the first of them is named."""
+    waiting = [flow for flow in flows if flow.health.word == UNATTENDED]
+    if not waiting:
+        return []
+    first = waiting[0]
+    trouble = Trouble(
+        first.oldest_at,
+        "Events wait and no worker loads them",
+        f"{counted(first.balance.pending, 'event')} for {first.connection}, for {first.lag}.",
+        "See under System that a worker and beat run, and that the broker answers. No event is "
+        "lost meanwhile.",
+        reverse("system"),
+    )
+    return [(trouble, len(waiting))]
 
 
 def _discards(found: Sequence[Balance]) -> dict[int, int]:

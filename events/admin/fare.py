@@ -25,7 +25,8 @@ def backlog_of(connection: Connection) -> Backlog:
 
 
 def health_of(connection: Connection) -> Health:
-    return health(connection, backlog_of(connection).events, timezone.now())
+    backlog = backlog_of(connection)
+    return health(connection, backlog.events, timezone.now(), backlog.oldest_at)
 
 
 def lag_of(connection: Connection) -> str:

@@ -135,13 +135,11 @@ def test_the_ledger_ends_with_sums_that_add_up(admin):
 
 
 def test_the_backlog_tells_since_when_events_wait(admin):
-    connection = make_connection()
-    make_event(connection.source, received_at=timezone.now() - timedelta(minutes=7))
+    waiting_connection(7)
 
     (flow,) = overview(admin)["flows"]
 
     assert (flow.balance.pending, flow.lag) == (1, "7\xa0minutes")
-    assert "loading" in flow.state
 
 
 def test_a_connection_that_waits_for_its_schedule_is_not_called_loading(admin):
@@ -153,6 +151,43 @@ def test_a_connection_that_waits_for_its_schedule_is_not_called_loading(admin):
     (flow,) = overview(admin)["flows"]
 
     assert "scheduled" in flow.state
+
+
+def ago(minutes):
+    return timezone.now() - timedelta(minutes=minutes)
+
+
+def waiting_connection(minutes, made=60, loaded=60):
+    """Its event came so many minutes ago; so long ago it was made, and loaded last."""
+    connection = make_connection(created_at=ago(made), last_loaded_at=ago(loaded))
+    make_event(connection.source, received_at=ago(minutes))
+    return connection
+
+
+def test_events_that_no_worker_loads_are_a_fault(admin):
+    waiting_connection(7)
+    waiting_connection(6)
+
+    seen = overview(admin)
+
+    assert ["not being loaded" in flow.state for flow in seen["flows"]] == [True, True]
+    ((trouble, count),) = seen["troubles"]
+    assert (trouble.what, count) == ("Events wait and no worker loads them", 2)
+    assert trouble.url == "/admin/system/"
+
+
+@pytest.mark.parametrize(
+    "minutes",
+    [{"minutes": 4}, {"minutes": 7, "loaded": 1}, {"minutes": 7, "made": 0}],
+    ids=["just come", "being loaded", "just made"],
+)
+def test_events_that_wait_for_a_little_are_no_fault(admin, minutes):
+    waiting_connection(**minutes)
+
+    seen = overview(admin)
+
+    assert "loading" in seen["flows"][0].state
+    assert seen["troubles"] == []
 
 
 def test_errors_that_say_the_same_are_one_with_their_number(admin):
