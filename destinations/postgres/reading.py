@@ -14,9 +14,11 @@ from psycopg.sql import SQL, Composed, Literal
 from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
+from destinations.postgres import catalogue
 from destinations.postgres.graph import Graph, query
 from destinations.postgres.restamp import stamped_tables
 from destinations.warehouse.identity import Identifier
+from destinations.warehouse.schema import PROFILE_COLUMN
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -90,15 +92,6 @@ JOIN {schema}.identity_node a ON a.node_id = e.node_a
 JOIN {schema}.identity_node b ON b.node_id = e.node_b
 ORDER BY e.first_received_at, e.message_id, a.node_key, b.node_key
 LIMIT %(most)s
-"""
-
-TABLES = """
-SELECT table_schema, table_name, array_agg(column_name::text)
-FROM information_schema.columns
-WHERE table_schema = ANY (%s) AND table_name = ANY (%s)
-GROUP BY 1, 2
-HAVING bool_or(column_name = 'rudder_profile_id')
-ORDER BY 1, 2
 """
 
 EVENTS = """
@@ -312,21 +305,25 @@ def events(
 
     With before_id the next after that event of the time before.
     """
-    found = conn.execute(TABLES, [list(namespaces), list(EVENT_TABLES)]).fetchall()
+    found = [
+        table
+        for table in catalogue.tables(conn, namespaces, EVENT_TABLES)
+        if PROFILE_COLUMN in table.columns
+    ]
     if not found:
         return []
     parts = [
         SQL(EVENTS).format(
-            kind=Literal(EVENT_TABLES[table]),
-            event=Name("event") if "event" in columns else SQL("NULL::text"),
-            time=Name("timestamp") if "timestamp" in columns else SQL("NULL::timestamptz"),
-            source=Literal(schema),
-            table=Name(schema, table),
+            kind=Literal(EVENT_TABLES[table.name]),
+            event=Name("event") if "event" in table.columns else SQL("NULL::text"),
+            time=Name("timestamp") if "timestamp" in table.columns else SQL("NULL::timestamptz"),
+            source=Literal(table.schema),
+            table=table.sql,
             stamps=Literal(list(stamps)),
             before=_before(before, before_id),
             limit=Literal(limit),
         )
-        for schema, table, columns in found
+        for table in found
     ]
     newest = SQL("SELECT * FROM ({}) e ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
         SQL(" UNION ALL ").join(parts), Literal(limit)

@@ -7,41 +7,27 @@ to the side where the row's primary identifier no longer is: such rows get the n
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.sql import SQL, Composed, Identifier
 
+from destinations.postgres import catalogue
 from destinations.postgres.graph import Graph, columns
+from destinations.postgres.staging import stage, unstage
 from destinations.postgres.views import resolved_namespaces
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, node_key
 from destinations.warehouse.identity import Identifier as Named
+from destinations.warehouse.schema import PROFILE_COLUMN
 
 AT_ONCE = 100_000
 """More rows than this move in slices, each a transaction of its own."""
 SLICE = 20_000
 
-STAMPED_TABLES = """
-SELECT c.table_schema, c.table_name, array_agg(k.column_name::text)
-FROM information_schema.columns c
-JOIN information_schema.tables t USING (table_schema, table_name)
-JOIN information_schema.columns k USING (table_schema, table_name)
-WHERE c.column_name = 'rudder_profile_id' AND c.table_schema = ANY (%s)
-    AND c.table_name <> 'users' AND t.table_type = 'BASE TABLE'
-    AND k.column_name IN ('user_id', 'anonymous_id')
-GROUP BY 1, 2
-UNION
-SELECT c.table_schema, c.table_name, ARRAY['id']
-FROM information_schema.columns c
-WHERE c.column_name = 'rudder_profile_id' AND c.table_schema = ANY (%s)
-    AND c.table_name = 'users'
-ORDER BY 1, 2
-"""
-
 PEOPLE = """
 SELECT t.rudder_profile_id, {user}, {device}, count(*)
 FROM {table} t
-WHERE t.rudder_profile_id = ANY (%s)
+WHERE t.rudder_profile_id IN (SELECT stamp FROM restamped)
 GROUP BY 1, 2, 3
 """
 
@@ -185,19 +171,24 @@ def move_slice(graph: Graph, salt: bytes) -> bool:
 
 
 def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[Stamped]:
-    rows = graph.conn.execute(STAMPED_TABLES, [list(namespaces), list(namespaces)])
-    return [Stamped(schema, name, tuple(found)) for schema, name, found in rows]
+    return [
+        Stamped(table.schema, table.name, names)
+        for table in catalogue.tables(graph.conn, namespaces)
+        if PROFILE_COLUMN in table.columns and (names := _naming_columns(table))
+    ]
+
+
+def _naming_columns(table: catalogue.Table) -> tuple[str, ...]:
+    names = ("id",) if table.name == "users" else ("user_id", "anonymous_id")
+    return tuple(name for name in names if name in table.columns)
 
 
 def moves_of(
     graph: Graph, salt: bytes, namespaces: Sequence[str], published: Collection[UUID]
 ) -> dict[Stamped, list[Move]]:
     """The rows under these ids whose primary identifier sits elsewhere, by table."""
-    stamps = list(published)
-    people = {
-        table: graph.conn.execute(table.sql(PEOPLE), [stamps]).fetchall()
-        for table in stamped_tables(graph, namespaces)
-    }
+    stamps = set(published)
+    people = _people(graph, namespaces, stamps)
     named = {Named(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
     named |= {Named(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]}
     keys = {identifier: node_key(salt, identifier) for identifier in named}
@@ -211,6 +202,19 @@ def moves_of(
             if owner is not None and now.get(stamp) != owner:
                 move = Move(stamp, user_id, anonymous_id, owner, count)
                 found.setdefault(table, []).append(move)
+    return found
+
+
+def _people(
+    graph: Graph, namespaces: Sequence[str], stamps: Collection[UUID]
+) -> dict[Stamped, list[tuple[Any, ...]]]:
+    """By table the stamp, user and device of the rows under these ids, and how many there are."""
+    stage(graph.conn, "restamped", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in stamps))
+    found = {
+        table: graph.conn.execute(table.sql(PEOPLE)).fetchall()
+        for table in stamped_tables(graph, namespaces)
+    }
+    unstage(graph.conn, "restamped")
     return found
 
 

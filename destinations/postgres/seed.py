@@ -9,23 +9,14 @@ from typing import Any
 from psycopg.sql import SQL, Composed
 from psycopg.sql import Identifier as Name
 
-from destinations.postgres import identity, restamp
+from destinations.postgres import catalogue, identity, restamp
 from destinations.postgres.graph import Graph, columns
 from destinations.postgres.operations import Conn
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, node_key
 
 BATCH = 5_000
 
-TABLES = """
-SELECT table_schema, table_name, array_agg(column_name::text)
-FROM information_schema.columns
-WHERE table_schema = ANY (%s)
-    AND table_name IN ('tracks', 'pages', 'screens', 'identifies', 'groups', 'aliases')
-GROUP BY 1, 2
-HAVING bool_or(column_name = 'user_id') AND bool_or(column_name = 'anonymous_id')
-    AND bool_or(column_name = 'received_at')
-ORDER BY 1, 2
-"""
+SEEDED = ("tracks", "pages", "screens", "identifies", "groups", "aliases")
 
 PAIRS = """
 SELECT {user}, {other}, min(received_at), min({time}), max({time})
@@ -63,8 +54,8 @@ def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
     rules = identity.read_rules(conn, schema)
     meta = identity.read_meta(conn, schema)
     count = 0
-    for namespace, table, names in conn.execute(TABLES, [list(namespaces)]).fetchall():
-        statements = list(_statements(conn, namespace, table, names, rules))
+    for table in catalogue.tables(conn, namespaces, SEEDED):
+        statements = list(_statements(conn, table, rules))
         count += len(statements)
         for start in range(0, len(statements), BATCH):
             with identity.operator_lock_shared(conn, schema):
@@ -76,16 +67,13 @@ def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
     return Seeded(count, rows)
 
 
-def _statements(
-    conn: Conn, namespace: str, table: str, names: Sequence[str], rules: Any
-) -> Iterator[Statement]:
-    is_alias = table == "aliases"
-    if is_alias and "previous_id" not in names:
+def _statements(conn: Conn, table: catalogue.Table, rules: Any) -> Iterator[Statement]:
+    is_alias = table.name == "aliases"
+    needed = {"user_id", "anonymous_id", "received_at"} | ({"previous_id"} if is_alias else set())
+    if not table.columns.keys() >= needed:
         return
     other_type = USER_ID if is_alias else ANONYMOUS_ID
-    for user, other, received_at, first_at, last_at in conn.execute(
-        _pairs(namespace, table, is_alias, "timestamp" in names)
-    ):
+    for user, other, received_at, first_at, last_at in conn.execute(_pairs(table, is_alias)):
         own = [Identifier(USER_ID, user)] if user else []
         further = [Identifier(other_type, other)] if other and (user or not is_alias) else []
         stated = [each for each in (*own, *further) if rules.blocks.blocked_by(*each) is None]
@@ -94,16 +82,16 @@ def _statements(
         primary = next((each for each in stated if not is_alias or each in own), None)
         for event_time in {first_at or received_at, last_at or received_at}:
             yield Statement(
-                tuple(dict.fromkeys(stated)), primary, {}, event_time, received_at, "", namespace
+                tuple(dict.fromkeys(stated)), primary, {}, event_time, received_at, "", table.schema
             )
 
 
-def _pairs(namespace: str, table: str, is_alias: bool, has_time: bool) -> Composed:
+def _pairs(table: catalogue.Table, is_alias: bool) -> Composed:
     return SQL(PAIRS).format(
         user=SQL("user_id::text"),
         other=SQL("previous_id::text") if is_alias else SQL("anonymous_id::text"),
-        time=Name("timestamp") if has_time else Name("received_at"),
-        table=Name(namespace, table),
+        time=Name("timestamp" if "timestamp" in table.columns else "received_at"),
+        table=table.sql,
     )
 
 

@@ -1,0 +1,25 @@
+"""Temporary tables for what many statements are about: sent once, however many they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+
+def stage(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Until the transaction ends; with statistics, by which Postgres plans the statements."""
+    table = Identifier(name)
+    conn.execute(SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(table, SQL(columns)))
+    with conn.cursor().copy(SQL("COPY {} FROM STDIN").format(table)) as copy:
+        for row in rows:
+            copy.write_row(row)
+    conn.execute(SQL("ANALYZE {}").format(table))
+
+
+def unstage(conn: Conn, name: str) -> None:
+    conn.execute(SQL("DROP TABLE {}").format(Identifier(name)))
