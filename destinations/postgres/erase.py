@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg.sql import SQL, Composed, Literal
-from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
+from destinations.postgres.erase_rows import erase_rows
 from destinations.postgres.graph import columns, query
 from destinations.postgres.operations import Conn, Operation, Outcome, operation
 from destinations.postgres.split import published
 from destinations.postgres.views import resolved_namespaces
-from destinations.warehouse.erasure import BLANK, DELETE, KEPT_COLUMNS, Erased
+from destinations.warehouse.erasure import BLANK, DELETE, Erased
 from destinations.warehouse.identity import Identifier, clean
 from destinations.warehouse.jsontext import json_text
 
@@ -103,36 +101,6 @@ FROM unnest(%b::uuid[], %b::text[]) k (account_key, traits)
 WHERE a.account_key = k.account_key
 """
 
-COLUMNS = """
-SELECT c.table_schema, c.table_name, c.column_name, c.data_type
-FROM information_schema.columns c
-JOIN information_schema.tables t USING (table_schema, table_name)
-WHERE c.table_schema = ANY (%s) AND t.table_type = 'BASE TABLE'
-ORDER BY 1, 2, c.ordinal_position
-"""
-
-OWN_ROWS = """
-SELECT t.id::text
-FROM {table} t
-WHERE {reach} AND (
-    t.user_id::text = ANY (%(users)s)
-    OR (
-        t.anonymous_id::text = ANY (%(devices)s) AND NOT EXISTS (
-            SELECT
-            FROM {schema}.identity_node n
-            WHERE n.node_key = {schema}.identity_key('user_id', t.user_id::text)
-                AND NOT EXISTS (
-                    SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id
-                )
-        )
-    )
-)
-"""
-
-ID_COLUMNS = ("user_id", "previous_id", "anonymous_id")
-
-REACH = "(t.rudder_profile_id = ANY (%(stamps)s) OR t.rudder_profile_id IS NULL)"
-
 
 @dataclass(frozen=True)
 class Erasure:
@@ -141,21 +109,6 @@ class Erasure:
     keys: list[UUID]
     counts: dict[str, int]
     outcome: Outcome
-
-
-@dataclass(frozen=True)
-class _Table:
-    schema: str
-    name: str
-    columns: dict[str, str]
-
-    @property
-    def label(self) -> str:
-        return f"{self.schema}.{self.name}"
-
-    @property
-    def sql(self) -> Name:
-        return Name(self.schema, self.name)
 
 
 def members(conn: Conn, schema: str, value: str, id_type: str | None = None) -> list[Identifier]:
@@ -220,7 +173,8 @@ class _Erasing:
         reached = roots | set(op.roots_of(neighbours).values())
         stamps = [*self._keys, *(each.rudder_id for each in published(graph, reached))]
         with op.any_plan():
-            self._erase_rows(stamps, is_known=len(stored) == len(self._keys))
+            is_known = len(stored) == len(self._keys)
+            self._counts += erase_rows(op, self._erased, self._mode, stamps, is_known=is_known)
             self._erase_accounts(numbers)
             self._erase_rules(numbers)
         self._erase_graph(numbers, links)
@@ -258,110 +212,3 @@ class _Erasing:
         for table, text in DELETE_KEYS.items():
             keys = [self._keys] * text.count("%b")
             self._counts[table] = graph.run(text, *keys).rowcount
-
-    def _erase_rows(self, stamps: Sequence[UUID], *, is_known: bool) -> None:
-        """Rows of other people are told by their stamps, unless a value is no stored identifier."""
-        tables = self._tables()
-        gone: dict[str, dict[str, list[str]]] = {}
-        for table in tables:
-            dropped = gone.setdefault(table.schema, {})
-            if table.columns.keys() >= {"rudder_profile_id", "user_id", "anonymous_id", "id"}:
-                dropped[table.name] = self._own_rows(table, stamps)
-                self._drop_rows(table, dropped[table.name])
-            if table.name == "users":
-                dropped[table.name] = self._erased.users
-                self._drop_users(table)
-            if "rudder_profile_id" in table.columns:
-                self._clear_values(table, self._tests(table, table.columns), stamps)
-                if not is_known or table.name == "aliases":
-                    self._clear_values(table, self._tests(table, ID_COLUMNS), None)
-        for table in tables:
-            if table.name == "rudder_discards":
-                self._drop_discards(table, gone.get(table.schema, {}))
-
-    def _tables(self) -> list[_Table]:
-        found: dict[tuple[str, str], dict[str, str]] = {}
-        rows = self._op.graph.conn.execute(COLUMNS, [list(self._op.namespaces)])
-        for schema, table, column, kind in rows:
-            found.setdefault((schema, table), {})[column] = kind
-        return [_Table(*names, columns) for names, columns in found.items()]
-
-    def _own_rows(self, table: _Table, stamps: Sequence[UUID]) -> list[str]:
-        """The ids of the rows whose primary identifier is erased."""
-        text = SQL(OWN_ROWS).format(
-            table=table.sql, reach=SQL(REACH), schema=Name(self._op.graph.schema)
-        )
-        values = {
-            "users": self._erased.users,
-            "devices": self._erased.devices,
-            "stamps": list(stamps),
-        }
-        return [row[0] for row in self._op.graph.conn.execute(text, values)]
-
-    def _drop_rows(self, table: _Table, ids: Sequence[str]) -> None:
-        if not ids:
-            return
-        if self._mode == DELETE:
-            text = SQL("DELETE FROM {} WHERE id::text = ANY (%s)").format(table.sql)
-        else:
-            emptied = [name for name in table.columns if name not in KEPT_COLUMNS]
-            text = SQL("UPDATE {} SET {} WHERE id::text = ANY (%s)").format(
-                table.sql, SQL(", ").join(SQL("{} = NULL").format(Name(n)) for n in emptied)
-            )
-        self._counts[table.label] += self._run(text, [list(ids)])
-
-    def _drop_users(self, table: _Table) -> None:
-        text = SQL("DELETE FROM {} WHERE id::text = ANY (%s)").format(table.sql)
-        self._counts[table.label] += self._run(text, [self._erased.users])
-
-    def _clear_values(
-        self, table: _Table, held: Mapping[str, Composed], stamps: Sequence[UUID] | None
-    ) -> None:
-        """Erased values in rows that stay: those under the stamps, or all."""
-        if not held:
-            return
-        text = SQL("UPDATE {} t SET {} WHERE {} AND ({})").format(
-            table.sql,
-            SQL(", ").join(
-                SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(Name(name), test)
-                for name, test in held.items()
-            ),
-            SQL("true" if stamps is None else REACH),
-            SQL(" OR ").join(held.values()),
-        )
-        count = self._run(text, {"stamps": list(stamps or ())})
-        self._counts[f"{table.label} (values)"] += count
-
-    def _tests(self, table: _Table, names: Iterable[str]) -> dict[str, Composed]:
-        """For each column that may hold an erased value, the condition that it does."""
-        tests = {}
-        for name in names:
-            kind = table.columns.get(name)
-            if name in KEPT_COLUMNS or kind not in {"text", "character varying", "jsonb"}:
-                continue
-            column = SQL("t.{}").format(Name(name))
-            if kind == "jsonb":
-                quoted = self._erased.quoted()
-                hits = (SQL("strpos({}::text, {}) > 0").format(column, Literal(q)) for q in quoted)
-                tests[name] = SQL("coalesce({}, false)").format(SQL(" OR ").join(hits))
-            elif values := self._erased.values_in(name):
-                array = Literal(list(values))
-                tests[name] = SQL("coalesce({} = ANY ({}::text[]), false)").format(column, array)
-        return tests
-
-    def _drop_discards(self, table: _Table, gone: dict[str, list[str]]) -> None:
-        text = SQL(
-            """
-            DELETE FROM {} d
-            WHERE d.column_value = ANY (%s) OR EXISTS (
-                SELECT FROM unnest(%s::text[], %s::text[]) k (table_name, row_id)
-                WHERE k.table_name = d.table_name AND k.row_id = d.row_id
-            )
-            """
-        ).format(table.sql)
-        pairs = [(name, row_id) for name, ids in gone.items() for row_id in ids]
-        names, ids = [name for name, _ in pairs], [row_id for _, row_id in pairs]
-        self._counts[table.label] += self._run(text, [self._erased.values, names, ids])
-
-    def _run(self, text: Composed, values: Any) -> int:
-        return self._op.graph.conn.execute(text, values).rowcount

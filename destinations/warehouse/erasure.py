@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,11 @@ KEPT_KEYS = ("messageId", "type", "event", "originalTimestamp", "sentAt", "times
 _TYPE_OF_COLUMN = {"user_id": USER_ID, "previous_id": USER_ID, "anonymous_id": ANONYMOUS_ID}
 
 
+def type_in(column: str) -> str | None:
+    """An id column holds values of one type; any other may hold any."""
+    return _TYPE_OF_COLUMN.get(column)
+
+
 @dataclass(frozen=True)
 class Erased:
     """Erased identifiers, each with its mode: whether rows of it are deleted or emptied."""
@@ -60,13 +65,7 @@ class Erased:
     def value_set(self) -> frozenset[str]:
         return frozenset(self.values)
 
-    def values_in(self, column: str) -> list[str]:
-        """What must not stand in a column: an id column holds values of one type."""
-        id_type = _TYPE_OF_COLUMN.get(column)
-        if id_type is None:
-            return self.values
-        return [identifier.value for identifier in self.modes if identifier.type == id_type]
-
+    @cached_property
     def quoted(self) -> list[str]:
         """The values as JSON texts hold them."""
         return [json.dumps(value, ensure_ascii=False) for value in self.values]
@@ -74,6 +73,12 @@ class Erased:
     def names(self, statement: Statement) -> bool:
         """Whether the statement names one of them."""
         return not self.modes.keys().isdisjoint(statement.identifiers)
+
+    def is_named(self, id_type: str | None, value: str | None) -> bool:
+        """Whether a value is erased, as an identifier of this type or of any."""
+        if value is None or id_type is None:
+            return value in self.value_set
+        return Identifier(id_type, value) in self.modes
 
     def cleared(self, value: Any) -> Any:
         """A JSON value with null in the place of erased texts."""
@@ -97,9 +102,9 @@ class Erased:
                 row[column] = None
 
     def _is_in(self, column: str, value: str) -> bool:
-        if value in self.values_in(column):
+        if self.is_named(type_in(column), value):
             return True
-        return value[:1] in "{[" and any(quoted in value for quoted in self.quoted())
+        return value[:1] in "{[" and any(quoted in value for quoted in self.quoted)
 
 
 def blank(row: dict[str, Any]) -> None:
@@ -125,9 +130,10 @@ def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
     without: dict[str, Any] = {
         key: event[key] if key in KEPT_KEYS else erased.cleared(event[key]) for key in event
     }
-    for key, gone in _GONE.items():
+    for key, id_type in _TYPE_OF_KEY.items():
         if key in event:
-            without[key] = None if clean(event[key]) in gone(erased) else event[key]
+            is_erased = erased.is_named(id_type, clean(event[key]))
+            without[key] = None if is_erased else event[key]
     properties = event.get("mergeProperties")
     if isinstance(properties, list):
         without["mergeProperties"] = [
@@ -138,11 +144,7 @@ def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
     return without
 
 
-_GONE: Mapping[str, Callable[[Erased], list[str]]] = {
-    "userId": lambda erased: erased.users,
-    "previousId": lambda erased: erased.users,
-    "anonymousId": lambda erased: erased.devices,
-}
+_TYPE_OF_KEY = {"userId": USER_ID, "previousId": USER_ID, "anonymousId": ANONYMOUS_ID}
 
 
 def husk(event: Mapping[str, Any], mode: str) -> dict[str, Any]:

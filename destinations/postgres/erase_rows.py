@@ -1,0 +1,222 @@
+"""Erase identifiers from event rows: their own rows, and their values in the rows of others.
+
+Who is erased stands in temporary tables: no statement grows with the identifiers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from uuid import UUID
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from destinations.postgres import catalogue
+from destinations.postgres.catalogue import Table
+from destinations.postgres.operations import Operation
+from destinations.postgres.staging import stage
+from destinations.warehouse.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
+from destinations.warehouse.schema import DISCARDS, PROFILE_COLUMN
+
+ID_COLUMNS = ("user_id", "previous_id", "anonymous_id")
+TEXTS = {"text", "character varying"}
+
+STAMPED = SQL("t.rudder_profile_id IN (SELECT stamp FROM erased_stamps)")
+UNSTAMPED = SQL("t.rudder_profile_id IS NULL")
+REACHES = (STAMPED, UNSTAMPED)
+ANY = SQL("true")
+
+REACHED = """
+SELECT
+    (SELECT count(*) FROM {table} t WHERE {stamped}) > 0,
+    EXISTS (SELECT FROM {table} t WHERE {unstamped})
+"""
+
+OWN = """
+{reach} AND (
+    t.user_id::text IN (SELECT id_value FROM erased_values WHERE id_type = 'user_id')
+    OR (
+        t.anonymous_id::text IN (SELECT id_value FROM erased_values WHERE id_type = 'anonymous_id')
+        AND NOT EXISTS (
+            SELECT
+            FROM {schema}.identity_node n
+            WHERE n.node_key = {schema}.identity_key('user_id', t.user_id::text)
+                AND NOT EXISTS (
+                    SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id
+                )
+        )
+    )
+)
+"""
+
+DROP = """
+WITH gone AS ({change} WHERE {rows} RETURNING t.id::text AS id)
+INSERT INTO erased_rows (schema_name, table_name, row_id)
+SELECT {schema_name}, {table_name}, id FROM gone
+"""
+
+DROP_USERS = """
+DELETE FROM {table} t
+WHERE t.id::text IN (SELECT id_value FROM erased_values WHERE id_type = 'user_id')
+"""
+
+DROP_DISCARDS = """
+DELETE FROM {table} t
+WHERE t.column_value IN (SELECT id_value FROM erased_values)
+    OR (t.table_name, t.row_id) IN (
+        SELECT table_name, row_id FROM erased_rows WHERE schema_name = {schema_name}
+    )
+    OR (t.table_name = 'users' AND t.row_id IN (
+        SELECT id_value FROM erased_values WHERE id_type = 'user_id'
+    ))
+"""
+
+JSON_STRINGS = """
+SELECT jsonb_path_query(t.{column}, 'strict $.** ? (@.type() == "string")')
+UNION ALL
+SELECT jsonb_path_query(t.{column}, 'strict $.** ? (@.type() == "object").keyvalue().key')
+"""
+
+HELD = """
+SELECT DISTINCT k.name
+FROM {table} t
+CROSS JOIN LATERAL ({texts}) k (name, held)
+WHERE {reach} AND k.held IN (SELECT id_value FROM erased_values)
+"""
+
+TEXT = '({name}, t.{column}::text COLLATE "C")'
+TEXTS_OF_JSON = "SELECT {name}, s.held #>> '{{}}' FROM ({strings}) s (held)"
+
+CLEAR = "UPDATE {table} t SET {values} WHERE {reach} AND ({tests})"
+
+HOLDS = "t.{column} IN (SELECT id_value FROM erased_values{of_type})"
+JSON_HOLDS = """
+(
+    SELECT bool_or(s.held IN (SELECT to_jsonb(id_value) FROM erased_values))
+    FROM ({strings}) s (held)
+)
+"""
+
+
+def erase_rows(
+    op: Operation, erased: Erased, mode: str, stamps: Collection[UUID], *, is_known: bool
+) -> Counter[str]:
+    """The rows by table. Those of other people are told by their stamps.
+
+    Unless a value is no stored identifier: then the ids of all rows are looked at.
+    """
+    conn = op.graph.conn
+    stage(conn, "erased_stamps", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in set(stamps)))
+    stage(conn, "erased_values", "id_type text, id_value text", erased.modes)
+    stage(conn, "erased_rows", "schema_name text, table_name text, row_id text", ())
+    return _ErasingRows(op, mode, is_known).run()
+
+
+class _ErasingRows:
+    def __init__(self, op: Operation, mode: str, is_known: bool) -> None:
+        self._op = op
+        self._mode = mode
+        self._is_known = is_known
+        self._counts: Counter[str] = Counter()
+
+    def run(self) -> Counter[str]:
+        tables = catalogue.tables(self._op.graph.conn, self._op.namespaces)
+        for table in tables:
+            if table.name == "users":
+                self._counts[table.label] += self._run(DROP_USERS, table=table.sql)
+            if PROFILE_COLUMN in table.columns:
+                self._erase_rows_of_people(table)
+        for table in tables:
+            if table.name == DISCARDS:
+                schema_name = Literal(table.schema)
+                self._counts[table.label] += self._run(
+                    DROP_DISCARDS, table=table.sql, schema_name=schema_name
+                )
+        return self._counts
+
+    def _erase_rows_of_people(self, table: Table) -> None:
+        for reach in self._reached(table):
+            if table.columns.keys() >= {"user_id", "anonymous_id", "id"}:
+                self._drop_own(table, reach)
+            self._clear(table, self._holding(table, reach), reach)
+        if not self._is_known or table.name == "aliases":
+            ids = [name for name in ID_COLUMNS if table.columns.get(name) in TEXTS]
+            self._clear(table, ids, ANY)
+
+    def _reached(self, table: Table) -> list[SQL]:
+        """The conditions under which rows of the person may stand, where there are such rows."""
+        text = SQL(REACHED).format(table=table.sql, stamped=STAMPED, unstamped=UNSTAMPED)
+        found = self._op.graph.conn.execute(text).fetchall()[0]
+        return [reach for reach, is_there in zip(REACHES, found, strict=True) if is_there]
+
+    def _drop_own(self, table: Table, reach: SQL) -> None:
+        """Delete or empty the rows whose primary identifier is erased."""
+        if self._mode == DELETE:
+            change = SQL("DELETE FROM {} t").format(table.sql)
+        else:
+            emptied = [name for name in table.columns if name not in KEPT_COLUMNS]
+            values = SQL(", ").join(SQL("{} = NULL").format(Identifier(n)) for n in emptied)
+            change = SQL("UPDATE {} t SET {}").format(table.sql, values)
+        self._counts[table.label] += self._run(
+            DROP,
+            change=change,
+            rows=SQL(OWN).format(reach=reach, schema=Identifier(self._op.graph.schema)),
+            schema_name=Literal(table.schema),
+            table_name=Literal(table.name),
+        )
+
+    def _holding(self, table: Table, reach: SQL) -> list[str]:
+        """The columns that hold an erased value: few, where a table has hundreds."""
+        texts = list(_texts(table))
+        if not texts:
+            return []
+        text = SQL(HELD).format(table=table.sql, texts=SQL(" UNION ALL ").join(texts), reach=reach)
+        return [name for (name,) in self._op.graph.conn.execute(text)]
+
+    def _clear(self, table: Table, names: Iterable[str], reach: SQL) -> None:
+        """Erased values in rows that stay."""
+        tests = {name: _holds(table, name) for name in names}
+        if not tests:
+            return
+        values = (
+            SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(Identifier(name), test)
+            for name, test in tests.items()
+        )
+        self._counts[f"{table.label} (values)"] += self._run(
+            CLEAR,
+            table=table.sql,
+            values=SQL(", ").join(values),
+            reach=reach,
+            tests=SQL(" OR ").join(tests.values()),
+        )
+
+    def _run(self, text: str, **parts: Composable) -> int:
+        return self._op.graph.conn.execute(SQL(text).format(**parts)).rowcount
+
+
+def _texts(table: Table) -> Iterator[Composed]:
+    """Selects of the texts in a row, each with its column."""
+    kinds = {name: kind for name, kind in table.columns.items() if name not in KEPT_COLUMNS}
+    texts = [
+        SQL(TEXT).format(name=Literal(name), column=Identifier(name))
+        for name, kind in kinds.items()
+        if kind in TEXTS
+    ]
+    if texts:
+        yield SQL("VALUES {}").format(SQL(", ").join(texts))
+    for name, kind in kinds.items():
+        if kind == "jsonb":
+            yield SQL(TEXTS_OF_JSON).format(name=Literal(name), strings=_json_strings(name))
+
+
+def _holds(table: Table, name: str) -> Composed:
+    """Whether a column holds an erased value."""
+    if table.columns[name] == "jsonb":
+        return SQL(JSON_HOLDS).format(strings=_json_strings(name))
+    id_type = type_in(name)
+    of_type = SQL(" WHERE id_type = {}").format(Literal(id_type)) if id_type else SQL("")
+    return SQL(HOLDS).format(column=Identifier(name), of_type=of_type)
+
+
+def _json_strings(name: str) -> Composed:
+    return SQL(JSON_STRINGS).format(column=Identifier(name))
