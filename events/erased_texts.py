@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -44,19 +45,20 @@ def clear_messages(found: Iterable[Message]) -> int:
     )
 
 
+_WORD = re.compile(r"[\w-]+")
+_NAMED = r"(?<![\w-])(?:{})(?![\w-])"
+_QUOTED = r"""(?<=["'(])(?:{})(?=["')])"""
+
+
 class ErasedTexts:
     """Finds the values of erased people in texts, as a whole word each."""
 
     def __init__(self, erased: Erased) -> None:
-        self._texts = {text for value in erased.values for text in _texts(value)}
-        longest_first = sorted(self._texts, key=len, reverse=True)
-        any_of = "|".join(map(re.escape, longest_first))
-        self._named = re.compile(rf"(?<![\w-])(?:{any_of})(?![\w-])")
-        self._quoted = re.compile(rf"""(?<=["'(])(?:{any_of})(?=["')])""")
+        self._texts = _by_word({text for value in erased.values for text in _texts(value)})
 
     def without(self, text: str) -> str:
         """A text that an operator wrote about the person."""
-        return self._named.sub(ERASED_TEXT, text)
+        return self._sub(_NAMED, text)[0]
 
     def dead_letters(
         self, destination: Destination, sources: Collection[int], below: int | None = None
@@ -83,15 +85,34 @@ class ErasedTexts:
 
     def _cleared(self, texts: dict[str, str]) -> dict[str, str]:
         """Those that quote a value, without it."""
-        new = {name: self._quoted.sub(ERASED_TEXT, t) for name, t in texts.items() if self._has(t)}
+        new = {name: self._sub(_QUOTED, text)[0] for name, text in texts.items()}
         return {name: text for name, text in new.items() if text != texts[name]}
 
     def _names(self, texts: Iterable[str]) -> bool:
-        return any(self._has(text) and self._named.search(text) for text in texts)
+        return any(self._sub(_NAMED, text)[1] for text in texts)
 
-    def _has(self, text: str) -> bool:
-        """Far faster than the patterns of a thousand values."""
-        return any(each in text for each in self._texts)
+    def _sub(self, pattern: str, text: str) -> tuple[str, int]:
+        """The text without the values, and how often one stood there."""
+        found = self._in(text)
+        if not found:
+            return text, 0
+        return re.subn(pattern.format("|".join(map(re.escape, found))), ERASED_TEXT, text)
+
+    def _in(self, text: str) -> list[str]:
+        """Those of thousands that stand in the text, the longest first."""
+        words = self._texts.keys() & {"", *_WORD.findall(text)}
+        found = [each for word in words for each in self._texts[word] if each in text]
+        return sorted(found, key=len, reverse=True)
+
+
+def _by_word(texts: Collection[str]) -> dict[str, list[str]]:
+    """Texts by the word of them that the fewest share, those without a word by none."""
+    words = {text: set(_WORD.findall(text)) for text in texts}
+    shared = Counter(word for each in words.values() for word in each)
+    found: dict[str, list[str]] = {}
+    for text, each in words.items():
+        found.setdefault(min(each, key=shared.__getitem__, default=""), []).append(text)
+    return found
 
 
 def _below(key: int | None) -> Q:

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from destinations.warehouse.erasure import DELETE, Erased
+from events.erased_texts import ErasedTexts
+from tests.identities import user
+
+
+def texts(*values):
+    return ErasedTexts(Erased({user(value): DELETE for value in values}))
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "left"),
+    [
+        (["ann"], "ann, annie, mary-ann, (ann)", "[erased], annie, mary-ann, ([erased])"),
+        (["ann", "ann smith"], "ann smith and ann", "[erased] and [erased]"),
+        (["a@x.example"], "b@x.example a@x.example.", "b@x.example [erased]."),
+        (["+49 30"], "tel:+49 30, 49 30, tel:%2B49+30", "tel:[erased], 49 30, tel:[erased]"),
+        (["…"], "a … b…", "a [erased] b…"),
+        (["é"], "é \\u00e9 éé", "[erased] [erased] éé"),
+        (["ann"], "nobody", "nobody"),
+    ],
+)
+def test_a_value_leaves_a_text_where_it_is_a_whole_word(values, text, left):
+    assert texts(*values).without(text) == left
+
+
+def test_each_of_thousands_of_values_is_found():
+    found = texts(*(f"p{number}@x.example" for number in range(3_000)))
+
+    assert found.without("p7@x.example p2999@x.example p3000@x.example x.example") == (
+        "[erased] [erased] p3000@x.example x.example"
+    )
