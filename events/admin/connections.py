@@ -6,8 +6,15 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -54,9 +61,7 @@ class ConnectionAdmin(ModelAdmin):
     empty_text = "A connection loads the events of one source into one destination. Add one."
     change_form_outer_before_template = "events/load_bar.html"
     actions = ("load_now", "enable", "pause")
-    readonly_fields = (
-        *("health", "lag", "schema", "cursor", "pending", "loaded", "error", "history"),
-    )
+    readonly_fields = ("schema", "history")
     add_fieldsets = (
         (None, {"fields": ("source", "destination", "enabled", "start")}),
         ("Which events", {"fields": ("filter_mode", "filtered_events")}),
@@ -64,15 +69,7 @@ class ConnectionAdmin(ModelAdmin):
     fieldsets = (
         (None, {"fields": (("source", "destination"), "enabled", "start")}),
         ("Which events", {"fields": ("filter_mode", "filtered_events")}),
-        (
-            "State",
-            {
-                "fields": (
-                    *(("health", "loaded"), ("pending", "lag"), ("cursor", "schema")),
-                    *("error", "history"),
-                )
-            },
-        ),
+        ("What it made", {"fields": (("schema", "history"),)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
@@ -153,7 +150,6 @@ class ConnectionAdmin(ModelAdmin):
             else None
         )
 
-    @display(description="last error", empty_value="none")
     def error(self, connection: Connection) -> SafeString | None:
         """With what to do about it."""
         error = connection.last_error
@@ -186,12 +182,38 @@ class ConnectionAdmin(ModelAdmin):
     def load_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         ask_for_load(request, queryset)
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        connection = self.get_object(request, object_id)
+        context = {**(extra_context or {}), "fare": self._fare(connection) if connection else None}
+        return super().change_view(request, object_id, form_url, context)
+
+    def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """How it fares now, for its page."""
+        connection = self.get_object(request, str(pk))
+        if connection is None:
+            raise Http404
+        if not self.has_view_permission(request, connection):
+            raise PermissionDenied
+        return TemplateResponse(request, "events/fare.html", {"fare": self._fare(connection)})
+
+    def _fare(self, connection: Connection) -> dict[str, Any]:
+        shown = (self.health, self.pending, self.lag, self.loaded, self.cursor, self.error)
+        return {"pk": connection.pk, **{each.__name__: each(connection) for each in shown}}
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.load_view)
         route = path("<int:pk>/load/", view, name="destinations_connection_load")
+        state = self.admin_site.admin_view(self.state_view)
         replay = self.admin_site.admin_view(partial(replay_view, self.admin_site))
         return [
             route,
+            path("<int:pk>/state/", state, name="destinations_connection_state"),
             path("<int:pk>/replay/", replay, name="destinations_connection_replay"),
             *super().get_urls(),
         ]

@@ -236,6 +236,30 @@ def test_deleting_a_connection_counts_what_goes_with_it(admin):
     }
 
 
+def test_the_page_of_a_connection_follows_how_it_fares(admin):
+    event = make_event()
+    connection = make_connection(event.source)
+    url = f"/admin/destinations/connection/{connection.pk}"
+    whole = page(admin.get(f"{url}/change/"))
+    before = page(admin.get(f"{url}/state/"))
+    connection.position, connection.last_loaded_at = event.pk, timezone.now()
+    connection.save()
+
+    after = page(admin.get(f"{url}/state/"))
+
+    assert f'data-live-url="{url}/state/"' in whole
+    assert "loading" in before
+    assert "up to date" in after
+
+
+def test_who_may_not_see_connections_does_not_see_how_they_fare(client):
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+
+    answer = client.get(f"/admin/destinations/connection/{make_connection().pk}/state/")
+
+    assert answer.status_code == 403
+
+
 def test_connections_are_found_as_the_list_writes_them(admin):
     connection = make_connection()
     make_connection(connection.source)
