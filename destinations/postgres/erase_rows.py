@@ -81,8 +81,9 @@ HELD = """
 SELECT DISTINCT k.name
 FROM {table} t
 CROSS JOIN LATERAL ({texts}) k (name, held)
-WHERE {reach} AND k.held IN (SELECT id_value FROM erased_values)
+WHERE {reach} AND (k.held IN (SELECT id_value FROM erased_values)) IS TRUE
 """
+"""IS TRUE makes it a look-up: a join might pair each row with each value."""
 
 TEXT = '({name}, t.{column}::text COLLATE "C")'
 TEXTS_OF_JSON = "SELECT {name}, s.held #>> '{{}}' FROM ({strings}) s (held)"
