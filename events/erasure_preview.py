@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -52,9 +53,8 @@ def preview(
     rules = identity.read_rules(people.conn, people.schema)
     sought = Sought(sources_of(destination), erased, rules)
     kept = {}
-    with transaction.atomic():
-        for step, hits in _hits(destination, erased, sought):
-            kept[step.label] = _sum(hits, max_seconds, partial(tell, step.label))
+    for step, hits in _hits(destination, erased, sought):
+        kept[step.label] = _sum(hits, max_seconds, partial(tell, step.label))
     counts = {name: count for name, (count, is_whole) in kept.items() if count or not is_whole}
     at_least = frozenset(name for name, (_, is_whole) in kept.items() if not is_whole)
     return Preview({**counts, **done.counts}, at_least)
@@ -66,17 +66,17 @@ def _untold(step: str, share: float | None) -> None:
 
 def _hits(
     destination: Destination, erased: Erased, sought: Sought
-) -> Iterator[tuple[ErasureStep, Iterator[Hit]]]:
+) -> Iterator[tuple[ErasureStep, Generator[Hit]]]:
     """For each table the hits in one part after the other."""
     texts, sources = ErasedTexts(erased), sought.sources
     letters, refused = texts.dead_letters(destination, sources), texts.refused(sources)
     yield ErasureStep.LOG, _logged(sought)
-    yield ErasureStep.DEAD_LETTERS, ((int(is_named), None) for _, is_named in letters)
-    yield ErasureStep.QUARANTINE, ((int(is_named), None) for _, is_named in refused)
-    yield ErasureStep.MESSAGES, ((int(bool(changed)), None) for *_, changed in texts.messages())
+    yield ErasureStep.DEAD_LETTERS, _read(is_named for _, is_named in letters)
+    yield ErasureStep.QUARANTINE, _read(is_named for _, is_named in refused)
+    yield ErasureStep.MESSAGES, _read(bool(changed) for *_, changed in texts.messages())
 
 
-def _logged(sought: Sought) -> Iterator[Hit]:
+def _logged(sought: Sought) -> Generator[Hit]:
     """Of the log, the newest part first."""
     with log.reader() as reader:
         head = log.barrier(reader)
@@ -84,19 +84,29 @@ def _logged(sought: Sought) -> Iterator[Hit]:
     if first is None:
         return
     for upto in range(head, first - 1, -SLICE_IDS):
-        count = sought.count(upto - SLICE_IDS, upto)
+        with transaction.atomic():
+            count = sought.count(upto - SLICE_IDS, upto)
         yield count, min(1.0, (head - upto + SLICE_IDS) / (head - first + 1))
 
 
+def _read(found: Iterator[bool]) -> Generator[Hit]:
+    """In a transaction: outside of one, Postgres stores all rows before it gives the first."""
+    with transaction.atomic():
+        for is_hit in found:
+            yield int(is_hit), None
+
+
 def _sum(
-    hits: Iterator[Hit], max_seconds: float, tell: Callable[[float | None], None]
+    hits: Generator[Hit], max_seconds: float, tell: Callable[[float | None], None]
 ) -> tuple[int, bool]:
-    """Of as many as time allows; whether of all."""
+    """Of as many as time allows; whether of all. Nothing is told from inside a transaction."""
     until, total = monotonic() + max_seconds, 0
     tell(None)
-    for count, share in hits:
-        total += count
-        tell(share)
-        if monotonic() > until:
-            return total, False
+    with closing(hits):
+        for count, share in hits:
+            total += count
+            if share is not None:
+                tell(share)
+            if monotonic() > until:
+                return total, False
     return total, True

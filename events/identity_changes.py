@@ -18,6 +18,7 @@ from uuid import UUID
 import psycopg
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
+from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import ChangeState, Destination, IdentityChange
@@ -52,9 +53,10 @@ def request(destination: Destination, user_pk: int, action: str, form: Form) -> 
 
 
 def confirm(change: IdentityChange, reason: str) -> bool:
-    """Have it made; False when it was confirmed before."""
+    """Have it made, as if it were new to a worker; False when it was confirmed before."""
     form = {**change.form, "reason": [reason]}
-    is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form)
+    anew: dict[str, Any] = {"step": "", "percent": None, "created_at": timezone.now()}
+    is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form, **anew)
     if is_first:
         rings.send_or_leave(change.pk, rings.Work.CHANGE)
     return is_first
@@ -86,8 +88,8 @@ def _count(change: IdentityChange) -> None:
 
 
 def _make(change: IdentityChange) -> None:
-    _save(change, ChangeState.CONFIRMED, state=ChangeState.DOING, effect={}, percent=None)
-    effect = _tried(change, dry_run=False)
+    is_mine = _save(change, ChangeState.CONFIRMED, state=ChangeState.DOING, effect={})
+    effect = _tried(change, dry_run=False) if is_mine else None
     if effect is None:
         return
     said = f"{ACTIONS[change.action].title}."
@@ -147,14 +149,17 @@ def kept(effect: Effect) -> dict[str, Any]:
             asdict(step) | {"received_at": step.received_at and step.received_at.isoformat()}
             for step in effect.path
         ],
-        "before": [[str(each), size] for each, size in list(outcome.before.items())[:SHOWN]],
         "after": [
-            [str(row.rudder_id), row.identifiers, row.identifier_count]
+            [str(row.rudder_id), _first_ones(row.identifiers), row.identifier_count]
             for row in outcome.after[:SHOWN]
         ],
         "counts": [len(outcome.before), len(outcome.after), len(effect.erased), len(effect.cut)],
         "moved": outcome.moved,
     }
+
+
+def _first_ones(identifiers: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {kind: values[:SHOWN] for kind, values in identifiers.items()}
 
 
 def _fail(change: IdentityChange, error: str) -> None:

@@ -174,7 +174,7 @@ def _change_page(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
 
 
 def _answered(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
-    if "confirm" not in request.POST:
+    if asked.form and "confirm" not in request.POST:
         more = [*asked.form.get("link", ()), *request.POST.getlist("link")]
         reason = request.POST.getlist("reason")
         return _asked(request, asked.destination, {**asked.form, "link": more, "reason": reason})

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import monotonic, sleep
 
+import psycopg
 import pytest
 import redis
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.db import connection as database
 from django.utils import timezone
@@ -154,6 +157,51 @@ def test_two_workers_do_not_make_one_change(hub, admin):
     assert rules(hub) == [("tablet",)]
 
 
+def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(hub, admin):
+    url = block(hub, admin)
+    changes_made()
+    admin.post(url, {"confirm": "1", "reason": ""})
+    pk = change().pk
+
+    with ThreadPoolExecutor() as workers, log.connect() as other, log.connect() as looking:
+        with other.transaction():
+            other.execute("SELECT FROM destinations_identitychange FOR UPDATE")
+            first = workers.submit(go_on_alone, pk)
+            wait_for_updates(looking, 1)
+            looking.execute(END_HOLDER, [pk])
+            second = workers.submit(go_on_alone, pk)
+            wait_for_updates(looking, 2)
+        failures = [first.exception(), second.exception()]
+
+    assert isinstance(failures[0], psycopg.OperationalError)  # it has no lock to give back
+    assert failures[1] is None
+    assert change().state == "done"
+    assert rules(hub) == [("tablet",)]
+
+
+END_HOLDER = """
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s
+"""
+WAITING_UPDATES = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE "destinations_identitychange"%'
+"""
+
+
+def go_on_alone(pk):
+    try:
+        identity_changes.go_on(pk)
+    finally:
+        database.close()
+
+
+def wait_for_updates(conn, count):
+    until = monotonic() + 10
+    while conn.execute(WAITING_UPDATES).fetchone() != (count,):
+        assert monotonic() < until
+        sleep(0.02)
+
+
 def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin):
     config = hub.destination.config
     hub.destination.config = {**config, "port": 1}
@@ -179,6 +227,60 @@ def test_without_a_worker_the_page_says_where_to_look(hub, admin):
     assert "No worker has begun yet" in page(admin, url)
 
 
+def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin):
+    url = ask(hub, admin, action="erase", value="bob")
+    changes_made()
+    IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=60))
+    admin.post(url, {"confirm": "1", "reason": ""})
+
+    at_once = page(admin, url)
+    IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
+    later = page(admin, url)
+
+    assert "A worker does it now</strong></p>" in at_once
+    assert "No worker has begun yet" not in at_once
+    assert "No worker has begun yet" in later
+
+
+def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin):
+    url = block(hub, admin)
+    changes_made()
+    admin.post(url, {"confirm": "1", "reason": ""})
+    changes_made()
+
+    told = admin.post(url, {"link": "a b"}, follow=True).content.decode()
+
+    assert "This was confirmed before." in told
+    assert change().state == "done"
+
+
+def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin):
+    url = block(hub, admin)
+    changes_made()
+    hub.destination.config = {**hub.destination.config, "port": 1}
+    hub.destination.save()
+
+    told = page(admin, url)
+
+    assert "Look again at what it does" in told
+    assert 'name="confirm"' not in told
+
+
+def test_who_lost_the_right_confirms_nothing(hub, client):
+    asker = User.objects.create_user("asker", is_staff=True)
+    may = Permission.objects.get(codename="change_destination")
+    asker.user_permissions.add(may)
+    client.force_login(asker)
+    url = block(hub, client)
+    changes_made()
+    asker.user_permissions.remove(may)
+
+    answer = client.post(url, {"confirm": "1", "reason": ""})
+
+    assert answer.status_code == 403
+    assert change().state == "counted"
+
+
 def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin):
     url = block(hub, admin)
     IdentityChange.objects.update(step="event log", percent=34)
@@ -202,6 +304,21 @@ def test_the_preview_of_an_erasure_tells_how_far_it_is(hub):
 
     assert told[:3] == [("warehouse", None), ("event log", None), ("event log", 1.0)]
     assert [step for step, _ in told[3:]] == ["dead letters", "quarantine", "messages"]
+
+
+def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
+    """Within one nobody would see it before the end."""
+    within = []
+
+    with people.opened(hub.destination) as opened:
+        preview(
+            hub.destination,
+            opened,
+            [user("ann")],
+            tell=lambda step, share: within.append(database.in_atomic_block),
+        )
+
+    assert within == [False] * 6
 
 
 def test_only_who_asked_sees_it(hub, admin, client):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery import current_app
 from django.core.cache import cache
 from django.db import connection as database
 from django.utils import timezone
@@ -67,6 +68,11 @@ def test_one_ring_at_a_time_waits_in_the_queue(settings):
         assert (twice, queue.qsize()) == (1, 2)
         queue.clear()
         queue.close()
+
+
+@pytest.mark.parametrize("work", rings.Work)
+def test_what_a_worker_is_rung_for_is_a_task(work):
+    assert f"events.tasks.{work}" in current_app.tasks
 
 
 def test_partitions_are_made_ahead():
