@@ -93,6 +93,12 @@ class PeopleView(APIView):
     renderer_classes = [JsonRenderer]
     content_negotiation_class = OnlyJson
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Nobody on the way keeps a person's data."""
+        found = super().finalize_response(request, response, *args, **kwargs)
+        found.headers["Cache-Control"] = "no-store"
+        return found
+
     @contextmanager
     def opened(self) -> Iterator[People]:
         token: Any = self.request.auth

@@ -151,10 +151,13 @@ class _Run:
         connection = self.connection
         connection.failures += 1
         connection.retry_at = moving.next_try(connection.failures)
-        connection.last_error = str(error) or type(error).__name__
+        connection.last_error = moving.told(error)
         connection.save(update_fields=["failures", "retry_at", "last_error"])
         logger.warning(
-            "load failed connection=%s next try %s: %s", connection.pk, connection.retry_at, error
+            "load failed connection=%s next try %s: %s",
+            connection.pk,
+            connection.retry_at,
+            connection.last_error,
         )
         self.load = self.load or self._in_vain(connection.last_error)
         self._finish(state, connection.last_error)

@@ -29,10 +29,11 @@ class GatewayMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         route = self._find_route(request.path_info)
-        if request.method == "OPTIONS":
+        is_for_people = request.path_info.startswith(LOGIN_PREFIXES)
+        if request.method == "OPTIONS" and not is_for_people:
             return _preflight(request, route)
         response = self._get_response(request) if route is None else _answer(request, route)
-        if not request.path_info.startswith(LOGIN_PREFIXES):
+        if not is_for_people:
             _allow_origin(request, response)
         return response
 

@@ -22,6 +22,7 @@ from destinations.interface import (
     Chunk,
     ChunkRefusedError,
     DestinationError,
+    DestinationUnavailableError,
     Feed,
     LoadResult,
     LoggedEvent,
@@ -89,6 +90,13 @@ def next_try(failures: int) -> datetime:
     return timezone.now() + timedelta(seconds=wait)
 
 
+def told(error: Exception) -> str:
+    """What everybody may read of a failure: one that nobody expected may quote an event."""
+    if isinstance(error, DestinationError | DestinationUnavailableError):
+        return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {reason_kind(str(error))}"
+
+
 def feed_of(connection: Connection, cursor_id: int) -> Feed:
     return Feed(
         connection_id=cursor_id,
@@ -137,7 +145,7 @@ def _commit(
         _keep_dead_letters(connection, prepared, began)
         result = session.load(prepared)
     except ChunkRefusedError as error:
-        logger.warning("chunk refused connection=%s: %s", connection.pk, error)
+        logger.warning("chunk refused connection=%s: %s", connection.pk, reason_kind(str(error)))
         if error.guilty:
             rest = _without(session, prepared, error.guilty)
             _commit(session, connection, rest, wrote, began)
@@ -174,7 +182,7 @@ def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
         dead = [(chunk.events[0], reason)]
         yield Prepared(chunk, content=None, dead_letters=dead)
     else:
-        raise DestinationError(f"an empty chunk was refused: {reason}")
+        raise DestinationError(f"an empty chunk was refused: {reason_kind(reason)}")
 
 
 def _keep_dead_letters(connection: Connection, prepared: Prepared, began: datetime) -> None:

@@ -203,9 +203,9 @@ def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
 def _fail(replay: Replay, error: Exception) -> None:
     replay.failures += 1
     replay.retry_at = moving.next_try(replay.failures)
-    replay.error = str(error) or type(error).__name__
+    replay.error = moving.told(error)
     replay.save(update_fields=["failures", "retry_at", "error"])
-    logger.warning("replay waits replay=%s until %s: %s", replay.pk, replay.retry_at, error)
+    logger.warning("replay waits replay=%s until %s: %s", replay.pk, replay.retry_at, replay.error)
 
 
 def _finished(replay: Replay) -> bool:

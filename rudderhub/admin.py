@@ -45,6 +45,14 @@ for model in (User, Group, EmailAddress, Authenticator):
 
 
 class GrantingAdmin(ModelAdmin):
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        """With what was granted and taken away."""
+        if add or not form.changed_data:
+            return super().construct_change_message(request, form, formsets, add)
+        return [{"changed": {"fields": [_told(form, name) for name in form.changed_data]}}]
+
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
     ) -> ModelMultipleChoiceField[Any] | None:
@@ -234,6 +242,19 @@ class SessionAdmin(ModelAdmin):
         if apps.exclude(pk=held.get(PASSED)).exists():
             return label("waits for a code", "wait")
         return label("open", "good")
+
+
+def _told(form: Any, name: str) -> str:
+    """A field that was changed; of roles, rights and switches also how."""
+    label_, new = str(form.fields[name].label or name), form.cleaned_data.get(name)
+    if isinstance(new, bool):
+        return f"{label_} ({'on' if new else 'off'})"
+    if not isinstance(new, QuerySet):
+        return label_
+    old, now = ({str(each) for each in found} for found in (form.initial.get(name, ()), new))
+    changes = (("added", sorted(now - old)), ("removed", sorted(old - now)))
+    parts = [f"{how} {', '.join(names)}" for how, names in changes if names]
+    return f"{label_} ({'; '.join(parts)})"
 
 
 def _user_pk(session: Session) -> str | None:

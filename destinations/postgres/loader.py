@@ -132,7 +132,7 @@ class PostgresSession:
                     state = (error.sqlstate or "")[:2]
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
                         raise
-                    logger.info("written again: %s", _one_line(error))
+                    logger.info("written again: %s", _said(error))
         raise AssertionError("the last attempt returns or raises")
 
     def _load(self, prepared: Prepared) -> LoadResult:
@@ -186,7 +186,7 @@ class PostgresSession:
             try:
                 return self._write(prepared, content, with_care=False)
             except psycopg.errors.UniqueViolation as error:
-                logger.info("written with care: %s", _one_line(error))
+                logger.info("written with care: %s", _said(error))
         return self._write(prepared, content, with_care=True)
 
     def _write(self, prepared: Prepared, content: Content, *, with_care: bool) -> LoadResult:
@@ -270,10 +270,15 @@ def _translated() -> Iterator[None]:
     except psycopg.Error as error:
         state = error.sqlstate or ""
         if not state or state.startswith(UNAVAILABLE):
-            raise DestinationUnavailableError(_one_line(error)) from error
+            raise DestinationUnavailableError(_said(error)) from error
         if state.startswith(MISCONFIGURED):
-            raise DestinationError(_one_line(error)) from error
+            raise DestinationError(_said(error)) from error
         raise ChunkRefusedError(_one_line(error)) from error
+
+
+def _said(error: psycopg.Error) -> str:
+    """Without detail and context, which quote rows."""
+    return error.diag.message_primary or _one_line(error)
 
 
 def _one_line(error: psycopg.Error) -> str:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import (
@@ -278,4 +279,6 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
     for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
         messages.warning(request, f"{connection} is paused or its destination is disabled.")
     if ready:
+        user_pk = int(request.user.pk or 0)
+        LogEntry.objects.log_actions(user_pk, ready, CHANGE, "Asked for a load.")
         messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")
