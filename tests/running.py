@@ -23,6 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
+from tests.warehouse import drop_database
 
 START_SECONDS = 60
 _numbers = itertools.count(1)  # of Valkey's databases; two instances must not share a broker
@@ -70,9 +71,7 @@ class RunningInstance:
             self.processes[name].wait(timeout=30)
         with psycopg.connect(self.server, autocommit=True) as conn:
             for name in self.databases:
-                conn.execute(
-                    SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
-                )
+                drop_database(conn, name)
         shutil.rmtree(self.folder)
 
     def manage(self, *arguments):

@@ -17,6 +17,19 @@ USER_SCHEMAS = """
 """
 
 
+END_SESSIONS = """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE datname = %s AND backend_type = 'client backend'
+"""
+
+
+def drop_database(admin, name):
+    """Whoever is connected; WITH (FORCE) may not end an autovacuum worker, a plain DROP waits."""
+    admin.execute(END_SESSIONS, [name])
+    admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))
+
+
 @pytest.fixture(scope="session")
 def warehouse_url():
     """A database of its own beside the instance's: RUDDERHUB_TEST_WAREHOUSE_URL names another."""
@@ -26,11 +39,11 @@ def warehouse_url():
     server = os.environ["RUDDERHUB_DATABASE_URL"]
     name = f"test_warehouse_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+        drop_database(admin, name)
         admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+        drop_database(admin, name)
 
 
 @pytest.fixture
