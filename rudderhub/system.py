@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
@@ -31,8 +32,8 @@ from rudderhub.env import DEFAULTS, PREFIX, Env
 from rudderhub.health import version_number
 from sources.display import counted, length
 
-SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN", "_URL")
-"""Of names of settings; an address may hold a password."""
+SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN")
+"""Of names of settings."""
 SILENT = timedelta(minutes=2)
 """Beat has the log counted every ten seconds."""
 ANSWER_SECONDS = 2
@@ -116,7 +117,21 @@ def _settings() -> list[tuple[str, str]]:
 
 
 def _masked(name: str, value: str) -> str:
+    if value and name.endswith("_URL"):
+        return _bare(value)
     return HIDDEN if value and name.endswith(SECRET_ENDINGS) else value
+
+
+def _bare(url: str) -> str:
+    """Where it leads, without user, password and options; hidden when they cannot be told apart."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return HIDDEN
+    if not parts.hostname or parts.fragment or "@" in parts.path:
+        return HIDDEN
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
 def _parts() -> list[Part]:
