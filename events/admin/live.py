@@ -48,14 +48,15 @@ from sources.models import Source
 from sources.snippets import curl
 
 PAGE = 50
-WINDOW = 100_000
+WINDOW, SEARCHED = 100_000, 40_000
+"""Ids that a page with a filter looks through, and one with a text to search."""
 READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
 MOST_SAME = 10
 SHORT = 8
 ASK_SECONDS = 3.0
 """Then the trace asks no further warehouse: they may all be away."""
-PART, MOST_PARTS = 200, 5
+PART, MOST_PARTS = 200, 3
 """Events of which a page looks for those in a state: so many at once, so many times."""
 
 
@@ -67,8 +68,8 @@ class OctetLength(Func):
 class LiveChangeList(ChangeList):
     """Newest first, by id and without a count.
 
-    A page with a filter or a search looks through WINDOW ids at most, so that it opens at
-    once however long the log is; "before" leads on to the older ones.
+    A page with a filter or a search looks through a window of ids, so that it opens at once
+    however long the log is; "before" leads on to the older ones.
     """
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
@@ -114,7 +115,8 @@ class LiveChangeList(ChangeList):
         if term and (ids := list(same[: 2 * PAGE])):
             return rows.filter(pk__in=ids)
         if term or self.has_active_filters:
-            self.looked_from = max(self.top - WINDOW + 1, 1)
+            window = SEARCHED if term else WINDOW
+            self.looked_from = max(self.top - window + 1, 1)
             rows = rows.filter(pk__gte=self.looked_from)
         if not term:
             return rows

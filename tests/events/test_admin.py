@@ -83,7 +83,7 @@ def test_events_are_found_by_any_id_and_by_name(admin, field):
 
 
 def test_a_search_goes_on_beyond_its_window(admin, monkeypatch):
-    monkeypatch.setattr(live, "WINDOW", 2)
+    monkeypatch.setattr(live, "SEARCHED", 2)
     old = make_event(user_id="ann")
     for _ in range(3):
         make_event(user_id="bob")
@@ -96,7 +96,7 @@ def test_a_search_goes_on_beyond_its_window(admin, monkeypatch):
 
 
 def test_a_message_id_is_found_beyond_the_window(admin, monkeypatch):
-    monkeypatch.setattr(live, "WINDOW", 2)
+    monkeypatch.setattr(live, "SEARCHED", 2)
     old = make_event(message_id="sought")
     for _ in range(3):
         make_event()
