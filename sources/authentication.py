@@ -15,7 +15,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from sources import errors, rate_limits, snapshot, usage
-from sources.addresses import client_address
+from sources.addresses import vouched_address
 from sources.errors import RefusedError
 from sources.snapshot import SourceInfo
 
@@ -107,7 +107,7 @@ def _has_token(*given: str) -> bool:
 
 def _unknown(refused: RefusedError, environ: Mapping[str, Any]) -> RefusedError:
     """The refusal; another one to an address that has guessed too often."""
-    wait = rate_limits.seconds_to_wait_after_unknown_key(client_address(environ))
+    wait = rate_limits.seconds_to_wait_after_unknown_key(vouched_address(environ))
     return errors.too_many_requests(wait) if wait else refused
 
 

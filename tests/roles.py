@@ -19,6 +19,7 @@ from destinations.postgres import guards, reading, unmerge
 from events import erasures, people, requests
 from events.models import DeadLetter, Event, Loss, Replay
 from events.reasons import reason_kind
+from sources import snapshot
 from tests.factories import make_write_key
 from tests.identities import anonymous, user
 from tests.people import Hub, changes_made
@@ -47,6 +48,7 @@ def make_marked(warehouse, warehouse_url) -> Hub:
     hub = Hub(warehouse, warehouse_url, {"blocked": True})
     connection = hub.connection("web")
     key = make_write_key(connection.source)
+    snapshot.forget()  # of tests before
     for event in _events():
         _send(key, event)
     hub.run()

@@ -55,6 +55,7 @@ RIGHTS = {
         *(each for model in VIEWED for each in of(model, "changelist", "change", "history")),
         *("tables", "table", "discards", "look", "people", "people-first-rules", "people-rules"),
         *("people-profile", "admin:events_event_state", "admin:events_event_curl"),
+        "admin:destinations_connection_state",
     ],
     "See personal data; export people and discards": ["people-export", "discards_file"],
     "Export refused requests": ["events.quarantined: export"],
