@@ -65,7 +65,9 @@ class Quarantined(models.Model):
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
-    is_waiting = models.BooleanField(default=False, help_text="For a worker that sends it again.")
+    is_waiting = models.BooleanField(
+        default=False, db_default=False, help_text="For a worker that sends it again."
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -75,6 +77,11 @@ class Quarantined(models.Model):
                 fields=["asked_at", "id"],
                 condition=~models.Q(asked_at=None),
                 name="refused_asked_for",
+            ),
+            models.Index(
+                fields=["asked_at", "id"],
+                condition=models.Q(is_waiting=True),
+                name="refused_waiting",
             ),
             models.Index(fields=["source", "-id"]),
             models.Index(

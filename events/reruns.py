@@ -39,6 +39,8 @@ from sources.routing import Route
 from sources.snapshot import SourceInfo
 
 RECENT = timedelta(hours=1)
+PART = 200
+"""So many of those that wait are looked up at once."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +103,24 @@ def ask_for(chosen: QuerySet[Quarantined], user_pk: int) -> int:
 
 
 def waiting() -> QuerySet[Quarantined]:
-    """Those that are marked; asked_at is named for the sake of its index."""
-    return Quarantined.objects.exclude(asked_at=None).filter(is_waiting=True)
+    """Those that are marked, the oldest first."""
+    return Quarantined.objects.filter(is_waiting=True).order_by("asked_at", "id").defer("body")
 
 
 def send_waiting(max_seconds: float) -> bool:
-    """Send for so long; whether more wait."""
+    """Send for so long, or until the log takes nothing; whether to go on at once."""
     until = monotonic() + max_seconds
-    for record in waiting().order_by("asked_at", "id").defer("body").iterator(chunk_size=100):
-        if Quarantined.objects.filter(pk=record.pk, is_waiting=True).update(is_waiting=False):
-            _send_marked(record)
+    for record in waiting()[:PART]:
+        if _unmarked(record) and _is_log_away(_send_unmarked(record)):
+            return False
         if monotonic() > until:
-            return waiting().exists()
-    return False
+            break
+    return waiting().exists()
 
 
 def batches(now: datetime) -> list[Batch]:
     """Those at work, and those of the last hour; the newest first."""
-    recent = Q(asked_at__gt=now - RECENT) | Q(asked_at__isnull=False, is_waiting=True)
+    recent = Q(asked_at__gt=now - RECENT) | Q(is_waiting=True)
     named = Quarantined.objects.filter(recent).order_by().values("asked_at").distinct()
     found = Quarantined.objects.filter(asked_at__in=named).order_by("-asked_at")
     counted = found.values("asked_at", "asked_by__username").annotate(
@@ -137,13 +139,25 @@ def log_sent(user_pk: int, record: Quarantined, how: str, outcome: Outcome) -> N
     LogEntry.objects.log_actions(user_pk, [record], CHANGE, said, single_object=True)
 
 
-def _send_marked(record: Quarantined) -> None:
+def _unmarked(record: Quarantined) -> bool:
+    """Whether it is for us to send, and not for another worker, or discarded meanwhile."""
+    marked = Quarantined.objects.filter(pk=record.pk, is_waiting=True)
+    return bool(marked.update(is_waiting=False))
+
+
+def _send_unmarked(record: Quarantined) -> Outcome | None:
     try:
         outcome = send_again(record.pk)
     except (AcceptedBeforeError, Quarantined.DoesNotExist):
-        return  # sent by somebody else meanwhile, or gone with its source or its age
+        return None  # sent by somebody else meanwhile, or gone with its source or its age
     if record.asked_by_id:
         log_sent(record.asked_by_id, record, "as it was", outcome)
+    return outcome
+
+
+def _is_log_away(outcome: Outcome | None) -> bool:
+    """The next would be refused, too: it waits until beat rings."""
+    return outcome is not None and outcome.status == 503  # noqa: PLR2004
 
 
 def _outcome(refused: Quarantined, body: bytes) -> Outcome:

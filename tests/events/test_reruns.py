@@ -6,8 +6,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
+from django.test import override_settings
 
-from events import log, rings
+from events import disk, log, rings
 from events.models import Event, Quarantined
 from events.quarantine import discard
 from events.reruns import AcceptedBeforeError, Outcome, send_again, send_waiting, waiting
@@ -26,6 +27,7 @@ FILLED = ("messageId", "receivedAt", "sentAt", "originalTimestamp", "timestamp")
 def fresh():
     cache.clear()
     yield
+    disk.forget()
     log.close_writer()
     rings.close_ringer()
 
@@ -220,6 +222,23 @@ def test_a_worker_sends_a_part_then_lets_others_have_their_turn(many):
 
     assert more == [True, True, True, False]
     assert len(stored()) == 3
+
+
+def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
+    ask_for_all(many)
+
+    with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
+        disk.forget()
+        goes_on = send_waiting(60)
+    disk.forget()
+    left = waiting().count()
+    send_waiting(60)
+
+    assert not goes_on
+    assert left == 3
+    assert [event["userId"] for event in stored()] == ["u1", "u2"]
+    first = LogEntry.objects.filter(object_id=Quarantined.objects.earliest("pk").pk)
+    assert "503 Service unavailable" in first.get().change_message
 
 
 def test_a_ring_that_was_lost_is_rung_again_by_beat(many):
