@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+MOST_ARGUMENT_BYTES = 100_000
+"""A program takes no longer argument on Linux than 131,072 bytes."""
+
 
 @dataclass(frozen=True)
 class Snippet:
@@ -29,10 +32,11 @@ def curl(url: str, payload: str, write_key: str = "") -> str:
     Without the key the shell fills it in from a variable.
     """
     user = shlex.quote(f"{write_key}:") if write_key else '"$WRITE_KEY:"'
-    address, body = url.rstrip("/") + "/v1/batch", shlex.quote(f'{{"batch": [{payload}]}}')
-    return (
-        f"curl {shlex.quote(address)} -u {user} \\\n  -H 'Content-Type: application/json' -d {body}"
-    )
+    address, body = shlex.quote(url.rstrip("/") + "/v1/batch"), f'{{"batch": [{payload}]}}'
+    start = f"curl {address} -u {user} \\\n  -H 'Content-Type: application/json'"
+    if len(body.encode()) > MOST_ARGUMENT_BYTES:
+        return f"{start} --data-binary @- <<'EVENT'\n{body}\nEVENT"
+    return f"{start} -d {shlex.quote(body)}"
 
 
 _TEMPLATES = {

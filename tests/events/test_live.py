@@ -173,6 +173,16 @@ def test_the_line_for_a_shell_gives_the_event_unchanged(admin):
     assert LogEntry.objects.count() == 1
 
 
+def test_the_line_of_a_long_event_is_no_argument_too_long_for_a_shell(admin):
+    event = make_event(payload=json.dumps({"text": "x" * 200_000}))
+
+    line = page(admin.get(f"{EVENTS}{event.pk}/curl/"))
+    script = f"curl() {{ cat; }}\n{line}\n"
+    ran = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, check=True)
+
+    assert json.loads(ran.stdout) == {"batch": [{"text": "x" * 200_000}]}
+
+
 def test_the_line_for_a_shell_hides_what_its_reader_may_not_see(client):
     event = make_event(make_write_key().source, payload='{"userId": "ann"}')
     reader = User.objects.create_user("reader", is_staff=True)
