@@ -25,7 +25,7 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from destinations.interface import Feed
-from destinations.models import Connection
+from destinations.models import Connection, Destination
 from events import moving, requests
 from events.admin.letter_actions import PERMISSIONS
 from events.admin.live_filters import (
@@ -56,6 +56,10 @@ MOST_SAME = 10
 SHORT = 8
 ASK_SECONDS = 3.0
 """Then the trace asks no further warehouse: they may all be away."""
+NO_ROW = (
+    "The connection has passed it, but none of its rows is there: they were deleted, or the event "
+    "filter left it out then."
+)
 PART, MOST_PARTS = 200, 3
 """Events of which a page looks for those in a state: so many at once, so many times."""
 
@@ -278,18 +282,18 @@ class EventAdmin(ReadOnlyAdmin):
         sees = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
         may_ask = request.user.has_perm("destinations.view_destination")
-        until = monotonic() + ASK_SECONDS
+        known, until = _stops([event])[event.pk], monotonic() + ASK_SECONDS
         stops = [
             _with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
-            for stop in _stops([event])[event.pk]
+            for stop in known
         ]
         context = {
             "event": record,
             "source": self.from_source(record),
             "has_source": Source.objects.filter(pk=record.source_id).exists(),
             "stops": stops,
-            "waits_for": [stop.connection.destination for stop in stops if stop.kind == "wait"],
-            "seen": _seen(stops),
+            "waits_for": _waits_for(known),
+            "seen": _seen(known),
             "may_ask": may_ask,
             "sdk": _sdk(event),
             "may_act": request.user.has_perms(PERMISSIONS),
@@ -320,8 +324,7 @@ class EventAdmin(ReadOnlyAdmin):
         stops = _stops([event])[pk]
         if request.GET.get("seen") != _seen(stops):
             return HttpResponse()
-        waits_for = [stop.connection.destination for stop in stops if stop.kind == "wait"]
-        context = {"event": event, "waits_for": waits_for, "seen": _seen(stops)}
+        context = {"event": event, "waits_for": _waits_for(stops), "seen": _seen(stops)}
         return TemplateResponse(request, "events/waits.html", context)
 
     def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -371,6 +374,10 @@ def _same(event: Event) -> QuerySet[Event]:
     return named.exclude(pk=event.pk).defer("payload").order_by("pk")[:MOST_SAME]
 
 
+def _waits_for(stops: list[Stop]) -> list[Destination]:
+    return [stop.connection.destination for stop in stops if stop.kind == "wait"]
+
+
 def _seen(stops: list[Stop]) -> str:
     return ",".join(f"{stop.connection.pk}:{stop.state}" for stop in stops)
 
@@ -381,7 +388,10 @@ def _with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
     asks = asks and stop.state == "loaded"
     if stop.state == "dead letter" and stop.dead_letter and not sees:
         stop = replace(stop, detail=masked_reason(stop.dead_letter))
-    return replace(stop, load=load, trail=look(stop.connection, event, sees=sees) if asks else None)
+    trail = look(stop.connection, event, sees=sees) if asks else None
+    if trail and trail.has_no_row:
+        stop = replace(stop, state="no row now", kind="off", detail=NO_ROW)
+    return replace(stop, load=load, trail=trail)
 
 
 def _hide_ids(event: Event) -> None:

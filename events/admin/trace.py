@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from destinations.interface import Feed
 from destinations.models import Connection
 from destinations.postgres import whereabouts
+from destinations.postgres.content import FILTERED
 from events.admin.trail import Trail, logged
 from events.advice import advice
 from events.models import DeadLetter, Event, LetterState, Load, Quarantined
@@ -72,8 +73,14 @@ def _stop(event: Event, connection: Connection, feed: Feed, letter: DeadLetter |
     if event.payload:
         expected = whereabouts.expected(logged(event), feed, connection.destination.config)
         if expected.skipped:
-            return Stop(connection, "skipped", "off", f"It has no row: {expected.skipped}.")
+            return Stop(connection, "skipped", "off", _skipped(expected.skipped))
     return Stop(connection, "loaded", "good", "In the warehouse.")
+
+
+def _skipped(reason: str) -> str:
+    """By the filter as it is now; nobody notes each event that was left out."""
+    earlier = " If it was loaded before the filter was set, its rows stay."
+    return f"It has no row: {reason}.{earlier if reason == FILTERED else ''}"
 
 
 def _pending(event: Event, connection: Connection) -> str:

@@ -44,6 +44,11 @@ class Trail:
     more_rules: int = 0
     fault: str = ""
 
+    @property
+    def has_no_row(self) -> bool:
+        """None of those that a load makes of the event today; False where that is not known."""
+        return bool(self.places) and all(place.is_there is False for place in self.places)
+
 
 def look(connection: Connection, event: Event, *, sees: bool) -> Trail:
     """Asks the warehouse; a fault of it is part of what is found."""

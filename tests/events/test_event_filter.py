@@ -110,7 +110,21 @@ def test_the_trace_of_an_event_that_was_left_out_says_why(admin, connection):
 
     page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
 
-    assert f"It has no row: {FILTERED}." in page
+    assert f"It has no row: {FILTERED}. If it was loaded before" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_an_earlier_filter_left_out_is_not_called_loaded(admin, connection):
+    set_filter(connection, FilterMode.EXCEPT, "Left")
+    send(connection, event("m1", event="Left"))
+    run_load(connection)
+    set_filter(connection, FilterMode.ALL)
+
+    page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
+
+    assert ": no row now</strong>" in page
+    assert "the event filter left it out then" in page
+    assert "data-live" not in page
 
 
 @pytest.mark.django_db
