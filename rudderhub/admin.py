@@ -37,7 +37,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from events.admin.readonly import ReadOnlyAdmin
 from rudderhub.second_factor.codes import app_of, reset
 from rudderhub.second_factor.middleware import PASSED
-from rudderhub.sessions import ORIGIN, stored_key
+from rudderhub.sessions import ORIGIN, browser_name, stored_key
 from sources.display import copyable, label, when
 
 for model in (User, Group, EmailAddress, Authenticator):
@@ -224,8 +224,8 @@ class SessionAdmin(ModelAdmin):
 
     @display(description="browser")
     def browser(self, session: Session) -> SafeString:
-        name = _origin(session).get("browser") or "-"
-        return format_html('<span class="rh-clip" title="{0}">{0}</span>', name)
+        agent = _origin(session).get("browser") or "-"
+        return format_html('<span class="rh-clip" title="{}">{}</span>', agent, browser_name(agent))
 
     @display(description="ends")
     def ends(self, session: Session) -> SafeString:

@@ -20,6 +20,9 @@ from sources.addresses import vouched_address
 ORIGIN = "logged_in_from"
 """In a session: when, from which address and with which browser."""
 LONGEST_BROWSER = 200
+BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
+"""As they name themselves; the later ones are named by the earlier ones, too."""
+SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
 
 
 class SessionStore(DatabaseStore):
@@ -48,6 +51,13 @@ class SessionStore(DatabaseStore):
 def stored_key(key: str) -> str:
     """As long as a key may be."""
     return sha256(key.encode()).hexdigest()[:40]
+
+
+def browser_name(agent: str) -> str:
+    """In a few words, as far as the header of a browser tells it: "Firefox, Linux"."""
+    browser = next((name for name in BROWSERS if f"{name}/" in agent), "")
+    system = next((name for name in SYSTEMS if name in agent), "")
+    return ", ".join(name for name in (browser, system) if name) or agent
 
 
 @receiver(user_logged_in)

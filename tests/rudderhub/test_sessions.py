@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 
+from rudderhub.sessions import browser_name
 from tests.factories import make_admin
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +77,25 @@ def test_a_session_tells_since_when_from_where_and_with_what(settings):
     page = shown(browser)
     for text in ("203.0.113.4", "Netscape &lt;4&gt;", "this browser", "0 s ago"):
         assert text in page
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/130.0 Safari/537.36",
+            "Chrome, Linux",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/130.0 Safari/537.36 Edg/130.0", "Edg, Windows"),
+        (
+            "Mozilla/5.0 (iPhone; like Mac OS X) Version/18 Safari/604",
+            "Safari, iPhone",
+        ),
+        ("curl/8.5", "curl/8.5"),
+    ],
+)
+def test_a_browser_is_named_in_a_few_words(agent, name):
+    assert browser_name(agent) == name
 
 
 def test_an_admin_ends_anothers_session_and_the_audit_log_says_whose(ann):
