@@ -88,7 +88,7 @@ def test_of_a_long_body_the_beginning_is_kept(client, key):
 
     shown = part(client)
 
-    assert f"The first part of {len(body)} bytes." in shown
+    assert f"The first part of {len(body):,} bytes." in shown
 
 
 def test_who_may_not_see_personal_data_sees_the_shape(client, key):
