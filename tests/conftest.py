@@ -1,8 +1,22 @@
 from __future__ import annotations
 
 import pytest
+from django.test import override_settings
 
+from tests.emptying import empty_few_tables
 from tests.running import RunningInstance
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup):
+    empty_few_tables()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes():
+    """A hash that is meant to take long takes half a second."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session")
