@@ -144,7 +144,11 @@ LANGUAGE_CODE = "en"
 
 CELERY_BROKER_URL = _settings.text("BROKER_URL") or _settings.text("CACHE_URL")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "max_retries": 0,  # of who publishes; a worker and the clock try again for as long as it takes
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a request never waits for a dead broker
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
