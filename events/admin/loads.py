@@ -16,7 +16,7 @@ from unfold.paginator import InfinitePaginator
 from events.admin.readonly import ReadOnlyAdmin
 from events.advice import advice
 from events.models import Load, LoadState
-from sources.display import by_reason, copyable, counted, label, when
+from sources.display import by_reason, copyable, counted, label, length, when
 
 KINDS = {
     LoadState.RUNNING: "wait",
@@ -31,7 +31,6 @@ AFTERWARDS = {
     LoadState.WAITING: "The next load starts by itself, at the same event.",
     LoadState.FAILED: "The next load starts at the same event: by itself, or with Retry now.",
 }
-LATER = "A later load went on at the same event."
 MOST_COLUMNS = 20
 
 
@@ -104,9 +103,11 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="took")
     def took(self, load: Load) -> str:
-        seconds = ((load.finished_at or timezone.now()) - load.started_at).total_seconds()
-        tries = " in all tries" if load.error and load.upto_id == load.after_id else ""
-        return f"{seconds:,.1f} s{tries}" + ("" if load.finished_at else " so far")
+        until = load.finished_at or timezone.now()
+        if load.error and load.upto_id == load.after_id:
+            return f"tried for {length(load.started_at, until)}"
+        seconds = (until - load.started_at).total_seconds()
+        return f"{seconds:,.1f} s" + ("" if load.finished_at else " so far")
 
     @display(description="connection")
     def pair(self, load: Load) -> SafeString:
@@ -190,10 +191,18 @@ class LoadAdmin(ReadOnlyAdmin):
     def advice(self, load: Load) -> str:
         if not load.error:
             return "None."
-        text = advice(load.error).text
-        went_on = Load.objects.filter(connection=load.connection_id, pk__gt=load.pk).exists()
-        after = LATER if went_on else AFTERWARDS[LoadState(load.state)]
-        return f"{load.error}\n{text}\n{after} Nothing is lost."
+        return f"{load.error}\n{advice(load.error).text}\n{_afterwards(load)} Nothing is lost."
+
+
+def _afterwards(load: Load) -> str:
+    connection, now = load.connection, timezone.now()
+    if Load.objects.filter(connection=connection, pk__gt=load.pk).exists():
+        return "A later load went on at the same event."
+    if not connection.enabled or not connection.destination.enabled:
+        return "Its connection is paused or its destination off: the next load waits for that."
+    if connection.is_waiting(now) and connection.retry_at:
+        return f"The next load starts by itself in {length(now, connection.retry_at)}."
+    return AFTERWARDS[LoadState(load.state)]
 
 
 def _tables(load: Load) -> list[TableDetail]:

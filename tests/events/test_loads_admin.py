@@ -168,6 +168,9 @@ def test_attempts_without_a_destination_share_a_load_that_waits(admin, connectio
     first = loaded(connection, paid("m1"))
     second = loaded(connection)
     waiting = page(admin, second)
+    connection.enabled = False
+    connection.save()
+    paused = page(admin, second)
     destination.config["port"] = port
     third = loaded(connection)
     first.refresh_from_db()
@@ -175,8 +178,9 @@ def test_attempts_without_a_destination_share_a_load_that_waits(admin, connectio
     assert first.pk == second.pk
     assert second.finished_at > first.started_at
     assert (second.state, second.events) == ("waiting", 0)
-    assert "in all tries" in waiting
-    assert "The next load starts by itself" in waiting
+    assert "tried for 0 s" in waiting or "tried for 1 s" in waiting
+    assert re.search(r"The next load starts by itself in \d+ s\. Nothing is lost\.", waiting)
+    assert "Its connection is paused or its destination off" in paused
     assert (first.state, third.state, third.events) == ("failed", "succeeded", 1)
     assert "A later load went on at the same event." in page(admin, first)
 
