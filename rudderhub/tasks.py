@@ -16,6 +16,7 @@ from destinations.postgres.discards import (
     widen_column,
 )
 from destinations.postgres.loader import connect
+from destinations.postgres.widening import outlook
 from events.advice import advice
 from events.reasons import reason_kind
 from rudderhub.reapplying import Column, Progress
@@ -64,7 +65,10 @@ def _apply(config: PostgresConfig, column: Column) -> str:
 
 
 def _widen(conn: Conn, config: PostgresConfig, column: Column) -> str:
-    """What to say of it: a column of another type, or one that a view uses, stays."""
+    """What to say of it: nothing for a column of another type, which stays."""
+    before = outlook(conn, column.schema, column.table, column.name)
+    if before is None or not before.becomes:
+        return ""
     try:
         widen_column(conn, column.schema, config.identity_schema, column.table, column.name)
     except DestinationError as error:

@@ -176,6 +176,19 @@ def test_what_breaks_a_widening_is_its_outcome(admin, loaded, warehouse):
     assert outcome in LogEntry.objects.get().get_change_message()
 
 
+def test_what_became_of_a_column_is_told_with_its_values(admin, loaded, warehouse):
+    actor = User.objects.get().pk
+    column = Column(loaded.destination_id, "shop", "paid", "n")
+    warehouse.execute("CREATE VIEW shop.mine AS SELECT n FROM shop.paid")
+    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", actor)
+    blocked = column.progress().outcome
+    warehouse.execute("DROP VIEW shop.mine; ALTER TABLE shop.paid ALTER COLUMN n TYPE text")
+    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", actor)
+
+    assert blocked.startswith("a view of yours uses n of shop.paid; 0 re-applied")
+    assert column.progress().outcome == "1 re-applied, 0 still do not fit"
+
+
 def test_the_preview_tells_how_many_values_fit(admin, loaded, warehouse):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     warehouse.execute(
