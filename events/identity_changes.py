@@ -78,7 +78,7 @@ def go_on(change_pk: int) -> None:
             case ChangeState.CONFIRMED:
                 _make(change)
             case ChangeState.DOING:
-                _fail(change, CUT_SHORT)
+                _end_cut_short(change)
 
 
 def _count(change: IdentityChange) -> None:
@@ -92,16 +92,25 @@ def _make(change: IdentityChange) -> None:
     effect = _tried(change, dry_run=False) if is_mine else None
     if effect is None:
         return
-    said = f"{ACTIONS[change.action].title}."
     with transaction.atomic():
         shown = {} if effect.requested else kept(effect)
         done = {"effect": shown, "erasure": effect.requested, "form": {}}
         _save(change, ChangeState.DOING, state=ChangeState.DONE, **done)
-        LogEntry.objects.log_actions(
-            change.user_id, [change.destination], CHANGE, said, single_object=True
-        )
+        _log(change, f"{ACTIONS[change.action].title}.")
     if effect.requested:
         rings.send_or_leave(effect.requested.pk, rings.Work.ERASURE)
+
+
+def _end_cut_short(change: IdentityChange) -> None:
+    with transaction.atomic():
+        _fail(change, CUT_SHORT)
+        _log(change, f"{ACTIONS[change.action].title}: a worker was stopped at it.")
+
+
+def _log(change: IdentityChange, said: str) -> None:
+    LogEntry.objects.log_actions(
+        change.user_id, [change.destination], CHANGE, said, single_object=True
+    )
 
 
 def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:

@@ -136,6 +136,8 @@ def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin):
     told = page(admin, url)
     assert "A worker was stopped while it did this" in told
     assert rules(hub) == []
+    noted = LogEntry.objects.latest("pk")
+    assert noted.change_message == "Add a rule: a worker was stopped at it."
     again = admin.post(url, {}).url
     changes_made()
     admin.post(again, {"confirm": "1", "reason": ""})
