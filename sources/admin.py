@@ -42,6 +42,10 @@ class WriteKeyInline(TabularInline):
     hide_title = True
     template_after = "sources/keys_after.html"
 
+    def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
+        may_act = request.user.has_perm("sources.change_source")
+        return self.fields if may_act else tuple(f for f in self.fields if f != "actions")
+
     def has_add_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
         return False
 

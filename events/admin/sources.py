@@ -66,6 +66,8 @@ class LoggedSourceAdmin(SourceAdmin):
         source: Source | None = super().get_object(request, object_id, from_field)
         if source is not None:
             _add_activity([source])
+            may = request.user.has_perm("destinations.add_connection")
+            source.may_be_connected = may  # type: ignore[attr-defined]
         return source
 
     @display(description="events in 24 h")
@@ -142,13 +144,7 @@ class LoggedSourceAdmin(SourceAdmin):
         add_backlogs(connections)
         rows = ((_url_of(each), each.destination, _health(each)) for each in connections)
         fed = format_html_join("", '<li><a class="rh-link" href="{}">→ {}</a> {}</li>', rows)
-        url = f"{reverse('admin:destinations_connection_add')}?source={source.pk}"
-        return format_html(
-            '<ul class="rh-plain">{}<li><a class="rh-link" href="{}">{}</a></li></ul>',
-            fed,
-            url,
-            "Connect it to another destination" if connections else "Connect it to a destination",
-        )
+        return format_html('<ul class="rh-plain">{}{}</ul>', fed, _connect(source, connections))
 
     def change_view(
         self,
@@ -209,6 +205,15 @@ def _going(sources: list[Source]) -> dict[str, int]:
         "refused requests": Quarantined.objects.filter(source__in=sources).count(),
         "pending events": unloaded(list(connections.select_related("source"))),
     }
+
+
+def _connect(source: Source, connections: list[Connection]) -> SafeString:
+    """A line that leads on, for those who may connect it."""
+    if not getattr(source, "may_be_connected", False):
+        return format_html("{}", "" if connections else "none: its events stay in the log")
+    url = f"{reverse('admin:destinations_connection_add')}?source={source.pk}"
+    words = "Connect it to another destination" if connections else "Connect it to a destination"
+    return format_html('<li><a class="rh-link" href="{}">{}</a></li>', url, words)
 
 
 def _url_of(connection: Connection) -> str:

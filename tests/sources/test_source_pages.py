@@ -320,3 +320,17 @@ def test_deleting_a_source_counts_what_goes_with_it(admin):
         "refused requests": 1,
         "pending events": 1,
     }
+
+
+def test_who_may_only_look_is_offered_nothing_to_do(client):
+    source = make_write_key().source
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    codenames = ("view_source", "view_writekey", "view_connection")
+    viewer.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+    client.force_login(viewer)
+
+    page = html(client.get(f"/admin/sources/source/{source.pk}/change/"))
+
+    assert source.write_keys.get().key in page
+    assert "none: its events stay in the log" in page
+    assert not re.findall("Rotate|Revoke|Connect it|Send a test event|Add a write key", page)
