@@ -16,6 +16,7 @@ from destinations.admin import DestinationAdmin
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
 from events.admin.connections import ask_for_load
 from events.admin.fare import add_backlogs, backlog_of, health_of
+from events.advice import advice
 from events.health import worst
 from events.models import DeadLetter, Load, Replay
 from sources.display import label, length
@@ -87,13 +88,14 @@ class LoggedDestinationAdmin(DestinationAdmin):
                 label(health_of(each).word, health_of(each).kind),
                 f"{backlog_of(each).events:,}",
                 each.last_error,
+                advice(each.last_error).text if each.last_error else "",
             )
             for each in _connections(destination)
         ]
         return format_html_join(
             "",
             '<p><a class="rh-link" href="{}">{}</a> {} {} pending'
-            ' <span class="rh-detail">{}</span></p>',
+            ' <span class="rh-detail">{} {}</span></p>',
             rows,
         ) or format_html("{}", "no source yet")
 

@@ -122,12 +122,12 @@ def test_a_schedule_is_said_in_words(schedule, words):
 
 
 def test_a_destination_names_its_connections_and_their_errors(admin):
-    connection = make_connection(make_source(name="Shop"), last_error="no route to host")
+    connection = make_connection(make_source(name="Shop"), last_error="Connection refused")
 
     page = html(admin.get(url(connection, "change")))
 
     assert f"/admin/destinations/connection/{connection.pk}/change/" in page
-    assert "no route to host" in page
+    assert "Connection refused Nothing listens there: start the server" in page
 
 
 def test_the_list_asks_no_more_for_more_connections(admin):
