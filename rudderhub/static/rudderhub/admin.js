@@ -106,7 +106,16 @@ async function refreshLive(part) {
     reloadUnlessMarked(); // it has ended: the whole page tells how
   } else if (mayReplace(part)) {
     part.innerHTML = fresh.innerHTML;
+    replaceWith(page);
   }
+}
+
+// What stands elsewhere on the page and goes with the part, such as the links to other pages of it.
+function replaceWith(page) {
+  const fresh = page.querySelectorAll("[data-live-too]");
+  document.querySelectorAll("[data-live-too]").forEach((part, place) => {
+    part.innerHTML = fresh[place]?.innerHTML ?? part.innerHTML;
+  });
 }
 
 function startLive() {
