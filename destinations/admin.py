@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -130,7 +131,7 @@ class DestinationAdmin(ModelAdmin):
         """All at once: one that does not answer takes seconds."""
         chosen = list(queryset)
         with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-            tested = list(pool.map(_steps, chosen))
+            tested = list(pool.map(_steps, chosen, [each.namespaces() for each in chosen]))
         for destination, steps in zip(chosen, tested, strict=True):
             failed = _failed(steps)
             if failed:
@@ -194,7 +195,7 @@ class DestinationAdmin(ModelAdmin):
         destination = self._changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        steps = _steps(destination)
+        steps = _steps(destination, destination.namespaces())
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -255,12 +256,13 @@ class DestinationAdmin(ModelAdmin):
         messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
 
 
-def _steps(destination: Destination) -> list[Step]:
+def _steps(destination: Destination, namespaces: Sequence[str]) -> list[Step]:
+    """Runs in threads: it asks the warehouse only."""
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
     except DestinationError as error:
         return [Step("Settings", ok=False, detail=f"{error}.")]
-    steps = check(config)
+    steps = check(config, namespaces)
     failed = _failed(steps)
     logger.info("checked destination=%s failed=%s", destination.pk, failed and failed.name)
     return steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ STEPS = (
     "Create a table",
     "Create a temporary table",
     "Insert a row",
+    "Use its schemas",
 )
 OLDEST_VERSION = 150_000
 TIMEOUT_SECONDS = 5
@@ -41,8 +42,11 @@ class _FailedError(Exception):
     """A step has failed; the message says why and what to do."""
 
 
-def check(config: PostgresConfig) -> list[Step]:
-    """The steps up to the first that fails; all of STEPS when the warehouse can be loaded."""
+def check(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[Step]:
+    """The steps up to the first that fails; all of STEPS when the warehouse can be loaded.
+
+    `namespaces` are schemas that were loaded, beside those that the config names.
+    """
     steps: list[Step] = []
     try:
         steps.append(Step("Reach the server", ok=True, detail=_reach(config)))
@@ -54,12 +58,15 @@ def check(config: PostgresConfig) -> list[Step]:
         return [*steps, _not_connected(config, error)]
     with conn:
         steps.append(Step("Log in", ok=True, detail=f"as {config.user} to {config.database}"))
-        steps += _checked(conn, config)
+        schemas = sorted({*namespaces, config.namespace, config.identity_schema} - {""})
+        steps += _checked(conn, config, schemas)
         conn.rollback()
     return steps
 
 
-def _checked(conn: psycopg.Connection[Any], config: PostgresConfig) -> list[Step]:
+def _checked(
+    conn: psycopg.Connection[Any], config: PostgresConfig, schemas: Sequence[str]
+) -> list[Step]:
     schema = f"rudderhub_check_{secrets.token_hex(6)}"
     tests: dict[str, Callable[[], str]] = {
         "TLS": lambda: _tls(conn, config),
@@ -69,6 +76,7 @@ def _checked(conn: psycopg.Connection[Any], config: PostgresConfig) -> list[Step
         "Create a table": lambda: _create_table(conn, schema),
         "Create a temporary table": lambda: _create_temporary_table(conn, schema),
         "Insert a row": lambda: _insert(conn, schema),
+        "Use its schemas": lambda: _use_schemas(conn, config, schemas),
     }
     steps: list[Step] = []
     for name, test in tests.items():
@@ -219,7 +227,30 @@ def _insert(conn: psycopg.Connection[Any], schema: str) -> str:
             Identifier(schema, "events")
         )
     )
-    return "allowed; all of it was rolled back"
+    return "allowed; all of it is rolled back"
+
+
+def _use_schemas(
+    conn: psycopg.Connection[Any], config: PostgresConfig, schemas: Sequence[str]
+) -> str:
+    """Those that are there already may be somebody else's."""
+    found = conn.execute(_SCHEMAS, [list(schemas)]).fetchall()
+    closed = ", ".join(f'"{name}"' for name, is_open in found if not is_open)
+    if closed:
+        grant = f'GRANT USAGE, CREATE ON SCHEMA {closed} TO "{config.user}"'
+        raise _FailedError(
+            f"User {config.user!r} may not make tables in {closed}. As the owner run: {grant}"
+        )
+    there = ", ".join(name for name, _ in found)
+    return f"allowed in {there}" if there else "none is there yet: the first load makes them"
+
+
+_SCHEMAS = """
+SELECT nspname, has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE')
+FROM pg_namespace
+WHERE nspname = ANY (%s)
+ORDER BY 1
+"""
 
 
 def _refused(config: PostgresConfig, error: psycopg.Error) -> str:

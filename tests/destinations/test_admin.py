@@ -278,6 +278,26 @@ def test_a_user_without_rights_fails_at_creating_a_schema(weak_user):
     assert "GRANT CREATE, TEMPORARY ON DATABASE" in detail
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_schema_of_somebody_else_fails_at_using_it(weak_user):
+    config = PostgresConfig.of(own_server(user=weak_user), {"password": "weak"})
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(f'GRANT CREATE, TEMPORARY ON DATABASE "{name}" TO {weak_user}')
+        cursor.execute("CREATE SCHEMA taken")
+    closed = check(config, ["taken", "not_there"])[-1]
+    with connection.cursor() as cursor:
+        cursor.execute(f"GRANT USAGE, CREATE ON SCHEMA taken TO {weak_user}")
+    opened = check(config, ["taken"])[-1]
+    with connection.cursor() as cursor:
+        cursor.execute("DROP SCHEMA taken")
+        cursor.execute(f'REVOKE ALL ON DATABASE "{name}" FROM {weak_user}')
+
+    assert (closed.name, closed.ok) == ("Use its schemas", False)
+    assert closed.detail.endswith(f'run: GRANT USAGE, CREATE ON SCHEMA "taken" TO "{weak_user}"')
+    assert (opened.ok, opened.detail) == (True, "allowed in taken")
+
+
 def test_a_server_that_never_answers_fails_at_logging_in_with_what_to_look_at():
     with socket.create_server(("127.0.0.1", 0)) as server:
         name, detail = failing_step(host="127.0.0.1", port=server.getsockname()[1])
