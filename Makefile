@@ -51,7 +51,7 @@ e2e: .venv/dev.stamp .venv-e2e/stamp ## the server, a worker, real SDKs and a br
 screenshots: .venv/dev.stamp .venv-e2e/stamp ## pictures of every screen, in var/screenshots
 	@$(need_node)
 	@$(MAKE) --no-print-directory var/e2e/node/stamp
-	@$(RUN_PYTHON) -m pytest -m e2e tests/e2e/test_admin.py -p no:randomly
+	@$(RUN_PYTHON) -m pytest -m e2e tests/e2e/test_admin*.py tests/e2e/test_second_factor.py tests/e2e/test_tutorial.py -p no:randomly
 
 bench: .venv/dev.stamp ## the benchmark
 	@$(RUN_PYTHON) -m tests.bench

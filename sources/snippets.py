@@ -41,9 +41,9 @@ def curl(url: str, payload: str, write_key: str = "") -> str:
 
 _TEMPLATES = {
     "curl": """\
-curl {URL}/v1/track -u '{KEY}:' -H 'Content-Type: application/json' -d '{
-  "userId": "ann", "event": "First Event", "properties": {"plan": "trial"}
-}'""",
+curl {URL}/v1/track -u '{KEY}:' \\
+  -H 'Content-Type: application/json' \\
+  -d '{"userId": "ann", "event": "First Event", "properties": {"plan": "trial"}}'""",
     "JavaScript": """\
 // npm install @rudderstack/analytics-js
 import { RudderAnalytics } from "@rudderstack/analytics-js/bundled";

@@ -33,6 +33,7 @@ class Instance:
     pid: int
     info: dict[str, Any]
     database_url: str
+    environ: dict[str, str]
 
     def switch(self, enabled: bool) -> None:
         """Let the connections load, or stop them so that only the gateway works."""
@@ -102,7 +103,7 @@ def _ready(process: subprocess.Popen[bytes], environ: dict[str, str], folder: Pa
         check=True,
     )
     url = read_env_file(folder / "instance.env")["RUDDERHUB_DATABASE_URL"]
-    return Instance(process.pid, json.loads(info.stdout), url)
+    return Instance(process.pid, json.loads(info.stdout), url, environ)
 
 
 def _answers(url: str) -> bool:

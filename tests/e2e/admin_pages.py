@@ -76,10 +76,10 @@ def set_up(page, job, folder):
     page.wait_for_selector(".rh-ticks")
     before = page.locator(".rh-ticks .rh-good").count()
     page.screenshot(path=str(folder / "first-visit.png"))
-    return {"before": before, **_paste(page), "answers": _send(page, job)}
+    return {"before": before, **paste(page), "answers": _send(page, job)}
 
 
-def _paste(page):
+def paste(page):
     """Copy the line and run it in a shell: the ticks turn green by themselves."""
     line = page.locator(".rh-snippet [data-copy]")
     line.click()
@@ -103,7 +103,7 @@ def _send(page, job):
 
 def visit(page, job, folder):
     """Every screen at both widths, and in the dark, with what axe finds in it."""
-    _log_in(page, job)
+    log_in(page, job)
     serious, texts, narrow, unread = {}, {}, [], set()
     for look, (theme, width) in LOOKS.items():
         page.set_viewport_size({"width": width, "height": SIZES[width]})
@@ -139,7 +139,7 @@ def axe(page, job):
 
 def act(page, job, folder):
     """Rotate a key; test a connection that fails."""
-    _log_in(page, job)
+    log_in(page, job)
     page.goto(job["base_url"] + job["source"])
     page.click("text=Rotate")
     page.click(".rh-primary")
@@ -153,7 +153,7 @@ def act(page, job, folder):
 
 def keys(page, job, folder):
     """The main controls by the keyboard alone; those whose focus cannot be seen are told."""
-    _log_in(page, job)
+    log_in(page, job)
     walk = Keys(page)
     walk.to("[name=range]").press("End").to("form.rh-filters button").press("Enter")
     page.wait_for_url("**range=30d**")
@@ -207,7 +207,7 @@ class Keys:
         return self
 
 
-def _log_in(page, job):
+def log_in(page, job):
     page.goto(job["base_url"] + "/admin/login/?next=/admin/")
     page.fill("[name=username]", "ada")
     page.fill("[name=password]", PASSWORD)
