@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN_PYTHON := $(BIN)/python
 UV := UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
 COMPILE := $(UV) pip compile --universal --generate-hashes --no-header --no-emit-index-url
+PYTEST := $(RUN_PYTHON) -m pytest -n auto --dist worksteal
 SDK_DIR := $(or $(RUDDERHUB_SDK_DIR),$(or $(RUDDERHUB_VAR_DIR),var)/sdk)
 PYTHONS := python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3
 
@@ -19,10 +20,10 @@ run: .venv/run.stamp ## set up and start everything; Ctrl-C stops it
 	@exec $(RUN_PYTHON) manage.py up
 
 test: lint ## format, lint, types and imports, then all tests
-	@$(RUN_PYTHON) -m pytest
+	@$(PYTEST)
 
 check: lint ## as test, with coverage
-	@$(RUN_PYTHON) -m pytest --cov --cov-report=term
+	@$(PYTEST) --cov --cov-report=term
 
 lint: .venv/dev.stamp
 	@$(BIN)/ruff format --quiet --check .
