@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db.models import (
     BooleanField,
@@ -56,11 +57,12 @@ class GrantingAdmin(ModelAdmin):
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
     ) -> ModelMultipleChoiceField[Any] | None:
-        """Boxes to tick; nobody needs permissions for django-allauth's own tables."""
+        """Boxes to tick; nobody needs permissions for what has no page."""
         options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.related_model is Permission:
-            field.queryset = field.queryset.exclude(content_type__app_label__in=("account", "mfa"))
+            shown = ContentType.objects.get_for_models(*self.admin_site._registry)  # noqa: SLF001
+            field.queryset = field.queryset.filter(content_type__in=shown.values())
         return field
 
 
@@ -70,6 +72,15 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password", "logged_in", "joined")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        (
+            "Permissions",
+            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
+        ),
+    )
+    readonly_fields = ("logged_in", "joined")
     list_display = ("username", "email", "is_staff", "is_active", "logged_in", "second_factor")
     search_help_text = "User name, name or e-mail address"
     actions_detail = ("reset_second_factor",)
@@ -81,6 +92,10 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     @display(description="last log-in", ordering="last_login")
     def logged_in(self, user: User) -> SafeString:
         return when(user.last_login)
+
+    @display(description="made")
+    def joined(self, user: User) -> SafeString:
+        return when(user.date_joined)
 
     @display(description="second factor")
     def second_factor(self, user: User) -> SafeString:

@@ -58,5 +58,5 @@ def test_the_filters_open_and_close(walked):
     assert walked["filters"] == {"opened": True, "closed": True}
 
 
-def test_a_day_of_the_calendar_is_saved(walked):
-    assert walked["form"] == "11"
+def test_a_form_is_saved_after_its_pop_up(walked):
+    assert walked["form"] == "Ada"

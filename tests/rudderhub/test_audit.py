@@ -36,9 +36,8 @@ def test_a_change_of_roles_and_rights_tells_which(client, ada):
     ann = User.objects.create_user("ann", is_staff=True)
     ann.groups.add(Group.objects.get(name="Analyst"))
     roles = [Group.objects.get(name=name).pk for name in ("Admin", "Read-only")]
-    joined = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
 
-    save(client, f"/admin/auth/user/{ann.pk}/change/", groups=roles, is_superuser="on", **joined)
+    save(client, f"/admin/auth/user/{ann.pk}/change/", groups=roles, is_superuser="on")
 
     assert "Superuser status (on)" in lines()[0]
     assert "Groups (added Admin, Read-only; removed Analyst)" in lines()[0]
@@ -95,3 +94,12 @@ def test_a_user_with_lines_cannot_be_deleted_but_is_logged_out_when_not_active(c
 def test_an_unexpected_error_tells_no_value():
     assert told(KeyError("ann@x.example")) == "KeyError: …"
     assert told(DestinationError("no room")) == "no room"
+
+
+def test_only_rights_to_what_has_a_page_are_offered(client, ada):
+    field = client.get("/admin/auth/group/add/").context["adminform"].form.fields["permissions"]
+
+    kinds = {each.content_type.model for each in field.queryset}
+
+    assert {"event", "source", "quarantined", "logentry"} <= kinds
+    assert kinds.isdisjoint({"standing", "sdkseen", "minutecount", "authenticator"})
