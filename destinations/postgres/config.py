@@ -67,5 +67,8 @@ class PostgresConfig:
             connect_timeout=5,
             application_name="rudderhub",
             keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=60_000,
             options="-c default_transaction_isolation=read\\ committed -c TimeZone=UTC",
         )

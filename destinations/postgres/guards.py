@@ -192,7 +192,7 @@ def set_options(
         options = _checked(op.meta.options, changes)
         op.graph.run(SET_OPTIONS, json.dumps(asdict(options)))
         before, op.meta = op.meta.options, replace(op.meta, options=options)
-        if options.null_clears != before.null_clears:
+        if options.null_clears != before.null_clears and not dry_run:
             _rewrite_profiles(op)
         limit = options.hub_limit if options.hub_limit is not None else 2**40
         with op.any_plan():
