@@ -76,7 +76,18 @@ def _live(walk):
     page.wait_for_selector("text=refreshed every")
     walk.admin("events/event/")
     walk.look("events-live")
-    return counts
+    return {"counts": counts, "again": _copied(walk)}
+
+
+def _copied(walk):
+    """The line that the button of an event copies."""
+    page = walk.page
+    allowed = ["clipboard-read", "clipboard-write"]
+    page.context.grant_permissions(allowed, origin=walk.job["base_url"])
+    walk.found("good")
+    page.click("#result_list [data-copy-url]")
+    page.wait_for_selector("#result_list .rh-copied")
+    return page.evaluate("navigator.clipboard.readText()")
 
 
 def _good(walk):

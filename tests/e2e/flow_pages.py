@@ -48,9 +48,9 @@ def _test_event(walk):
     walk.look("source")
     page.click("text=Send a test event")
     page.wait_for_selector("text=Accepted and stored")
-    loaded = _reload_until(walk, ".rh-trace .rh-good:has-text('loaded')")
+    page.wait_for_selector(".rh-trace .rh-good:has-text('loaded')")  # the page follows by itself
     walk.look("test-event")
-    return {"trace": "/admin/events/event/" in page.url, "loaded": loaded}
+    return {"trace": "/admin/events/event/" in page.url, "loaded": True}
 
 
 def _source(walk):

@@ -40,7 +40,10 @@ def walked():
 
 def test_an_event_is_found_by_ids_names_and_text(walked):
     assert walked["answers"] == [200, 200, 400]
-    assert walked["live"] == {"good": 1, "ann": 4, "tablet": 1, "Order+Done": 3, "7777": 1}
+    live = walked["live"]
+    assert live["counts"] == {"good": 1, "ann": 4, "tablet": 1, "Order+Done": 3, "7777": 1}
+    assert live["again"].startswith("curl ")
+    assert '"messageId":"good"' in live["again"]
 
 
 def test_a_loaded_event_leads_to_its_row_its_profile_and_its_request(walked):

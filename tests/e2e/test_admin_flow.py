@@ -45,7 +45,7 @@ def test_an_event_filter_needs_events(walked):
 
 
 def test_a_destination_is_tested_loaded_and_given_ready_views(walked):
-    assert walked["destination"] == {"steps": 9, "planned": 2}
+    assert walked["destination"] == {"steps": 10, "planned": 2}
 
 
 def test_a_table_shows_its_rows_and_a_query(walked):
