@@ -218,9 +218,11 @@ def _is_late(asked: IdentityChange) -> bool:
 
 
 def _back(asked: IdentityChange) -> str:
-    """To the profile that the action came from, else to the rules."""
+    """To the profile that the action came from, else to the list that asks for such."""
     if asked.profile:
         return reverse("people-profile", args=[asked.destination_id, asked.profile])
+    if asked.action == "erase":
+        return reverse("admin:destinations_erasure_changelist")
     return reverse("people-rules", args=[asked.destination_id])
 
 
