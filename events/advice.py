@@ -69,7 +69,7 @@ def refusal_advice(status: int, reason: str) -> str:
         cause = "Its sender writes no valid JSON: correct it there"
     else:
         cause = "Correct the sender"
-    return f"{cause}. The request is kept in quarantine: mend it there and send it again, or discard it."
+    return f"{cause}. Quarantine keeps the request: mend it there and send it again, or discard it."
 
 
 _TOO_LARGE = 413

@@ -19,6 +19,7 @@ from destinations.models import (
     IdentityCheck,
     ProfileToken,
 )
+from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
 from events.masking import masked
@@ -32,6 +33,11 @@ KINDS = {
 }
 MODES = {"delete": "deleted", "blank": "emptied"}
 """What became of the rows in the warehouse."""
+REVOKE = Verb(
+    title="Revoke API tokens",
+    yes="Revoke them",
+    text="Who reads profiles with them is refused from then on. They do not come back: add others.",
+)
 
 
 @admin.register(Erasure)
@@ -200,10 +206,15 @@ class ProfileTokenAdmin(ModelAdmin):
         )
         messages.warning(request, shown)
 
-    @action(description="Revoke", permissions=["delete"])
-    def revoke(self, request: HttpRequest, queryset: Any) -> None:
-        for token in queryset.filter(revoked_at=None):
+    @action(description="Revoke…", permissions=["delete"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ProfileToken]) -> HttpResponse | None:
+        active = queryset.filter(revoked_at=None).select_related("destination")
+        if confirmed(request, REVOKE) is None:
+            rows = [(each.name, each.destination, self.made(each)) for each in active]
+            return ask(self, request, REVOKE, Touched(("Token", "Destination", "Made"), rows))
+        for token in active:
             token.revoked_at = timezone.now()
             token.save(update_fields=["revoked_at"])
             self.log_change(request, token, "Revoked.")
-        messages.success(request, "Revoked.")
+            messages.success(request, f"Revoked {token}.")
+        return None
