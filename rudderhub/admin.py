@@ -261,6 +261,8 @@ class SessionAdmin(ModelAdmin):
 
 def _told(form: Any, name: str) -> str:
     """A field that was changed; of roles, rights and switches also how."""
+    if name not in form.fields:
+        return name  # the form of a password names the field of the user
     label_, new = str(form.fields[name].label or name), form.cleaned_data.get(name)
     if isinstance(new, bool):
         return f"{label_} ({'on' if new else 'off'})"

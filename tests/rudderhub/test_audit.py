@@ -103,3 +103,14 @@ def test_only_rights_to_what_has_a_page_are_offered(client, ada):
 
     assert {"event", "source", "quarantined", "logentry"} <= kinds
     assert kinds.isdisjoint({"standing", "sdkseen", "minutecount", "authenticator"})
+
+
+def test_a_password_that_an_admin_sets_for_somebody_is_noted(client, ada):
+    ann = User.objects.create_user("ann", is_staff=True)
+    new = {"password1": "another horse 7", "password2": "another horse 7"}
+
+    client.post(f"/admin/auth/user/{ann.pk}/password/", {**new, "usable_password": "true"})
+
+    ann.refresh_from_db()
+    assert ann.check_password("another horse 7")
+    assert lines() == ["Changed password."]
