@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from importlib import import_module
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -23,13 +24,14 @@ from rudderhub.env import ROOT
 from tests.factories import make_connection, make_event, make_source, make_write_key
 from tests.roles import routes
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # what is sent to the log is committed
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+def _quick(transactional_db, monkeypatch):
     """Whether a page opens is asked here, what it shows elsewhere."""
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
+    import_module("rudderhub.migrations.0001_roles").make_roles(apps, None)  # flushed by others
     yield
     people.close_kept()
     log.close_writer()
