@@ -5,7 +5,9 @@ from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from rudderhub.sessions import browser_name
 from tests.factories import make_admin
@@ -106,6 +108,19 @@ def test_an_admin_ends_anothers_session_and_the_audit_log_says_whose(ann):
     assert not is_in(browser)
     entry = LogEntry.objects.get()
     assert (entry.user, entry.get_change_message()) == (boss, "Ended the session of ann.")
+
+
+def test_many_sessions_take_as_many_queries_as_one(ann, django_assert_num_queries):
+    admin = browser_of(make_admin())
+    with CaptureQueriesContext(connection) as of_one:
+        admin.get(LIST)
+    browser_of(ann)
+    browser_of(member("bob"))
+
+    with django_assert_num_queries(len(of_one)):
+        page = shown(admin)
+
+    assert "bob" in page
 
 
 def test_several_are_ended_at_once(ann):
