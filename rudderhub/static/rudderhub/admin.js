@@ -106,12 +106,12 @@ async function refreshLive(part) {
     reloadUnlessMarked(); // it has ended: the whole page tells how
   } else if (mayReplace(part)) {
     part.innerHTML = fresh.innerHTML;
-    replaceWith(page);
+    replaceToo(page);
   }
 }
 
 // What stands elsewhere on the page and goes with the part, such as the links to other pages of it.
-function replaceWith(page) {
+function replaceToo(page) {
   const fresh = page.querySelectorAll("[data-live-too]");
   document.querySelectorAll("[data-live-too]").forEach((part, place) => {
     part.innerHTML = fresh[place]?.innerHTML ?? part.innerHTML;
@@ -126,12 +126,19 @@ function startLive() {
   const state = document.querySelector("[data-live-state]");
   const seconds = Number(part.dataset.live);
   const tell = (text) => { if (state) { state.textContent = text; } };
+  let isAsking = false; // a slow server is not asked again before it has answered
   const refresh = async () => {
+    if (isAsking) {
+      return;
+    }
+    isAsking = true;
     try {
       await refreshLive(part);
       tell(liveState(part, seconds));
     } catch (error) {
       tell("the server does not answer; trying again");
+    } finally {
+      isAsking = false;
     }
   };
   tell(liveState(part, seconds));
