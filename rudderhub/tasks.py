@@ -35,8 +35,8 @@ def widen_and_reapply(
         config = PostgresConfig.of(destination.config, destination.secrets)
         outcome = _apply(config, named)
     except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
-        logger.warning("discards not re-applied destination=%s: %s", destination_pk, error)
         outcome = _failed(error)
+        logger.warning("discards destination=%s %s", destination_pk, outcome)
     except Exception as error:  # whoever looks must see that it ended
         logger.exception("re-applying discards broke destination=%s", destination_pk)
         outcome = _failed(error)
