@@ -34,7 +34,7 @@ def forget() -> None:
     _checked_at = -CHECK_SECONDS
 
 
-def free_mb(folder: Path) -> tuple[int, int]:
+def space_mb(folder: Path) -> tuple[int, int]:
     """What is free and what there is."""
     usage = shutil.disk_usage(folder)
     return usage.free // 1_000_000, usage.total // 1_000_000
@@ -43,7 +43,7 @@ def free_mb(folder: Path) -> tuple[int, int]:
 def _look() -> str:
     if settings.DATA_DIR is None:
         return ""
-    free, _ = free_mb(settings.DATA_DIR)
+    free, _ = space_mb(settings.DATA_DIR)
     if free >= settings.MIN_FREE_MB:
         return ""
     return (

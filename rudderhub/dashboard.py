@@ -105,12 +105,12 @@ class Flow:
         """What adds up, in the order of the columns."""
         events = f"{_list('event')}?source={self.connection.source_id}"
         own = f"?connection__id__exact={self.connection.pk}"
-        counted = f"&event_id__gt={self.balance.since}" if self.balance.since else ""
+        since = f"&event_id__gt={self.balance.since}" if self.balance.since else ""
         found = self.balance
         return [
             Cell(found.accepted, events),
             Cell(found.loaded, _list("load") + own),
-            Cell(found.dead_letters, f"{_list('deadletter')}{own}&state=all{counted}"),
+            Cell(found.dead_letters, f"{_list('deadletter')}{own}&state=all{since}"),
             Cell(found.skipped, f"{events}&status=skipped"),
             Cell(found.lost, _list("loss") + own),
             Cell(found.pending, f"{events}&status=pending", f"for {self.lag}" if self.lag else ""),

@@ -202,7 +202,7 @@ def _beat(found: Parts) -> str:
 
 
 def _disk(_found: Parts) -> str:
-    free, total = disk.free_mb(settings.VAR_DIR)
+    free, total = disk.space_mb(settings.VAR_DIR)
     least = settings.MIN_FREE_MB
     if settings.DATA_DIR is None:
         return f"{free:,} MB free of {total:,}; Postgres has a disk of its own"

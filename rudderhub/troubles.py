@@ -73,10 +73,10 @@ def _troubles(request: HttpRequest, source_pk: int | None) -> Iterator[Trouble]:
         yield from map(_refused, _newest_refused(source_pk))
 
 
-def _alike(troubles: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
+def _alike(found: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
     """Each once, with how many say the same; the first of them is the newest."""
-    counts = Counter((each.what, each.why) for each in troubles)
-    firsts = {(each.what, each.why): each for each in reversed(troubles)}
+    counts = Counter((each.what, each.why) for each in found)
+    firsts = {(each.what, each.why): each for each in reversed(found)}
     return [(firsts[key], count) for key, count in counts.items()]
 
 
@@ -114,7 +114,7 @@ def _failing(connection: Connection) -> Trouble:
 
 def _differences(source_pk: int | None) -> list[IdentityCheck]:
     """The newest checks of destinations, where they found any."""
-    checks = _fed(IdentityCheck.objects.all(), source_pk)
+    checks = _fed(IdentityCheck.objects.select_related("destination"), source_pk)
     newest = checks.order_by("destination_id", "-id").distinct("destination_id")
     return [check for check in newest if check.differences]
 

@@ -324,12 +324,12 @@ def _place(text: str) -> Func:
 
 def _touched(refused: QuerySet[Quarantined]) -> Touched:
     groups = refused.order_by().values("source__name", "status", "reason")
-    counted = groups.annotate(count=Count("pk"), since=Min("received_at")).order_by("-count")
+    found = groups.annotate(count=Count("pk"), since=Min("received_at")).order_by("-count")
     return Touched(
         ("Source", "Status", "Reason", "Requests", "Oldest"),
         [
             (g["source__name"], g["status"], reason_kind(g["reason"]), g["count"], when(g["since"]))
-            for g in counted[:MOST_GROUPS]
+            for g in found[:MOST_GROUPS]
         ],
     )
 

@@ -124,7 +124,7 @@ def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
     settings.DATA_DIR = None
     elsewhere = told(admin, "Disk")
     settings.DATA_DIR = tmp_path
-    free, _ = disk.free_mb(tmp_path)
+    free, _ = disk.space_mb(tmp_path)
     settings.MIN_FREE_MB = free // 3
     disk.forget()
     scarce = told(admin, "Disk")
