@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.utils import timezone
 
@@ -26,6 +25,7 @@ from events import log, rings
 from events.erasure_preview import Tell
 from events.identity_actions import ACTIONS, Act, Effect, Form
 from events.people import opened
+from sources import audit
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +108,7 @@ def _end_cut_short(change: IdentityChange) -> None:
 
 
 def _log(change: IdentityChange, said: str) -> None:
-    LogEntry.objects.log_actions(
-        change.user_id, [change.destination], CHANGE, said, single_object=True
-    )
+    audit.note(change.user_id, change.destination, said)
 
 
 def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:

@@ -20,7 +20,6 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
@@ -33,7 +32,7 @@ from rest_framework.request import Request
 from events.decode import InvalidJSONError, loads
 from events.models import Quarantined
 from events.quarantine import open_ones
-from sources import snapshot
+from sources import audit, snapshot
 from sources.authentication import Authenticated
 from sources.routing import Route
 from sources.snapshot import SourceInfo
@@ -95,7 +94,7 @@ class Batch:
         return 100 * self.sent // self.total
 
 
-def ask_for(chosen: QuerySet[Quarantined], user_pk: int) -> int:
+def ask_for(chosen: QuerySet[Quarantined], user_pk: int | None) -> int:
     """Have a worker send again those that are open; how many that is."""
     now = timezone.now()
     unmarked = open_ones(chosen).filter(is_waiting=False)
@@ -134,9 +133,9 @@ def batches(now: datetime) -> list[Batch]:
     ]
 
 
-def log_sent(user_pk: int, record: Quarantined, how: str, outcome: Outcome) -> None:
+def log_sent(user_pk: int | None, record: Quarantined, how: str, outcome: Outcome) -> None:
     said = f"Sent again {how}: {outcome.status} {outcome.answer}"
-    LogEntry.objects.log_actions(user_pk, [record], CHANGE, said, single_object=True)
+    audit.note(user_pk, record, said)
 
 
 def _unmarked(record: Quarantined) -> bool:

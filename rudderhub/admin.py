@@ -41,6 +41,7 @@ from events.admin.readonly import ReadOnlyAdmin
 from rudderhub.second_factor.codes import app_of, reset
 from rudderhub.second_factor.middleware import PASSED
 from rudderhub.sessions import ORIGIN, browser_name, stored_key
+from sources import audit
 from sources.display import copyable, label, when
 
 for model in (User, Group, EmailAddress, Authenticator):
@@ -241,9 +242,7 @@ class SessionAdmin(ModelAdmin):
         _add_users(chosen)
         for session in chosen:
             text = f"Ended the session of {self.user(session)}."
-            LogEntry.objects.log_actions(
-                int(request.user.pk or 0), [session], DELETION, text, single_object=True
-            )
+            audit.note(request.user.pk, session, text, DELETION)
 
     @display(description="user")
     def user(self, session: Session) -> str:

@@ -4,7 +4,6 @@ import logging
 
 import psycopg
 from celery import shared_task
-from django.contrib.admin.models import CHANGE, LogEntry
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
@@ -20,6 +19,7 @@ from destinations.postgres.widening import outlook
 from events.advice import advice
 from events.reasons import reason_kind
 from rudderhub.reapplying import Column, Progress
+from sources import audit
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def widen_and_reapply(
     except Exception as error:  # whoever looks must see that it ended
         logger.exception("re-applying discards broke destination=%s", destination_pk)
         outcome = _failed(error)
-    LogEntry.objects.log_actions(user_pk, [destination], CHANGE, f"Discards of {named}: {outcome}")
+    audit.note(user_pk, destination, f"Discards of {named}: {outcome}")
     named.tell(Progress(outcome=outcome))
 
 

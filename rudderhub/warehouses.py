@@ -9,7 +9,6 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -21,6 +20,7 @@ from destinations.models import Destination
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from events.advice import Advice, advice
+from sources import audit
 
 MOST_AT_ONCE = 32
 Answer = TypeVar("Answer")
@@ -99,9 +99,7 @@ def may_view(request: HttpRequest) -> None:
 
 
 def note(request: HttpRequest, destination: Destination, text: str) -> None:
-    """A line in the audit log."""
-    user_pk = int(request.user.pk or 0)
-    LogEntry.objects.log_actions(user_pk, [destination], CHANGE, text)
+    audit.note(request.user.pk, destination, text)
 
 
 def page(

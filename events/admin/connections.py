@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import (
@@ -35,6 +34,7 @@ from events.admin.replays import replay_view
 from events.advice import advice
 from events.backlog import cursor
 from events.rates import head
+from sources import audit
 from sources.display import copyable, label, when
 
 
@@ -268,6 +268,8 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
     queryset.filter(pk__in=[c.pk for c in ready]).update(
         retry_at=None, sync_upto=head(), synced_at=timezone.now()
     )
+    for connection in ready:
+        audit.note(request.user.pk, connection, "Asked for a load.")
     try:
         for connection in ready:
             rings.send(connection.pk)
@@ -279,6 +281,4 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
     for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
         messages.warning(request, f"{connection} is paused or its destination is disabled.")
     if ready:
-        user_pk = int(request.user.pk or 0)
-        LogEntry.objects.log_actions(user_pk, ready, CHANGE, "Asked for a load.")
         messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")

@@ -9,7 +9,6 @@ from uuid import UUID
 import orjson
 import psycopg
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -26,6 +25,7 @@ from events.admin.people_shown import Before, PeoplePages
 from events.exports import profile_export
 from events.identity_actions import ACTIONS, Form
 from events.masking import PERMISSION
+from sources import audit
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
 VIEW = "destinations.view_destination"
@@ -247,8 +247,7 @@ def _note_look(request: HttpRequest, destination: Destination, text: str) -> Non
 
 
 def _log(request: HttpRequest, destination: Destination, text: str) -> None:
-    user_pk: Any = request.user.pk
-    LogEntry.objects.log_actions(user_pk, [destination], CHANGE, text, single_object=True)
+    audit.note(request.user.pk, destination, text)
 
 
 def _page(request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:

@@ -188,8 +188,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         chosen = quarantine.open_ones(queryset)
         if confirmed(request, SEND_AGAIN) is None:
             return ask(self, request, SEND_AGAIN, _touched(chosen))
-        user_pk: Any = request.user.pk
-        count = reruns.ask_for(chosen, user_pk)
+        count = reruns.ask_for(chosen, request.user.pk)
         rings.send_or_leave(0, rings.Work.QUARANTINE)
         what = counted(count, "refused request")
         self.message_user(
@@ -301,8 +300,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     def _send(self, request: HttpRequest, record: Quarantined, body: bytes | None) -> Outcome:
         outcome = reruns.send_again(record.pk, body)
-        user_pk: Any = request.user.pk
-        reruns.log_sent(user_pk, record, "as it was" if body is None else "edited", outcome)
+        how = "as it was" if body is None else "edited"
+        reruns.log_sent(request.user.pk, record, how, outcome)
         return outcome
 
 

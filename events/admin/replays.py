@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -23,6 +22,7 @@ from destinations.models import Connection
 from events import replays, rings
 from events.admin.readonly import ReadOnlyAdmin
 from events.models import Replay, ReplayState
+from sources import audit
 from sources.display import by_reason, label, when
 
 KINDS = {
@@ -97,8 +97,7 @@ def _begin(request: HttpRequest, connection: Connection, since: datetime | None)
         messages.error(request, f"{error}.")
         return HttpResponseRedirect(request.path)
     since_when = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the oldest event kept"
-    note = f"Began {replay} from {since_when}."
-    LogEntry.objects.log_actions(int(request.user.pk or 0), [connection], CHANGE, note)
+    audit.note(request.user.pk, connection, f"Began {replay} from {since_when}.")
     try:
         rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:

@@ -17,10 +17,11 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from allauth.mfa.utils import decrypt
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
+
+from sources import audit
 
 FAILURES = 10
 LOCKED_SECONDS = 15 * 60
@@ -65,7 +66,7 @@ def reset(user: User, message: str, by: int | None = None) -> None:
 
 def note(user: User, message: str, by: int | None = None) -> None:
     """A line of the audit log; by is the key of whoever did it, when it was not the user."""
-    LogEntry.objects.log_actions(by or user.pk, [user], CHANGE, message, single_object=True)
+    audit.note(by or user.pk, user, message)
 
 
 def _held(user: User, kind: str) -> QuerySet[Authenticator]:
