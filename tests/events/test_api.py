@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import jsonschema_rs
 import pytest
 import yaml
@@ -181,13 +179,22 @@ def test_every_route_is_documented():
     assert routes == set(DOCUMENT["paths"])
 
 
-def test_a_profile_takes_less_than_ten_milliseconds_in_the_database(hub):
-    query = "SELECT * FROM {schema}.rudder_profile('laptop')"
-    hub.rows(query)
-    took = []
-    for _ in range(50):
-        started = time.perf_counter()
-        hub.rows(query)
-        took.append(time.perf_counter() - started)
+def test_a_profile_is_read_from_as_few_pages_among_many_people(hub):
+    alone = pages_read(hub)
+    hub.load(*(event(n % 60, "identify", userId=f"u{n}", anonymousId=f"a{n}") for n in range(900)))
 
-    assert sorted(took)[47] < 0.01
+    assert pages_read(hub) <= alone + MORE_LEVELS
+
+
+MORE_LEVELS = 8
+"""Of the indexes that are looked into; a scan of 1,800 identifiers reads more."""
+
+
+def pages_read(hub):
+    """Of Postgres, by the second call in a session."""
+    query = (
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {schema}.rudder_profile('laptop')"
+    )
+    hub.rows(query)
+    plan = hub.rows(query)[0][0][0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
