@@ -25,7 +25,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.ready_views import ReadyView, create_ready_views, plan_ready_views
 from destinations.registry import CHOICES
 from destinations.schedule import Schedule
-from sources.display import copyable, label, when
+from sources.display import clipped, copyable, label, when
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +103,7 @@ class DestinationAdmin(ModelAdmin):
         every = sorted({each.namespace for each in destination.connections.all()} - {""})
         if not every:
             return None
-        text = ", ".join(every)
-        return format_html('<span class="rh-clip rh-clip-short" title="{0}">{0}</span>', text)
+        return clipped(", ".join(every), size="short")
 
     @display(description="is loaded")
     def schedule(self, destination: Destination) -> SafeString:

@@ -29,7 +29,6 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -42,7 +41,7 @@ from rudderhub.second_factor.codes import app_of, reset
 from rudderhub.second_factor.middleware import PASSED
 from rudderhub.sessions import ORIGIN, browser_name, stored_key
 from sources import audit
-from sources.display import copyable, label, when
+from sources.display import clipped, copyable, label, when
 
 for model in (User, Group, EmailAddress, Authenticator):
     admin.site.unregister(model)  # the last two are django-allauth's own: nobody edits secrets
@@ -260,7 +259,7 @@ class SessionAdmin(ModelAdmin):
     @display(description="browser")
     def browser(self, session: Session) -> SafeString:
         agent = _origin(session).get("browser") or "-"
-        return format_html('<span class="rh-clip" title="{}">{}</span>', agent, browser_name(agent))
+        return clipped(agent, browser_name(agent))
 
     @display(description="ends")
     def ends(self, session: Session) -> SafeString:

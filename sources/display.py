@@ -39,6 +39,12 @@ def copyable(text: str, most: int = 0) -> SafeString:
     )
 
 
+def clipped(text: str, shown: str = "", size: str = "") -> SafeString:
+    """Text cut where its room ends, or fewer words for it; whole on hover. Size: short, tight."""
+    kind = f"rh-clip rh-clip-{size}" if size else "rh-clip"
+    return format_html('<span class="{}" title="{}">{}</span>', kind, text, shown or text)
+
+
 def copy_button(text: str) -> SafeString:
     return format_html(
         '<button type="button" class="rh-copy" data-copy="{0}" aria-label="Copy {0}">copy</button>',
@@ -49,6 +55,10 @@ def copy_button(text: str) -> SafeString:
 def counted(count: int, noun: str) -> str:
     """For example 1 event, 1,234 events."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def progress_bar(percent: int) -> SafeString:
+    return format_html('<progress max="100" value="{0}">{0} %</progress> {0} %', percent)
 
 
 def label(text: str, kind: str) -> SafeString:

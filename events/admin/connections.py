@@ -35,7 +35,7 @@ from events.advice import advice
 from events.backlog import cursor
 from events.rates import head
 from sources import audit
-from sources.display import copyable, label, when
+from sources.display import clipped, copyable, label, when
 
 
 class ConnectionChangeList(ChangeList):
@@ -144,12 +144,7 @@ class ConnectionAdmin(ModelAdmin):
 
     @display(description="last error", empty_value="-")
     def problem(self, connection: Connection) -> SafeString | None:
-        error = connection.last_error
-        return (
-            format_html('<span class="rh-clip" title="{}">{}</span>', error, error)
-            if error
-            else None
-        )
+        return clipped(connection.last_error) if connection.last_error else None
 
     def error(self, connection: Connection) -> SafeString | None:
         """With what to do about it."""

@@ -16,10 +16,10 @@ from destinations.admin import DestinationAdmin
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
 from events.admin.connections import ask_for_load
 from events.admin.fare import add_backlogs, backlog_of, health_of
+from events.admin.going import with_connections
 from events.advice import advice
 from events.health import worst
-from events.models import DeadLetter, Load, Replay
-from sources.display import label, length
+from sources.display import clipped, label, length
 
 
 class DestinationChangeList(ChangeList):
@@ -76,7 +76,7 @@ class LoggedDestinationAdmin(DestinationAdmin):
         errors = [each.last_error for each in _connections(destination) if each.last_error]
         if not errors:
             return None
-        return format_html('<span class="rh-clip rh-clip-short" title="{0}">{0}</span>', errors[0])
+        return clipped(errors[0], size="short")
 
     @display(description="fed by")
     def connections(self, destination: Destination) -> SafeString:
@@ -109,8 +109,7 @@ class LoggedDestinationAdmin(DestinationAdmin):
         """With counts; one whose erasures are not done cannot go."""
         chosen = list(objs)
         words, counts, lacking, _ = super().get_deleted_objects(chosen, request)
-        for name, records in _going(chosen).items():
-            counts[name] = records.count()
+        counts |= _going(chosen)
         open_ones = Erasure.objects.exclude(state=ErasureState.DONE).defer("held")
         waiting = open_ones.filter(destination__in=chosen).select_related("destination")
         return words, counts, lacking, [f"{each}: wait for its end" for each in waiting]
@@ -142,16 +141,14 @@ class LoggedDestinationAdmin(DestinationAdmin):
         return HttpResponseRedirect(reverse("admin:destinations_destination_change", args=[pk]))
 
 
-def _going(destinations: list[Destination]) -> dict[str, QuerySet[Any]]:
+def _going(destinations: list[Destination]) -> dict[str, int]:
     """What is deleted with destinations."""
     connections = Connection.objects.filter(destination__in=destinations)
     return {
-        "connections": connections,
-        "loads": Load.objects.filter(connection__in=connections),
-        "replays": Replay.objects.filter(connection__in=connections),
-        "dead letters": DeadLetter.objects.filter(connection__in=connections),
-        "receipts of erasures": Erasure.objects.filter(destination__in=destinations),
-        "API tokens": ProfileToken.objects.filter(destination__in=destinations),
+        "connections": connections.count(),
+        **with_connections(connections),
+        "receipts of erasures": Erasure.objects.filter(destination__in=destinations).count(),
+        "API tokens": ProfileToken.objects.filter(destination__in=destinations).count(),
     }
 
 

@@ -43,7 +43,7 @@ from events.masking import HIDDEN, PERMISSION, masked, masked_json
 from events.models import DeadLetter, Event, Load
 from events.rates import head
 from events.sdks import library
-from sources.display import code_block, copyable, json_block, label, when
+from sources.display import clipped, code_block, copyable, json_block, label, when
 from sources.models import Source
 from sources.snippets import curl
 
@@ -212,11 +212,11 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="event", empty_value="-")
     def name(self, event: Event) -> SafeString | None:
-        return _clipped(event.event) if event.event else None
+        return clipped(event.event, size="tight") if event.event else None
 
     @display(description="source")
     def source_name(self, event: Event) -> SafeString:
-        return _clipped(str(event.shown_source))  # type: ignore[attr-defined]
+        return clipped(str(event.shown_source), size="tight")  # type: ignore[attr-defined]
 
     @display(description="user id", empty_value="-")
     def user(self, event: Event) -> SafeString | str | None:
@@ -229,7 +229,7 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> SafeString | None:
         named = _sdk(event)
-        return _clipped(named) if named else None
+        return clipped(named, size="tight") if named else None
 
     @display(description="bytes")
     def size(self, event: Event) -> str:
@@ -440,10 +440,6 @@ def _stops(events: list[Event]) -> dict[int, list[Stop]]:
 
 def _sdk(event: Event) -> str:
     return " ".join(library(event.payload)).strip()
-
-
-def _clipped(text: str) -> SafeString:
-    return format_html('<span class="rh-clip rh-clip-tight" title="{0}">{0}</span>', text)
 
 
 def _short(text: str) -> SafeString | str | None:

@@ -16,7 +16,7 @@ from unfold.paginator import InfinitePaginator
 from events.admin.readonly import ReadOnlyAdmin
 from events.advice import advice
 from events.models import Load, LoadState
-from sources.display import by_reason, copyable, counted, label, length, when
+from sources.display import by_reason, clipped, copyable, counted, label, length, when
 
 KINDS = {
     LoadState.RUNNING: "wait",
@@ -150,12 +150,8 @@ class LoadAdmin(ReadOnlyAdmin):
     def problem(self, load: Load) -> SafeString | None:
         if not load.error:
             return None
-        return format_html(
-            '{} <span class="rh-clip" title="{}">{}</span>',
-            label(advice(load.error).kind, "bad"),
-            load.error,
-            load.error,
-        )
+        kind = label(advice(load.error).kind, "bad")
+        return format_html("{} {}", kind, clipped(load.error))
 
     @display(description="rows by table")
     def tables(self, load: Load) -> SafeString:

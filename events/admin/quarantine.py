@@ -35,7 +35,7 @@ from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
 from events.reasons import reason_kind
 from events.reruns import AcceptedBeforeError, Outcome
-from sources.display import counted, json_block, label, when
+from sources.display import clipped, counted, json_block, label, when
 from sources.models import Source
 
 SEARCHED_BODIES = 2_000
@@ -148,9 +148,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     @display(description="reason")
     def problem(self, refused: Quarantined) -> SafeString:
-        return format_html(
-            '<span class="rh-clip" title="{}">{}</span>', refused.reason, refused.reason
-        )
+        return clipped(refused.reason)
 
     @display(description="bytes")
     def size(self, refused: Quarantined) -> str:

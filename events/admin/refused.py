@@ -18,7 +18,7 @@ from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import masked_reason
 from events.masking import PERMISSION, masked_json
 from events.models import DeadLetter, Event, LetterState
-from sources.display import copyable, json_block, label, when
+from sources.display import clipped, copyable, json_block, label, when
 
 KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
 SHORT = 14
@@ -116,9 +116,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="reason")
     def problem(self, letter: DeadLetter) -> SafeString:
-        return format_html(
-            '<span class="rh-clip" title="{}">{}</span>', letter.reason, letter.reason
-        )
+        return clipped(letter.reason)
 
     @display(description="state")
     def status(self, letter: DeadLetter) -> SafeString:

@@ -23,7 +23,7 @@ from events import replays, rings
 from events.admin.readonly import ReadOnlyAdmin
 from events.models import Replay, ReplayState
 from sources import audit
-from sources.display import by_reason, label, when
+from sources.display import by_reason, clipped, label, progress_bar, when
 
 KINDS = {
     ReplayState.RUNNING: "wait",
@@ -153,13 +153,11 @@ class ReplayAdmin(ReadOnlyAdmin):
 
     @display(description="progress")
     def progress(self, replay: Replay) -> SafeString:
-        return format_html('<progress max="100" value="{0}">{0} %</progress> {0} %', replay.percent)
+        return progress_bar(replay.percent)
 
     @display(description="error", empty_value="-")
     def problem(self, replay: Replay) -> SafeString | None:
-        if not replay.error:
-            return None
-        return format_html('<span class="rh-clip" title="{0}">{0}</span>', replay.error)
+        return clipped(replay.error) if replay.error else None
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.cancel_view)

@@ -23,7 +23,7 @@ from events.trials import send_test_event
 from sources import sparkline
 from sources.addresses import client_address
 from sources.admin import SourceAdmin
-from sources.display import label, when
+from sources.display import clipped, label, when
 from sources.models import Source, WriteKey
 
 MANY_REFUSED = 0.01
@@ -115,9 +115,7 @@ class LoggedSourceAdmin(SourceAdmin):
             return None
         more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
         every = ", ".join(map(str, seen))
-        return format_html(
-            '<span class="rh-clip rh-clip-short" title="{}">{}{}</span>', every, seen[0], more
-        )
+        return clipped(every, f"{seen[0]}{more}", size="short")
 
     @display(description="SDKs seen")
     def sdks(self, source: Source) -> SafeString:

@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
@@ -348,6 +349,7 @@ def test_load_now_without_a_broker_says_so(admin, monkeypatch):
     html = page(admin.post("/admin/destinations/connection/", chosen, follow=True))
 
     assert "The broker does not answer." in html
+    assert LogEntry.objects.get().get_change_message() == "Asked for a load."
     assert time.monotonic() - begin < 4  # Celery's own way is to try again for six seconds
 
 
