@@ -9,6 +9,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 from django.db.models import Model
+from django.http import HttpRequest
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,11 @@ LOOKED = "Looked at personal data."
 LOOKED_AT_LIST = "Looked at a list with personal data."
 LIST_SECONDS = 600
 """A list that refreshes itself is one look for so long."""
+
+
+def is_refresh(request: HttpRequest) -> bool:
+    """Whether a page asks for itself again, to show progress: no look of its own."""
+    return "X-Refresh" in request.headers
 
 
 def note_list(user: Any, model: type[Model]) -> None:

@@ -21,6 +21,7 @@ from destinations.models import Destination, IdentityChange
 from destinations.postgres.explain import Step
 from destinations.warehouse.identity import Identifier
 from events import identity_changes, people
+from events.admin.looks import is_refresh
 from events.admin.people_shown import Before, PeoplePages
 from events.exports import profile_export
 from events.identity_actions import ACTIONS, Form
@@ -144,7 +145,7 @@ def change(request: HttpRequest, pk: int, change_pk: int) -> HttpResponse:
     if request.method == "POST":
         return _answered(request, asked)
     sees_erasure = request.user.has_perm("destinations.view_erasure")
-    if asked.erasure_id and sees_erasure and not _is_refresh(request):
+    if asked.erasure_id and sees_erasure and not is_refresh(request):
         return HttpResponseRedirect(
             reverse("admin:destinations_erasure_change", args=[asked.erasure_id])
         )
@@ -152,7 +153,7 @@ def change(request: HttpRequest, pk: int, change_pk: int) -> HttpResponse:
 
 
 def _over(request: HttpRequest, pk: int) -> HttpResponse:
-    if _is_refresh(request):
+    if is_refresh(request):
         return HttpResponse()  # nothing to go on with: the page is loaded whole
     messages.warning(request, OVER)
     return HttpResponseRedirect(reverse("people-rules", args=[pk]))
@@ -168,7 +169,7 @@ def _change_page(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
         "is_late": _is_late(asked),
         "reason": (asked.form.get("reason") or [""])[-1],
     }
-    if asked.effect and not _is_refresh(request):
+    if asked.effect and not is_refresh(request):
         context |= _effect(request, asked)
     return _page(request, "change", action.title, context)
 
@@ -224,11 +225,6 @@ def _back(asked: IdentityChange) -> str:
     if asked.action == "erase":
         return reverse("admin:destinations_erasure_changelist")
     return reverse("people-rules", args=[asked.destination_id])
-
-
-def _is_refresh(request: HttpRequest) -> bool:
-    """Whether a page that shows progress looks again."""
-    return "X-Refresh" in request.headers
 
 
 def _sees(request: HttpRequest) -> bool:

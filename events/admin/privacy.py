@@ -20,10 +20,11 @@ from destinations.models import (
     ProfileToken,
 )
 from events.admin.asking import Touched, Verb, ask, confirmed
+from events.admin.looks import is_refresh
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
 from events.masking import masked
-from sources.display import counted, label, when
+from sources.display import copy_button, counted, label, progress_bar, when
 
 KINDS = {
     ErasureState.WAITING: "wait",
@@ -88,12 +89,12 @@ class ErasureAdmin(ReadOnlyAdmin):
     ) -> Any:
         """Fetched again and again for its progress it tells no reason, and so is no look."""
         erasure = super().get_object(request, object_id, from_field)
-        if erasure is not None and _is_refresh(request):
+        if erasure is not None and is_refresh(request):
             erasure.reason = masked(erasure.reason)
         return erasure
 
     def note_look(self, request: HttpRequest, record: Any) -> None:
-        if not _is_refresh(request):
+        if not is_refresh(request):
             super().note_look(request, record)
 
     def hide(self, record: Erasure) -> None:
@@ -118,9 +119,7 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     @display(description="progress")
     def progress(self, erasure: Erasure) -> SafeString:
-        return format_html(
-            '<progress max="100" value="{0}">{0} %</progress> {0} %', erasure.percent
-        )
+        return progress_bar(erasure.percent)
 
     @display(description="by")
     def by(self, erasure: Erasure) -> str:
@@ -144,10 +143,6 @@ class ErasureAdmin(ReadOnlyAdmin):
         row = '<tr><td><code>{}</code></td><td class="rh-number">{}</td></tr>'
         rows = format_html_join("", row, counts)
         return format_html('<table class="rh-table">{}</table>', rows)
-
-
-def _is_refresh(request: HttpRequest) -> bool:
-    return "X-Refresh" in request.headers
 
 
 @admin.register(IdentityCheck)
@@ -199,11 +194,7 @@ class ProfileTokenAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ProfileToken, form: Any, change: bool) -> None:
         made, text = new_token(obj.destination, obj.name)
         obj.pk, obj.digest = made.pk, made.digest
-        shown = format_html(
-            "The token, shown only now: {} "
-            '<button type="button" class="rh-copy" data-copy="{}">copy</button>',
-            *(text, text),
-        )
+        shown = format_html("The token, shown only now: {} {}", text, copy_button(text))
         messages.warning(request, shown)
 
     @action(description="Revoke…", permissions=["delete"])
