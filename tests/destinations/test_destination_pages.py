@@ -175,11 +175,11 @@ def test_ready_views_are_shown_before_they_are_made(admin, connection, warehouse
 
     assert "shop.rudder_sessions" in before
     assert "pages, tracks" in before or "tracks, pages" in before
-    assert before.count("not there: made") == 2
+    assert before.count("not there: will be made") == 2
     assert made_by_looking == []
     assert "Made shop.rudder_sessions, shop.rudder_daily_active_users." in after
     assert rows(warehouse, VIEWS) == [("rudder_daily_active_users",), ("rudder_sessions",)]
-    assert again.count("there: made anew") == 2
+    assert again.count("there: will be made anew") == 2
     assert LogEntry.objects.filter(change_message__startswith="Made shop.rudder").count() == 1
 
 

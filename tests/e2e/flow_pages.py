@@ -110,7 +110,7 @@ def _destination(walk):
     page.wait_for_selector("text=Asked a worker to load")
     page.click("text=Ready views")
     walk.look("ready-views")
-    planned = page.locator("text=not there: made").count()
+    planned = page.locator("text=not there: will be made").count()
     page.click("text=Make them")
     page.wait_for_selector("text=rudder_daily_active_users.")
     return {"steps": steps, "planned": planned}

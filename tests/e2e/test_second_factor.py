@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 
 from tests.e2e.walking import walk
 
@@ -23,7 +23,7 @@ def walked(instance):
                                    first_name, last_name, email, date_joined)
             VALUES ('grace', %s, true, true, false, '', '', '', now())
             """,
-            [make_password(PASSWORD)],
+            [make_password(PASSWORD, hasher=PBKDF2PasswordHasher())],  # the instance's
         )
     return walk("second_factor_pages.py", instance, username="grace", password=PASSWORD)
 
