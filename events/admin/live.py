@@ -37,11 +37,12 @@ from events.admin.live_filters import (
     before,
 )
 from events.admin.readonly import ReadOnlyAdmin
-from events.admin.trace import Stop, masked_reason, summary, trace
+from events.admin.trace import Stop, summary, trace
 from events.admin.trail import look
 from events.masking import HIDDEN, PERMISSION, masked, masked_json
 from events.models import DeadLetter, Event, Load
 from events.rates import head
+from events.reasons import reason_kind
 from events.sdks import library
 from sources.display import clipped, code_block, copyable, json_block, label, when
 from sources.models import Source
@@ -93,9 +94,6 @@ class LiveChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.paginator = Paginator(self.result_list, PAGE)
         self._add_links(more=len(rows) > PAGE)
-        if not self._sees:
-            for event in self.result_list:
-                _hide_ids(event)
 
     def _page(self, state: str) -> list[Event]:
         """A page and one more; of those in a state, which is known once an event is looked at."""
@@ -151,10 +149,7 @@ class EventAdmin(ReadOnlyAdmin):
     empty_text = (
         "No event was accepted yet. Open a source: its page has lines to copy that send one."
     )
-    nothing_text = (
-        "Older, below, looks further back. What was refused is in the quarantine: choose the "
-        "status refused."
-    )
+    nothing_text = "What was refused is in the quarantine: choose the status refused."
     fieldsets = (
         (
             None,
@@ -274,8 +269,11 @@ class EventAdmin(ReadOnlyAdmin):
     def anonymous_copy(self, event: Event) -> SafeString:
         return copyable(event.anonymous_id)
 
+    def hide_listed(self, record: Event) -> None:
+        record.user_id, record.anonymous_id = masked(record.user_id), masked(record.anonymous_id)
+
     def hide(self, record: Event) -> None:
-        _hide_ids(record)
+        self.hide_listed(record)
         record.payload = masked_json(record.payload)
 
     def parts(self, request: HttpRequest, record: Event) -> list[tuple[str, SafeString]]:
@@ -387,15 +385,11 @@ def _with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
     asks = asks and stop.state == "loaded"
     if stop.state == "dead letter" and stop.dead_letter and not sees:
-        stop = replace(stop, detail=masked_reason(stop.dead_letter))
+        stop = replace(stop, detail=reason_kind(stop.dead_letter.reason))
     trail = look(stop.connection, event, sees=sees) if asks else None
     if trail and trail.has_no_row:
         stop = replace(stop, state="no row now", kind="off", detail=NO_ROW)
     return replace(stop, load=load, trail=trail)
-
-
-def _hide_ids(event: Event) -> None:
-    event.user_id, event.anonymous_id = masked(event.user_id), masked(event.anonymous_id)
 
 
 def _as_stored(term: str) -> set[str]:
