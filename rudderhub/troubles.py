@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection, Erasure, ErasureState, IdentityCheck
-from events.admin.trace import masked_reason
 from events.advice import advice, refusal_advice
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
 from events.reasons import reason_kind
@@ -179,7 +178,7 @@ def _dead(letter: DeadLetter) -> Trouble:
     return Trouble(
         letter.created_at,
         f"An event could not be loaded through {letter.connection}",
-        masked_reason(letter),
+        reason_kind(letter.reason),
         "The event is kept as a dead letter; the others went on. Mend the cause and re-run it.",
         reverse("admin:events_deadletter_change", args=[letter.pk]),
     )
@@ -196,7 +195,7 @@ def _refused(refused: Quarantined) -> Trouble:
     return Trouble(
         refused.received_at,
         f"{refused.source} sent something that was refused with {refused.status}",
-        masked_reason(refused),
+        reason_kind(refused.reason),
         refusal_advice(refused.status, refused.reason),
         reverse("admin:events_quarantined_change", args=[refused.pk]),
     )

@@ -30,7 +30,6 @@ from unfold.views import ChangeList
 from events import quarantine, reruns, rings
 from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.readonly import ReadOnlyAdmin
-from events.admin.trace import masked_reason
 from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
 from events.reasons import reason_kind
@@ -86,14 +85,6 @@ class RefusedStateFilter(SimpleListFilter):
         return quarantine.open_ones(queryset)
 
 
-class RefusedChangeList(ChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        if not request.user.has_perm(PERMISSION):
-            for refused in self.result_list:
-                refused.reason = masked_reason(refused)
-
-
 @admin.register(Quarantined)
 class QuarantinedAdmin(ReadOnlyAdmin):
     list_display = ("time", "source", "status", "route", "problem", "size", "state")
@@ -115,9 +106,6 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     actions = ("send_again", "discard", "export")  # type: ignore[assignment]
     change_form_outer_after_template = "events/send_again_bar.html"
     list_before_template = "events/sending_bar.html"
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RefusedChangeList]:
-        return RefusedChangeList
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -170,8 +158,11 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     holds_personal_data = lists_personal_data = True
 
+    def hide_listed(self, record: Quarantined) -> None:
+        record.reason = reason_kind(record.reason)
+
     def hide(self, record: Quarantined) -> None:
-        record.reason = masked_reason(record)
+        self.hide_listed(record)
         record.body = masked_json(bytes(record.body).decode(errors="replace")).encode()
         record.body_bytes = len(record.body)
 

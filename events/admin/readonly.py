@@ -32,6 +32,9 @@ class ReadOnlyAdmin(ModelAdmin):
     def hide(self, record: Any) -> None:
         """Take what tells of a person out of a record, for those who may not see it."""
 
+    def hide_listed(self, record: Any) -> None:
+        """The same for a record in the list, which shows less of it."""
+
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
@@ -56,12 +59,16 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         found = super().get_changelist_instance(request)
-        if _sees(request):
-            if self.lists_personal_data:
-                note_list(request.user, self.model)
-        elif self.masked_search_help_text:
-            found.search_help_text = self.masked_search_help_text
+        if not _sees(request):
+            self._hide_list(found)
+        elif self.lists_personal_data:
+            note_list(request.user, self.model)
         return found
+
+    def _hide_list(self, found: Any) -> None:
+        found.search_help_text = self.masked_search_help_text or found.search_help_text
+        for record in found.result_list:
+            self.hide_listed(record)
 
     def parts(self, request: HttpRequest, record: Any) -> list[tuple[str, SafeString]]:
         """Titles and contents shown over the whole width below the fields."""

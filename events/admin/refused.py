@@ -15,9 +15,9 @@ from unfold.views import ChangeList
 from events import dead_letters
 from events.admin.letter_actions import PERMISSIONS, act
 from events.admin.readonly import ReadOnlyAdmin
-from events.admin.trace import masked_reason
-from events.masking import PERMISSION, masked_json
+from events.masking import masked_json
 from events.models import DeadLetter, Event, LetterState
+from events.reasons import reason_kind
 from sources.display import clipped, copyable, json_block, label, when
 
 KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
@@ -71,10 +71,8 @@ class LetterChangeList(ChangeList):
         ids = [letter.event_id for letter in self.result_list]
         named = Event.objects.filter(pk__in=ids).order_by().values_list("pk", "type", "event")
         names = {pk: f"{kind} · {name}" if name else kind for pk, kind, name in named}
-        sees = request.user.has_perm(PERMISSION)
         for letter in self.result_list:
             letter.event_name = names.get(letter.event_id)
-            letter.reason = letter.reason if sees else masked_reason(letter)
 
 
 @admin.register(DeadLetter)
@@ -158,9 +156,12 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     holds_personal_data = lists_personal_data = True
 
+    def hide_listed(self, record: DeadLetter) -> None:
+        record.reason = reason_kind(record.reason)
+
     def hide(self, record: DeadLetter) -> None:
+        self.hide_listed(record)
         record.payload = masked_json(record.payload)
-        record.reason = masked_reason(record)
 
     def parts(self, request: HttpRequest, record: DeadLetter) -> list[tuple[str, SafeString]]:
         if record.state == LetterState.LOADED:

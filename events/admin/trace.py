@@ -11,8 +11,7 @@ from destinations.postgres import whereabouts
 from destinations.postgres.content import FILTERED
 from events.admin.trail import Trail, logged
 from events.advice import advice
-from events.models import DeadLetter, Event, LetterState, Load, Quarantined
-from events.reasons import reason_kind
+from events.models import DeadLetter, Event, LetterState, Load
 
 TABLES = {
     "track": "tracks",
@@ -42,11 +41,6 @@ def trace(
 ) -> list[Stop]:
     """dead_letters: this event's, by connection."""
     return [_stop(event, each, feed, dead_letters.get(each.pk)) for each, feed in feeds]
-
-
-def masked_reason(record: DeadLetter | Quarantined) -> str:
-    """Reasons may quote values; their kinds do not."""
-    return reason_kind(record.reason)
 
 
 def summary(stops: list[Stop]) -> tuple[str, str]:
