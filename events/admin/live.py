@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from functools import reduce
-from operator import or_
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
@@ -11,8 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
-from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, Value, When
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
@@ -22,11 +18,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.views import ChangeList
 
-from destinations.interface import Feed
-from destinations.models import Connection, Destination
-from events import moving, requests
+from destinations.models import Destination
+from events import requests
 from events.admin.letter_actions import PERMISSIONS
 from events.admin.live_filters import (
     REFUSED,
@@ -34,25 +28,19 @@ from events.admin.live_filters import (
     SourceFilter,
     StateFilter,
     TypeFilter,
-    before,
 )
+from events.admin.live_list import PAGE, LiveChangeList, shortened
 from events.admin.readonly import ReadOnlyAdmin
-from events.admin.trace import Stop, summary, trace
+from events.admin.trace import Stop, stops
 from events.admin.trail import look
 from events.masking import HIDDEN, PERMISSION, masked, masked_json
-from events.models import DeadLetter, Event, Load
-from events.rates import head
+from events.models import Event, Load
 from events.reasons import reason_kind
 from events.sdks import library
 from sources.display import clipped, code_block, copyable, json_block, label, when
 from sources.models import Source
 from sources.snippets import curl
 
-PAGE = 50
-WINDOW, SEARCHED = 100_000, 40_000
-"""Ids that a page with a filter looks through, and one with a text to search."""
-READ_BYTES = 65_536
-"""Longer payloads are not read for the list."""
 MOST_SAME = 10
 SHORT = 8
 ASK_SECONDS = 3.0
@@ -61,76 +49,6 @@ NO_ROW = (
     "The connection has passed it, but none of its rows is there: they were deleted, or the event "
     "filter left it out then."
 )
-PART, MOST_PARTS = 200, 3
-"""Events of which a page looks for those in a state: so many at once, so many times."""
-
-
-class OctetLength(Func):
-    function = "octet_length"
-    output_field = IntegerField()
-
-
-class LiveChangeList(ChangeList):
-    """Newest first, by id and without a count.
-
-    A page with a filter or a search looks through a window of ids, so that it opens at once
-    however long the log is; "before" leads on to the older ones.
-    """
-
-    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        self.filter_params.pop("before", None)
-        found: dict[str, Any] = super().get_filters_params(params)
-        return found
-
-    def get_results(self, request: HttpRequest) -> None:
-        self._sees = request.user.has_perm(PERMISSION)
-        self.before = before(request)
-        self.top = (self.before or head() + 1) - 1
-        self.looked_from = 1
-        rows = self._page(request.GET.get(StateFilter.parameter_name, ""))
-        self.result_list = rows[:PAGE]
-        self.result_count = self.full_result_count = len(self.result_list)
-        self.show_full_result_count = self.show_admin_actions = False
-        self.can_show_all = self.multi_page = False
-        self.paginator = Paginator(self.result_list, PAGE)
-        self._add_links(more=len(rows) > PAGE)
-
-    def _page(self, state: str) -> list[Event]:
-        """A page and one more; of those in a state, which is known once an event is looked at."""
-        rows = self._rows()
-        if not state:
-            return _with_states(rows[: PAGE + 1])
-        found: list[Event] = []
-        for part in range(MOST_PARTS):
-            looked = _with_states(rows[PART * part : PART * (part + 1)])
-            found += [event for event in looked if event.summary[0] == state]  # type: ignore[attr-defined]
-            if len(found) > PAGE or len(looked) < PART:
-                return found[: PAGE + 1]
-        self.looked_from = looked[-1].pk
-        return found
-
-    def _rows(self) -> QuerySet[Event]:
-        """A message id is found anywhere in the log, everything else in the window."""
-        rows: QuerySet[Event] = self.queryset.filter(pk__lte=self.top)
-        term = self.query.strip()
-        same = Event.objects.filter(message_id=term).order_by().values_list("pk", flat=True)
-        if term and (ids := list(same[: 2 * PAGE])):
-            return rows.filter(pk__in=ids)
-        if term or self.has_active_filters:
-            window = SEARCHED if term else WINDOW
-            self.looked_from = max(self.top - window + 1, 1)
-            rows = rows.filter(pk__gte=self.looked_from)
-        if not term:
-            return rows
-        found = Q(user_id=term) | Q(anonymous_id=term) | Q(event=term)
-        if self._sees:  # by parts of a text that is hidden, letter by letter, it could be told
-            found |= reduce(or_, (Q(payload__icontains=text) for text in _as_stored(term)))
-        return rows.filter(found)
-
-    def _add_links(self, *, more: bool) -> None:
-        older = self.result_list[-1].pk if more else self.looked_from
-        self.newest_url = self.get_query_string() if self.before else ""
-        self.older_url = self.get_query_string({"before": older}) if more or older > 1 else ""
 
 
 @admin.register(Event)
@@ -188,14 +106,7 @@ class EventAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
         """LiveChangeList searches, since it knows the window."""
-        size = OctetLength(F("payload"))
-        short = Case(
-            When(payload_bytes__lte=READ_BYTES, then=F("payload")),
-            default=Value(""),
-            output_field=TextField(),
-        )
-        sized = queryset.defer("payload").annotate(payload_bytes=size, short_payload=short)
-        return sized, False
+        return shortened(queryset), False
 
     @display(description="time")
     def time(self, event: Event) -> SafeString:
@@ -280,8 +191,8 @@ class EventAdmin(ReadOnlyAdmin):
         sees = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
         may_ask = request.user.has_perm("destinations.view_destination")
-        known, until = _stops([event])[event.pk], monotonic() + ASK_SECONDS
-        stops = [
+        known, until = stops([event])[event.pk], monotonic() + ASK_SECONDS
+        trails = [
             _with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
             for stop in known
         ]
@@ -289,7 +200,7 @@ class EventAdmin(ReadOnlyAdmin):
             "event": record,
             "source": self.from_source(record),
             "has_source": Source.objects.filter(pk=record.source_id).exists(),
-            "stops": stops,
+            "stops": trails,
             "waits_for": _waits_for(known),
             "seen": _seen(known),
             "may_ask": may_ask,
@@ -319,10 +230,10 @@ class EventAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         event = get_object_or_404(Event, pk=pk)
-        stops = _stops([event])[pk]
-        if request.GET.get("seen") != _seen(stops):
+        known = stops([event])[pk]
+        if request.GET.get("seen") != _seen(known):
             return HttpResponse()
-        context = {"event": event, "waits_for": _waits_for(stops), "seen": _seen(stops)}
+        context = {"event": event, "waits_for": _waits_for(known), "seen": _seen(known)}
         return TemplateResponse(request, "events/waits.html", context)
 
     def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -390,46 +301,6 @@ def _with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
     if trail and trail.has_no_row:
         stop = replace(stop, state="no row now", kind="off", detail=NO_ROW)
     return replace(stop, load=load, trail=trail)
-
-
-def _as_stored(term: str) -> set[str]:
-    """A text as it may stand in a payload: in a string, or as the page shows JSON."""
-    inside = json.dumps(term, ensure_ascii=False)[1:-1]
-    return {term, inside, term.replace('": ', '":')}
-
-
-def _with_states(rows: QuerySet[Event]) -> list[Event]:
-    """With sources and states, in four queries; without the longest payloads."""
-    events = list(rows)
-    for event in events:
-        event.payload = event.short_payload  # type: ignore[attr-defined]
-    names = dict(
-        Source.objects.filter(pk__in={event.source_id for event in events}).values_list(
-            "pk", "name"
-        )
-    )
-    stops = _stops(events)
-    for event in events:
-        event.shown_source = names.get(event.source_id, "deleted source")  # type: ignore[attr-defined]
-        event.summary = summary(stops[event.pk])  # type: ignore[attr-defined]
-    return events
-
-
-def _stops(events: list[Event]) -> dict[int, list[Stop]]:
-    feeds: dict[int, list[tuple[Connection, Feed]]] = {}
-    sources = {event.source_id for event in events}
-    for connection in Connection.objects.filter(source_id__in=sources).select_related(
-        "source", "destination"
-    ):
-        feed = moving.feed_of(connection, connection.pk)
-        feeds.setdefault(connection.source_id, []).append((connection, feed))
-    dead: dict[int, dict[int, DeadLetter]] = {}
-    for letter in DeadLetter.objects.filter(event_id__in=[e.pk for e in events]).defer("payload"):
-        dead.setdefault(letter.event_id, {})[letter.connection_id] = letter
-    return {
-        event.pk: trace(event, feeds.get(event.source_id, []), dead.get(event.pk, {}))
-        for event in events
-    }
 
 
 def _sdk(event: Event) -> str:

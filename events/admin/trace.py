@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from destinations.interface import Feed
 from destinations.models import Connection
 from destinations.postgres import whereabouts
 from destinations.postgres.content import FILTERED
+from events import moving
 from events.admin.trail import Trail, logged
 from events.advice import advice
 from events.models import DeadLetter, Event, LetterState, Load
@@ -36,18 +37,34 @@ class Stop:
     trail: Trail | None = None
 
 
-def trace(
-    event: Event, feeds: Iterable[tuple[Connection, Feed]], dead_letters: Mapping[int, DeadLetter]
-) -> list[Stop]:
-    """dead_letters: this event's, by connection."""
-    return [_stop(event, each, feed, dead_letters.get(each.pk)) for each, feed in feeds]
+def stops(events: Sequence[Event]) -> dict[int, list[Stop]]:
+    """By event, for each connection of its source; in two queries for all events."""
+    feeds = _feeds({event.source_id for event in events})
+    dead = DeadLetter.objects.filter(event_id__in=[event.pk for event in events]).defer("payload")
+    letters = {(letter.event_id, letter.connection_id): letter for letter in dead}
+    return {
+        event.pk: [
+            _stop(event, each, feed, letters.get((event.pk, each.pk)))
+            for each, feed in feeds.get(event.source_id, ())
+        ]
+        for event in events
+    }
 
 
-def summary(stops: list[Stop]) -> tuple[str, str]:
+def _feeds(source_pks: Collection[int]) -> dict[int, list[tuple[Connection, Feed]]]:
+    found: dict[int, list[tuple[Connection, Feed]]] = {}
+    connections = Connection.objects.filter(source_id__in=source_pks)
+    for each in connections.select_related("source", "destination"):
+        feed = moving.feed_of(each, each.pk)
+        found.setdefault(each.source_id, []).append((each, feed))
+    return found
+
+
+def summary(known: list[Stop]) -> tuple[str, str]:
     """The state of an event over all its connections, and its kind: the worst one tells."""
-    if not stops:
+    if not known:
         return "no connection", "off"
-    worst = min(stops, key=lambda stop: ("bad", "wait", "good", "off").index(stop.kind))
+    worst = min(known, key=lambda stop: ("bad", "wait", "good", "off").index(stop.kind))
     return worst.state, worst.kind
 
 

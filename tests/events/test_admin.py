@@ -13,7 +13,7 @@ from kombu.pools import producers
 
 from destinations.models import Connection
 from events import rings
-from events.admin import live
+from events.admin import live_list
 from events.models import DeadLetter, Event, Load, Quarantined
 from rudderhub.celery import app
 from tests.factories import (
@@ -64,7 +64,7 @@ def test_live_events_are_newest_first(admin):
 
 
 def test_older_events_are_reached_page_by_page(admin, monkeypatch):
-    monkeypatch.setattr(live, "PAGE", 2)
+    monkeypatch.setattr(live_list, "PAGE", 2)
     events = [make_event().message_id for _ in range(5)][::-1]
 
     one = admin.get(EVENTS)
@@ -85,7 +85,7 @@ def test_events_are_found_by_any_id_and_by_name(admin, field):
 
 
 def test_a_search_goes_on_beyond_its_window(admin, monkeypatch):
-    monkeypatch.setattr(live, "SEARCHED", 2)
+    monkeypatch.setattr(live_list, "SEARCHED", 2)
     old = make_event(user_id="ann")
     for _ in range(3):
         make_event(user_id="bob")
@@ -98,7 +98,7 @@ def test_a_search_goes_on_beyond_its_window(admin, monkeypatch):
 
 
 def test_a_message_id_is_found_beyond_the_window(admin, monkeypatch):
-    monkeypatch.setattr(live, "SEARCHED", 2)
+    monkeypatch.setattr(live_list, "SEARCHED", 2)
     old = make_event(message_id="sought")
     for _ in range(3):
         make_event()
@@ -500,7 +500,7 @@ def test_events_are_filtered_by_name_and_found_by_any_text(admin):
 def test_the_sdk_of_an_event_is_shown(admin):
     library = '{"context": {"library": {"name": "rudder-node", "version": "2.1.0"}}}'
     make_event(payload=library)
-    make_event(payload='{"context": {"library": "' + "x" * live.READ_BYTES + '"}}')
+    make_event(payload='{"context": {"library": "' + "x" * live_list.READ_BYTES + '"}}')
 
     html = page(admin.get(EVENTS))
 

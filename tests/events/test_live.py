@@ -9,7 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 
-from events.admin import live
+from events.admin import live, live_list
 from events.models import LetterState
 from tests.factories import (
     make_admin,
@@ -96,8 +96,8 @@ def test_every_event_is_found_by_one_status(every_state):
 
 
 def test_a_rare_status_is_looked_for_further_back(admin, monkeypatch):
-    monkeypatch.setattr(live, "PART", 2)
-    monkeypatch.setattr(live, "MOST_PARTS", 2)
+    monkeypatch.setattr(live_list, "PART", 2)
+    monkeypatch.setattr(live_list, "MOST_PARTS", 2)
     source = make_source()
     make_event(source, message_id="left out", payload=payload(integrations={"All": False}))
     events = [make_event(source, payload=payload()) for _ in range(4)]
