@@ -39,8 +39,7 @@ def tables(request: HttpRequest) -> HttpResponse:
     asked = chosen(every, request)
     answers, faults = ask_each(asked, browsing.tables)
     found = [
-        (destination, _shown(kept, wanted), bool(kept), _budget(destination))
-        for destination, kept in answers
+        (destination, _shown(kept, wanted), _budget(destination)) for destination, kept in answers
     ]
     if wanted:
         found = [each for each in found if each[1]]
