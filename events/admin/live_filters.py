@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from destinations.models import Connection
 from events.backlog import cursor
 from events.models import DeadLetter, Event, LetterState
+from events.text import key_of
 from sources.models import Source
 
 DEAD_LETTERS = 1_000
-MOST_DIGITS = 19
 NAMES_FROM, MOST_NAMES = 1_000, 30
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "merge", "extract")
 REFUSED = "refused"
@@ -33,8 +33,8 @@ class SourceFilter(SimpleListFilter):
         chosen = self.value()
         if not chosen:
             return queryset
-        is_key = chosen.isdecimal() and len(chosen) < MOST_DIGITS
-        return queryset.filter(source_id=int(chosen)) if is_key else queryset.none()
+        source_pk = key_of(chosen)
+        return queryset.none() if source_pk is None else queryset.filter(source_id=source_pk)
 
 
 class TypeFilter(SimpleListFilter):
@@ -92,8 +92,7 @@ class StateFilter(SimpleListFilter):
 
 def before(request: HttpRequest) -> int | None:
     """The id before which the page begins; none on the newest page."""
-    given = request.GET.get("before", "")
-    return int(given) if given.isdecimal() and len(given) < MOST_DIGITS else None
+    return key_of(request.GET.get("before", ""))
 
 
 def _newest_letters(state: LetterState, request: HttpRequest) -> list[int]:

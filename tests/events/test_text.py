@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.text import clean, dumps, format_time, is_blank, parse_time, text_of, time_text
+from events.text import clean, dumps, format_time, is_blank, key_of, parse_time, text_of, time_text
 
 TIMES = {
     "2020-02-02T00:23:09.544Z": "2020-02-02T00:23:09.544Z",
@@ -100,3 +100,15 @@ def test_values_become_compact_json_text(value, text):
 
 def test_integers_beyond_64_bits_are_written_in_full():
     assert dumps({"a": [10**30, True, None, 1.5, "é"]}) == f'{{"a":[{10**30},true,null,1.5,"é"]}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("7", 7), ("", None), ("-7", None), ("x", None), ("9" * 18, 10**18 - 1)]
+)
+def test_the_key_of_a_row_is_a_number(text, key):
+    assert key_of(text) == key
+
+
+@pytest.mark.parametrize("digits", [19, 5_000])
+def test_more_than_a_row_can_have_is_no_key(digits):
+    assert key_of("9" * digits) is None
