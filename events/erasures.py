@@ -243,7 +243,8 @@ class _Work:
 
     def _end(self) -> None:
         requests.forget(self._sources)
-        self._erasure.destination.identity_changes.forgettable().delete()
+        asked = self._erasure.destination.identity_changes.forgettable()
+        asked.exclude(erasure=self._erasure).delete()  # its own holds nothing by now, and leads here
         with transaction.atomic():
             _finish(self._erasure, self._counted(clear_messages(self._texts.messages())))
 
