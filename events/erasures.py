@@ -244,7 +244,7 @@ class _Work:
     def _end(self) -> None:
         requests.forget(self._sources)
         asked = self._erasure.destination.identity_changes.forgettable()
-        asked.exclude(erasure=self._erasure).delete()  # its own holds nothing by now, and leads here
+        asked.exclude(erasure=self._erasure).delete()  # its own is empty, and leads here
         with transaction.atomic():
             _finish(self._erasure, self._counted(clear_messages(self._texts.messages())))
 

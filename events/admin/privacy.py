@@ -175,8 +175,7 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
 class ProfileTokenAdmin(ModelAdmin):
     list_display = ("name", "destination", "made", "state")
     list_select_related = ("destination",)
-    fields = ("destination", "name", "made", "state")
-    readonly_fields = ("made", "state")
+    fields = ("destination", "name")
     actions = ("revoke",)
     empty_text = "A token reads the profiles of one destination over HTTP. Add one."
 
@@ -187,6 +186,12 @@ class ProfileTokenAdmin(ModelAdmin):
     @display(description="state")
     def state(self, token: ProfileToken) -> SafeString:
         return label("active", "good") if token.is_active else label("revoked", "off")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("made", "state") if obj else ()
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*self.fields, *self.get_readonly_fields(request, obj))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)

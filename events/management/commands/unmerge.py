@@ -73,4 +73,4 @@ class Command(BaseCommand):
             listed = ", ".join(f"{k}: {' '.join(v)}" for k, v in row.identifiers.items())
             self.stdout.write(f"profile {row.rudder_id}: {listed}")
         for table, count in outcome.moved.items():
-            self.stdout.write(f"{count:>10,} rows of {table} move")
+            self.stdout.write(f"rows that move: {count:,} of {table}")
