@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.e2e.walking import walk
+from tests.instance import running
 from tests.waiting import wait_for
 from tests.wire import basic
 
@@ -28,6 +29,13 @@ REFUSED = [{"type": "nonsense", "userId": "ann"}]
 
 def in_browser(step, instance, **more):
     return walk("admin_pages.py", instance, step=step, **more)
+
+
+@pytest.fixture(scope="module")
+def instance():
+    """One of its own: the first visit is one to an instance without events."""
+    with running() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
