@@ -37,7 +37,7 @@ SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN")
 SILENT = timedelta(minutes=2)
 """Beat has the log counted every ten seconds."""
 ANSWER_SECONDS = 2
-PING_SECONDS, PATIENT_SECONDS = 0.15, 0.6
+PING_SECONDS = 0.75
 SCARCE_TIMES = 5
 """Fewer than so many times the free space that must be: somebody should look in time."""
 GOOD, SCARCE, UNCERTAIN, BAD = "good", "scarce", "uncertain", "bad"
@@ -183,10 +183,10 @@ def _broker(_found: Parts) -> str:
 def _workers(found: Parts) -> str:
     if found["Broker"].kind == BAD:
         raise _UncertainError("they are asked through the broker, which does not answer")
-    answers = app.control.ping(timeout=PING_SECONDS) or app.control.ping(timeout=PATIENT_SECONDS)
-    if not answers:
+    first = app.control.ping(timeout=PING_SECONDS, limit=1)  # the next ping loses what comes later
+    if not first:
         raise OperationalError("no worker answers: nothing is loaded until one runs")
-    return "1 worker answers" if len(answers) == 1 else f"{len(answers)} workers answer"
+    return f"{next(iter(first[0]))} answers"
 
 
 def _beat(found: Parts) -> str:
