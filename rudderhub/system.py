@@ -47,7 +47,7 @@ WORDS = {
     UNCERTAIN: "cannot be told",
     BAD: "does not work",
 }
-TODO = {
+REMEDIES = {
     "Postgres": "Start it, or correct RUDDERHUB_DATABASE_URL.",
     "Cache": "No requests are limited meanwhile. Start it, or correct RUDDERHUB_CACHE_URL.",
     "Broker": (
@@ -147,9 +147,9 @@ def _try(name: str, look: Look, found: Parts) -> Part:
     except _UncertainError as error:
         return Part(name, UNCERTAIN, str(error))
     except _ScarceError as error:
-        return Part(name, SCARCE, str(error), TODO[name])
+        return Part(name, SCARCE, str(error), REMEDIES[name])
     except (OperationalError, RedisError, OSError, django.db.Error) as error:
-        return Part(name, BAD, " ".join(str(error).split()), TODO[name])
+        return Part(name, BAD, " ".join(str(error).split()), REMEDIES[name])
 
 
 def _postgres(_found: Parts) -> str:
