@@ -8,6 +8,13 @@ from tests.e2e.rows import Warehouse
 from tests.instance import running
 
 
+def pytest_collection_modifyitems(items):
+    """A walk through the pages may take ten minutes, an instance for it one and a half."""
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def instance():
     with running(SDK_DIR=str(ROOT / "var" / "e2e" / "sdk")) as instance:
