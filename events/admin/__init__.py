@@ -1,7 +1,6 @@
 """Live events with their trace, loads, connections, dead letters and quarantine."""
 
 from events.admin.connections import ConnectionAdmin
-from events.admin.destinations import LoggedDestinationAdmin
 from events.admin.live import EventAdmin
 from events.admin.loads import LoadAdmin
 from events.admin.losses import LossAdmin
@@ -9,7 +8,6 @@ from events.admin.privacy import ErasureAdmin, IdentityCheckAdmin, ProfileTokenA
 from events.admin.quarantine import QuarantinedAdmin
 from events.admin.refused import DeadLetterAdmin
 from events.admin.replays import ReplayAdmin
-from events.admin.sources import LoggedSourceAdmin
 
 __all__ = [
     "ConnectionAdmin",
@@ -18,8 +16,6 @@ __all__ = [
     "EventAdmin",
     "IdentityCheckAdmin",
     "LoadAdmin",
-    "LoggedDestinationAdmin",
-    "LoggedSourceAdmin",
     "LossAdmin",
     "ProfileTokenAdmin",
     "QuarantinedAdmin",

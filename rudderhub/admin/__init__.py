@@ -1,6 +1,15 @@
-"""Users and roles, who did what, and who is logged in."""
+"""The pages of sources and destinations, users and roles, who did what, and who is logged in."""
 
+from rudderhub.admin.data.logged_destinations import LoggedDestinationAdmin
+from rudderhub.admin.data.logged_sources import LoggedSourceAdmin
 from rudderhub.admin.sessions import SessionAdmin
 from rudderhub.admin.users import AuditAdmin, StaffAdmin, TeamAdmin
 
-__all__ = ["AuditAdmin", "SessionAdmin", "StaffAdmin", "TeamAdmin"]
+__all__ = [
+    "AuditAdmin",
+    "LoggedDestinationAdmin",
+    "LoggedSourceAdmin",
+    "SessionAdmin",
+    "StaffAdmin",
+    "TeamAdmin",
+]

@@ -18,8 +18,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
+from rudderhub.admin.data.source_form import SourceForm
 from sources.display import copyable, label, when
-from sources.forms import SourceForm
 from sources.models import Source, WriteKey
 from sources.snippets import snippets
 

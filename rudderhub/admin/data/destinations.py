@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from destinations.forms import PostgresDestinationForm
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.check import STEPS, Step, check
@@ -25,6 +24,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.ready_views import ReadyView, create_ready_views, plan_ready_views
 from destinations.registry import CHOICES
 from destinations.schedule import Schedule
+from rudderhub.admin.data.destination_form import PostgresDestinationForm
 from sources.display import clipped, copyable, label, when
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from destinations.admin import DestinationAdmin
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
 from events.admin.connections import ask_for_load
 from events.admin.fare import add_backlogs, backlog_of, health_of
 from events.admin.going import with_connections
 from events.advice import advice
 from events.health import worst
+from rudderhub.admin.data.destinations import DestinationAdmin
 from sources.display import clipped, label, length
 
 

@@ -20,9 +20,9 @@ from events.admin.fare import add_backlogs, health_of
 from events.admin.going import unloaded, with_connections
 from events.models import Event, Quarantined
 from events.trials import send_test_event
+from rudderhub.admin.data.sources import SourceAdmin
 from sources import sparkline
 from sources.addresses import client_address
-from sources.admin import SourceAdmin
 from sources.display import clipped, label, when
 from sources.models import Source, WriteKey
 
