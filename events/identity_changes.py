@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import ChangeState, Destination, IdentityChange
+from destinations.postgres.connection import primary_message
 from events import log, rings
 from events.erasure_preview import Tell
 from events.identity_actions import ACTIONS, Act, Effect, Form
@@ -123,8 +124,7 @@ def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
     except (DestinationError, DestinationUnavailableError) as error:
         _fail(change, f"{error}.")
     except psycopg.Error as error:
-        said = error.diag.message_primary or " ".join(str(error).split())  # details quote values
-        _fail(change, f"The warehouse answered: {said}.")
+        _fail(change, f"The warehouse answered: {primary_message(error)}.")
     except Exception as error:  # noqa: BLE001 - it is told
         kind, frames = type(error).__name__, "".join(format_tb(error.__traceback__))
         logger.error("change broke change=%s\n%s%s", change.pk, frames, kind)  # noqa: TRY400

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-import psycopg
 from django.db.models import QuerySet
 
 from destinations.interface import DestinationError
 from destinations.models import Connection, Destination
 from destinations.postgres import identity
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.loader import connect
+from destinations.postgres.connection import Conn, connect
 from destinations.warehouse.identity import Identifier, MalformedMergeError, Rules, statement
 from events.models import Event
 
@@ -30,12 +28,12 @@ MOST_EVENTS = 20
 class People:
     """A connection to a destination's warehouse, its identity schema and its event schemas."""
 
-    conn: psycopg.Connection[tuple[Any, ...]]
+    conn: Conn
     schema: str
     namespaces: list[str]
 
     @property
-    def graph(self) -> tuple[psycopg.Connection[tuple[Any, ...]], str, list[str]]:
+    def graph(self) -> tuple[Conn, str, list[str]]:
         """The first arguments of every action."""
         return self.conn, self.schema, self.namespaces
 
@@ -55,7 +53,7 @@ def opened(destination: Destination) -> Iterator[People]:
 def borrowed(destination: Destination) -> Iterator[People]:
     """For reads of a request: a connection that this thread keeps, opened again when it broke."""
     config = PostgresConfig.of(destination.config, destination.secrets or {})
-    kept: dict[str, psycopg.Connection[tuple[Any, ...]]] = _kept.__dict__
+    kept: dict[str, Conn] = _kept.__dict__
     key = config.conninfo()
     conn = kept.pop(key, None)
     if conn is None or conn.broken or conn.closed:

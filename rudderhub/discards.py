@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from destinations.postgres import browsing
 from destinations.postgres.browsing import Wanted
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import Conn
 from destinations.postgres.widening import outlook
 from events.masking import PERMISSION
 from rudderhub.reapplying import Column
@@ -49,7 +50,7 @@ def discards(request: HttpRequest) -> HttpResponse:
     every, wanted = warehouses(), _wanted(request)
     asked = chosen(every, request)
 
-    def groups(conn: browsing.Conn, schemas: Any) -> list[tuple[str, list[browsing.DiscardGroup]]]:
+    def groups(conn: Conn, schemas: Any) -> list[tuple[str, list[browsing.DiscardGroup]]]:
         found = ((schema, browsing.discard_groups(conn, schema, wanted)) for schema in schemas)
         return [(schema, listed) for schema, listed in found if listed]
 

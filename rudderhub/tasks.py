@@ -8,13 +8,12 @@ from celery import shared_task
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import Conn, connect, one_line
 from destinations.postgres.discards import (
-    Conn,
     columns_with_discards,
     reapply_discards,
     widen_column,
 )
-from destinations.postgres.loader import connect
 from destinations.postgres.widening import outlook
 from events.advice import advice
 from events.reasons import reason_kind
@@ -46,7 +45,7 @@ def widen_and_reapply(
 
 def _failed(error: Exception) -> str:
     """Without values: it goes to the audit log."""
-    said = reason_kind(" ".join(str(error).split())) or type(error).__name__
+    said = reason_kind(one_line(error))
     return f"not re-applied: {said}. {advice(said).text}"
 
 

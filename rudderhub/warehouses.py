@@ -19,6 +19,7 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import Conn
 from events.advice import Advice, advice
 from sources import audit
 
@@ -40,7 +41,7 @@ class Fault:
 
 
 def ask_each(
-    destinations: Iterable[Destination], question: Callable[[browsing.Conn, Sequence[str]], Answer]
+    destinations: Iterable[Destination], question: Callable[[Conn, Sequence[str]], Answer]
 ) -> tuple[list[tuple[Destination, Answer]], list[Fault]]:
     """The answers about the schemas of each destination, and the faults of those without one."""
 

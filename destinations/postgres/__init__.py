@@ -6,8 +6,9 @@ from typing import Any
 from destinations.interface import Feed
 from destinations.postgres import identity, restamp, unmerge
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import connect, table_exists
 from destinations.postgres.graph import Graph
-from destinations.postgres.loader import PostgresSession, connect, refresh_large_profiles
+from destinations.postgres.loader import PostgresSession, refresh_large_profiles
 from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.naming import namespace
 from destinations.warehouse.transform import Options
@@ -17,8 +18,7 @@ def move_waiting_rows(config: PostgresConfig) -> None:
     """The rows of profiles that were split, as far as the split left them, slice by slice."""
     schema = config.identity_schema
     with connect(config) as conn:
-        name = f'"{schema}".identity_restamp'
-        if conn.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
+        if not table_exists(conn, schema, "identity_restamp"):
             return
         if restamp.is_waiting(Graph(conn, schema)):
             with identity.operator_lock(conn, schema):

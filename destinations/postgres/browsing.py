@@ -13,9 +13,8 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from destinations.interface import DestinationUnavailableError
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import Conn, one_line, table_exists
 from destinations.warehouse.schema import EXTRA_COLUMN
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 5
@@ -118,7 +117,7 @@ def opened(config: PostgresConfig) -> Iterator[Conn]:
         ) as conn:
             yield conn
     except psycopg.Error as error:
-        raise DestinationUnavailableError(" ".join(str(error).split())) from error
+        raise DestinationUnavailableError(one_line(error)) from error
 
 
 def tables(conn: Conn, schemas: Sequence[str]) -> list[Table]:
@@ -197,7 +196,7 @@ def preview(
 
 def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
     """How many values of the table did not fit, by column."""
-    if not _has(conn, schema, "rudder_discards"):
+    if not table_exists(conn, schema, "rudder_discards"):
         return {}
     query = SQL(_DISCARDS_BY_COLUMN).format(Identifier(schema, "rudder_discards"))
     return dict(conn.execute(query, [table]).fetchall())
@@ -205,14 +204,14 @@ def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
 
 def discard_groups(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> list[DiscardGroup]:
     """By table, column and reason, the most first; none before the first discard."""
-    if not _has(conn, schema, "rudder_discards"):
+    if not table_exists(conn, schema, "rudder_discards"):
         return []
     query = _of_discards(_DISCARD_GROUPS, schema, wanted)
     return [DiscardGroup(*row) for row in conn.execute(query, [MOST_GROUPS])]
 
 
 def count_discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> int:
-    if not _has(conn, schema, "rudder_discards"):
+    if not table_exists(conn, schema, "rudder_discards"):
         return 0
     query = _of_discards("SELECT count(*) FROM {table} {wanted}", schema, wanted)
     return int(conn.execute(query).fetchall()[0][0])
@@ -220,7 +219,7 @@ def count_discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> i
 
 def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterator[tuple[Any, ...]]:
     """For a file of any size: fetched bit by bit, in the order of the table."""
-    if not _has(conn, schema, "rudder_discards"):
+    if not table_exists(conn, schema, "rudder_discards"):
         return
     with conn.transaction(), conn.cursor(name="discards") as cursor:
         cursor.itersize = FETCHED_DISCARDS
@@ -230,12 +229,6 @@ def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterato
 def _of_discards(text: str, schema: str, wanted: Wanted) -> Composed:
     table = Identifier(schema, "rudder_discards")
     return SQL(text).format(table=table, wanted=wanted.condition())
-
-
-def _has(conn: Conn, schema: str, table: str) -> bool:
-    query = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
-    row = conn.execute(query, [schema, table]).fetchone()
-    return bool(row and row[0])
 
 
 _MEASURED = (

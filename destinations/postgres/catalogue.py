@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import psycopg
 from psycopg.sql import Identifier
 
-Conn = psycopg.Connection[tuple[Any, ...]]
+from destinations.postgres.connection import Conn
 
 TABLES = """
 SELECT n.nspname, c.relname,

@@ -7,12 +7,12 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import OLDEST_VERSION, Conn, one_line
 
 STEPS = (
     "Reach the server",
@@ -26,7 +26,6 @@ STEPS = (
     "Insert a row",
     "Use its schemas",
 )
-OLDEST_VERSION = 150_000
 TIMEOUT_SECONDS = 5
 _ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
 
@@ -64,9 +63,7 @@ def check(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[Step]:
     return steps
 
 
-def _checked(
-    conn: psycopg.Connection[Any], config: PostgresConfig, schemas: Sequence[str]
-) -> list[Step]:
+def _checked(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list[Step]:
     schema = f"rudderhub_check_{secrets.token_hex(6)}"
     tests: dict[str, Callable[[], str]] = {
         "TLS": lambda: _tls(conn, config),
@@ -174,7 +171,7 @@ _REFUSALS = (
 )
 
 
-def _tls(conn: psycopg.Connection[Any], config: PostgresConfig) -> str:
+def _tls(conn: Conn, config: PostgresConfig) -> str:
     if conn.pgconn.ssl_in_use:
         return "the connection is encrypted"
     if config.sslmode in _ENCRYPTED_MODES and not config.host.startswith("/"):
@@ -182,14 +179,16 @@ def _tls(conn: psycopg.Connection[Any], config: PostgresConfig) -> str:
     return f"not encrypted, as sslmode {config.sslmode} allows; choose require on open networks"
 
 
-def _version(conn: psycopg.Connection[Any]) -> str:
-    version = conn.info.server_version
+def _version(conn: Conn) -> str:
+    version, minor = divmod(conn.info.server_version, 10_000)
     if version < OLDEST_VERSION:
-        raise _FailedError(f"PostgreSQL {version // 10_000}; loads need 15 or newer. Upgrade it.")
-    return f"PostgreSQL {version // 10_000}.{version % 10_000}"
+        raise _FailedError(
+            f"PostgreSQL {version}; loads need {OLDEST_VERSION} or newer. Upgrade it."
+        )
+    return f"PostgreSQL {version}.{minor}"
 
 
-def _encoding(conn: psycopg.Connection[Any]) -> str:
+def _encoding(conn: Conn) -> str:
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise _FailedError(
@@ -199,20 +198,20 @@ def _encoding(conn: psycopg.Connection[Any]) -> str:
     return encoding
 
 
-def _create_schema(conn: psycopg.Connection[Any], schema: str) -> str:
+def _create_schema(conn: Conn, schema: str) -> str:
     conn.execute(SQL("SET LOCAL statement_timeout = {}").format(TIMEOUT_SECONDS * 1000))
     conn.execute(SQL("SET LOCAL lock_timeout = {}").format(TIMEOUT_SECONDS * 1000))
     conn.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
     return "allowed"
 
 
-def _create_table(conn: psycopg.Connection[Any], schema: str) -> str:
+def _create_table(conn: Conn, schema: str) -> str:
     table = Identifier(schema, "events")
     conn.execute(SQL("CREATE TABLE {} (id text PRIMARY KEY, properties jsonb)").format(table))
     return "allowed"
 
 
-def _create_temporary_table(conn: psycopg.Connection[Any], schema: str) -> str:
+def _create_temporary_table(conn: Conn, schema: str) -> str:
     conn.execute(
         SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(
             Identifier(schema), Identifier(schema, "events")
@@ -221,7 +220,7 @@ def _create_temporary_table(conn: psycopg.Connection[Any], schema: str) -> str:
     return "allowed"
 
 
-def _insert(conn: psycopg.Connection[Any], schema: str) -> str:
+def _insert(conn: Conn, schema: str) -> str:
     conn.execute(
         SQL("INSERT INTO {} (id) VALUES ('1') ON CONFLICT (id) DO NOTHING").format(
             Identifier(schema, "events")
@@ -230,9 +229,7 @@ def _insert(conn: psycopg.Connection[Any], schema: str) -> str:
     return "allowed; all of it is rolled back"
 
 
-def _use_schemas(
-    conn: psycopg.Connection[Any], config: PostgresConfig, schemas: Sequence[str]
-) -> str:
+def _use_schemas(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> str:
     """Those that are there already may be somebody else's."""
     found = conn.execute(_SCHEMAS, [list(schemas)]).fetchall()
     closed = ", ".join(f'"{name}"' for name, is_open in found if not is_open)
@@ -267,5 +264,5 @@ def _refused(config: PostgresConfig, error: psycopg.Error) -> str:
 
 def _said(config: PostgresConfig, error: psycopg.Error) -> str:
     """The server's words in one line; never the password, whatever it echoes."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = one_line(error)
     return said.replace(config.password, "***") if config.password else said

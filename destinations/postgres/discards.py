@@ -6,17 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import psycopg
-
 from destinations.interface import DestinationError
 from destinations.postgres import sql
+from destinations.postgres.connection import Conn
 from destinations.postgres.namespace import Namespace
 from destinations.postgres.users import refill
 from destinations.warehouse.narrow import is_narrow, is_whole
 from destinations.warehouse.reapplied import stored_text
 from destinations.warehouse.schema import DISCARDS
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 PAGE = 10_000
 

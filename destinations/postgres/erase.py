@@ -10,9 +10,10 @@ from uuid import UUID
 import orjson
 
 from destinations.interface import DestinationError
+from destinations.postgres.connection import Conn
 from destinations.postgres.erase_rows import erase_rows
 from destinations.postgres.graph import columns, query
-from destinations.postgres.operations import Conn, Operation, Outcome, operation
+from destinations.postgres.operations import Operation, Outcome, operation
 from destinations.postgres.split import published
 from destinations.postgres.views import resolved_namespaces
 from destinations.warehouse.erasure import BLANK, DELETE, Erased

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import psycopg
-
+from destinations.postgres.connection import Conn
 from destinations.postgres.graph import query
 from destinations.warehouse.identity import Identifier
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 EXPLAIN = "SELECT * FROM {schema}.rudder_explain(%s, %s, %s, %s)"
 JOINED = "joined"

@@ -15,12 +15,11 @@ from uuid import UUID
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from destinations.postgres.connection import Conn
 from destinations.warehouse.folding import Sighting
 from destinations.warehouse.graph import CUT, Anchor, Group, Link, LostId, Node, Profile
 from destinations.warehouse.identity import USER_ID
 from destinations.warehouse.identity import Identifier as Named
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 KNOWN_NODES = """
 SELECT

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.postgres import identity, profiles
+from destinations.postgres.connection import Conn
 from destinations.postgres.graph import query
-from destinations.postgres.operations import Conn, Operation, Outcome, operation
+from destinations.postgres.operations import Operation, Outcome, operation
 from destinations.warehouse.blocks import BlockRule, compile_pattern
 from destinations.warehouse.identity import ANONYMOUS_ID, GraphOptions, Rules
 

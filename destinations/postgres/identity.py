@@ -9,16 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Literal
-from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.postgres import profiles
+from destinations.postgres.connection import Conn, table_exists
 from destinations.postgres.graph import Graph, query
 from destinations.postgres.split import resplit
 from destinations.warehouse.blocks import DEFAULT_RULES, BlockList, BlockRule
@@ -47,8 +45,6 @@ from destinations.warehouse.identity import (
 )
 
 logger = logging.getLogger(__name__)
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 VERSION = 3
 SQL_FILES = ("identity.sql", "explain.sql", "comments.sql")
@@ -414,9 +410,7 @@ def _wait(conn: Conn, lock: str, lock_class: int, key: int | str) -> None:
 
 
 def _is_current(conn: Conn, schema: str) -> bool:
-    name = Name(schema, "identity_meta").as_string(conn)
-    row = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone()
-    if not row or not row[0]:
+    if not table_exists(conn, schema, "identity_meta"):
         return False
     stored = conn.execute(query(schema, "SELECT version FROM {schema}.identity_meta")).fetchone()
     return stored is not None and stored[0] >= VERSION

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from datetime import datetime
 from itertools import count
-from typing import Any
 
 import psycopg
 
@@ -27,6 +25,12 @@ from destinations.interface import (
 )
 from destinations.postgres import guards, identity, sql
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import (
+    connect,
+    primary_message,
+    table_exists,
+    translated_errors,
+)
 from destinations.postgres.content import Content, prepare, tables_of
 from destinations.postgres.namespace import Namespace, TableRefusedError
 from destinations.postgres.users import write_users
@@ -39,37 +43,13 @@ from destinations.warehouse.users import user_columns
 
 logger = logging.getLogger(__name__)
 
-Conn = psycopg.Connection[tuple[Any, ...]]
-
-OLDEST_VERSION = 15
 ATTEMPTS = {"40": 5, "42": 4, "3F": 4, "XX": 4, "22": 2, "23": 2, "0A": 2}
 """By class of SQLSTATE: other loads, or changes of tables by hand, may be the cause and be over."""
-UNAVAILABLE = ("08", "53", "57", "58", "25006", "40001", "40P01", "55P03")
-MISCONFIGURED = ("28", "3D", "3F", "42", "0A")
-"""Beginnings of SQLSTATEs: come again later; someone has to change something first."""
-
-
-def connect(config: PostgresConfig) -> Conn:
-    """A connection in autocommit and READ COMMITTED to a server that can be loaded."""
-    try:
-        conn = psycopg.connect(config.conninfo(), autocommit=True, prepare_threshold=None)
-    except psycopg.OperationalError as error:
-        raise DestinationUnavailableError(_one_line(error)) from error
-    try:
-        _check(conn)
-        conn.execute(sql.SETTINGS)
-    except DestinationError:
-        conn.close()
-        raise
-    return conn
 
 
 def refresh_large_profiles(config: PostgresConfig) -> None:
-    with connect(config) as conn, _translated():
-        row = conn.execute(
-            "SELECT to_regclass(%s)", [f'"{config.identity_schema}".identity_stale']
-        ).fetchone()
-        if row and row[0]:
+    with connect(config) as conn, translated_errors():
+        if table_exists(conn, config.identity_schema, "identity_stale"):
             identity.refresh_marked(conn, config.identity_schema)
 
 
@@ -87,7 +67,7 @@ class PostgresSession:
             self._conn, feed.namespace, self._schema, config.column_budget, config.widen_rows
         )
         try:
-            with _translated():
+            with translated_errors():
                 identity.ensure_schema(self._conn, self._schema, feed.destination_id)
                 self._rules = self._read_rules()
         except BaseException:
@@ -107,14 +87,14 @@ class PostgresSession:
         self._conn.close()
 
     def position(self) -> int | None:
-        with _translated():
+        with translated_errors():
             row = self._conn.execute(
                 sql.cursor_position(self._schema), [self._feed.connection_id]
             ).fetchone()
         return int(row[0]) if row else None
 
     def counts(self) -> CursorCounts | None:
-        with _translated():
+        with translated_errors():
             row = self._conn.execute(
                 sql.cursor_counts(self._schema), [self._feed.connection_id]
             ).fetchone()
@@ -124,7 +104,7 @@ class PostgresSession:
         return prepare(chunk, self._feed, self._options, self._rules)
 
     def load(self, prepared: Prepared) -> LoadResult:
-        with _translated(), identity.operator_lock_shared(self._conn, self._schema):
+        with translated_errors(), identity.operator_lock_shared(self._conn, self._schema):
             for attempt in count(1):
                 try:
                     return self._load(prepared)
@@ -132,7 +112,7 @@ class PostgresSession:
                     state = (error.sqlstate or "")[:2]
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
                         raise
-                    logger.info("written again: %s", _said(error))
+                    logger.info("written again: %s", primary_message(error))
         raise AssertionError("the last attempt returns or raises")
 
     def _load(self, prepared: Prepared) -> LoadResult:
@@ -186,7 +166,7 @@ class PostgresSession:
             try:
                 return self._write(prepared, content, with_care=False)
             except psycopg.errors.UniqueViolation as error:
-                logger.info("written with care: %s", _said(error))
+                logger.info("written with care: %s", primary_message(error))
         return self._write(prepared, content, with_care=True)
 
     def _write(self, prepared: Prepared, content: Content, *, with_care: bool) -> LoadResult:
@@ -251,38 +231,6 @@ class PostgresSession:
             raise DestinationUnavailableError("the cursor was moved by another load")
         loaded_at: datetime = moved[0]
         return loaded_at
-
-
-def _check(conn: Conn) -> None:
-    version = conn.info.server_version // 10_000
-    if version < OLDEST_VERSION:
-        raise DestinationError(f"the warehouse is PostgreSQL {version}, expected 15 or newer")
-    encoding = conn.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise DestinationError(f"the warehouse's encoding is {encoding}, expected UTF8")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The errors of psycopg as those of the interface, by what can be done about them."""
-    try:
-        yield
-    except psycopg.Error as error:
-        state = error.sqlstate or ""
-        if not state or state.startswith(UNAVAILABLE):
-            raise DestinationUnavailableError(_said(error)) from error
-        if state.startswith(MISCONFIGURED):
-            raise DestinationError(_said(error)) from error
-        raise ChunkRefusedError(_one_line(error)) from error
-
-
-def _said(error: psycopg.Error) -> str:
-    """Without detail and context, which quote rows."""
-    return error.diag.message_primary or _one_line(error)
-
-
-def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _discards_of_users(identifies: Written, makes_user: Container[str]) -> list[Row]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 from psycopg import errors
 
 from destinations.postgres import sql, views
+from destinations.postgres.connection import Conn, one_line
 from destinations.warehouse.comments import column_comments, table_comment
 from destinations.warehouse.dialect import POSTGRES
 from destinations.warehouse.schema import (
@@ -27,8 +27,6 @@ from destinations.warehouse.schema import (
 )
 
 logger = logging.getLogger(__name__)
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 COLUMNS_A_STATEMENT = 100
 ALWAYS: Mapping[str, str] = {"uuid_ts": "datetime", PROFILE_COLUMN: "uuid"}
@@ -158,9 +156,7 @@ class Namespace:
             except (errors.ProgrammingError, errors.OperationalError) as error:
                 if isinstance(error, errors.LockNotAvailable) or self._conn.closed:
                     raise
-                raise TableRefusedError(
-                    table, f"{self._name(table)}: {_one_line(error)}"
-                ) from error
+                raise TableRefusedError(table, f"{self._name(table)}: {one_line(error)}") from error
             self._read(table)
             if changes or self._lacks_view(table):
                 self._make_view(table)
@@ -235,7 +231,7 @@ class Namespace:
                 views.drop_resolved_view(self._conn, self._schema, table)
                 self._conn.execute(sql.widen_columns(self._schema, table, columns))
         except (errors.FeatureNotSupported, errors.DependentObjectsStillExist) as error:
-            logger.warning("not widened: %s: %s", self._name(table), _one_line(error))
+            logger.warning("not widened: %s: %s", self._name(table), one_line(error))
 
     def _make_view(self, table: str) -> None:
         """The loads go on without a view that cannot be made: something of the user's uses it."""
@@ -245,7 +241,7 @@ class Namespace:
                     self._conn, self._identity_schema, self._schema, table, self._columns[table]
                 )
         except (errors.DependentObjectsStillExist, errors.WrongObjectType) as error:
-            logger.warning("view of %s not changed: %s", self._name(table), _one_line(error))
+            logger.warning("view of %s not changed: %s", self._name(table), one_line(error))
         if table in views.RESOLVED_TABLES:
             self._others[f"{table}_resolved"] = RELATION_KINDS["v"]
 
@@ -295,10 +291,6 @@ def _table(name: str, keys: Sequence[list[str]], columns: Sequence[list[Any]]) -
         sorted(sql.key_of(name)) in keys,
         tuple(column for column, _, writable, demanded in columns if demanded and writable),
     )
-
-
-def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _batches(columns: Mapping[str, str]) -> Iterator[dict[str, str]]:

@@ -11,18 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import psycopg
-
 from destinations.interface import DestinationError
 from destinations.postgres import identity, profiles, restamp
+from destinations.postgres.connection import Conn
 from destinations.postgres.graph import Graph, query
 from destinations.postgres.identity import Meta
 from destinations.postgres.split import StoredNode, published, recompute
 from destinations.warehouse.graph import LostId
 from destinations.warehouse.identity import ANONYMOUS_ID, Identifier, node_key
 from destinations.warehouse.profile import ProfileRow
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 STORED = """
 SELECT k.position, n.node_id, coalesce(c.root_id, n.comp_id), n.node_key, n.id_type, n.id_value

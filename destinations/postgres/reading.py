@@ -9,18 +9,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-import psycopg
 from psycopg.sql import SQL, Composed, Literal
 from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
 from destinations.postgres import catalogue
+from destinations.postgres.connection import Conn
 from destinations.postgres.graph import Graph, query
 from destinations.postgres.restamp import stamped_tables
 from destinations.warehouse.identity import Identifier
 from destinations.warehouse.schema import PROFILE_COLUMN
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 EVENT_TABLES = {
     "tracks": "track",

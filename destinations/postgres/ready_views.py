@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from destinations.interface import DestinationError
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.loader import connect
-
-Conn = psycopg.Connection[tuple[Any, ...]]
+from destinations.postgres.connection import Conn, connect, one_line, table_exists
 
 SESSIONS, DAILY_ACTIVE_USERS = "rudder_sessions", "rudder_daily_active_users"
 """No event can take a name that begins with rudder_."""
@@ -105,7 +103,7 @@ def plan_ready_views(config: PostgresConfig, namespace: str) -> list[ReadyView]:
     with _transaction(config) as conn:
         tables = _tables(conn, namespace)
         return [
-            ReadyView(f"{namespace}.{name}", words, _exists(conn, namespace, name), tables)
+            ReadyView(f"{namespace}.{name}", words, table_exists(conn, namespace, name), tables)
             for name, (_, words) in VIEWS.items()
         ]
 
@@ -120,7 +118,7 @@ def _transaction(config: PostgresConfig) -> Iterator[Conn]:
                 conn.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
                 yield conn
         except psycopg.Error as error:
-            raise DestinationError(" ".join(str(error).split())) from error
+            raise DestinationError(one_line(error)) from error
 
 
 def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
@@ -145,13 +143,7 @@ def _activity(conn: Conn, identity_schema: str, namespace: str) -> Composed:
 
 
 def _tables(conn: Conn, namespace: str) -> list[str]:
-    tables = [name for name in KINDS if _exists(conn, namespace, name)]
+    tables = [name for name in KINDS if table_exists(conn, namespace, name)]
     if not tables:
         raise DestinationError(f"{namespace} has neither tracks nor pages nor screens yet")
     return tables
-
-
-def _exists(conn: Conn, namespace: str, table: str) -> bool:
-    name = Identifier(namespace, table).as_string(conn)
-    row = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
-    return bool(row and row[0])

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from destinations.postgres import identity, profiles
+from destinations.postgres.connection import Conn
 from destinations.postgres.graph import Graph, columns, query
-from destinations.postgres.operations import Conn, set_planner
+from destinations.postgres.operations import set_planner
 from destinations.warehouse.graph import Anchor, Group
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Rules, node_key
 from destinations.warehouse.partition import Partition, StoredGroups

@@ -10,8 +10,8 @@ from psycopg.sql import SQL, Composed
 from psycopg.sql import Identifier as Name
 
 from destinations.postgres import catalogue, identity, restamp
+from destinations.postgres.connection import Conn
 from destinations.postgres.graph import Graph, columns
-from destinations.postgres.operations import Conn
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, node_key
 
 BATCH = 5_000

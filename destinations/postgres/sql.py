@@ -34,15 +34,6 @@ READ_AS = {
 
 KEYS = {"rudder_discards": ("row_id", "table_name", "column_name")}
 
-SETTINGS = """
-SET lock_timeout = '30s';
-SET jit = off;
-SET enable_hashjoin = off;
-SET enable_mergejoin = off;
-SET enable_seqscan = off
-"""
-"""Of a session: nothing waits for ever, and staged rows find theirs by the key, however many."""
-
 RELATIONS = """
 SELECT c.relname, c.relkind::text, k.keys, a.columns
 FROM pg_class c

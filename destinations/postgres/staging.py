@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import psycopg
 from psycopg.sql import SQL, Identifier
 
-Conn = psycopg.Connection[tuple[Any, ...]]
+from destinations.postgres.connection import Conn
 
 
 def stage(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -10,9 +10,10 @@ from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.postgres import identity, restamp
+from destinations.postgres.connection import Conn
 from destinations.postgres.explain import JOINED, Step, explain
 from destinations.postgres.graph import Graph, columns, query
-from destinations.postgres.operations import Conn, Operation, Outcome, operation
+from destinations.postgres.operations import Operation, Outcome, operation
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
 from destinations.warehouse.identity import Identifier
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
-
-import psycopg
 
 from destinations.postgres import sql
+from destinations.postgres.connection import Conn
 from destinations.postgres.namespace import GENERATED, Namespace
 from destinations.postgres.writing import Values, Writer, Written
 from destinations.warehouse.schema import Fitter
 from destinations.warehouse.transform import Row
 from destinations.warehouse.users import OLDEST_COLUMN, User, latest_users, user_columns
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 NOT_MERGED = frozenset({"id", "user_id", "uuid_ts"})
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import psycopg
 from psycopg.errors import InvalidTableDefinition
 from psycopg.sql import SQL, Composed, Identifier
 
-Conn = psycopg.Connection[tuple[Any, ...]]
+from destinations.postgres.connection import Conn
 
 RESOLVED_TABLES = frozenset(
     {"tracks", "pages", "screens", "identifies", "groups", "aliases", "users"}

@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from destinations.interface import Chunk, Feed, LoggedEvent
 from destinations.postgres import content, identity, reading
+from destinations.postgres.connection import Conn, table_exists
 from destinations.warehouse.identity import DEFAULTS, Rules, Statement
 from destinations.warehouse.identity import Identifier as Named
 from destinations.warehouse.schema import DISCARDS
 from destinations.warehouse.transform import Options
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 MOST_LINKS = 1_000
 
@@ -78,7 +76,7 @@ def look_for(
     conn: Conn, event: LoggedEvent, feed: Feed, config: Mapping[str, Any], schema: str
 ) -> Whereabouts:
     """Schema is that of the identities; without them there is no profile."""
-    resolves = _has(conn, schema, "identity_meta")
+    resolves = table_exists(conn, schema, "identity_meta")
     rules = identity.read_rules(conn, schema) if resolves else DEFAULTS
     found = expected(event, feed, config, rules)
     places = [_place(conn, feed.namespace, *row) for row in found.rows.items()]
@@ -108,12 +106,12 @@ def select_row(namespace: str, table: str, row_id: str) -> Composed:
 
 def _place(conn: Conn, namespace: str, table: str, row_id: str) -> Place:
     query = select_row(namespace, table, row_id)
-    is_there = _has(conn, namespace, table) and conn.execute(query).fetchone() is not None
+    is_there = table_exists(conn, namespace, table) and conn.execute(query).fetchone() is not None
     return Place(table, row_id, query.as_string(conn), is_there)
 
 
 def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[Discard]:
-    if not rows or not _has(conn, namespace, DISCARDS):
+    if not rows or not table_exists(conn, namespace, DISCARDS):
         return []
     query = SQL(_DISCARDS).format(Identifier(namespace, DISCARDS))
     return [Discard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
@@ -146,12 +144,6 @@ def _first(link: reading.LinkView) -> Named:
 
 def _second(link: reading.LinkView) -> Named:
     return Named(link.type_b, link.value_b)
-
-
-def _has(conn: Conn, schema: str, table: str) -> bool:
-    query = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
-    row = conn.execute(query, [schema, table]).fetchone()
-    return bool(row and row[0])
 
 
 _DISCARDS = """

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from psycopg.sql import SQL, Identifier
 
-from destinations.postgres.browsing import Conn
+from destinations.postgres.connection import Conn
 from destinations.postgres.discards import takes_values
 from destinations.postgres.namespace import Namespace
 from destinations.warehouse.narrow import is_whole

@@ -8,14 +8,12 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-import psycopg
-
 from destinations.postgres import sql
+from destinations.postgres.connection import Conn
 from destinations.postgres.namespace import GENERATED, Namespace
 from destinations.warehouse.schema import DISCARDS, Fitter
 from destinations.warehouse.transform import Row
 
-Conn = psycopg.Connection[tuple[Any, ...]]
 Values = Mapping[str, Any]
 
 ORDER_STEP = timedelta(microseconds=1)

@@ -20,10 +20,9 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from destinations.postgres import identity, reading, sql
+from destinations.postgres.connection import SETTINGS, Conn
 from destinations.postgres.graph import query
 from destinations.warehouse.identity import GraphOptions
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 SCHEMA, EVENTS = "bench_api", "bench_api_events"
 PEOPLE = 200_000
@@ -118,7 +117,7 @@ def figures(url: str) -> dict[str, str]:
     with closing(psycopg.connect(url, autocommit=True, prepare_threshold=None)) as conn:
         try:
             make(conn)
-            conn.execute(sql.SETTINGS)
+            conn.execute(SETTINGS)
             return _measure(conn)
         finally:
             for schema in (SCHEMA, EVENTS):

@@ -12,13 +12,12 @@ from django.db.models import Q
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection import Conn, connect
 from destinations.postgres.discards import (
-    Conn,
     columns_with_discards,
     reapply_discards,
     widen_column,
 )
-from destinations.postgres.loader import connect
 
 
 class Command(BaseCommand):

@@ -13,7 +13,7 @@ from destinations.interface import (
     DestinationError,
     DestinationUnavailableError,
 )
-from destinations.postgres import sql
+from destinations.postgres import connection
 from tests.loading import identify, load, moment, open_session, rows, track
 
 __all__ = ["open_session"]
@@ -296,7 +296,7 @@ def test_without_rights_a_load_says_so_and_goes_on_once_it_has_them(
 def test_a_table_that_somebody_locks_makes_the_load_wait_and_not_hang(
     open_session, warehouse, warehouse_url, monkeypatch
 ):
-    monkeypatch.setattr(sql, "SETTINGS", sql.SETTINGS.replace("30s", "200ms"))
+    monkeypatch.setattr(connection, "SETTINGS", connection.SETTINGS.replace("30s", "200ms"))
     session = open_session()
     load(session, track("m1"))
     with psycopg.connect(warehouse_url) as other:
