@@ -1,4 +1,4 @@
-"""What the history of loads, dead letters and refused requests may grow to."""
+"""How long the history of loads and dead letters is kept."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from events import quarantine
-
 BATCH = 10_000
 
 
 def forget_old() -> None:
     """Delete what is older than the days of its setting, in short transactions."""
-    quarantine.forget_old()
     _forget(_LOADS, settings.LOAD_HISTORY_DAYS)
     _forget(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)
 

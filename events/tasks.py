@@ -22,6 +22,7 @@ from events import (
     identity_changes,
     ledger,
     log,
+    quarantine,
     replays,
     reruns,
     retention,
@@ -151,6 +152,7 @@ def keep_log() -> None:
         retention.keep_within(conn, retention.Limits.from_settings(), timezone.now())
         counting.fold(conn, timezone.now())
     ledger.forget_old(timezone.now())
+    quarantine.forget_old()
     history.forget_old()
     identity_changes.forget_old(timezone.now())
 
