@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from importlib import import_module
-
 from django.apps import AppConfig
 
 
@@ -14,4 +12,4 @@ class RudderhubConfig(AppConfig):
         Not in rudderhub/__init__.py, where Celery's own guide has it: the supervisor of
         `make run` would carry Celery, too.
         """
-        import_module("rudderhub.celery")
+        from rudderhub import celery  # noqa: F401, PLC0415

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from importlib import import_module
-
 from django.apps import AppConfig
 
 
@@ -9,4 +7,4 @@ class SourcesConfig(AppConfig):
     name = "sources"
 
     def ready(self) -> None:
-        import_module("sources.signals")
+        from sources import signals  # noqa: F401, PLC0415
