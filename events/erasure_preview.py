@@ -19,6 +19,7 @@ from events import log
 from events.erased_events import Sought
 from events.erased_texts import ErasedTexts
 from events.erasures import SLICE_IDS, sources_of
+from events.log_database import log_reader
 from events.people import People
 
 Tell = Callable[[str, float | None], None]
@@ -78,7 +79,7 @@ def _hits(
 
 def _logged(sought: Sought) -> Generator[Hit]:
     """Of the log, the newest part first."""
-    with log.reader() as reader:
+    with log_reader() as reader:
         head = log.barrier(reader)
         first = log.first_id(reader, None, head)
     if first is None:

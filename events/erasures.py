@@ -27,6 +27,8 @@ from destinations.warehouse.identity import Identifier, node_key
 from events import log, moving, requests
 from events.erased_events import Sought
 from events.erased_texts import ErasedTexts, Seen, clear_messages
+from events.locks import Lock, try_lock
+from events.log_database import log_reader
 from events.models import DeadLetter, MinuteCount, Quarantined
 from events.people import People, opened
 from sources.models import Source
@@ -118,7 +120,7 @@ def unfinished() -> QuerySet[Erasure]:
 
 def run_slice(erasure: Erasure) -> bool:
     """One step, or a part of the log; whether the erasure is to go on at once."""
-    with log.reader() as reader, log.erasure_lock(reader, erasure.pk) as taken:
+    with log_reader() as reader, try_lock(reader, Lock.ERASURE, erasure.pk) as taken:
         if not taken:
             return False
         erasure.refresh_from_db()

@@ -22,9 +22,11 @@ from django.utils import timezone
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import ChangeState, Destination, IdentityChange
 from destinations.postgres.connection import primary_message
-from events import log, rings
+from events import rings
 from events.erasure_preview import Tell
 from events.identity_actions import ACTIONS, Act, Effect, Form
+from events.locks import Lock, try_lock
+from events.log_database import log_reader
 from events.people import opened
 from sources import audit
 
@@ -69,7 +71,7 @@ def forget_old(now: datetime) -> None:
 
 def go_on(change_pk: int) -> None:
     """Count or make it, unless another worker does."""
-    with log.reader() as reader, log.change_lock(reader, change_pk) as taken:
+    with log_reader() as reader, try_lock(reader, Lock.CHANGE, change_pk) as taken:
         change = IdentityChange.objects.with_worker().filter(pk=change_pk).first()
         if not taken or change is None:
             return

@@ -23,6 +23,8 @@ from destinations.interface import (
 from destinations.models import Connection
 from destinations.schedule import Schedule, next_sync
 from events import ledger, log, moving
+from events.locks import Lock, try_lock
+from events.log_database import log_connection, log_reader
 from events.models import Load, LoadState
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def run_load(connection: Connection, seconds: float = math.inf, upto: float = ma
     Returns at once when another worker has the connection, and after a failure.
     """
     until = monotonic() + seconds
-    with log.reader() as reader:
+    with log_reader() as reader:
         while _load_once(reader, connection, until, upto):
             # An event may have come while the lock was held: its ring found the connection taken.
             if min(log.barrier(reader), upto) <= connection.position:
@@ -73,7 +75,7 @@ def _sync_upto(connection: Connection) -> bool:
     """Fix what the sync loads; False when that is nothing: then the next event begins it."""
     if connection.position < connection.sync_upto:
         return True
-    with log.connect() as conn:
+    with log_connection() as conn:
         barrier = log.barrier(conn)
     if barrier <= connection.position:
         return False
@@ -86,7 +88,7 @@ def _load_once(
     reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
 ) -> bool:
     """Whether the connection was free and nothing failed."""
-    with log.connection_lock(reader, connection.pk) as taken:
+    with try_lock(reader, Lock.LOAD, connection.pk) as taken:
         return taken and _attempt(reader, connection, until, upto)
 
 

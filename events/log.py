@@ -11,15 +11,15 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
-from django.db import connection as django_connection
 from psycopg.sql import SQL, Identifier, Literal
 
 from destinations.interface import Chunk, LoggedEvent
+from events.log_database import log_connection
 from events.per_process import PerProcess
 from events.spec import ParsedEvent
 
@@ -42,15 +42,6 @@ class LogUnavailableError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def connect(**options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection of one's own to Django's database, in autocommit."""
-    params = django_connection.get_connection_params()
-    wanted = ("host", "port", "dbname", "user", "password", "connect_timeout", "sslmode")
-    return psycopg.connect(
-        **{key: params[key] for key in wanted if params.get(key)}, autocommit=True, **options
-    )
-
-
 def append(
     source_pk: int, received_at: datetime, events: Sequence[ParsedEvent], timeout_seconds: float
 ) -> None:
@@ -69,11 +60,6 @@ def barrier(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOG_LOCK])
         row = conn.execute("SELECT coalesce(max(id), 0) FROM events_event").fetchone()
     return int(row[0]) if row else 0
-
-
-def reader() -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection that reads the log by id; a fresh partition has no statistics to plan by."""
-    return connect(options="-c enable_seqscan=off -c enable_bitmapscan=off")
 
 
 def read_chunk(
@@ -293,7 +279,7 @@ class LogWriter:
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._conn is None:
-            self._conn = connect()
+            self._conn = log_connection()
         return self._conn
 
     def _disconnect(self) -> None:
@@ -317,48 +303,3 @@ _writer = PerProcess(LogWriter)
 def close_writer() -> None:
     """Store what waits and let go of the connection: at shutdown and between tests."""
     _writer.close()
-
-
-def connection_lock(
-    conn: psycopg.Connection[tuple[Any, ...]], connection_pk: int
-) -> contextlib.AbstractContextManager[bool]:
-    """Whether this session now is the only one that loads the connection."""
-    return _lock(conn, _LOAD_CLASS, connection_pk)
-
-
-def replay_lock(
-    conn: psycopg.Connection[tuple[Any, ...]], replay_pk: int
-) -> contextlib.AbstractContextManager[bool]:
-    """Whether this session now is the only one that runs the replay."""
-    return _lock(conn, _REPLAY_CLASS, replay_pk)
-
-
-def erasure_lock(
-    conn: psycopg.Connection[tuple[Any, ...]], erasure_pk: int
-) -> contextlib.AbstractContextManager[bool]:
-    """Whether this session now is the only one that works on the erasure."""
-    return _lock(conn, _ERASURE_CLASS, erasure_pk)
-
-
-def change_lock(
-    conn: psycopg.Connection[tuple[Any, ...]], change_pk: int
-) -> contextlib.AbstractContextManager[bool]:
-    """Whether this session now is the only one that works on the change of identities."""
-    return _lock(conn, _CHANGE_CLASS, change_pk)
-
-
-@contextlib.contextmanager
-def _lock(conn: psycopg.Connection[tuple[Any, ...]], kind: int, pk: int) -> Iterator[bool]:
-    row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [kind, pk])
-    taken = bool((row.fetchone() or (False,))[0])
-    try:
-        yield taken
-    finally:
-        if taken and not conn.closed:
-            conn.execute("SELECT pg_advisory_unlock(%s, %s)", [kind, pk])
-
-
-_LOAD_CLASS = 0x7275
-_REPLAY_CLASS = 0x7276
-_ERASURE_CLASS = 0x7277
-_CHANGE_CLASS = 0x7278

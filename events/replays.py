@@ -30,6 +30,8 @@ from destinations.interface import (
 )
 from destinations.models import Connection
 from events import dead_letters, log, moving
+from events.locks import Lock, try_lock
+from events.log_database import log_connection, log_reader
 from events.models import DeadLetter, Replay, ReplayState
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def preview(connection: Connection, since: datetime | None) -> Range:
     DestinationError when the first of them is not found in time.
     """
     upto = max(connection.position, connection.start_position or 0)
-    with log.connect(options=f"-c statement_timeout={COUNT_SECONDS}s") as conn:
+    with log_connection(options=f"-c statement_timeout={COUNT_SECONDS}s") as conn:
         try:
             first = log.first_id(conn, since, upto)
         except psycopg.errors.QueryCanceled as error:
@@ -124,7 +126,7 @@ def cancel(replay: Replay) -> bool:
 
 def run_slice(replay: Replay) -> bool:
     """Load some chunks; whether the replay is to go on at once."""
-    with log.reader() as reader, log.replay_lock(reader, replay.pk) as taken:
+    with log_reader() as reader, try_lock(reader, Lock.REPLAY, replay.pk) as taken:
         if not taken:
             return False
         replay.refresh_from_db()

@@ -7,6 +7,7 @@ from django.dispatch import receiver
 
 from destinations.models import Connection, Start
 from events import ledger, log
+from events.log_database import log_connection
 
 
 @receiver(post_save, sender=Connection)
@@ -16,7 +17,7 @@ def fix_start(instance: Connection, created: bool, **_: Any) -> None:
     The ledger begins with it, so that what retention drops from then on is missed.
     """
     if created and instance.start == Start.NOW and instance.start_position is None:
-        with log.connect() as conn:
+        with log_connection() as conn:
             instance.start_position = log.barrier(conn)
         instance.save(update_fields=["start_position"])
     if created:

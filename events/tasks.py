@@ -30,6 +30,7 @@ from events import (
     selfcheck,
 )
 from events.loads import run_due_load
+from events.log_database import log_connection, log_reader
 from events.models import Replay, ReplayState
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def ring_connections(*, anew: bool = False) -> None:
 
     Rings may be lost, and waits end. Anew: also those whose ring a killed worker may have taken.
     """
-    with log.reader() as conn:
+    with log_reader() as conn:
         head = log.barrier(conn)
     behind = Connection.objects.filter(
         enabled=True, destination__enabled=True, position__lt=head
@@ -145,7 +146,7 @@ def keep_destinations() -> None:
 @shared_task
 def keep_log() -> None:
     """Make the log's partitions of the coming days; let go of what was kept long enough."""
-    with log.connect() as conn:
+    with log_connection() as conn:
         log.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
         counting.advance(conn)  # nothing may be dropped before it is counted
         ledger.settle()
@@ -161,7 +162,7 @@ def keep_log() -> None:
 def count_log() -> None:
     """Keep the ledger's counts close behind the log."""
     heartbeat.beat()
-    with log.reader() as conn:
+    with log_reader() as conn:
         if counting.advance(conn, COUNT_SECONDS):
             ledger.settle()
 

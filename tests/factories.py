@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from destinations.models import Connection, Destination
 from events import log
+from events.log_database import log_connection
 from events.models import Event
 from sources.models import Source, WriteKey
 
@@ -54,6 +55,6 @@ def make_event(source: Source | None = None, **fields: Any) -> Event:
     number = next(_numbers)
     values = {"received_at": timezone.now(), "message_id": f"message-{number}", "type": "track"}
     values |= {"payload": '{"type": "track"}', **fields}
-    with log.connect() as conn:
+    with log_connection() as conn:
         log.ensure_partitions(conn, values["received_at"].date())
     return Event.objects.create(source=source or make_source(), **values)

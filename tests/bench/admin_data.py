@@ -20,6 +20,7 @@ from destinations.postgres.graph import query
 from destinations.warehouse.identity import statement
 from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS
 from events import counting, log
+from events.log_database import log_connection
 from tests.bench import api
 from tests.factories import make_admin, make_connection, make_destination, make_source
 from tests.loading import address
@@ -166,7 +167,7 @@ def fill(events: int) -> None:
         namespace = api.EVENTS if number == 1 else f"shop_{number}"
         make_connection(source, destination, namespace=namespace, start_position=0)
     given = {"events": events, "days": DAYS, "sources": SOURCES, "people": api.PEOPLE}
-    with log.connect() as conn:
+    with log_connection() as conn:
         now = timezone.now()
         log.ensure_partitions(conn, now.date() - timedelta(days=DAYS), DAYS + 2)
         conn.execute(LOG, given)
@@ -179,7 +180,7 @@ def fill(events: int) -> None:
     Connection.objects.update(position=events - 1_000, last_loaded_at=timezone.now())
     with closing(psycopg.connect(_warehouse_url(), autocommit=True)) as conn:
         _fill_warehouse(conn)
-    with log.connect() as conn:
+    with log_connection() as conn:
         conn.execute("VACUUM ANALYZE")
 
 

@@ -10,10 +10,11 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from events import backlog, counting, log
+from events import backlog, counting
 from events.admin.picture import NARROW, ROW, WIDE, Edge, Node, picture
 from events.backlog import Backlog, backlogs
 from events.loads import run_load
+from events.log_database import log_connection
 from events.models import Loss
 from tests.connected import connection, event, send
 from tests.factories import (
@@ -191,7 +192,7 @@ def test_counted_and_uncounted_events_are_pending(monkeypatch):
     first = make_event(source)
     for _ in range(4):
         make_event(source)
-    with log.connect() as conn:
+    with log_connection() as conn:
         counting.advance(conn)
     make_event(source)
     behind = make_connection(source, position=first.pk)

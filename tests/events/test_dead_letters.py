@@ -9,6 +9,7 @@ from django.core.cache import cache
 
 from events import dead_letters, ledger, log, replays, retention, rings
 from events.loads import run_load
+from events.log_database import log_connection
 from events.models import DeadLetter, Replay
 from events.reasons import reason_kind
 from events.tasks import load_replay
@@ -183,7 +184,7 @@ def test_a_rerun_twice_changes_nothing_in_the_warehouse(admin, dead, warehouse):
 
 def test_a_rerun_needs_no_log(admin, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
-    with log.connect() as conn:
+    with log_connection() as conn:
         conn.execute("TRUNCATE events_event")
 
     rerun(admin, "m2")
@@ -281,7 +282,7 @@ def test_a_paused_connection_is_said_to_wait_and_its_rerun_does(admin, dead):
 def test_a_rerun_holds_no_day_of_the_log(admin, dead):
     rerun(admin, "m2")
 
-    with log.connect() as conn:
+    with log_connection() as conn:
         days = retention.keep_within(conn, retention.Limits(days=1), NOW + timedelta(days=9))
 
     assert NOW.date() in days
@@ -339,7 +340,7 @@ def test_values_in_a_reason_are_hidden_from_who_may_not_see_them(client, dead):
 def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
     """A worker was killed after it had kept the letter, and the cause went away."""
     send(connection, event("m1", event="Seen"))
-    with log.connect() as conn:
+    with log_connection() as conn:
         first = log.barrier(conn)
     DeadLetter.objects.create(
         connection=connection, event_id=first, message_id="m1", reason="a fault", payload="{}"

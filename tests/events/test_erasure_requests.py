@@ -25,6 +25,8 @@ from destinations.warehouse.erasure import DELETE, Erased
 from destinations.warehouse.identity import Identifier
 from events import erasure_preview, erasures, log, people
 from events.erased_events import Sought
+from events.locks import Lock, try_lock
+from events.log_database import log_connection
 from events.models import DeadLetter, Event, Quarantined
 from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
@@ -286,7 +288,7 @@ def test_a_kill_after_the_warehouse_has_committed_loses_no_count(hub):
 
 def test_a_worker_lets_another_go_on_alone(hub):
     erasure = request(hub)
-    with log.connect() as conn, log.erasure_lock(conn, erasure.pk) as taken:
+    with log_connection() as conn, try_lock(conn, Lock.ERASURE, erasure.pk) as taken:
         goes_on = erasures.run_slice(erasure)
 
     assert taken

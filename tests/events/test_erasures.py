@@ -14,6 +14,7 @@ from destinations.postgres import guards
 from destinations.postgres.rebuild import check
 from events import counting, log, people, requests
 from events.erasures import erase_person
+from events.log_database import log_connection
 from events.models import DeadLetter, Event, Load, Quarantined
 from sources.models import Source
 from tests.factories import (
@@ -255,7 +256,7 @@ def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hu
 def test_what_a_removed_source_has_sent_and_loaded_goes_too(hub):
     hub.load(event(1, "identify", userId="ann-1", anonymousId="tablet", source="Old shop"))
     hub.load(event(2, userId="ann-1", event="Looked"))
-    with log.connect() as conn:
+    with log_connection() as conn:
         counting.advance(conn)
     Source.objects.get(name="Old shop").delete()
 

@@ -16,6 +16,8 @@ from django.utils import timezone
 from destinations.models import Erasure, IdentityChange
 from events import erasures, identity_changes, log, people, rings
 from events.erasure_preview import preview
+from events.locks import Lock, try_lock
+from events.log_database import log_connection, log_reader
 from events.tasks import go_on_with_change, ring_connections
 from tests.factories import make_admin
 from tests.identities import event, user
@@ -150,7 +152,7 @@ def test_two_workers_do_not_make_one_change(hub, admin):
     changes_made()
     admin.post(url, {"confirm": "1", "reason": ""})
 
-    with log.reader() as other, log.change_lock(other, change().pk):
+    with log_reader() as other, try_lock(other, Lock.CHANGE, change().pk):
         changes_made()
         left = change().state
     changes_made()
@@ -165,7 +167,7 @@ def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(h
     admin.post(url, {"confirm": "1", "reason": ""})
     pk = change().pk
 
-    with ThreadPoolExecutor() as workers, log.connect() as other, log.connect() as looking:
+    with ThreadPoolExecutor() as workers, log_connection() as other, log_connection() as looking:
         with other.transaction():
             other.execute("SELECT FROM destinations_identitychange FOR UPDATE")
             first = workers.submit(go_on_alone, pk)

@@ -9,8 +9,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from destinations.models import Start
-from events import counting, ledger, log, retention
+from events import counting, ledger, retention
 from events.loads import run_load
+from events.log_database import log_connection
 from events.management.commands.ledger import COLUMNS
 from events.models import (
     Event,
@@ -45,7 +46,7 @@ def numbers(connection, since=None):
 
 
 def count():
-    with log.connect() as conn:
+    with log_connection() as conn:
         return counting.advance(conn)
 
 
@@ -117,7 +118,7 @@ def test_events_that_retention_dropped_are_lost_in_the_ledger(connection):
     count()
     connection.enabled = False
     connection.save()
-    with log.connect() as conn:
+    with log_connection() as conn:
         retention.keep_within(conn, retention.Limits(days=30), timezone.now())
     behind = numbers(connection)
 
@@ -145,7 +146,7 @@ def test_folded_minutes_keep_their_sums(connection):
         send(connection, event(f"m{minutes}"), received_at=old + timedelta(minutes=minutes))
     count()
 
-    with log.connect() as conn:
+    with log_connection() as conn:
         counting.fold(conn, timezone.now())
 
     assert sum(MinuteCount.objects.values_list("events", flat=True)) == 3

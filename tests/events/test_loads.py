@@ -6,8 +6,9 @@ import pytest
 from django.utils import timezone
 
 from destinations.models import Start
-from events import log
 from events.loads import run_load
+from events.locks import Lock, try_lock
+from events.log_database import log_connection
 from events.models import DeadLetter, Load
 from events.tasks import load_connection
 from tests.connected import NOW, connection, event, rows, send
@@ -352,7 +353,7 @@ def test_a_connection_can_start_with_what_comes_from_now_on(connection, warehous
 
 def test_another_worker_that_has_the_connection_is_not_disturbed(connection):
     send(connection, event("m1", event="A"))
-    with log.connect() as other, log.connection_lock(other, connection.pk):
+    with log_connection() as other, try_lock(other, Lock.LOAD, connection.pk):
         run_load(connection)
 
     assert not Load.objects.exists()

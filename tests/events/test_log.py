@@ -8,6 +8,8 @@ import pytest
 from django.db import connection
 
 from events import log
+from events.locks import Lock, try_lock
+from events.log_database import log_connection, log_reader
 from events.models import Event
 from events.spec import ParsedEvent
 
@@ -29,7 +31,7 @@ def _writer():
 
 @pytest.fixture
 def reader():
-    with log.reader() as conn:
+    with log_reader() as conn:
         yield conn
 
 
@@ -111,7 +113,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
 def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
     log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
-    with log.connect() as admin:
+    with log_connection() as admin:
         admin.execute(
             """
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -127,7 +129,7 @@ def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
 
 
 def test_an_append_that_cannot_commit_in_time_is_unavailable():
-    with log.connect() as blocker:
+    with log_connection() as blocker:
         blocker.execute("SELECT pg_advisory_lock(%s)", [log.LOG_LOCK])
 
         with pytest.raises(log.LogUnavailableError, match="no commit within"):
@@ -135,7 +137,7 @@ def test_an_append_that_cannot_commit_in_time_is_unavailable():
 
 
 def test_the_barrier_waits_for_ids_that_are_not_committed(reader):
-    with log.connect() as writer, log.connect() as other:
+    with log_connection() as writer, log_connection() as other:
         log.ensure_partitions(writer, NOW.date())
         writer.execute("BEGIN")
         writer.execute("SELECT pg_advisory_xact_lock_shared(%s)", [log.LOG_LOCK])
@@ -198,11 +200,11 @@ def test_a_full_chunk_ends_at_its_last_event(reader):
 
 def test_only_one_session_holds_a_connections_lock():
     with (
-        log.connect() as one,
-        log.connect() as two,
-        log.connection_lock(one, 7) as first,
-        log.connection_lock(two, 7) as second,
-        log.connection_lock(two, 8) as another,
+        log_connection() as one,
+        log_connection() as two,
+        try_lock(one, Lock.LOAD, 7) as first,
+        try_lock(two, Lock.LOAD, 7) as second,
+        try_lock(two, Lock.LOAD, 8) as another,
     ):
         taken = (first, second, another)
 

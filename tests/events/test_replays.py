@@ -17,6 +17,8 @@ from django.utils import timezone
 from destinations.interface import DestinationError
 from events import log, replays
 from events.loads import run_load
+from events.locks import Lock, try_lock
+from events.log_database import log_connection
 from events.models import DeadLetter, Load, Replay
 from events.retention import Limits, keep_within
 from events.tasks import load_replay, ring_connections
@@ -155,8 +157,8 @@ def test_loads_go_on_while_a_replay_runs(connection, warehouse, settings):
 
 def hold(replay):
     """As a worker in the middle of the replay: it has the replay's lock."""
-    conn = log.connect()
-    lock = log.replay_lock(conn, replay.pk)
+    conn = log_connection()
+    lock = try_lock(conn, Lock.REPLAY, replay.pk)
     assert lock.__enter__()
     return conn
 
@@ -262,7 +264,7 @@ def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
 
 def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, warehouse):
     send(connection, event("old", event="A"))
-    with log.connect() as conn:
+    with log_connection() as conn:
         connection.start_position = log.barrier(conn)
     connection.save()
     send(connection, event("new", event="A"))
@@ -278,7 +280,7 @@ def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
     run_load(connection)
     replay = replays.begin(connection, None)
     later = NOW + timedelta(days=40)
-    with log.connect() as conn:
+    with log_connection() as conn:
         held = keep_within(conn, Limits(days=30), later)
         run(replay)
         dropped = keep_within(conn, Limits(days=30), later)

@@ -9,6 +9,7 @@ from django.core.cache import cache
 
 from destinations.models import Connection
 from events import log, replays
+from events.log_database import log_connection
 from events.models import Replay
 from tests.factories import make_admin, make_connection, make_event
 
@@ -26,7 +27,7 @@ def connection():
     cache.clear()
     event = make_event(received_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
     make_event(event.source, received_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
-    with log.connect() as conn:
+    with log_connection() as conn:
         return make_connection(event.source, position=log.barrier(conn))
 
 
@@ -91,7 +92,7 @@ def test_a_paused_connection_says_that_its_replay_will_wait(admin, connection):
 def test_a_log_that_does_not_answer_in_time_is_said_to_be_slow(admin, connection, monkeypatch):
     monkeypatch.setattr(replays, "COUNT_SECONDS", 1)
 
-    with log.connect() as other, other.transaction():
+    with log_connection() as other, other.transaction():
         other.execute("LOCK TABLE events_event IN ACCESS EXCLUSIVE MODE")
         page = admin.post(page_of(connection), {"since": "", "preview": "1"}).content.decode()
 

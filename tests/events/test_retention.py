@@ -9,6 +9,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from events import log, retention
+from events.log_database import log_connection
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.retention import Limits, keep_within, partitions
 from events.spec import ParsedEvent
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def conn():
     """The retention's connection to a log without a day."""
-    with log.connect() as conn:
+    with log_connection() as conn:
         for each in partitions(conn):
             conn.execute(f"DROP TABLE {each.table}")
         yield conn
@@ -148,9 +149,9 @@ def test_a_log_that_stays_too_big_is_warned_of(conn, caplog):
 def test_writers_go_on_while_a_drop_waits_for_a_reader(conn):
     make_event(received_at=days_ago(40))
     source, now = make_source(), timezone.now()
-    with log.connect() as setup:
+    with log_connection() as setup:
         log.ensure_partitions(setup, now.date())
-    with log.connect() as reader, log.connect() as watcher:
+    with log_connection() as reader, log_connection() as watcher:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM events_event")
         dropping = threading.Thread(target=keep_in_thread, args=(conn,))
@@ -184,12 +185,12 @@ def is_waiting(conn):
 
 def test_a_drop_that_was_killed_half_way_is_finished_by_the_next_run(conn):
     make_event(received_at=days_ago(40))
-    with log.connect() as reader:
+    with log_connection() as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM events_event")
         dropping = threading.Thread(target=run_until_killed, daemon=True)
         dropping.start()
-        with log.connect() as killer:
+        with log_connection() as killer:
             wait_for(lambda: is_waiting(killer), 10)
             killer.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE %s",
@@ -207,7 +208,7 @@ def test_a_drop_that_was_killed_half_way_is_finished_by_the_next_run(conn):
 
 
 def run_until_killed():
-    with pytest.raises(psycopg.OperationalError), log.connect() as own:
+    with pytest.raises(psycopg.OperationalError), log_connection() as own:
         keep_in_thread(own)
 
 
@@ -217,7 +218,7 @@ def test_a_reader_that_stays_holds_up_neither_the_worker_nor_the_next_run(
     monkeypatch.setattr(retention, "DROP_SECONDS", 1)
     make_event(received_at=days_ago(40))
     make_event(received_at=days_ago(39))
-    with log.connect() as backup:
+    with log_connection() as backup:
         backup.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         backup.execute("SELECT count(*) FROM events_event")
 

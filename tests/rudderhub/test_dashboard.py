@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from events import counting, log
+from events import counting
 from events.counting import BinCount
+from events.log_database import log_connection
 from events.models import Load
 from rudderhub import dashboard
 from rudderhub.chart import chart
@@ -106,7 +107,7 @@ def test_counted_and_just_come_events_are_in_the_bins():
     source = make_source()
     make_event(source, received_at=NOON)
     make_event(source, received_at=NOON + timedelta(seconds=70))
-    with log.connect() as conn:
+    with log_connection() as conn:
         counting.advance(conn)
     make_event(source, received_at=NOON + timedelta(seconds=80), type="page")
     make_event(source, received_at=NOON - MINUTE)
@@ -297,7 +298,7 @@ def test_a_long_range_counts_hours_that_were_folded_whole(admin):
     make_event(received_at=edge)
     make_event(received_at=edge + timedelta(minutes=59))
     make_event(received_at=edge - timedelta(minutes=1))
-    with log.connect() as conn:
+    with log_connection() as conn:
         counting.advance(conn)
         counting.fold(conn, timezone.now())
 

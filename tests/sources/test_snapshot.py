@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from events import log
+from events.log_database import log_connection
 from sources import snapshot
 from sources.authentication import basic_credentials, query_key, source_of_key
 from sources.errors import RefusedError
@@ -66,7 +66,7 @@ def test_a_change_from_outside_is_seen_when_the_second_is_over():
     key = make_write_key()
     assert snapshot.current().active_key(key.key, NOW).source.enabled
 
-    with log.connect() as outside:
+    with log_connection() as outside:
         outside.execute("UPDATE sources_source SET enabled = false")
     at_once = snapshot.current().active_key(key.key, NOW).source.enabled
     snapshot.expire()

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from events import activity, counting, log, rings
+from events.log_database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
 from sources.sparkline import bars
 from tests.factories import (
@@ -53,7 +54,7 @@ def html(response):
 
 
 def count():
-    with log.connect() as conn:
+    with log_connection() as conn:
         assert counting.advance(conn)
 
 

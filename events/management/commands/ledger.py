@@ -7,8 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection
-from events import counting, ledger, log, moving
+from events import counting, ledger, moving
 from events.ledger import Balance
+from events.locks import Lock, try_lock
+from events.log_database import log_connection, log_reader
 
 COLUMNS = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "difference")
 
@@ -24,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--connection", type=int, help="only the connection with this number")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with log.reader() as conn:
+        with log_reader() as conn:
             counting.advance(conn)
         connections = _connections(options["connection"])
         silent = {each.pk: error for each in connections if (error := _look(each))}
@@ -68,7 +70,7 @@ def _look(connection: Connection) -> str:
     """Take the counts from the warehouse itself; the reason when that cannot be."""
     if not connection.namespace:
         return ""
-    with log.connect() as conn, log.connection_lock(conn, connection.pk) as taken:
+    with log_connection() as conn, try_lock(conn, Lock.LOAD, connection.pk) as taken:
         if not taken:
             return "a worker is loading it"
         try:
