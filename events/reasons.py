@@ -17,10 +17,7 @@ _ALL_QUOTED = re.compile(r"""["'](?:.*["']|.*)|[0-9]+""", re.DOTALL)
 
 
 def reason_kind(reason: str) -> str:
-    """'mergeProperties[3].value is missing' is of the kind 'mergeProperties[…].value is missing'.
-
-    The migration that added kinds has nearly the same expression in SQL, for those before it.
-    """
+    """The reason without its values: "batch[3] is no object" gives "batch[…] is no object"."""
     stated = _DETAIL.sub("", reason)
     kind = _VALUES.sub("…", stated)
     if _QUOTE.search(kind):  # a value has quotes itself: nobody knows where it ends

@@ -56,8 +56,8 @@ class Migration(migrations.Migration):
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("sessions", "0001_initial"),
-        ("sources", "0002_revision"),
-        ("destinations", "0003_people"),
-        ("events", "0007_personal_data"),
+        ("sources", "0001_initial"),
+        ("destinations", "0001_initial"),
+        ("events", "0001_initial"),
     ]
     operations = [migrations.RunPython(make_roles, migrations.RunPython.noop)]
