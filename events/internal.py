@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from destinations.models import Destination
 from events.envelopes import parse_described_event
 from events.errors import destination_disabled, invalid_destination
-from events.receiving import GatewayRequest, GatewayView, batch_envelope, ok
+from events.receiving import GatewayRequest, GatewayView, ok
 from events.spec import INTERNAL_TYPES, batch_events, parse_event
 from sources.authentication import SourceIdAuthentication
 
@@ -20,15 +20,13 @@ class InternalBatchView(GatewayView):
 
     authentication_classes = [SourceIdAuthentication]
     throttle_classes = []
-    part_of = "batch"
     keeps_receipt = False
     takes_lists = True
 
     def post(self, request: GatewayRequest) -> HttpResponse:
         destination_id = self.destination_id(request)
         body = request.incoming.json(request.auth.max_body_bytes)
-        envelope = batch_envelope(
-            self,
+        envelope = self.batch_envelope(
             request,
             body,
             types=INTERNAL_TYPES,
@@ -36,12 +34,12 @@ class InternalBatchView(GatewayView):
             destination_id=destination_id,
         )
         if self.takes_lists and isinstance(body, list) and body:
-            self.part_of = "list"
             source_id = request.auth.public_id
             parse = partial(parse_described_event, source_id=source_id, envelope=envelope)
-            self.accept_all(body, parse)
+            self.accept_all(body, parse, None, part_of="list")
         else:
-            self.accept_all(batch_events(body), lambda raw: parse_event(raw, None, envelope))
+            parse = partial(parse_event, event_type=None, envelope=envelope)
+            self.accept_all(batch_events(body), parse, envelope.sent_at)
         return ok()
 
     def destination_id(self, request: GatewayRequest) -> str | None:

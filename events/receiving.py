@@ -1,4 +1,4 @@
-"""What all gateway views share: DRF's APIView with nothing on the way that events do not need.
+"""The base of all gateway views: DRF's APIView without the steps that events do not need.
 
 The order of the checks is part of the contract: key, source, origin, rate limit, then the body.
 """
@@ -19,12 +19,12 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from events import disk, gateway, quarantine, requests
+from events import disk, gateway, requests
 from events.errors import origin_not_allowed, refusal
 from events.parsers import READ_BYTES, RequestBody
 from events.quarantine import Refused
+from events.refused_requests import Refusals
 from events.spec import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
-from events.text import dumps
 from events.throttling import SourceThrottle
 from sources.addresses import client_address
 from sources.authentication import WriteKeyAuthentication
@@ -40,11 +40,10 @@ from sources.snapshot import SourceInfo, origin_text
 
 logger = logging.getLogger(__name__)
 
-KEPT = frozenset({400, 413})
+QUARANTINED_STATUSES = frozenset({400, 413})
 DRAINED_BYTES = 8_000_000
-KEPT_UNREAD_BYTES = 65_536
-DISK_SECONDS = 60
-"""When to come again: no disk is emptied sooner."""
+DISK_RETRY_SECONDS = 60
+"""The Retry-After of a full disk: nobody empties one sooner."""
 
 _drains = threading.BoundedSemaphore(4)
 
@@ -61,21 +60,20 @@ class GatewayRequest(Request):
 
 
 class GatewayView(APIView):
-    """Authenticates, judges the source, and answers every fault with one line."""
+    """Authenticates, checks the source, and answers every error with one line of text."""
 
     authentication_classes = [WriteKeyAuthentication]
     throttle_classes = [SourceThrottle]
     source: SourceInfo | None = None
     received_at: datetime
-    arrived_at: datetime | None = None
-    """Of a request that is sent again: when it came first."""
-    keeps_refused = True
+    first_received_at: datetime | None = None
+    """When a request that is sent again from the quarantine first arrived."""
+    quarantines_refused = True
     part_of = ""
     """How an event that is quarantined alone becomes a request of its route again."""
-    sent_at: Any = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """APIView's way without content negotiation: requests and answers have one form."""
+        """Does what APIView does without content negotiation, which the gateway does not offer."""
         self.received_at = timezone.now()
         wrapped = GatewayRequest(request, authenticators=self.get_authenticators())
         wrapped.incoming = RequestBody(request.META)
@@ -83,7 +81,8 @@ class GatewayView(APIView):
         try:
             self.initial(wrapped)
             response = cast("HttpResponse", getattr(self, str(request.method).lower())(wrapped))
-            self._keep_accepted(wrapped)
+            if self.first_received_at is None:
+                self._keep_accepted(wrapped)
         except Exception as error:  # noqa: BLE001 - the edge of a request
             response = self.handle_exception(error)
         if wrapped.incoming.is_left:
@@ -91,10 +90,9 @@ class GatewayView(APIView):
         return response
 
     def _keep_accepted(self, request: GatewayRequest) -> None:
-        """For the trace of its events; not of what is sent again from the quarantine."""
-        if self.source is not None and self.arrived_at is None:
-            meta, body = request.META, request.incoming.kept
-            requests.keep(self.source.pk, self.received_at, meta, body)
+        """Keep the request for the trace of its events."""
+        if self.source is not None:
+            requests.keep(self.source.pk, self.received_at, request.META, request.incoming.kept)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.perform_authentication(request)
@@ -102,7 +100,7 @@ class GatewayView(APIView):
         self.check_source(self.source, request)
         self.check_throttles(request)
         if disk.shortage():
-            raise unavailable(DISK_SECONDS)
+            raise unavailable(DISK_RETRY_SECONDS)
 
     def check_source(self, source: SourceInfo, request: Request) -> None:
         if not source.enabled:
@@ -117,125 +115,86 @@ class GatewayView(APIView):
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
         refused = refusal(exc)
         if refused is None:
-            refused = _our_fault(exc)
-        elif (
-            refused.status_code in KEPT
-            and self.keeps_refused
+            refused = _server_fault(exc)
+        elif self.is_quarantined(refused):
+            try:
+                self.refusals.keep_request(refused)
+            except (DatabaseError, InterfaceError) as error:
+                # Not kept, it is not refused for good: the sender has to try again.
+                refused = _server_fault(error)
+        return self.refuse(refused)
+
+    def is_quarantined(self, refused: RefusedError) -> bool:
+        """Whether the request is kept before this refusal of it is answered."""
+        return (
+            refused.status_code in QUARANTINED_STATUSES
+            and self.quarantines_refused
             and self.source is not None
             and self.source.enabled
-        ):
-            refused = self.keep_refused(refused)
-        return self.refuse(refused)
+        )
 
     def refuse(self, refused: RefusedError) -> HttpResponse:
         return line(refused)
 
-    def keep_refused(self, refused: RefusedError) -> RefusedError:
-        """Nothing is refused for good before it is kept; if it cannot be, the sender returns."""
-        body, size = self.refused_body()
-        try:
-            came = self.circumstances()
-            self.quarantine([Refused(refused.status_code, refused.line, body, size, came)])
-        except (DatabaseError, InterfaceError) as error:
-            return _our_fault(error)
-        return refused
-
-    def refused_body(self) -> tuple[bytes, int]:
-        """As much of the body as was read, and the length of the whole."""
-        body = cast("GatewayRequest", self.request).incoming
-        body.keep(KEPT_UNREAD_BYTES)
-        return body.kept, body.size
-
-    def quarantine(self, refused: Sequence[Refused]) -> None:
-        if self.source is None:
-            raise AssertionError("only what a known source sends is kept")
-        quarantine.keep(self.source.pk, self.received_at, self.request.path, refused)
-
-    def refused_event(self, event: Any, error: InvalidEventError) -> Refused:
-        refused = refusal(error)
-        if refused is None:
-            raise AssertionError("an invalid event has an answer")
-        body = dumps(event).encode()
-        came = self.circumstances() | {"part_of": self.part_of, "sent_at": self.sent_at}
-        return Refused(refused.status_code, refused.line, body, len(body), came)
-
-    def circumstances(self) -> dict[str, Any]:
-        """How the request came, beside its body: what its route looks at."""
-        headers = self.request.META
-        return {
-            "method": self.request.method,
-            "address": client_address(headers),
-            "content_type": _plain(headers.get("CONTENT_TYPE", "")),
-            "destination_id": _plain(headers.get("HTTP_X_RUDDER_DESTINATION_ID", "")),
-        }
-
     @property
-    def first_received_at(self) -> datetime:
-        return self.arrived_at or self.received_at
+    def refusals(self) -> Refusals:
+        source, request = cast("SourceInfo", self.source), cast("GatewayRequest", self.request)
+        return Refusals(source.pk, self.received_at, request, request.incoming)
 
-    def envelope(self, request: GatewayRequest, size: int, **differences: Any) -> Envelope:
+    def envelope(self, request: GatewayRequest, size: int, **options: Any) -> Envelope:
         """What the events of this request share; size is that of all of them together."""
         limit = request.auth.max_event_bytes
         return Envelope(
-            received_at=self.first_received_at,
+            received_at=self.first_received_at or self.received_at,
             request_ip=client_address(request.META),
             new_id=new_id,
             max_event_bytes=limit if size > limit else None,
-            **differences,
+            **options,
         )
 
+    def batch_envelope(self, request: GatewayRequest, body: Any, **options: Any) -> Envelope:
+        """The envelope of a batch, whose body states when it was sent."""
+        sent_at = body.get("sentAt") if isinstance(body, dict) else None
+        options = {"types": BATCH_TYPES, "sent_at": sent_at} | options
+        return self.envelope(request, len(request.incoming.kept), **options)
+
     def accept_one(self, event: Any, parse: Callable[[Any], ParsedEvent]) -> None:
+        """Store the event, or in the quarantine where the source accepts invalid ones."""
         source = cast("SourceInfo", self.source)
         try:
             parsed = [parse(event)]
         except InvalidEventError as error:
             if not source.quarantines:
                 raise
-            self.quarantine([self.refused_event(event, error)])
+            self.refusals.keep([self.refusals.invalid_event(event, error, self.part_of, None)])
             return
         gateway.accept(source.pk, self.received_at, parsed)
 
-    def check_one(self, event: Any, parse: Callable[[Any], ParsedEvent]) -> None:
-        """The answer that accept_one would have; nothing is stored."""
-        try:
-            parse(event)
-        except InvalidEventError:
-            if not cast("SourceInfo", self.source).quarantines:
-                raise
-
-    def accept_all(self, events: Sequence[Any], parse: Callable[[Any], ParsedEvent]) -> None:
-        """All or none; where the source says so, the good ones, and the bad ones are kept."""
+    def accept_all(
+        self,
+        events: Sequence[Any],
+        parse: Callable[[Any], ParsedEvent],
+        sent_at: Any,
+        part_of: str = "batch",
+    ) -> None:
+        """Store all events or none; if the source quarantines, the good ones and the bad apart."""
         source = cast("SourceInfo", self.source)
         refused: list[Refused] = []
 
         def keep_invalid(event: Any, error: InvalidEventError) -> None:
-            refused.append(self.refused_event(event, error))
+            refused.append(self.refusals.invalid_event(event, error, part_of, sent_at))
 
         parsed = parse_batch(events, parse, keep_invalid if source.quarantines else None)
         if refused:
-            self.quarantine(refused)
+            self.refusals.keep(refused)
         gateway.accept(source.pk, self.received_at, parsed)
-
-
-def _plain(header: str) -> str:
-    """A header that a JSON column takes."""
-    return header[:1000].encode(errors="replace").decode().replace("\0", "")
 
 
 def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def batch_envelope(
-    view: GatewayView, request: GatewayRequest, body: Any, **differences: Any
-) -> Envelope:
-    sent_at = body.get("sentAt") if isinstance(body, dict) else None
-    view.sent_at = sent_at
-    options = {"types": BATCH_TYPES, "sent_at": sent_at} | differences
-    return view.envelope(request, len(request.incoming.kept), **options)
-
-
-def _our_fault(error: Exception) -> RefusedError:
+def _server_fault(error: Exception) -> RefusedError:
     if isinstance(error, DatabaseError | InterfaceError):
         logger.warning("Postgres failed a request: %s", type(error).__name__)
     else:
@@ -244,7 +203,7 @@ def _our_fault(error: Exception) -> RefusedError:
 
 
 def _drain(body: RequestBody) -> None:
-    """Read on after the answer: closing with unread bytes could cost the sender the answer."""
+    """Read what is left after the answer; closing with unread bytes could lose the answer."""
     if _drains.acquire(blocking=False):
         try:
             left = DRAINED_BYTES

@@ -181,8 +181,8 @@ def _view(route: Route, refused: Quarantined, source: SourceInfo) -> Callable[..
             **view.view_initkwargs,
             authentication_classes=[partial(_Known, replace(source, quarantines=False))],
             throttle_classes=[],
-            keeps_refused=False,
-            arrived_at=refused.received_at,
+            quarantines_refused=False,
+            first_received_at=refused.received_at,
         ),
     )
 

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from events.errors import no_webhook_source
 from events.pixel import GIF, pixel_event, prefers_image
 from events.query import first_values
-from events.receiving import GatewayRequest, GatewayView, batch_envelope, new_id, ok
-from events.spec import ParsedEvent, batch_events, check_size, parse_event
-from events.text import format_time
+from events.receiving import GatewayRequest, GatewayView, new_id, ok
+from events.refused_requests import query_bytes
+from events.spec import InvalidEventError, ParsedEvent, batch_events, check_size, parse_event
 from events.webhook import properties_of, webhook_event
 from sources.authentication import QueryKeyAuthentication, WebhookAuthentication
 from sources.errors import RefusedError, line
@@ -39,13 +39,13 @@ class EventView(GatewayView):
 class BatchView(GatewayView):
     """Events in an envelope, each with its own type."""
 
-    part_of = "batch"
     without: tuple[str, ...] = ()
 
     def post(self, request: GatewayRequest) -> HttpResponse:
         body = request.incoming.json(request.auth.max_body_bytes)
-        envelope = batch_envelope(self, request, body, without=self.without)
-        self.accept_all(batch_events(body), lambda raw: parse_event(raw, None, envelope))
+        envelope = self.batch_envelope(request, body, without=self.without)
+        parse = partial(parse_event, event_type=None, envelope=envelope)
+        self.accept_all(batch_events(body), parse, envelope.sent_at)
         return self.accepted()
 
     def accepted(self) -> HttpResponse:
@@ -67,19 +67,19 @@ class PixelView(GatewayView):
     def get(self, request: GatewayRequest) -> HttpResponse:
         parameters = first_values(query_bytes(request))
         parameters.pop("writeKey", None)
-        parse = partial(self.parse, request)
         if request.method == "HEAD":
-            self.check_one(parameters, parse)
+            self._check(request, parameters)
         else:
-            self.accept_one(parameters, parse)
+            self.accept_one(parameters, partial(self.parse, request))
         return self.accepted(request)
 
     def parse(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
         limit = request.auth.max_event_bytes
-        now = format_time(self.first_received_at)
-        event = pixel_event(parameters, self.event_type, now, limit, takes_data=self.takes_data)
-        check_size(event, limit)
         envelope = self.envelope(request, 0, without=("writeKey",))
+        event = pixel_event(
+            parameters, self.event_type, envelope.received, limit, takes_data=self.takes_data
+        )
+        check_size(event, limit)
         return parse_event(event, self.event_type, envelope)
 
     def accepted(self, request: GatewayRequest) -> HttpResponse:
@@ -98,12 +98,16 @@ class PixelView(GatewayView):
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    def keep_refused(self, refused: RefusedError) -> RefusedError:
-        return refused if self.request.method == "HEAD" else super().keep_refused(refused)
+    def is_quarantined(self, refused: RefusedError) -> bool:
+        return self.request.method != "HEAD" and super().is_quarantined(refused)
 
-    def refused_body(self) -> tuple[bytes, int]:
-        query = query_bytes(self.request)
-        return query, len(query)
+    def _check(self, request: GatewayRequest, parameters: dict[str, str]) -> None:
+        """Answer as accept_one would, and store nothing."""
+        try:
+            self.parse(request, parameters)
+        except InvalidEventError:
+            if not request.auth.quarantines:
+                raise
 
 
 class WebhookView(GatewayView):
@@ -137,17 +141,6 @@ class WebhookView(GatewayView):
             properties,
             lambda sent: parse_event(webhook_event(sent, new_id(), limit), "track", envelope),
         )
-
-    def refused_body(self) -> tuple[bytes, int]:
-        if self.request.method != "GET":
-            return super().refused_body()
-        query = query_bytes(self.request)
-        return query, len(query)
-
-
-def query_bytes(request: Request) -> bytes:
-    query: str = request.META.get("QUERY_STRING", "")
-    return query.encode(errors="replace")
 
 
 def discard(_request: HttpRequest) -> HttpResponse:
