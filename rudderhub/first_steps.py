@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from destinations.models import Connection, Destination
-from events.admin.trace import TABLES
+from destinations.warehouse.rules import EVENT_TABLES
 from events.models import Load
 from sources.models import Source, WriteKey
 from sources.snippets import snippets
@@ -85,7 +85,7 @@ def _towards_a_person(resolving: Sequence[int]) -> tuple[str, str]:
 
 
 def _resolved(loaded: QuerySet[Load], resolving: Sequence[int]) -> bool:
-    named = loaded.filter(rows__has_any_keys=list(TABLES.values()))
+    named = loaded.filter(rows__has_any_keys=list(EVENT_TABLES.values()))
     return named.filter(connection__destination__in=resolving).exists()
 
 

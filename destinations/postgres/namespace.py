@@ -18,6 +18,7 @@ from destinations.postgres import sql, views
 from destinations.postgres.connection import Conn, one_line
 from destinations.warehouse.comments import column_comments, table_comment
 from destinations.warehouse.dialect import POSTGRES
+from destinations.warehouse.rules import SYSTEM_TABLES
 from destinations.warehouse.schema import (
     DISCARDS,
     EXTRA_COLUMN,
@@ -139,9 +140,7 @@ class Namespace:
 
     def _lacks_view(self, table: str) -> bool:
         view = f"{table}_resolved"
-        return (
-            table in views.RESOLVED_TABLES and view not in self._others and view not in self._tables
-        )
+        return table in SYSTEM_TABLES and view not in self._others and view not in self._tables
 
     def _change(self, table: str, needed: Mapping[str, str]) -> None:
         """Plan again under the namespace's lock, since another load may have done it."""
@@ -242,7 +241,7 @@ class Namespace:
                 )
         except (errors.DependentObjectsStillExist, errors.WrongObjectType) as error:
             logger.warning("view of %s not changed: %s", self._name(table), one_line(error))
-        if table in views.RESOLVED_TABLES:
+        if table in SYSTEM_TABLES:
             self._others[f"{table}_resolved"] = RELATION_KINDS["v"]
 
     def _check(self, table: str) -> None:
@@ -265,7 +264,7 @@ class Namespace:
                 )
 
     def _read(self, *names: str) -> None:
-        with_views = [*names, *(f"{n}_resolved" for n in names if n in views.RESOLVED_TABLES)]
+        with_views = [*names, *(f"{n}_resolved" for n in names if n in SYSTEM_TABLES)]
         for name in with_views:
             self._tables.pop(name, None)
             self._others.pop(name, None)

@@ -18,16 +18,10 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.graph import Graph, query
 from destinations.postgres.restamp import stamped_tables
 from destinations.warehouse.identity import Identifier
+from destinations.warehouse.rules import EVENT_TABLES
 from destinations.warehouse.schema import PROFILE_COLUMN
 
-EVENT_TABLES = {
-    "tracks": "track",
-    "pages": "page",
-    "screens": "screen",
-    "identifies": "identify",
-    "groups": "group",
-    "aliases": "alias",
-}
+TYPES = {table: event_type for event_type, table in EVENT_TABLES.items()}
 
 PROFILE = """
 SELECT p.rudder_id, p.user_id, p.email, p.name, p.traits::text, p.identifiers::text,
@@ -305,14 +299,14 @@ def events(
     """
     found = [
         table
-        for table in catalogue.tables(conn, namespaces, EVENT_TABLES)
+        for table in catalogue.tables(conn, namespaces, TYPES)
         if PROFILE_COLUMN in table.columns
     ]
     if not found:
         return []
     parts = [
         SQL(EVENTS).format(
-            kind=Literal(EVENT_TABLES[table.name]),
+            kind=Literal(TYPES[table.name]),
             event=Name("event") if "event" in table.columns else SQL("NULL::text"),
             time=Name("timestamp") if "timestamp" in table.columns else SQL("NULL::timestamptz"),
             source=Literal(table.schema),

@@ -16,11 +16,12 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from destinations.interface import DestinationError
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect, one_line, table_exists
+from destinations.warehouse.rules import EVENT_TABLES
 
 SESSIONS, DAILY_ACTIVE_USERS = "rudder_sessions", "rudder_daily_active_users"
 """No event can take a name that begins with rudder_."""
 
-KINDS = {"tracks": "track", "pages": "page", "screens": "screen"}
+KINDS = {EVENT_TABLES[kind]: kind for kind in ("track", "page", "screen")}
 
 ACTIVITY = """
 SELECT coalesce(o.rudder_id, t.rudder_profile_id) AS rudder_id,

@@ -13,10 +13,9 @@ from destinations.postgres import catalogue, identity, restamp
 from destinations.postgres.connection import Conn
 from destinations.postgres.graph import Graph, columns
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, node_key
+from destinations.warehouse.rules import EVENT_TABLES
 
 BATCH = 5_000
-
-SEEDED = ("tracks", "pages", "screens", "identifies", "groups", "aliases")
 
 PAIRS = """
 SELECT {user}, {other}, min(received_at), min({time}), max({time})
@@ -54,7 +53,7 @@ def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
     rules = identity.read_rules(conn, schema)
     meta = identity.read_meta(conn, schema)
     count = 0
-    for table in catalogue.tables(conn, namespaces, SEEDED):
+    for table in catalogue.tables(conn, namespaces, EVENT_TABLES.values()):
         statements = list(_statements(conn, table, rules))
         count += len(statements)
         for start in range(0, len(statements), BATCH):

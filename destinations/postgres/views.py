@@ -8,10 +8,7 @@ from psycopg.errors import InvalidTableDefinition
 from psycopg.sql import SQL, Composed, Identifier
 
 from destinations.postgres.connection import Conn
-
-RESOLVED_TABLES = frozenset(
-    {"tracks", "pages", "screens", "identifies", "groups", "aliases", "users"}
-)
+from destinations.warehouse.rules import SYSTEM_TABLES
 
 CREATE = """
 CREATE OR REPLACE VIEW {view} AS
@@ -35,7 +32,7 @@ ORDER BY 1
 def resolved_namespaces(conn: Conn, identity_schema: str) -> list[str]:
     """The event schemas of these identities, those of removed connections, too."""
     overrides = Identifier(identity_schema, "rudder_identity_overrides").as_string(conn)
-    views = [f"{table}_resolved" for table in RESOLVED_TABLES]
+    views = [f"{table}_resolved" for table in SYSTEM_TABLES]
     return [row[0] for row in conn.execute(NAMESPACES, [overrides, views])]
 
 
@@ -48,7 +45,7 @@ def create_resolved_view(
     open, inside it. rudder_id stands first, so that a new column can be added at the end; a view
     whose columns changed otherwise is dropped and made anew.
     """
-    if table not in RESOLVED_TABLES:
+    if table not in SYSTEM_TABLES:
         return
     create = _create(identity_schema, event_schema, table, columns)
     try:

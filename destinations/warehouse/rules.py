@@ -23,9 +23,17 @@ RESERVED_COLUMNS: Final[dict[str, frozenset[str]]] = {
 }
 """Columns that a property cannot set: it is dropped when its name comes to one of them."""
 
-SYSTEM_TABLES: Final = frozenset(
-    {"tracks", "pages", "screens", "aliases", "groups", "users", "identifies"}
-)
+EVENT_TABLES: Final[dict[str, str]] = {
+    "track": "tracks",
+    "identify": "identifies",
+    "page": "pages",
+    "screen": "screens",
+    "group": "groups",
+    "alias": "aliases",
+}
+"""The table of each type of event that has one."""
+SYSTEM_TABLES: Final = frozenset({*EVENT_TABLES.values(), "users"})
+"""The tables with a resolved view."""
 PROTECTED_TABLES: Final = SYSTEM_TABLES | {"accounts"}
 SYSTEM_PREFIX: Final = "rudder_"
 VIEW_SUFFIX: Final = "_resolved"

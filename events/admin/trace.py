@@ -14,15 +14,6 @@ from events.admin.trail import Trail, logged
 from events.advice import advice
 from events.models import DeadLetter, Event, LetterState, Load
 
-TABLES = {
-    "track": "tracks",
-    "identify": "identifies",
-    "page": "pages",
-    "screen": "screens",
-    "group": "groups",
-    "alias": "aliases",
-}
-
 
 @dataclass(frozen=True)
 class Stop:
