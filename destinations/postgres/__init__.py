@@ -9,7 +9,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import connect, table_exists
 from destinations.postgres.graph import Graph
 from destinations.postgres.loader import PostgresSession, refresh_large_profiles
-from destinations.warehouse.dialect import POSTGRES
+from destinations.warehouse.dialect import DESTINATION_TYPE, IDENTIFIER_LIMIT
 from destinations.warehouse.naming import namespace
 from destinations.warehouse.transform import Options
 
@@ -30,7 +30,7 @@ def move_waiting_rows(config: PostgresConfig) -> None:
 class PostgresDestination:
     """A warehouse in Postgres 15 or newer: event tables, users and resolved profiles."""
 
-    name = "POSTGRES"
+    name = DESTINATION_TYPE
     label = "Postgres warehouse"
 
     def open(
@@ -48,4 +48,4 @@ class PostgresDestination:
 
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
         chosen = str(config.get("namespace") or "") or namespace(source_name)
-        return chosen[: POSTGRES.identifier_limit]
+        return chosen[:IDENTIFIER_LIMIT]

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
-from destinations.warehouse.dialect import POSTGRES
+from destinations.warehouse.dialect import DESTINATION_TYPE
 from destinations.warehouse.erasure import BLANK, DELETE, Erased, blank, without_erased
 from destinations.warehouse.identity import (
     Identifier,
@@ -37,7 +37,7 @@ from destinations.warehouse.transform import (
 
 logger = logging.getLogger(__name__)
 
-SWITCHED_OFF = f"its integrations switch {POSTGRES.type} off"
+SWITCHED_OFF = f"its integrations switch {DESTINATION_TYPE} off"
 FOR_ANOTHER = "it is for another destination"
 FILTERED = "the event filter of its connection leaves it out"
 

@@ -17,7 +17,7 @@ from psycopg import errors
 from destinations.postgres import sql, views
 from destinations.postgres.connection import Conn, one_line
 from destinations.warehouse.comments import column_comments, table_comment
-from destinations.warehouse.dialect import POSTGRES
+from destinations.warehouse.dialect import MAX_COLUMNS
 from destinations.warehouse.rules import SYSTEM_TABLES
 from destinations.warehouse.schema import (
     DISCARDS,
@@ -82,7 +82,7 @@ class Namespace:
         conn: Conn,
         schema: str,
         identity_schema: str = "",
-        budget: int = POSTGRES.max_columns,
+        budget: int = MAX_COLUMNS,
         widen_rows: int = 0,
     ) -> None:
         self._conn = conn
@@ -135,7 +135,7 @@ class Namespace:
 
     def _plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
         known = self._tables.get(table)
-        budget = POSTGRES.max_columns if table == DISCARDS else self._budget
+        budget = MAX_COLUMNS if table == DISCARDS else self._budget
         return plan(needed, known.columns if known else None, budget)
 
     def _lacks_view(self, table: str) -> bool:

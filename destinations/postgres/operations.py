@@ -126,10 +126,6 @@ class Outcome:
     """Set while rows wait for slices: more than one transaction takes."""
 
     @property
-    def moved_rows(self) -> int:
-        return sum(self.moved.values())
-
-    @property
     def is_split(self) -> bool:
         return len(self.after) > len(self.before)
 

@@ -1,33 +1,22 @@
+"""What Postgres allows, as the transform must know it.
+
+Constants, since there is one kind of warehouse. Nothing else of the core is particular to it.
+"""
+
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Final
 
+DESTINATION_TYPE: Final = "POSTGRES"
+"""The name of this type of destination, in `integrations` of events, too."""
 BIGINT_MIN, BIGINT_MAX = -(2**63), 2**63 - 1
+IDENTIFIER_LIMIT: Final = 63
+NAMESPACE_LIMIT: Final = 127
+"""Where the transform cuts a namespace; the server itself cuts it at IDENTIFIER_LIMIT."""
+MAX_COLUMNS: Final = 1600
+"""In one table, and so in one row."""
 
-
-@dataclass(frozen=True)
-class Dialect:
-    """What one kind of warehouse allows; a difference between warehouses is a value here."""
-
-    type: str
-    """How events name it in `integrations`."""
-    identifier_limit: int
-    namespace_limit: int
-    """Where the transform cuts a namespace; the server itself cuts at identifier_limit."""
-    max_columns: int
-    """In one table, and so in one row."""
-    reserved_words: frozenset[str]
-    """Table and column names that get `_` in front, in lower case."""
-    reserved_namespaces: frozenset[str]
-    column_types: Mapping[str, str]
-    """Our type to the type a new column is created with."""
-    known_types: Mapping[str, str]
-    """The type of an existing column to ours; a type missing here takes no values."""
-
-
-_POSTGRES_WORDS = frozenset(
+RESERVED_WORDS: Final = frozenset(
     """
     all analyse analyze and any array as asc asymmetric authorization between binary both case
     cast check collate column constraint create cross current_date current_role current_time
@@ -38,36 +27,5 @@ _POSTGRES_WORDS = frozenset(
     similar some symmetric table then to trailing true union unique user using verbose when where
     """.split()  # noqa: SIM905  # a column of 93 quoted words is no easier to read
 )
-
-POSTGRES = Dialect(
-    type="POSTGRES",
-    identifier_limit=63,
-    namespace_limit=127,
-    max_columns=1600,
-    reserved_words=_POSTGRES_WORDS,
-    reserved_namespaces=_POSTGRES_WORDS - {"to", "true"},
-    column_types=MappingProxyType(
-        {
-            "boolean": "boolean",
-            "int": "bigint",
-            "float": "numeric",
-            "string": "text",
-            "datetime": "timestamptz",
-            "json": "jsonb",
-        }
-    ),
-    known_types=MappingProxyType(
-        {
-            "boolean": "boolean",
-            "smallint": "int",
-            "integer": "int",
-            "bigint": "int",
-            "numeric": "float",
-            "double precision": "float",
-            "real": "float",
-            "text": "string",
-            "timestamp with time zone": "datetime",
-            "jsonb": "json",
-        }
-    ),
-)
+"""Names of tables and columns that get `_` in front, in lower case."""
+RESERVED_NAMESPACES: Final = RESERVED_WORDS - {"to", "true"}

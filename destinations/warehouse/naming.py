@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from destinations.warehouse.dialect import POSTGRES, Dialect
+from destinations.warehouse.dialect import (
+    IDENTIFIER_LIMIT,
+    NAMESPACE_LIMIT,
+    RESERVED_NAMESPACES,
+    RESERVED_WORDS,
+)
 from destinations.warehouse.rules import PROTECTED_TABLES, RESERVED_COLUMNS, taken_by_us
 
 _RUN = re.compile("[A-Za-z0-9]+")
@@ -42,16 +47,16 @@ class Casing(NamedTuple):
 DEFAULT_CASING: Final = Casing()
 
 
-def column_name(key: str, casing: Casing = DEFAULT_CASING, dialect: Dialect = POSTGRES) -> str:
+def column_name(key: str, casing: Casing = DEFAULT_CASING) -> str:
     """The column for a path joined by `_`: "productId" gives "product_id".
 
     Empty when no letter, digit or leading underscore is left; the caller drops the value.
     """
     if casing.blendo:
-        name = _blendo(key[: dialect.identifier_limit])
+        name = _blendo(key[:IDENTIFIER_LIMIT])
     else:
         name = _snake(_head(key), casing.divide_numbers)
-    return _safe(name, casing, dialect)
+    return _safe(name, casing)
 
 
 def event_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
@@ -59,22 +64,22 @@ def event_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
     return text.lower().strip() if casing.blendo else _snake(text, casing.divide_numbers)
 
 
-def table_name(text: str, casing: Casing = DEFAULT_CASING, dialect: Dialect = POSTGRES) -> str:
+def table_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
     """The table of an event: "Order" gives "_order"; ours and their views are never given."""
-    name = column_name(text, casing, dialect)
+    name = column_name(text, casing)
     if taken_by_us(name) or (name in PROTECTED_TABLES and not casing.keep_words):
-        return f"_{name}"[: dialect.identifier_limit]
+        return f"_{name}"[:IDENTIFIER_LIMIT]
     return name
 
 
-def namespace(name: str, dialect: Dialect = POSTGRES) -> str:
-    """The schema for a source of this name; the server cuts it at dialect.identifier_limit."""
+def namespace(name: str) -> str:
+    """The schema for a source of this name; the server cuts it at IDENTIFIER_LIMIT."""
     joined = _NAMESPACE_EDGES.sub("_", "_".join(_RUNS(name))).lower()
     if not joined:
         return "stringempty"
-    if joined[0] in _DIGITS or joined in dialect.reserved_namespaces:
+    if joined[0] in _DIGITS or joined in RESERVED_NAMESPACES:
         joined = f"_{joined}"
-    return joined[: dialect.namespace_limit]
+    return joined[:NAMESPACE_LIMIT]
 
 
 def _head(key: str) -> str:
@@ -104,9 +109,9 @@ def _blendo(text: str) -> str:
     return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
 
 
-def _safe(name: str, casing: Casing, dialect: Dialect) -> str:
-    name = name[: dialect.identifier_limit]
-    if not casing.keep_words and name in dialect.reserved_words:
+def _safe(name: str, casing: Casing) -> str:
+    name = name[:IDENTIFIER_LIMIT]
+    if not casing.keep_words and name in RESERVED_WORDS:
         return f"_{name}"
     return name
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from destinations.warehouse.dialect import POSTGRES, Dialect
+from destinations.warehouse.dialect import DESTINATION_TYPE
 from destinations.warehouse.naming import DEFAULT_CASING, Casing
 
 _PATH_TYPES = ("track.", "identify.", "page.", "screen.", "alias.", "group.", "extract.")
@@ -39,12 +39,12 @@ class Options:
             casing=Casing(divide_numbers=config.get("underscoreDivideNumbers") is True),
         )
 
-    def of_event(self, event: Mapping[str, Any], dialect: Dialect = POSTGRES) -> Options:
+    def of_event(self, event: Mapping[str, Any]) -> Options:
         """These options with what the event's `integrations` add."""
         integrations = event.get("integrations")
         if not isinstance(integrations, dict):
             return self
-        ours = _object(integrations.get(dialect.type), "options")
+        ours = _object(integrations.get(DESTINATION_TYPE), "options")
         shared = _object(integrations.get("DATA_WAREHOUSE"), "options")
         if not ours and not shared:
             return self
@@ -64,7 +64,7 @@ class Options:
         )
 
 
-def is_switched_off(event: Mapping[str, Any], dialect: Dialect = POSTGRES) -> bool:
+def is_switched_off(event: Mapping[str, Any]) -> bool:
     """Whether the event's `integrations` keep it from this kind of destination.
 
     {"POSTGRES": false} does, and {"All": false} unless the destination is named with true or
@@ -74,7 +74,7 @@ def is_switched_off(event: Mapping[str, Any], dialect: Dialect = POSTGRES) -> bo
     if not isinstance(integrations, dict):
         return False
     named = {name.lower(): value for name, value in integrations.items()}
-    ours = named.get(dialect.type.lower())
+    ours = named.get(DESTINATION_TYPE.lower())
     if ours is True or isinstance(ours, dict):
         return False
     return ours is False or named.get("all") is False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from destinations.warehouse.datatypes import DATETIME, JSON, STRING, infer, timestamp
-from destinations.warehouse.dialect import POSTGRES
+from destinations.warehouse.dialect import DESTINATION_TYPE, MAX_COLUMNS
 from destinations.warehouse.flatten import Columns, Shape, flatten, is_blank
 from destinations.warehouse.jsontext import TransformError, go_text, json_text
 from destinations.warehouse.naming import NameCache, event_name, table_name
@@ -30,7 +30,7 @@ class Metadata:
     source_type: str = ""
     source_category: str | None = None
     destination_id: str = ""
-    destination_type: str = POSTGRES.type
+    destination_type: str = DESTINATION_TYPE
     received_at: str | None = None
     """When the server took the event, used where the event's own receivedAt is no timestamp."""
 
@@ -63,7 +63,7 @@ def transform(
         raise TransformError(f'Unknown event type: "{kind}"')
     rows = rows_of(_Event(event, kind, metadata, options.of_event(event), new_id))
     for row in rows:
-        if len(row.types) > POSTGRES.max_columns and row.values.get("channel") != "sources":
+        if len(row.types) > MAX_COLUMNS and row.values.get("channel") != "sources":
             raise TransformError("postgres transformer: Too many columns outputted from the event")
     return rows
 
