@@ -85,26 +85,26 @@ class Prepared:
     """A chunk made ready without the destination: what it will hold, and what it will not."""
 
     chunk: Chunk
-    content: Any
+    content: object | None
+    """What the session made of the events, for its own load(); None for nothing."""
     dead_letters: Sequence[tuple[LoggedEvent, str]] = ()
-    skipped: Counter[str] = field(default_factory=Counter)
-    rewritten: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    """Once it is written: what the log may keep of events that name erased people, by id."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """The events without a row, by reason."""
 
     @property
     def refused(self) -> set[int]:
         """The ids of the events that are dead letters."""
         return {event.id for event, _ in self.dead_letters}
 
-    @property
-    def loaded(self) -> int:
-        return len(self.chunk.events) - len(self.dead_letters) - self.skipped.total()
-
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a chunk wrote: rows by table, and the values that did not fit their column."""
+    """What a load wrote: events, rows by table, and the values that did not fit their column."""
 
+    loaded: int
+    """The events that are neither skipped nor dead letters."""
+    skipped: Counter[str]
+    """As prepared, with the events of erased people."""
     rows: Mapping[str, int]
     discards: int
     warnings: Sequence[str] = ()
@@ -115,6 +115,8 @@ class LoadResult:
     """The discards by table."""
     added: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """New columns by table; a table without any is new itself."""
+    rewritten: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """What the log may keep of the events that name erased people, by their ids."""
 
 
 @dataclass(frozen=True)

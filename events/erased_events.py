@@ -14,7 +14,6 @@ import orjson
 from django.db import connection as database
 from django.db import transaction
 
-from destinations.interface import Prepared
 from destinations.models import Connection
 from destinations.warehouse.erasure import Erased, without_erased
 from destinations.warehouse.identity import (
@@ -110,19 +109,22 @@ class Sought:
         }
 
 
-def forget_loaded(connection: Connection, prepared: Prepared) -> None:
-    """Erase what was sent of erased people after their erasure, once nothing else has to load it.
+def forget_loaded(
+    connection: Connection, upto: int, rewritten: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """Rewrite the log's events that name erased people, once no other connection loads them.
 
-    Where another connection is behind, it goes with the day of the log that it is in.
+    `upto` is the end of the chunk that was loaded; `rewritten` has the events by id. Where another
+    connection is behind, they stay until their day of the log is dropped.
     """
-    if not prepared.rewritten:
+    if not rewritten:
         return
     others = Connection.objects.filter(source=connection.source_id).exclude(pk=connection.pk)
-    if others.filter(position__lt=prepared.chunk.upto).exists():
+    if others.filter(position__lt=upto).exists():
         return
     with transaction.atomic(), database.cursor() as cursor:
-        cursor.execute(RECEIVED, [list(prepared.rewritten)])
-        _rewrite((prepared.rewritten[number], number, at) for number, at in cursor.fetchall())
+        cursor.execute(RECEIVED, [list(rewritten)])
+        _rewrite((rewritten[number], number, at) for number, at in cursor.fetchall())
 
 
 def json_texts(value: str) -> set[str]:

@@ -206,7 +206,7 @@ class _Run:
         logger.info(
             "loaded connection=%s events=%d rows=%d discards=%d dead_letters=%d",
             self.connection.pk,
-            prepared.loaded,
+            result.loaded,
             sum(result.rows.values()),
             result.discards,
             len(prepared.dead_letters),
@@ -216,11 +216,11 @@ class _Run:
         load = self.load
         if load is None:
             return
-        load.events += prepared.loaded
-        load.skipped += prepared.skipped.total()
+        load.events += result.loaded
+        load.skipped += result.skipped.total()
         load.dead_letters += len(prepared.dead_letters)
         load.discards += result.discards
-        load.skip_reasons = dict(Counter(load.skip_reasons) + prepared.skipped)
+        load.skip_reasons = dict(Counter(load.skip_reasons) + result.skipped)
         load.warnings += result.warnings
         load.rows = _sum(load.rows, result.rows)
         load.repeated = _sum(load.repeated, result.repeated)

@@ -156,7 +156,7 @@ def _commit(
     else:
         wrote(prepared, result)
         _close_loaded(connection, prepared)
-        forget_loaded(connection, prepared)
+        forget_loaded(connection, prepared.chunk.upto, result.rewritten)
 
 
 def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) -> Prepared:
@@ -165,9 +165,7 @@ def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) ->
     others = [event for event in chunk.events if event.id not in refused]
     rest = session.prepare(Chunk(chunk.after, chunk.upto, others))
     dead = [(event, guilty[event.id]) for event in chunk.events if event.id in guilty]
-    return Prepared(
-        chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped, rest.rewritten
-    )
+    return Prepared(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
 
 
 def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:

@@ -187,11 +187,11 @@ def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> moving.Read:
 
 def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
     replay.position = prepared.chunk.upto
-    replay.events += prepared.loaded
-    replay.skipped += prepared.skipped.total()
+    replay.events += result.loaded
+    replay.skipped += result.skipped.total()
     replay.dead_letters += len(prepared.dead_letters)
     replay.discards += result.discards
-    replay.skip_reasons = dict(Counter(replay.skip_reasons) + prepared.skipped)
+    replay.skip_reasons = dict(Counter(replay.skip_reasons) + result.skipped)
     replay.warnings += result.warnings
     replay.error, replay.failures, replay.retry_at = "", 0, None
     replay.save(

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import orjson
@@ -149,7 +149,12 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
         else:
             if reason:
                 skipped[reason] += 1
-    return Prepared(chunk, content, dead_letters, skipped, content.rewritten)
+    return Prepared(chunk, content, dead_letters, skipped)
+
+
+def content_of(prepared: Prepared) -> Content:
+    """The content that prepare() gave; empty when all events of the chunk are dead letters."""
+    return cast("Content", prepared.content or Content())
 
 
 def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:

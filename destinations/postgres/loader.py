@@ -31,7 +31,7 @@ from destinations.postgres.connection import (
     table_exists,
     translated_errors,
 )
-from destinations.postgres.content import Content, prepare, tables_of
+from destinations.postgres.content import Content, content_of, prepare, tables_of
 from destinations.postgres.namespace import Namespace, TableRefusedError
 from destinations.postgres.users import write_users
 from destinations.postgres.writing import Writer, Written
@@ -116,11 +116,9 @@ class PostgresSession:
         raise AssertionError("the last attempt returns or raises")
 
     def _load(self, prepared: Prepared) -> LoadResult:
-        content = prepared.content or Content()
+        content = content_of(prepared)
         self._namespace.forget()  # somebody may have changed a table since the last chunk
         content.leave_out(identity.suppressed(self._conn, self._schema, content.statements))
-        if content.erased:
-            prepared.skipped[ERASED] = len(content.erased)
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
         warn = self._namespace.warnings.append
         content.stamp(identity.resolve(self._conn, self._schema, content.statements, warn))
@@ -171,11 +169,14 @@ class PostgresSession:
 
     def _write(self, prepared: Prepared, content: Content, *, with_care: bool) -> LoadResult:
         """T2: rows, discards and cursor, all or none."""
+        skipped = Counter(prepared.skipped)
+        if content.erased:
+            skipped[ERASED] = len(content.erased)
         counts: dict[str, int] = {}
         repeated = Counter(content.repeated)
         discards: list[Row] = []
         with self._conn.transaction():
-            loaded_at = self._move_cursor(prepared)
+            loaded_at = self._move_cursor(prepared, skipped)
             writer = Writer(
                 self._conn,
                 self._feed.namespace,
@@ -196,12 +197,15 @@ class PostgresSession:
             writer.write_discards(discards)
         self._meets_stored = writer.met_stored
         return LoadResult(
-            counts,
-            len(discards),
-            tuple(self._namespace.warnings),
-            +repeated,
-            Counter(each.values["table_name"] for each in discards),
-            dict(self._namespace.added),
+            loaded=_loaded(prepared, skipped),
+            skipped=skipped,
+            rows=counts,
+            discards=len(discards),
+            warnings=tuple(self._namespace.warnings),
+            repeated=+repeated,
+            discarded=Counter(each.values["table_name"] for each in discards),
+            added=dict(self._namespace.added),
+            rewritten=content.rewritten,
         )
 
     def _write_users(self, writer: Writer, content: Content, identifies: Written) -> Written:
@@ -212,7 +216,7 @@ class PostgresSession:
         users.discards += _discards_of_users(identifies, makes_user)
         return users
 
-    def _move_cursor(self, prepared: Prepared) -> datetime:
+    def _move_cursor(self, prepared: Prepared, skipped: Counter[str]) -> datetime:
         """The time of the transaction."""
         chunk, connection_id = prepared.chunk, self._feed.connection_id
         self._conn.execute(sql.start_cursor(self._schema), [connection_id, chunk.after])
@@ -222,8 +226,8 @@ class PostgresSession:
                 "connection_id": connection_id,
                 "after": chunk.after,
                 "upto": chunk.upto,
-                "loaded": prepared.loaded,
-                "skipped": prepared.skipped.total(),
+                "loaded": _loaded(prepared, skipped),
+                "skipped": skipped.total(),
                 "dead_letters": len(prepared.dead_letters),
             },
         ).fetchone()
@@ -231,6 +235,10 @@ class PostgresSession:
             raise DestinationUnavailableError("the cursor was moved by another load")
         loaded_at: datetime = moved[0]
         return loaded_at
+
+
+def _loaded(prepared: Prepared, skipped: Counter[str]) -> int:
+    return len(prepared.chunk.events) - len(prepared.dead_letters) - skipped.total()
 
 
 def _discards_of_users(identifies: Written, makes_user: Container[str]) -> list[Row]:

@@ -62,14 +62,14 @@ def expected(
 ) -> Expected:
     chunk = Chunk(event.id - 1, event.id, [event])
     prepared = content.prepare(chunk, feed, Options.from_config(config), rules)
+    made = content.content_of(prepared)
     rows = {}
-    for table, kept in prepared.content.rows.items():
+    for table, kept in made.rows.items():
         for row_id, each in kept.items():
             rows[table] = row_id
             if each.is_user:
                 rows["users"] = each.row.values["user_id"]
-    statements = prepared.content.statements
-    return Expected(rows, next(iter(prepared.skipped), ""), next(iter(statements), None))
+    return Expected(rows, next(iter(prepared.skipped), ""), next(iter(made.statements), None))
 
 
 def look_for(
