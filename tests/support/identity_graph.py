@@ -19,7 +19,7 @@ from destinations.warehouse.identity import (
 )
 from destinations.warehouse.identity import Identifier as Named
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 SCHEMA = 'the "identities"'
 
 
