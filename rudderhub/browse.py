@@ -105,8 +105,8 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
 
 
 def _shown(
-    kept: Sequence[browsing.Table], wanted: str
-) -> list[tuple[browsing.Table, str, SafeString]]:
+    kept: Sequence[browsing.TableSummary], wanted: str
+) -> list[tuple[browsing.TableSummary, str, SafeString]]:
     """Those whose name holds the text, with their rows and the newest."""
     return [
         (each, _rows(each), _newest(each))
@@ -120,19 +120,19 @@ def _budget(destination: Destination) -> int:
     return config.column_budget or MOST_COLUMNS
 
 
-def _rows(table: browsing.Table) -> str:
+def _rows(table: browsing.TableSummary) -> str:
     if table.rows is None:
         return "not sampled yet"
     return f"{table.rows:,}" if table.exact else f"≈ {table.rows:,}"
 
 
-def _newest(table: browsing.Table) -> SafeString:
+def _newest(table: browsing.TableSummary) -> SafeString:
     if table.newest is None:
         return when(None, never="-")
     return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
 
 
-def _fill(column: browsing.Column) -> str:
+def _fill(column: browsing.ColumnSummary) -> str:
     if column.fill is None:
         return "no rows" if column.exact else "not sampled yet"
     return f"{'' if column.exact else '≈ '}{column.fill:.0%}"

@@ -30,7 +30,7 @@ NEWEST_BLOCKS = 64
 """New rows stand at the end of a bigger table, mostly."""
 
 
-class Table(NamedTuple):
+class TableSummary(NamedTuple):
     schema: str
     name: str
     size_bytes: int
@@ -44,7 +44,7 @@ class Table(NamedTuple):
     """Whether its column budget is used up: further properties share one column."""
 
 
-class Column(NamedTuple):
+class ColumnSummary(NamedTuple):
     name: str
     type: str
     fill: float | None
@@ -120,7 +120,7 @@ def opened(config: PostgresConfig) -> Iterator[Conn]:
         raise DestinationUnavailableError(one_line(error)) from error
 
 
-def tables(conn: Conn, schemas: Sequence[str]) -> list[Table]:
+def tables(conn: Conn, schemas: Sequence[str]) -> list[TableSummary]:
     """With estimates only, while one of them is locked or takes too long."""
     try:
         entries = _entries(conn, schemas, *_MEASURED)
@@ -135,11 +135,11 @@ def _entries(conn: Conn, schemas: Sequence[str], size: SQL, blocks: SQL) -> list
     return [_Entry(*row) for row in conn.execute(query, [list(schemas)])]
 
 
-def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> Table:
+def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> TableSummary:
     exact = rows is not None
     shown = rows if exact else entry.estimate
     counts = (entry.size_bytes, entry.columns, exact, shown, newest, entry.is_full)
-    return Table(entry.schema, entry.name, *counts)
+    return TableSummary(entry.schema, entry.name, *counts)
 
 
 def _facts(conn: Conn, entries: Sequence[_Entry]) -> dict[int, tuple[int | None, datetime | None]]:
@@ -163,9 +163,9 @@ def _fact(number: int, entry: _Entry) -> Composed:
     return SQL("SELECT {}::int, {}, {}").format(Literal(number), count, newest)
 
 
-def columns(conn: Conn, schema: str, table: str) -> list[Column]:
+def columns(conn: Conn, schema: str, table: str) -> list[ColumnSummary]:
     """Of a small table the fill is counted."""
-    found = [Column(*row) for row in conn.execute(_COLUMNS, [schema, table])]
+    found = [ColumnSummary(*row) for row in conn.execute(_COLUMNS, [schema, table])]
     if not found or not _is_small(conn, schema, table):
         return found
     filled = SQL(", ").join(SQL("count({})").format(Identifier(each.name)) for each in found)

@@ -30,7 +30,7 @@ ORDER BY 1, 2
 
 
 @dataclass(frozen=True)
-class Table:
+class CatalogTable:
     schema: str
     name: str
     columns: dict[str, str]
@@ -45,7 +45,9 @@ class Table:
         return Identifier(self.schema, self.name)
 
 
-def tables(conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None) -> list[Table]:
+def tables(
+    conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None
+) -> list[CatalogTable]:
     """All, or those with one of these names."""
     values = {"schemas": list(schemas), "names": None if names is None else list(names)}
-    return [Table(*row) for row in conn.execute(TABLES, values)]
+    return [CatalogTable(*row) for row in conn.execute(TABLES, values)]

@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from destinations.postgres import catalogue
-from destinations.postgres.catalogue import Table
+from destinations.postgres.catalogue import CatalogTable
 from destinations.postgres.operations import Operation
 from destinations.postgres.staging import stage
 from destinations.warehouse.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
@@ -135,7 +135,7 @@ class _ErasingRows:
                 )
         return self._counts
 
-    def _erase_rows_of_people(self, table: Table) -> None:
+    def _erase_rows_of_people(self, table: CatalogTable) -> None:
         for reach in self._reached(table):
             if table.columns.keys() >= {"user_id", "anonymous_id", "id"}:
                 self._drop_own(table, reach)
@@ -144,13 +144,13 @@ class _ErasingRows:
             ids = [name for name in ID_COLUMNS if table.columns.get(name) in TEXTS]
             self._clear(table, ids, ANY)
 
-    def _reached(self, table: Table) -> list[SQL]:
+    def _reached(self, table: CatalogTable) -> list[SQL]:
         """The conditions under which rows of the person may stand, where there are such rows."""
         text = SQL(REACHED).format(table=table.sql, stamped=STAMPED, unstamped=UNSTAMPED)
         found = self._op.graph.conn.execute(text).fetchall()[0]
         return [reach for reach, is_there in zip(REACHES, found, strict=True) if is_there]
 
-    def _drop_own(self, table: Table, reach: SQL) -> None:
+    def _drop_own(self, table: CatalogTable, reach: SQL) -> None:
         """Delete or empty the rows whose primary identifier is erased."""
         if self._mode == DELETE:
             change = SQL("DELETE FROM {} t").format(table.sql)
@@ -166,7 +166,7 @@ class _ErasingRows:
             table_name=Literal(table.name),
         )
 
-    def _holding(self, table: Table, reach: SQL) -> list[str]:
+    def _holding(self, table: CatalogTable, reach: SQL) -> list[str]:
         """The columns that hold an erased value: few, where a table has hundreds."""
         texts = list(_texts(table))
         if not texts:
@@ -174,7 +174,7 @@ class _ErasingRows:
         text = SQL(HELD).format(table=table.sql, texts=SQL(" UNION ALL ").join(texts), reach=reach)
         return [name for (name,) in self._op.graph.conn.execute(text)]
 
-    def _clear(self, table: Table, names: Iterable[str], reach: SQL) -> None:
+    def _clear(self, table: CatalogTable, names: Iterable[str], reach: SQL) -> None:
         """Erased values in rows that stay."""
         tests = {name: _holds(table, name) for name in names}
         if not tests:
@@ -195,7 +195,7 @@ class _ErasingRows:
         return self._op.graph.conn.execute(SQL(text).format(**parts)).rowcount
 
 
-def _texts(table: Table) -> Iterator[Composed]:
+def _texts(table: CatalogTable) -> Iterator[Composed]:
     """Selects of the texts in a row, each with its column."""
     kinds = {name: kind for name, kind in table.columns.items() if name not in KEPT_COLUMNS}
     texts = [
@@ -210,7 +210,7 @@ def _texts(table: Table) -> Iterator[Composed]:
             yield SQL(TEXTS_OF_JSON).format(name=Literal(name), strings=_json_strings(name))
 
 
-def _holds(table: Table, name: str) -> Composed:
+def _holds(table: CatalogTable, name: str) -> Composed:
     """Whether a column holds an erased value."""
     if table.columns[name] == "jsonb":
         return SQL(JSON_HOLDS).format(strings=_json_strings(name))

@@ -178,7 +178,7 @@ def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[Stamped]:
     ]
 
 
-def _naming_columns(table: catalogue.Table) -> tuple[str, ...]:
+def _naming_columns(table: catalogue.CatalogTable) -> tuple[str, ...]:
     names = ("id",) if table.name == "users" else ("user_id", "anonymous_id")
     return tuple(name for name in names if name in table.columns)
 

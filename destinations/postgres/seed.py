@@ -66,7 +66,7 @@ def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
     return Seeded(count, rows)
 
 
-def _statements(conn: Conn, table: catalogue.Table, rules: Any) -> Iterator[Statement]:
+def _statements(conn: Conn, table: catalogue.CatalogTable, rules: Any) -> Iterator[Statement]:
     is_alias = table.name == "aliases"
     needed = {"user_id", "anonymous_id", "received_at"} | ({"previous_id"} if is_alias else set())
     if not table.columns.keys() >= needed:
@@ -85,7 +85,7 @@ def _statements(conn: Conn, table: catalogue.Table, rules: Any) -> Iterator[Stat
             )
 
 
-def _pairs(table: catalogue.Table, is_alias: bool) -> Composed:
+def _pairs(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
     return SQL(PAIRS).format(
         user=SQL("user_id::text"),
         other=SQL("previous_id::text") if is_alias else SQL("anonymous_id::text"),

@@ -29,7 +29,7 @@ class Place(NamedTuple):
     """None when the warehouse was not asked."""
 
 
-class Discard(NamedTuple):
+class EventDiscard(NamedTuple):
     table: str
     column: str
     value: str
@@ -50,9 +50,9 @@ class Expected:
 @dataclass(frozen=True)
 class Whereabouts:
     places: Sequence[Place]
-    discards: Sequence[Discard]
-    profile: reading.ProfileView | None
-    links: Sequence[reading.LinkView]
+    discards: Sequence[EventDiscard]
+    profile: reading.ProfileRecord | None
+    links: Sequence[reading.LinkRecord]
     """Links in force of the identifiers that the event names, its own first."""
     stated: Statement | None
 
@@ -110,14 +110,14 @@ def _place(conn: Conn, namespace: str, table: str, row_id: str) -> Place:
     return Place(table, row_id, query.as_string(conn), is_there)
 
 
-def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[Discard]:
+def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[EventDiscard]:
     if not rows or not table_exists(conn, namespace, DISCARDS):
         return []
     query = SQL(_DISCARDS).format(Identifier(namespace, DISCARDS))
-    return [Discard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
+    return [EventDiscard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
 
 
-def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.ProfileView | None:
+def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.ProfileRecord | None:
     if stated is None or stated.primary is None:
         return None
     kind, value = stated.primary
@@ -125,8 +125,8 @@ def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.Profi
 
 
 def _links(
-    conn: Conn, schema: str, profile: reading.ProfileView, stated: Statement | None
-) -> list[reading.LinkView]:
+    conn: Conn, schema: str, profile: reading.ProfileRecord, stated: Statement | None
+) -> list[reading.LinkRecord]:
     if stated is None:
         return []
     named = set(stated.identifiers)
@@ -138,11 +138,11 @@ def _links(
     return sorted(touching, key=lambda link: link.message_id != stated.message_id)
 
 
-def _first(link: reading.LinkView) -> Named:
+def _first(link: reading.LinkRecord) -> Named:
     return Named(link.type_a, link.value_a)
 
 
-def _second(link: reading.LinkView) -> Named:
+def _second(link: reading.LinkRecord) -> Named:
     return Named(link.type_b, link.value_b)
 
 

@@ -20,7 +20,7 @@ from unfold.views import ChangeList
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
-from destinations.postgres.check import STEPS, Step, check
+from destinations.postgres.check import STEPS, CheckStep, check
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.ready_views import ReadyView, create_ready_views, plan_ready_views
 from destinations.registry import CHOICES
@@ -293,12 +293,12 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
                 messages.success(request, f"Made {made}.")
 
 
-def _steps(destination: Destination, namespaces: Sequence[str]) -> list[Step]:
+def _steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckStep]:
     """The steps of a connection test. Runs in threads, so it queries the warehouse only."""
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
     except DestinationError as error:
-        return [Step("Settings", ok=False, detail=f"{error}.")]
+        return [CheckStep("Settings", ok=False, detail=f"{error}.")]
     steps = check(config, namespaces)
     failed = _failed(steps)
     logger.info("checked destination=%s failed=%s", destination.pk, failed and failed.name)
@@ -325,11 +325,11 @@ def _planned_views(
     return planned, faults
 
 
-def _failed(steps: list[Step]) -> Step | None:
+def _failed(steps: list[CheckStep]) -> CheckStep | None:
     return next((step for step in steps if not step.ok), None)
 
 
-def _untried(steps: list[Step]) -> list[str]:
+def _untried(steps: list[CheckStep]) -> list[str]:
     tried = {step.name for step in steps}
     return [name for name in STEPS if name not in tried]
 
