@@ -8,7 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.models import Connection, Destination
 from destinations.postgres import browsing
@@ -84,7 +85,9 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         "may_change": request.user.has_perm("destinations.change_destination"),
         "names": names,
         "rows": rows,
-        "query": SQL("SELECT * FROM {} LIMIT 100;").format(Identifier(schema, name)).as_string(),
+        "query": SQL("SELECT * FROM {} LIMIT 100;")
+        .format(pgsql.Identifier(schema, name))
+        .as_string(),
     }
     return page(request, "rudderhub/table.html", context)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from psycopg.sql import Identifier
+from psycopg import sql as pgsql
 
 from destinations.postgres.connection import Conn
 
@@ -41,8 +41,8 @@ class CatalogTable:
         return f"{self.schema}.{self.name}"
 
     @property
-    def sql(self) -> Identifier:
-        return Identifier(self.schema, self.name)
+    def sql(self) -> pgsql.Identifier:
+        return pgsql.Identifier(self.schema, self.name)
 
 
 def tables(

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import OLDEST_VERSION, Conn, one_line
@@ -201,12 +202,12 @@ def _encoding(conn: Conn) -> str:
 def _create_schema(conn: Conn, schema: str) -> str:
     conn.execute(SQL("SET LOCAL statement_timeout = {}").format(TIMEOUT_SECONDS * 1000))
     conn.execute(SQL("SET LOCAL lock_timeout = {}").format(TIMEOUT_SECONDS * 1000))
-    conn.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
+    conn.execute(SQL("CREATE SCHEMA {}").format(pgsql.Identifier(schema)))
     return "allowed"
 
 
 def _create_table(conn: Conn, schema: str) -> str:
-    table = Identifier(schema, "events")
+    table = pgsql.Identifier(schema, "events")
     conn.execute(SQL("CREATE TABLE {} (id text PRIMARY KEY, properties jsonb)").format(table))
     return "allowed"
 
@@ -214,7 +215,7 @@ def _create_table(conn: Conn, schema: str) -> str:
 def _create_temporary_table(conn: Conn, schema: str) -> str:
     conn.execute(
         SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(
-            Identifier(schema), Identifier(schema, "events")
+            pgsql.Identifier(schema), pgsql.Identifier(schema, "events")
         )
     )
     return "allowed"
@@ -223,7 +224,7 @@ def _create_temporary_table(conn: Conn, schema: str) -> str:
 def _insert(conn: Conn, schema: str) -> str:
     conn.execute(
         SQL("INSERT INTO {} (id) VALUES ('1') ON CONFLICT (id) DO NOTHING").format(
-            Identifier(schema, "events")
+            pgsql.Identifier(schema, "events")
         )
     )
     return "allowed; all of it is rolled back"

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from uuid import UUID
 
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composable, Composed, Literal
 
 from destinations.postgres import catalogue
 from destinations.postgres.catalogue import CatalogTable
@@ -156,12 +157,12 @@ class _ErasingRows:
             change = SQL("DELETE FROM {} t").format(table.sql)
         else:
             emptied = [name for name in table.columns if name not in KEPT_COLUMNS]
-            values = SQL(", ").join(SQL("{} = NULL").format(Identifier(n)) for n in emptied)
+            values = SQL(", ").join(SQL("{} = NULL").format(pgsql.Identifier(n)) for n in emptied)
             change = SQL("UPDATE {} t SET {}").format(table.sql, values)
         self._counts[table.label] += self._run(
             DROP,
             change=change,
-            rows=SQL(OWN).format(reach=reach, schema=Identifier(self._op.graph.schema)),
+            rows=SQL(OWN).format(reach=reach, schema=pgsql.Identifier(self._op.graph.schema)),
             schema_name=Literal(table.schema),
             table_name=Literal(table.name),
         )
@@ -180,7 +181,7 @@ class _ErasingRows:
         if not tests:
             return
         values = (
-            SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(Identifier(name), test)
+            SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(pgsql.Identifier(name), test)
             for name, test in tests.items()
         )
         self._counts[f"{table.label} (values)"] += self._run(
@@ -199,7 +200,7 @@ def _texts(table: CatalogTable) -> Iterator[Composed]:
     """Selects of the texts in a row, each with its column."""
     kinds = {name: kind for name, kind in table.columns.items() if name not in KEPT_COLUMNS}
     texts = [
-        SQL(TEXT).format(name=Literal(name), column=Identifier(name))
+        SQL(TEXT).format(name=Literal(name), column=pgsql.Identifier(name))
         for name, kind in kinds.items()
         if kind in TEXTS
     ]
@@ -216,8 +217,8 @@ def _holds(table: CatalogTable, name: str) -> Composed:
         return SQL(JSON_HOLDS).format(strings=_json_strings(name))
     id_type = type_in(name)
     of_type = SQL(" WHERE id_type = {}").format(Literal(id_type)) if id_type else SQL("")
-    return SQL(HOLDS).format(column=Identifier(name), of_type=of_type)
+    return SQL(HOLDS).format(column=pgsql.Identifier(name), of_type=of_type)
 
 
 def _json_strings(name: str) -> Composed:
-    return SQL(JSON_STRINGS).format(column=Identifier(name))
+    return SQL(JSON_STRINGS).format(column=pgsql.Identifier(name))

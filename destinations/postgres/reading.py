@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
+from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed, Literal
-from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
 from destinations.postgres import catalogue
@@ -309,8 +309,10 @@ def events(
     parts = [
         SQL(EVENTS).format(
             kind=Literal(TYPES[table.name]),
-            event=Name("event") if "event" in table.columns else SQL("NULL::text"),
-            time=Name("timestamp") if "timestamp" in table.columns else SQL("NULL::timestamptz"),
+            event=pgsql.Identifier("event") if "event" in table.columns else SQL("NULL::text"),
+            time=pgsql.Identifier("timestamp")
+            if "timestamp" in table.columns
+            else SQL("NULL::timestamptz"),
             source=Literal(table.schema),
             table=table.sql,
             stamps=Literal(list(stamps)),

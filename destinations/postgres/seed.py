@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed
-from psycopg.sql import Identifier as Name
 
 from destinations.postgres import catalogue, identity, restamp
 from destinations.postgres.connection import Conn
@@ -89,7 +89,7 @@ def _pairs(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
     return SQL(PAIRS).format(
         user=SQL("user_id::text"),
         other=SQL("previous_id::text") if is_alias else SQL("anonymous_id::text"),
-        time=Name("timestamp" if "timestamp" in table.columns else "received_at"),
+        time=pgsql.Identifier("timestamp" if "timestamp" in table.columns else "received_at"),
         table=table.sql,
     )
 

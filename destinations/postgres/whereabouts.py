@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composed, Literal
 
 from destinations.interface import Chunk, Feed, LoggedEvent
 from destinations.postgres import content, identity, reading
 from destinations.postgres.connection import Conn, table_exists
-from destinations.warehouse.identity import DEFAULTS, Rules, Statement
-from destinations.warehouse.identity import Identifier as Named
+from destinations.warehouse.identity import DEFAULTS, Identifier, Rules, Statement
 from destinations.warehouse.schema import DISCARDS
 from destinations.warehouse.transform import Options
 
@@ -100,7 +100,7 @@ def places(namespace: str, found: Expected) -> list[Place]:
 
 def select_row(namespace: str, table: str, row_id: str) -> Composed:
     return SQL("SELECT * FROM {} WHERE id = {};").format(
-        Identifier(namespace, table), Literal(row_id)
+        pgsql.Identifier(namespace, table), Literal(row_id)
     )
 
 
@@ -113,7 +113,7 @@ def _place(conn: Conn, namespace: str, table: str, row_id: str) -> Place:
 def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[EventDiscard]:
     if not rows or not table_exists(conn, namespace, DISCARDS):
         return []
-    query = SQL(_DISCARDS).format(Identifier(namespace, DISCARDS))
+    query = SQL(_DISCARDS).format(pgsql.Identifier(namespace, DISCARDS))
     return [EventDiscard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
 
 
@@ -138,12 +138,12 @@ def _links(
     return sorted(touching, key=lambda link: link.message_id != stated.message_id)
 
 
-def _first(link: reading.LinkRecord) -> Named:
-    return Named(link.type_a, link.value_a)
+def _first(link: reading.LinkRecord) -> Identifier:
+    return Identifier(link.type_a, link.value_a)
 
 
-def _second(link: reading.LinkRecord) -> Named:
-    return Named(link.type_b, link.value_b)
+def _second(link: reading.LinkRecord) -> Identifier:
+    return Identifier(link.type_b, link.value_b)
 
 
 _DISCARDS = """
