@@ -4,11 +4,11 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import models
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from destinations.fields import EncryptedJSONField
 from destinations.interface import EventFilter
-from sources.display import counted
 from sources.models import Source, new_public_id
 
 
@@ -302,4 +302,5 @@ class IdentityCheck(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{counted(len(self.differences), 'difference')} in {self.destination}"
+        count = len(self.differences)
+        return f"{count:,} difference{pluralize(count)} in {self.destination}"

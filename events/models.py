@@ -4,11 +4,11 @@ import secrets
 
 from django.conf import settings
 from django.db import models
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from destinations.models import Connection
 from events.reasons import reason_kind
-from sources.display import counted
 from sources.models import Source
 
 
@@ -199,7 +199,7 @@ class Loss(models.Model):
         constraints = [models.UniqueConstraint(fields=["connection", "day"], name="one_loss_a_day")]
 
     def __str__(self) -> str:
-        return f"{counted(self.events, 'event')} of {self.day} for {self.connection}"
+        return f"{self.events:,} event{pluralize(self.events)} of {self.day} for {self.connection}"
 
 
 class ReplayState(models.TextChoices):
