@@ -29,16 +29,16 @@ WAITING_SECONDS = 30
 
 
 class Work(StrEnum):
-    """What a worker can be rung for, by the name of the task that takes the number of it.
+    """What a worker is rung for: the Celery name of a task, which takes a primary key.
 
-    Of the quarantine there is one, with the number 0.
+    The quarantine is one piece of work, with the number 0.
     """
 
-    LOAD = "load_connection"
-    REPLAY = "load_replay"
-    ERASURE = "continue_erasure"
-    CHANGE = "go_on_with_change"
-    QUARANTINE = "send_quarantined_again"
+    LOAD = "events.tasks.load_connection"
+    REPLAY = "events.tasks.load_replay"
+    ERASURE = "events.tasks.continue_erasure"
+    CHANGE = "events.tasks.go_on_with_change"
+    QUARANTINE = "events.tasks.send_quarantined_again"
 
 
 def ring(source_pk: int) -> None:
@@ -52,7 +52,7 @@ def send(pk: int, work: Work = Work.LOAD) -> None:
     if not _is_first(key):
         return
     try:
-        current_app.send_task(f"events.tasks.{work}", (pk,), expires=WAITING_SECONDS)
+        current_app.send_task(work, (pk,), expires=WAITING_SECONDS)
     except OperationalError:
         _forget(key)
         raise

@@ -42,7 +42,7 @@ RUN_SECONDS = 10.0
 """Then a worker turns to the next connection, however much of this one is pending."""
 
 
-@shared_task
+@shared_task(name=rings.Work.LOAD)
 def load_connection(connection_pk: int) -> None:
     """Load what a connection has pending, unless it waits: for its schedule or after a fault."""
     rings.answered(connection_pk)
@@ -57,7 +57,7 @@ def load_connection(connection_pk: int) -> None:
         rings.send(connection_pk)
 
 
-@shared_task
+@shared_task(name=rings.Work.REPLAY)
 def load_replay(replay_pk: int) -> None:
     """Load the next part of a replay, then let loads have their turn."""
     rings.answered(replay_pk, rings.Work.REPLAY)
@@ -66,7 +66,7 @@ def load_replay(replay_pk: int) -> None:
         rings.send(replay_pk, rings.Work.REPLAY)
 
 
-@shared_task
+@shared_task(name=rings.Work.ERASURE)
 def continue_erasure(erasure_pk: int) -> None:
     """Erase the next part of what was requested, then let loads have their turn."""
     rings.answered(erasure_pk, rings.Work.ERASURE)
@@ -75,14 +75,14 @@ def continue_erasure(erasure_pk: int) -> None:
         rings.send(erasure_pk, rings.Work.ERASURE)
 
 
-@shared_task
+@shared_task(name=rings.Work.CHANGE)
 def go_on_with_change(change_pk: int) -> None:
     """Count what a change of identities does, or make the one that was confirmed."""
     rings.answered(change_pk, rings.Work.CHANGE)
     identity_changes.go_on(change_pk)
 
 
-@shared_task
+@shared_task(name=rings.Work.QUARANTINE)
 def send_quarantined_again(_: int) -> None:
     """Send a part of what was asked for, then let loads have their turn."""
     rings.answered(0, rings.Work.QUARANTINE)

@@ -29,4 +29,6 @@ def collect_rarely(**_: Any) -> None:
 @worker_ready.connect
 def ring_anew(**_: Any) -> None:
     """A worker that was killed took rings with it: nobody waits for those."""
-    app.send_task("events.tasks.ring_connections", kwargs={"anew": True})
+    from events.tasks import ring_connections  # noqa: PLC0415 - Django's apps are ready by now
+
+    ring_connections.delay(anew=True)

@@ -12,7 +12,7 @@ from kombu import Connection as Broker
 from events import log, rings
 from events.spec import ParsedEvent
 from events.tasks import keep_log, ring_connections
-from tests.support.factories import make_connection
+from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,7 +72,13 @@ def test_one_ring_at_a_time_waits_in_the_queue(settings):
 
 @pytest.mark.parametrize("work", rings.Work)
 def test_what_a_worker_is_rung_for_is_a_task(work):
-    assert f"events.tasks.{work}" in current_app.tasks
+    assert work in current_app.tasks
+
+
+def test_beat_sends_tasks_that_a_worker_knows(settings):
+    sent = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+    assert sent <= current_app.tasks.keys()
 
 
 def test_partitions_are_made_ahead():
