@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +11,41 @@ from django.utils import timezone
 from destinations.fields import EncryptedJSONField
 from destinations.interface import EventFilter
 from sources.models import Source, new_public_id
+
+LONGEST_WAIT_SECONDS = 300
+
+NO_FAILURE: dict[str, Any] = {"failures": 0, "retry_at": None, "error": ""}
+"""The fields of Retrying after a success."""
+
+RETRY_FIELDS = tuple(NO_FAILURE)
+
+
+class Retrying(models.Model):
+    """Work that is tried again after a failure; the wait doubles with each failure in a row.
+
+    Its methods set fields, which the caller saves: RETRY_FIELDS and what else has changed.
+    """
+
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    retry_at = models.DateTimeField(null=True, editable=False)
+    error = models.TextField(blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def set_failure(self, error: str) -> None:
+        self.failures += 1
+        wait_seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(self.failures, 16))
+        self.retry_at = timezone.now() + timedelta(seconds=wait_seconds)
+        self.error = error
+
+    def clear_failure(self) -> None:
+        for name, value in NO_FAILURE.items():
+            setattr(self, name, value)
+
+    def is_waiting(self, at: datetime) -> bool:
+        """Whether it still waits after a failure."""
+        return self.retry_at is not None and at < self.retry_at
 
 
 class Destination(models.Model):
@@ -49,7 +85,7 @@ class FilterMode(models.TextChoices):
     EXCEPT = "except", "All but the events below"
 
 
-class Connection(models.Model):
+class Connection(Retrying):
     """That one source feeds one destination."""
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="connections")
@@ -76,9 +112,7 @@ class Connection(models.Model):
     position = models.BigIntegerField(
         default=0, editable=False, help_text="The cursor as last seen; the warehouse holds it."
     )
-    failures = models.PositiveIntegerField(default=0, editable=False)
-    retry_at = models.DateTimeField(null=True, editable=False)
-    last_error = models.TextField(blank=True, editable=False)
+    error = models.TextField("last error", blank=True, editable=False, db_column="last_error")
     last_loaded_at = models.DateTimeField(null=True, editable=False)
     synced_at = models.DateTimeField(
         null=True, editable=False, help_text="When the last load by the sync schedule began."
@@ -103,10 +137,6 @@ class Connection(models.Model):
         only = self.filter_mode == FilterMode.ONLY
         return EventFilter(frozenset(self.filtered_events), only=only)
 
-    def is_waiting(self, at: datetime) -> bool:
-        """Whether a failed load still backs off."""
-        return self.retry_at is not None and at < self.retry_at
-
 
 class ErasureState(models.TextChoices):
     WAITING = "waiting", "Waiting"
@@ -125,7 +155,7 @@ class ErasureStep(models.TextChoices):
     MESSAGES = "messages", "messages"
 
 
-class Erasure(models.Model):
+class Erasure(Retrying):
     """A request to erase identifiers from a destination and the log; when done, its receipt.
 
     It holds the identifiers until then, and no values afterwards.
@@ -169,9 +199,6 @@ class Erasure(models.Model):
         editable=False,
         help_text="Where the step is: the event, or row of a table, that was looked at last.",
     )
-    error = models.TextField(blank=True, editable=False)
-    failures = models.PositiveIntegerField(default=0, editable=False)
-    retry_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["-id"]

@@ -22,7 +22,7 @@ from events.models import DeadLetter, Load, Quarantined, Replay
 ERASED_TEXT = "[erased]"
 
 MESSAGES: dict[type[Model], tuple[str, ...]] = {
-    Connection: ("last_error",),
+    Connection: ("error",),
     Load: ("error",),
     LogEntry: ("object_repr", "change_message"),
     Replay: ("error",),

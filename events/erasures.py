@@ -20,11 +20,18 @@ from django.db.models import Manager, QuerySet
 from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.models import Destination, Erasure, ErasureState, ErasureStep
+from destinations.models import (
+    NO_FAILURE,
+    RETRY_FIELDS,
+    Destination,
+    Erasure,
+    ErasureState,
+    ErasureStep,
+)
 from destinations.postgres import erase, identity
 from destinations.warehouse.erasure import DELETE, Erased
 from destinations.warehouse.identity import Identifier, node_key
-from events import log, moving, requests
+from events import log, requests
 from events.erased_events import Sought
 from events.erased_texts import ErasedTexts, Seen, clear_messages
 from events.locks import Lock, try_lock
@@ -124,7 +131,7 @@ def run_slice(erasure: Erasure) -> bool:
         if not taken:
             return False
         erasure.refresh_from_db()
-        if erasure.is_done or (erasure.retry_at and erasure.retry_at > timezone.now()):
+        if erasure.is_done or erasure.is_waiting(timezone.now()):
             return False
         return _tried(erasure, reader)
 
@@ -192,7 +199,7 @@ class _Work:
         )
         _save(erasure, step=ErasureStep.LOG, **_NO_ERROR)
 
-    def _keep_counts(self, done: erase.ErasureResult) -> None:
+    def _keep_counts(self, done: erase.Erasure) -> None:
         """The larger ones: a crash between the two commits has it done again, to no effect."""
         known = self._erasure.counts
         larger = {table: max(n, known.get(table, 0)) for table, n in done.counts.items()}
@@ -256,12 +263,7 @@ class _Work:
         return {**counts, name: counts.get(name, 0) + count} if count else counts
 
 
-_NO_ERROR: dict[str, Any] = {
-    "state": ErasureState.RUNNING,
-    "error": "",
-    "failures": 0,
-    "retry_at": None,
-}
+_NO_ERROR: dict[str, Any] = {"state": ErasureState.RUNNING, **NO_FAILURE}
 
 
 def _finish(erasure: Erasure, counts: dict[str, int]) -> None:
@@ -270,11 +272,12 @@ def _finish(erasure: Erasure, counts: dict[str, int]) -> None:
     logger.info("erasure done erasure=%s", erasure.pk)
 
 
-def _fail(erasure: Erasure, said: str) -> None:
-    failures = erasure.failures + 1
-    retry_at = moving.next_try(failures)
-    _save(erasure, state=ErasureState.FAILED, error=said, failures=failures, retry_at=retry_at)
-    logger.warning("erasure failed erasure=%s, tried again at %s: %s", erasure.pk, retry_at, said)
+def _fail(erasure: Erasure, text: str) -> None:
+    erasure.state = ErasureState.FAILED
+    erasure.set_failure(text)
+    erasure.save(update_fields=["state", *RETRY_FIELDS])
+    retry_at = erasure.retry_at
+    logger.warning("erasure failed erasure=%s, tried again at %s: %s", erasure.pk, retry_at, text)
 
 
 def _frames(error: Exception) -> str:

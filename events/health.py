@@ -34,7 +34,7 @@ def health(
         return Health(OFF, "paused")
     if not connection.destination.enabled:
         return Health(OFF, "destination off")
-    if connection.last_error:
+    if connection.error:
         return Health(BAD, "failing", connection.retry_at if connection.is_waiting(now) else None)
     if waiting:
         return _while_waiting(connection, now, since)

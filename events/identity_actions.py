@@ -11,8 +11,8 @@ from destinations.interface import DestinationError
 from destinations.models import Destination, Erasure
 from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.explain import PathStep
-from destinations.postgres.operations import OperationResult
+from destinations.postgres.explain import Step
+from destinations.postgres.operations import Outcome
 from destinations.warehouse.erasure import DELETE
 from destinations.warehouse.identity import Identifier
 from events import erasures, people
@@ -34,11 +34,11 @@ class Effect:
     lines: Sequence[Line] = ()
     cut: Sequence[unmerge.Pair] = ()
     erased: Sequence[Identifier] = ()
-    path: Sequence[PathStep] = ()
+    path: Sequence[Step] = ()
     """What still joins the sides of a cut."""
     requested: Erasure | None = None
     """What a worker does from now on."""
-    outcome: OperationResult = field(default_factory=lambda: OperationResult({}, []))
+    outcome: Outcome = field(default_factory=lambda: Outcome({}, []))
 
 
 @dataclass(frozen=True)

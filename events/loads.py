@@ -20,12 +20,13 @@ from destinations.interface import (
     Prepared,
     Session,
 )
-from destinations.models import Connection
+from destinations.models import RETRY_FIELDS, Connection
 from destinations.schedule import Schedule, next_sync
 from events import ledger, log, moving
 from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.models import Load, LoadState
+from events.reasons import public_error_text
 
 logger = logging.getLogger(__name__)
 
@@ -143,26 +144,24 @@ class _Run:
 
     def succeed(self) -> None:
         connection = self.connection
-        if connection.failures or connection.last_error:
-            connection.failures, connection.retry_at, connection.last_error = 0, None, ""
-            connection.save(update_fields=["failures", "retry_at", "last_error"])
+        if connection.failures or connection.error:
+            connection.clear_failure()
+            connection.save(update_fields=RETRY_FIELDS)
             self._end_waits()
         self._finish(LoadState.SUCCEEDED, "")
 
     def fail(self, state: LoadState, error: Exception) -> None:
         connection = self.connection
-        connection.failures += 1
-        connection.retry_at = moving.next_try(connection.failures)
-        connection.last_error = moving.told(error)
-        connection.save(update_fields=["failures", "retry_at", "last_error"])
+        connection.set_failure(public_error_text(error))
+        connection.save(update_fields=RETRY_FIELDS)
         logger.warning(
             "load failed connection=%s next try %s: %s",
             connection.pk,
             connection.retry_at,
-            connection.last_error,
+            connection.error,
         )
-        self.load = self.load or self._in_vain(connection.last_error)
-        self._finish(state, connection.last_error)
+        self.load = self.load or self._in_vain(connection.error)
+        self._finish(state, connection.error)
 
     def _start(self, session: Session) -> int:
         """The cursor: the destination's, else where this connection is to begin."""

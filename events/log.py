@@ -16,8 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg import sql as pgsql
-from psycopg.sql import SQL, Literal
+from psycopg.sql import SQL, Identifier, Literal
 
 from destinations.interface import Chunk, LoggedEvent
 from events.log_database import log_connection
@@ -140,7 +139,7 @@ def _ensure_partition(conn: psycopg.Connection[tuple[Any, ...]], day: date) -> N
     found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
     if found and found[0]:
         return
-    table = pgsql.Identifier(name)
+    table = Identifier(name)
     conn.execute(SQL("CREATE TABLE {} (LIKE events_event INCLUDING DEFAULTS)").format(table))
     conn.execute(
         SQL("ALTER TABLE events_event ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(

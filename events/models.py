@@ -7,7 +7,7 @@ from django.db import models
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
-from destinations.models import Connection
+from destinations.models import Connection, Retrying
 from events.reasons import reason_kind
 from sources.models import Source
 
@@ -213,7 +213,7 @@ def new_cursor_id() -> int:
     return -1 - secrets.randbelow(2**62)
 
 
-class Replay(models.Model):
+class Replay(Retrying):
     """Loading again what a connection has loaded before, from a time on or all that is kept.
 
     It has a cursor of its own in the warehouse, so the connection is loaded meanwhile.
@@ -242,9 +242,6 @@ class Replay(models.Model):
     state = models.CharField(
         max_length=20, choices=ReplayState.choices, default=ReplayState.RUNNING
     )
-    error = models.TextField(blank=True)
-    failures = models.PositiveIntegerField(default=0)
-    retry_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -22,7 +22,6 @@ from destinations.interface import (
     Chunk,
     ChunkRefusedError,
     DestinationError,
-    DestinationUnavailableError,
     Feed,
     LoadResult,
     LoggedEvent,
@@ -37,8 +36,6 @@ from events.models import DeadLetter, LetterState
 from events.reasons import reason_kind
 
 logger = logging.getLogger(__name__)
-
-LONGEST_WAIT_SECONDS = 300
 
 Read = Callable[[int, int], Chunk]
 """The next events after an id, at most so many."""
@@ -82,19 +79,6 @@ def move(
     """
     for prepared in _prepared(session, read, after, upto, first_events, until):
         _commit(session, connection, prepared, wrote, began)
-
-
-def next_try(failures: int) -> datetime:
-    """When to try again after so many failures in a row."""
-    wait = min(LONGEST_WAIT_SECONDS, 2 ** min(failures, 16))
-    return timezone.now() + timedelta(seconds=wait)
-
-
-def told(error: Exception) -> str:
-    """What everybody may read of a failure: one that nobody expected may quote an event."""
-    if isinstance(error, DestinationError | DestinationUnavailableError):
-        return str(error) or type(error).__name__
-    return f"{type(error).__name__}: {reason_kind(str(error))}"
 
 
 def feed_of(connection: Connection, cursor_id: int) -> Feed:

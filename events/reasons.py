@@ -1,11 +1,13 @@
-"""Reasons of dead letters and refusals without the values in them.
+"""Error texts without the values in them.
 
-So that those alike can be told, and that nobody sees in them what is hidden elsewhere.
+Errors that differ in their values only are of one kind, and no text shows what is hidden elsewhere.
 """
 
 from __future__ import annotations
 
 import re
+
+from destinations.interface import DestinationError, DestinationUnavailableError
 
 LONGEST = 200
 
@@ -23,3 +25,10 @@ def reason_kind(reason: str) -> str:
     if _QUOTE.search(kind):  # a value has quotes itself: nobody knows where it ends
         kind = _ALL_QUOTED.sub("…", stated)
     return kind[:LONGEST]
+
+
+def public_error_text(error: Exception) -> str:
+    """The text of a failure for all staff; an unexpected error may quote an event, so it is cut."""
+    if isinstance(error, DestinationError | DestinationUnavailableError):
+        return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {reason_kind(str(error))}"

@@ -28,11 +28,12 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.models import Connection
+from destinations.models import NO_FAILURE, RETRY_FIELDS, Connection
 from events import dead_letters, log, moving
 from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.models import DeadLetter, Replay, ReplayState
+from events.reasons import public_error_text
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ SLICE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class ReplayRange:
+class Range:
     """The events that a replay would load; events is None when counting took too long."""
 
     after: int
@@ -54,7 +55,7 @@ class ReplayRange:
         return self.upto - self.after
 
 
-def preview(connection: Connection, since: datetime | None) -> ReplayRange:
+def preview(connection: Connection, since: datetime | None) -> Range:
     """What a replay from a time on would load; None is from the oldest event kept.
 
     DestinationError when the first of them is not found in time.
@@ -67,9 +68,7 @@ def preview(connection: Connection, since: datetime | None) -> ReplayRange:
             text = f"no first event found within {COUNT_SECONDS} seconds: try the start of a day"
             raise DestinationError(text) from error
         after = upto if first is None else min(first - 1, upto)
-        return ReplayRange(
-            after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS)
-        )
+        return Range(after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS))
 
 
 def begin(connection: Connection, since: datetime | None) -> Replay:
@@ -88,7 +87,7 @@ def rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
         ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
         if not ids["events"]:
             raise DestinationError("none of the dead letters is open any more")
-        found = ReplayRange(ids["first"] - 1, ids["last"], ids["events"])
+        found = Range(ids["first"] - 1, ids["last"], ids["events"])
         replay = _create(connection, found, only_dead_letters=True)
         chosen.update(replay=replay)
     logger.info("re-run begun replay=%s connection=%s", replay.pk, connection.pk)
@@ -106,7 +105,7 @@ def _alone(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _create(connection: Connection, found: ReplayRange, **fields: Any) -> Replay:
+def _create(connection: Connection, found: Range, **fields: Any) -> Replay:
     return Replay.objects.create(
         connection=connection,
         after_id=found.after,
@@ -153,7 +152,7 @@ def _may_run(replay: Replay) -> bool:
         replay.state == ReplayState.RUNNING
         and connection.enabled
         and connection.destination.enabled
-        and (replay.retry_at is None or replay.retry_at <= timezone.now())
+        and not replay.is_waiting(timezone.now())
     )
 
 
@@ -195,20 +194,14 @@ def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
     replay.discards += result.discards
     replay.skip_reasons = dict(Counter(replay.skip_reasons) + result.skipped)
     replay.warnings += result.warnings
-    replay.error, replay.failures, replay.retry_at = "", 0, None
-    replay.save(
-        update_fields=[
-            *("position", "events", "skipped", "dead_letters", "discards"),
-            *("skip_reasons", "warnings", "error", "failures", "retry_at"),
-        ]
-    )
+    replay.clear_failure()
+    counted = ("events", "skipped", "dead_letters", "discards", "skip_reasons", "warnings")
+    replay.save(update_fields=["position", *counted, *RETRY_FIELDS])
 
 
 def _fail(replay: Replay, error: Exception) -> None:
-    replay.failures += 1
-    replay.retry_at = moving.next_try(replay.failures)
-    replay.error = moving.told(error)
-    replay.save(update_fields=["failures", "retry_at", "error"])
+    replay.set_failure(public_error_text(error))
+    replay.save(update_fields=RETRY_FIELDS)
     logger.warning("replay waits replay=%s until %s: %s", replay.pk, replay.retry_at, replay.error)
 
 
@@ -220,9 +213,7 @@ def _finished(replay: Replay) -> bool:
         state=ReplayState.SUCCEEDED,
         position=replay.position,
         finished_at=timezone.now(),
-        error="",
-        failures=0,
-        retry_at=None,
+        **NO_FAILURE,
     )
     if ended:
         logger.info("replay ended replay=%s events=%d", replay.pk, replay.events)

@@ -97,7 +97,7 @@ def _failing_now(source_pk: int | None) -> QuerySet[Connection]:
     found = Connection.objects.filter(enabled=True, destination__enabled=True)
     if source_pk:
         found = found.filter(source_id=source_pk)
-    failing = found.exclude(last_error="").select_related("source", "destination")
+    failing = found.exclude(error="").select_related("source", "destination")
     return failing.order_by("pk")[:MOST_FAILING]
 
 
@@ -105,8 +105,8 @@ def _failing(connection: Connection) -> Trouble:
     return Trouble(
         connection.last_loaded_at,
         f"{connection} is not being loaded",
-        connection.last_error,
-        f"{advice(connection.last_error).text} It tries again by itself and no event is lost.",
+        connection.error,
+        f"{advice(connection.error).text} It tries again by itself and no event is lost.",
         reverse("admin:destinations_destination_change", args=[connection.destination_id]),
     )
 

@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 ('position', models.BigIntegerField(default=0, editable=False, help_text='The cursor as last seen; the warehouse holds it.')),
                 ('failures', models.PositiveIntegerField(default=0, editable=False)),
                 ('retry_at', models.DateTimeField(editable=False, null=True)),
-                ('last_error', models.TextField(blank=True, editable=False)),
+                ('error', models.TextField(blank=True, db_column='last_error', editable=False, verbose_name='last error')),
                 ('last_loaded_at', models.DateTimeField(editable=False, null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connections', to='sources.source')),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from psycopg import sql as pgsql
+from psycopg.sql import Identifier
 
 from destinations.postgres.connection import Conn
 
@@ -30,7 +30,7 @@ ORDER BY 1, 2
 
 
 @dataclass(frozen=True)
-class CatalogTable:
+class Table:
     schema: str
     name: str
     columns: dict[str, str]
@@ -41,13 +41,11 @@ class CatalogTable:
         return f"{self.schema}.{self.name}"
 
     @property
-    def sql(self) -> pgsql.Identifier:
-        return pgsql.Identifier(self.schema, self.name)
+    def sql(self) -> Identifier:
+        return Identifier(self.schema, self.name)
 
 
-def tables(
-    conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None
-) -> list[CatalogTable]:
+def tables(conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None) -> list[Table]:
     """All, or those with one of these names."""
     values = {"schemas": list(schemas), "names": None if names is None else list(names)}
-    return [CatalogTable(*row) for row in conn.execute(TABLES, values)]
+    return [Table(*row) for row in conn.execute(TABLES, values)]

@@ -90,8 +90,8 @@ def _pending(event: Event, connection: Connection) -> str:
         return "The connection is paused: enable it."
     if not connection.destination.enabled:
         return "The destination is disabled: enable it."
-    if connection.last_error:
-        error = connection.last_error
+    if connection.error:
+        error = connection.error
         stop = "" if error.endswith((".", "?", "!")) else "."
         return f"The last load failed: {error}{stop} {advice(error).text} It tries again by itself."
     return f"Up to {event.pk - connection.position} events of the log are to be looked at first."

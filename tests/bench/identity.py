@@ -32,7 +32,7 @@ from destinations.warehouse.identity import (
     statement,
 )
 from rudderhub.celery import collect_rarely
-from tests.support.identity_graph import ORACLE
+from tests.identities import ORACLE
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 

@@ -19,8 +19,8 @@ from destinations.schedule import Schedule
 from events import rings
 from events.loads import run_load
 from rudderhub.celery import app
-from tests.support.connections import connection, event, rows, send
-from tests.support.factories import (
+from tests.connected import connection, event, rows, send
+from tests.factories import (
     make_admin,
     make_connection,
     make_destination,
@@ -75,7 +75,7 @@ def test_a_destination_fares_as_its_worst_connection(admin):
     destination = make_destination()
     source, now = make_source(), timezone.now()
     make_connection(make_source(), destination)
-    make_connection(source, destination, last_error="no route to host", failures=1)
+    make_connection(source, destination, error="no route to host", failures=1)
     make_event(source, received_at=now - timedelta(minutes=7))
 
     page = html(admin.get(LIST))
@@ -121,7 +121,7 @@ def test_a_schedule_is_said_in_words(schedule, words):
 
 
 def test_a_destination_names_its_connections_and_their_errors(admin):
-    connection = make_connection(make_source(name="Shop"), last_error="Connection refused")
+    connection = make_connection(make_source(name="Shop"), error="Connection refused")
 
     page = html(admin.get(url(connection, "change")))
 

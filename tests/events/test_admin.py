@@ -15,7 +15,7 @@ from events import rings
 from events.admin import live_list
 from events.models import DeadLetter, Event, Load, Quarantined
 from rudderhub.celery import app
-from tests.support.factories import (
+from tests.factories import (
     make_admin,
     make_connection,
     make_destination,
@@ -156,7 +156,7 @@ def test_the_trace_shows_each_connection_with_its_reason(admin):
     )
     event = make_event(source, message_id="o'hara", payload=payload)
     make_connection(source, position=event.pk, namespace="shop")
-    failing = make_connection(source, make_destination(name="Far"), last_error="no route")
+    failing = make_connection(source, make_destination(name="Far"), error="no route")
 
     html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
 
@@ -272,7 +272,7 @@ def test_connections_are_found_as_the_list_writes_them(admin):
 
 
 def test_the_page_of_a_failing_connection_says_what_to_do(admin):
-    connection = make_connection(last_error="connection refused")
+    connection = make_connection(error="connection refused")
 
     html = page(admin.get(f"/admin/destinations/connection/{connection.pk}/change/"))
 
@@ -282,7 +282,7 @@ def test_the_page_of_a_failing_connection_says_what_to_do(admin):
 def test_the_list_of_connections_shows_health_and_what_is_pending(admin):
     source = make_source()
     make_connection(source, position=make_event(source).pk)
-    make_connection(source, last_error="no route to host", failures=3)
+    make_connection(source, error="no route to host", failures=3)
     make_connection(source, enabled=False)
 
     html = page(admin.get("/admin/destinations/connection/"))
@@ -446,7 +446,7 @@ def test_empty_lists_say_what_they_wait_for(admin):
 
 def test_the_overview_shows_the_rate_and_the_newest_errors(admin):
     event = make_event()
-    make_connection(event.source, make_destination(name="Far"), last_error="no route to host")
+    make_connection(event.source, make_destination(name="Far"), error="no route to host")
 
     html = page(admin.get("/admin/"))
 
@@ -456,7 +456,7 @@ def test_the_overview_shows_the_rate_and_the_newest_errors(admin):
 
 
 def test_who_may_not_see_events_sees_none_on_the_overview(client):
-    make_connection(make_event().source, last_error="no route to host")
+    make_connection(make_event().source, error="no route to host")
     client.force_login(User.objects.create_user("newcomer", is_staff=True))
 
     html = page(client.get("/admin/"))

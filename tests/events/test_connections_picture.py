@@ -16,8 +16,8 @@ from events.backlog import Backlog, backlogs
 from events.loads import run_load
 from events.log_database import log_connection
 from events.models import Loss
-from tests.support.connections import connection, event, send
-from tests.support.factories import (
+from tests.connected import connection, event, send
+from tests.factories import (
     make_admin,
     make_connection,
     make_destination,
@@ -138,7 +138,7 @@ def test_a_narrow_picture_names_the_destination_at_the_connection():
 @pytest.mark.django_db(transaction=True)
 def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin):
     source, destination = make_source(name="Shop & Co"), make_destination(name="Lake")
-    failing = make_connection(source, destination, last_error="no route", failures=1)
+    failing = make_connection(source, destination, error="no route", failures=1)
     make_event(source)
     make_event(source)
 

@@ -4,7 +4,7 @@ import pytest
 
 from destinations.warehouse.erasure import DELETE, Erased
 from events.erased_texts import ErasedTexts
-from tests.support.identity_graph import user
+from tests.identities import user
 
 
 def texts(*values):

@@ -17,15 +17,15 @@ from events.erasures import erase_person
 from events.log_database import log_connection
 from events.models import DeadLetter, Event, Load, Quarantined
 from sources.models import Source
-from tests.support.factories import (
+from tests.factories import (
     make_admin,
     make_connection,
     make_destination,
     make_event,
     make_source,
 )
-from tests.support.identity_graph import anonymous, event, user
-from tests.support.people import Hub, everywhere
+from tests.identities import anonymous, event, user
+from tests.people import Hub, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -216,7 +216,7 @@ def test_messages_that_quote_the_person_no_longer_do(hub):
     connection, admin = hub.connection("web"), make_admin()
     error = 'invalid input syntax for type bigint: "ann-1", after 1 row'
     Load.objects.create(connection=connection, after_id=0, upto_id=1, error=error)
-    connection.last_error = error
+    connection.error = error
     connection.save()
     LogEntry.objects.log_actions(admin.pk, [connection], CHANGE, f"Looked at: {error}")
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 
 from events.admin import live, live_list
 from events.models import LetterState
-from tests.support.factories import (
+from tests.factories import (
     make_admin,
     make_connection,
     make_destination,
@@ -230,7 +230,7 @@ def test_asking_for_states_is_no_look_at_personal_data(admin):
 
 def test_a_pending_event_says_what_to_do_about_the_last_error(admin):
     event = make_event()
-    make_connection(event.source, last_error="connection refused")
+    make_connection(event.source, error="connection refused")
 
     trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
 

@@ -11,8 +11,8 @@ from events.locks import Lock, try_lock
 from events.log_database import log_connection
 from events.models import DeadLetter, Load
 from events.tasks import load_connection
-from tests.support.connections import NOW, connection, event, rows, send
-from tests.support.factories import make_connection, make_destination
+from tests.connected import NOW, connection, event, rows, send
+from tests.factories import make_connection, make_destination
 
 __all__ = ["connection"]
 
@@ -294,7 +294,7 @@ def test_a_dead_warehouse_waits_and_recovers_by_itself(connection, warehouse):
     send(connection, event("m1", event="A"))
     run_load(connection)
     connection.refresh_from_db()
-    waiting = (connection.failures, connection.is_waiting(timezone.now()), connection.last_error)
+    waiting = (connection.failures, connection.is_waiting(timezone.now()), connection.error)
     destination.config["port"] = port
     destination.save()
     connection.retry_at = timezone.now()
@@ -305,7 +305,7 @@ def test_a_dead_warehouse_waits_and_recovers_by_itself(connection, warehouse):
     connection.refresh_from_db()
     assert waiting[:2] == (1, True)
     assert "refused" in waiting[2]
-    assert (connection.failures, connection.last_error) == (0, "")
+    assert (connection.failures, connection.error) == (0, "")
     assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m1",)]
 
 
@@ -332,7 +332,7 @@ def test_a_destination_without_rights_says_so(connection, warehouse):
 
     connection.refresh_from_db()
     warehouse.execute("DROP ROLE reader_only")
-    assert "permission denied" in connection.last_error
+    assert "permission denied" in connection.error
     assert connection.failures == 1
 
 
@@ -423,5 +423,5 @@ def test_a_fault_of_ours_is_shown_and_backs_off(connection, settings):
 
     connection.refresh_from_db()
     assert connection.is_waiting(timezone.now())
-    assert connection.last_error
+    assert connection.error
     assert Load.objects.get().state == "failed"

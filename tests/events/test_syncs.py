@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from events.models import Load
 from events.tasks import load_connection
-from tests.support.connections import connection, event, rows, send
-from tests.support.factories import make_admin
+from tests.connected import connection, event, rows, send
+from tests.factories import make_admin
 
 __all__ = ["connection"]
 
@@ -115,5 +115,5 @@ def test_a_schedule_that_cannot_be_read_is_shown(connection):
     load_connection(connection.pk)
 
     connection.refresh_from_db()
-    assert "syncFrequency is 'often'" in connection.last_error
+    assert "syncFrequency is 'often'" in connection.error
     assert connection.failures == 1

@@ -5,8 +5,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 
 from destinations.interface import DestinationError
-from events.moving import told
-from tests.support.factories import make_admin, make_connection
+from events.reasons import public_error_text
+from tests.factories import make_admin, make_connection
 
 pytestmark = pytest.mark.django_db
 
@@ -92,8 +92,8 @@ def test_a_user_with_lines_cannot_be_deleted_but_is_logged_out_when_not_active(c
 
 
 def test_an_unexpected_error_tells_no_value():
-    assert told(KeyError("ann@x.example")) == "KeyError: …"
-    assert told(DestinationError("no room")) == "no room"
+    assert public_error_text(KeyError("ann@x.example")) == "KeyError: …"
+    assert public_error_text(DestinationError("no room")) == "no room"
 
 
 def test_only_rights_to_what_has_a_page_are_offered(client, ada):

@@ -12,7 +12,7 @@ from events.log_database import log_connection
 from events.models import Load
 from rudderhub import dashboard
 from rudderhub.chart import chart
-from tests.support.factories import (
+from tests.factories import (
     make_admin,
     make_connection,
     make_event,
@@ -245,8 +245,8 @@ def test_the_refused_lead_to_a_list_of_just_them(admin):
 
 
 def test_errors_are_those_of_the_chosen_source(admin):
-    one = make_connection(make_source(name="Shop"), last_error="no route")
-    other = make_connection(make_source(name="Blog"), last_error="no room")
+    one = make_connection(make_source(name="Shop"), error="no route")
+    other = make_connection(make_source(name="Blog"), error="no room")
     for connection in (one, other):
         refuse(connection.source, reason=f"refused of {connection.source}")
         connection.dead_letters.create(
@@ -261,14 +261,14 @@ def test_errors_are_those_of_the_chosen_source(admin):
 def test_a_connection_that_fails_is_told_however_many_there_are(admin, monkeypatch):
     monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
     make_connection()
-    make_connection(last_error="no route")
+    make_connection(error="no route")
 
     assert [trouble.why for trouble, _ in overview(admin)["troubles"]] == ["no route"]
 
 
 def test_what_is_switched_off_is_not_said_to_fail(admin):
-    make_connection(enabled=False, last_error="no route")
-    off = make_connection(last_error="no route")
+    make_connection(enabled=False, error="no route")
+    off = make_connection(error="no route")
     off.destination.enabled = False
     off.destination.save()
 

@@ -20,7 +20,7 @@ from events import activity, counting, log, rings
 from events.log_database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
 from sources.sparkline import bars
-from tests.support.factories import (
+from tests.factories import (
     make_admin,
     make_connection,
     make_event,
@@ -106,7 +106,7 @@ def test_the_share_of_refused_requests_leads_to_them(admin):
 def test_the_page_of_a_source_shows_where_its_events_go(admin):
     source = make_source()
     alone = html(admin.get(f"/admin/sources/source/{source.pk}/change/"))
-    connection = make_connection(source, last_error="no route")
+    connection = make_connection(source, error="no route")
     make_event(source)
 
     fed = html(admin.get(f"/admin/sources/source/{source.pk}/change/"))

@@ -1,1 +1,0 @@
-"""What tests share: servers, an instance, data, requests. No test stands here."""
