@@ -27,20 +27,24 @@ logger = logging.getLogger(__name__)
 def widen_and_reapply(
     destination_pk: int, schema: str, table: str, column: str, user_pk: int
 ) -> None:
+    """Reapply a column's discards."""
+    reapply(Column(destination_pk, schema, table, column), user_pk)
+
+
+def reapply(column: Column, user_pk: int) -> None:
     """Make room for a column's discards and write them; the audit log has the outcome."""
-    destination = Destination.objects.get(pk=destination_pk)
-    named = Column(destination_pk, schema, table, column)
+    destination = Destination.objects.get(pk=column.destination_pk)
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
-        outcome = _apply(config, named)
+        outcome = _apply(config, column)
     except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
         outcome = _failed(error)
-        logger.warning("discards destination=%s %s", destination_pk, outcome)
+        logger.warning("discards destination=%s %s", destination.pk, outcome)
     except Exception as error:  # whoever looks must see that it ended
-        logger.exception("re-applying discards broke destination=%s", destination_pk)
+        logger.exception("re-applying discards broke destination=%s", destination.pk)
         outcome = _failed(error)
-    audit.note(user_pk, destination, f"Discards of {named}: {outcome}")
-    named.tell(Progress(outcome=outcome))
+    audit.note(user_pk, destination, f"Discards of {column}: {outcome}")
+    column.tell(Progress(outcome=outcome))
 
 
 def _failed(error: Exception) -> str:
