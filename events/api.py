@@ -111,7 +111,7 @@ class PeopleView(APIView):
             unavailable.status_code = 503
             raise unavailable from error
 
-    def one(self, opened: People, rudder_id: UUID) -> reading.ProfileView:
+    def one(self, opened: People, rudder_id: UUID) -> reading.ProfileRecord:
         found = reading.find(opened.conn, opened.schema, str(rudder_id))
         if not found:
             raise exceptions.NotFound("no profile has or had this id")
@@ -196,7 +196,7 @@ class EventsView(PeopleView):
         return Response({"rudder_id": str(found.rudder_id), "events": rows})
 
 
-def _profile(found: reading.ProfileView) -> dict[str, Any]:
+def _profile(found: reading.ProfileRecord) -> dict[str, Any]:
     return {
         "rudder_id": str(found.rudder_id),
         "user_id": found.user_id,

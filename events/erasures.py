@@ -199,7 +199,7 @@ class _Work:
         )
         _save(erasure, step=ErasureStep.LOG, **_NO_ERROR)
 
-    def _keep_counts(self, done: erase.Erasure) -> None:
+    def _keep_counts(self, done: erase.ErasureResult) -> None:
         """The larger ones: a crash between the two commits has it done again, to no effect."""
         known = self._erasure.counts
         larger = {table: max(n, known.get(table, 0)) for table, n in done.counts.items()}

@@ -11,8 +11,8 @@ from destinations.interface import DestinationError
 from destinations.models import Destination, Erasure
 from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.explain import Step
-from destinations.postgres.operations import Outcome
+from destinations.postgres.explain import PathStep
+from destinations.postgres.operations import OperationResult
 from destinations.warehouse.erasure import DELETE
 from destinations.warehouse.identity import Identifier
 from events import erasures, people
@@ -34,11 +34,11 @@ class Effect:
     lines: Sequence[Line] = ()
     cut: Sequence[unmerge.Pair] = ()
     erased: Sequence[Identifier] = ()
-    path: Sequence[Step] = ()
+    path: Sequence[PathStep] = ()
     """What still joins the sides of a cut."""
     requested: Erasure | None = None
     """What a worker does from now on."""
-    outcome: Outcome = field(default_factory=lambda: Outcome({}, []))
+    outcome: OperationResult = field(default_factory=lambda: OperationResult({}, []))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Literal
 
 from destinations.interface import Chunk, LoggedEvent
 from events.log_database import log_connection
@@ -139,7 +140,7 @@ def _ensure_partition(conn: psycopg.Connection[tuple[Any, ...]], day: date) -> N
     found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
     if found and found[0]:
         return
-    table = Identifier(name)
+    table = pgsql.Identifier(name)
     conn.execute(SQL("CREATE TABLE {} (LIKE events_event INCLUDING DEFAULTS)").format(table))
     conn.execute(
         SQL("ALTER TABLE events_event ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(

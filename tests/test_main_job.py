@@ -11,8 +11,8 @@ import pytest
 import rudderstack.analytics as sdk
 from psycopg.sql import SQL
 
-from tests.asking import has_row, table_of
-from tests.waiting import wait_for
+from tests.support.http import has_row, table_of
+from tests.support.wait import wait_for
 
 TABLES = {
     "identify": "identifies",

@@ -22,8 +22,8 @@ from rudderhub.env import ROOT
 from rudderhub.urls import find_route
 from rudderhub.wsgi import application
 from sources import rate_limits
-from tests.factories import make_source, make_write_key
-from tests.wire import basic
+from tests.support.factories import make_source, make_write_key
+from tests.support.gateway_cases import basic
 
 DOCUMENT = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text())
 METHODS = ("get", "post", "put", "patch", "delete")

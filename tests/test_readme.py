@@ -10,7 +10,7 @@ import time
 import pytest
 
 from rudderhub.env import ROOT
-from tests.running import RunningInstance
+from tests.support.instance import RunningInstance
 
 README = (ROOT / "README.md").read_text()
 

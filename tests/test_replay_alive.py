@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from tests.asking import has_row, log_facts, post, table_of
-from tests.waiting import wait_for
+from tests.support.http import has_row, log_facts, post, table_of
+from tests.support.wait import wait_for
 
 EVENTS = 3_000
 BEGIN = """

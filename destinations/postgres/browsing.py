@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composable, Composed, Literal
 
 from destinations.interface import DestinationUnavailableError
 from destinations.postgres.config import PostgresConfig
@@ -30,7 +31,7 @@ NEWEST_BLOCKS = 64
 """New rows stand at the end of a bigger table, mostly."""
 
 
-class Table(NamedTuple):
+class TableSummary(NamedTuple):
     schema: str
     name: str
     size_bytes: int
@@ -44,7 +45,7 @@ class Table(NamedTuple):
     """Whether its column budget is used up: further properties share one column."""
 
 
-class Column(NamedTuple):
+class ColumnSummary(NamedTuple):
     name: str
     type: str
     fill: float | None
@@ -120,7 +121,7 @@ def opened(config: PostgresConfig) -> Iterator[Conn]:
         raise DestinationUnavailableError(one_line(error)) from error
 
 
-def tables(conn: Conn, schemas: Sequence[str]) -> list[Table]:
+def tables(conn: Conn, schemas: Sequence[str]) -> list[TableSummary]:
     """With estimates only, while one of them is locked or takes too long."""
     try:
         entries = _entries(conn, schemas, *_MEASURED)
@@ -135,11 +136,11 @@ def _entries(conn: Conn, schemas: Sequence[str], size: SQL, blocks: SQL) -> list
     return [_Entry(*row) for row in conn.execute(query, [list(schemas)])]
 
 
-def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> Table:
+def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> TableSummary:
     exact = rows is not None
     shown = rows if exact else entry.estimate
     counts = (entry.size_bytes, entry.columns, exact, shown, newest, entry.is_full)
-    return Table(entry.schema, entry.name, *counts)
+    return TableSummary(entry.schema, entry.name, *counts)
 
 
 def _facts(conn: Conn, entries: Sequence[_Entry]) -> dict[int, tuple[int | None, datetime | None]]:
@@ -152,7 +153,7 @@ def _facts(conn: Conn, entries: Sequence[_Entry]) -> dict[int, tuple[int | None,
 
 
 def _fact(number: int, entry: _Entry) -> Composed:
-    table = Identifier(entry.schema, entry.name)
+    table = pgsql.Identifier(entry.schema, entry.name)
     first = Literal(f"({max(entry.blocks - NEWEST_BLOCKS, 0)},0)")
     count: Composable = SQL("NULL::bigint")
     newest: Composable = SQL("NULL::timestamptz")
@@ -163,13 +164,13 @@ def _fact(number: int, entry: _Entry) -> Composed:
     return SQL("SELECT {}::int, {}, {}").format(Literal(number), count, newest)
 
 
-def columns(conn: Conn, schema: str, table: str) -> list[Column]:
+def columns(conn: Conn, schema: str, table: str) -> list[ColumnSummary]:
     """Of a small table the fill is counted."""
-    found = [Column(*row) for row in conn.execute(_COLUMNS, [schema, table])]
+    found = [ColumnSummary(*row) for row in conn.execute(_COLUMNS, [schema, table])]
     if not found or not _is_small(conn, schema, table):
         return found
-    filled = SQL(", ").join(SQL("count({})").format(Identifier(each.name)) for each in found)
-    query = SQL("SELECT count(*), {} FROM {}").format(filled, Identifier(schema, table))
+    filled = SQL(", ").join(SQL("count({})").format(pgsql.Identifier(each.name)) for each in found)
+    query = SQL("SELECT count(*), {} FROM {}").format(filled, pgsql.Identifier(schema, table))
     rows, *counts = conn.execute(query).fetchall()[0]
     return [
         each._replace(fill=count / rows if rows else None, exact=True)
@@ -188,7 +189,7 @@ def preview(
     """The names of the columns, and some rows or the one with an id."""
     chosen = SQL("WHERE id = {}").format(Literal(row_id)) if row_id else SQL("")
     query = SQL("SELECT * FROM {} {} LIMIT {}").format(
-        Identifier(schema, table), chosen, Literal(PREVIEW_ROWS)
+        pgsql.Identifier(schema, table), chosen, Literal(PREVIEW_ROWS)
     )
     cursor = conn.execute(query)
     return [column.name for column in cursor.description or []], cursor.fetchall()
@@ -198,7 +199,7 @@ def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
     """How many values of the table did not fit, by column."""
     if not table_exists(conn, schema, "rudder_discards"):
         return {}
-    query = SQL(_DISCARDS_BY_COLUMN).format(Identifier(schema, "rudder_discards"))
+    query = SQL(_DISCARDS_BY_COLUMN).format(pgsql.Identifier(schema, "rudder_discards"))
     return dict(conn.execute(query, [table]).fetchall())
 
 
@@ -227,7 +228,7 @@ def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterato
 
 
 def _of_discards(text: str, schema: str, wanted: Wanted) -> Composed:
-    table = Identifier(schema, "rudder_discards")
+    table = pgsql.Identifier(schema, "rudder_discards")
     return SQL(text).format(table=table, wanted=wanted.condition())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from psycopg.sql import Identifier
+from psycopg import sql as pgsql
 
 from destinations.postgres.connection import Conn
 
@@ -30,7 +30,7 @@ ORDER BY 1, 2
 
 
 @dataclass(frozen=True)
-class Table:
+class CatalogTable:
     schema: str
     name: str
     columns: dict[str, str]
@@ -41,11 +41,13 @@ class Table:
         return f"{self.schema}.{self.name}"
 
     @property
-    def sql(self) -> Identifier:
-        return Identifier(self.schema, self.name)
+    def sql(self) -> pgsql.Identifier:
+        return pgsql.Identifier(self.schema, self.name)
 
 
-def tables(conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None) -> list[Table]:
+def tables(
+    conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None
+) -> list[CatalogTable]:
     """All, or those with one of these names."""
     values = {"schemas": list(schemas), "names": None if names is None else list(names)}
-    return [Table(*row) for row in conn.execute(TABLES, values)]
+    return [CatalogTable(*row) for row in conn.execute(TABLES, values)]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import OLDEST_VERSION, Conn, one_line
@@ -31,7 +32,7 @@ _ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
-class Step:
+class CheckStep:
     name: str
     ok: bool
     detail: str
@@ -41,29 +42,29 @@ class _FailedError(Exception):
     """A step has failed; the message says why and what to do."""
 
 
-def check(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[Step]:
+def check(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[CheckStep]:
     """The steps up to the first that fails; all of STEPS when the warehouse can be loaded.
 
     `namespaces` are schemas that were loaded, beside those that the config names.
     """
-    steps: list[Step] = []
+    steps: list[CheckStep] = []
     try:
-        steps.append(Step("Reach the server", ok=True, detail=_reach(config)))
+        steps.append(CheckStep("Reach the server", ok=True, detail=_reach(config)))
     except (OSError, UnicodeError) as error:
-        return [Step("Reach the server", ok=False, detail=_unreached(config, error))]
+        return [CheckStep("Reach the server", ok=False, detail=_unreached(config, error))]
     try:
         conn = psycopg.connect(config.conninfo(), prepare_threshold=None)
     except psycopg.OperationalError as error:
         return [*steps, _not_connected(config, error)]
     with conn:
-        steps.append(Step("Log in", ok=True, detail=f"as {config.user} to {config.database}"))
+        steps.append(CheckStep("Log in", ok=True, detail=f"as {config.user} to {config.database}"))
         schemas = sorted({*namespaces, config.namespace, config.identity_schema} - {""})
         steps += _checked(conn, config, schemas)
         conn.rollback()
     return steps
 
 
-def _checked(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list[Step]:
+def _checked(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list[CheckStep]:
     schema = f"rudderhub_check_{secrets.token_hex(6)}"
     tests: dict[str, Callable[[], str]] = {
         "TLS": lambda: _tls(conn, config),
@@ -75,14 +76,14 @@ def _checked(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list
         "Insert a row": lambda: _insert(conn, schema),
         "Use its schemas": lambda: _use_schemas(conn, config, schemas),
     }
-    steps: list[Step] = []
+    steps: list[CheckStep] = []
     for name, test in tests.items():
         try:
-            steps.append(Step(name, ok=True, detail=test()))
+            steps.append(CheckStep(name, ok=True, detail=test()))
         except _FailedError as error:
-            return [*steps, Step(name, ok=False, detail=str(error))]
+            return [*steps, CheckStep(name, ok=False, detail=str(error))]
         except psycopg.Error as error:
-            return [*steps, Step(name, ok=False, detail=_refused(config, error))]
+            return [*steps, CheckStep(name, ok=False, detail=_refused(config, error))]
     return steps
 
 
@@ -118,16 +119,16 @@ def _silent(config: PostgresConfig) -> str:
     )
 
 
-def _not_connected(config: PostgresConfig, error: psycopg.OperationalError) -> Step:
+def _not_connected(config: PostgresConfig, error: psycopg.OperationalError) -> CheckStep:
     """The libpq gives no SQLSTATE for a refused connection; the server's words have to do."""
     if isinstance(error, psycopg.errors.ConnectionTimeout):
-        return Step("Log in", ok=False, detail=_silent(config))
+        return CheckStep("Log in", ok=False, detail=_silent(config))
     said = _said(config, error)
     reason = _ADDRESS.sub("", said)
     for words, step, advice in _REFUSALS:
         if re.search(words, reason):
-            return Step(step, ok=False, detail=f"{advice.format(config=config)} ({said})")
-    return Step("Log in", ok=False, detail=f"The server refused the connection: {said}")
+            return CheckStep(step, ok=False, detail=f"{advice.format(config=config)} ({said})")
+    return CheckStep("Log in", ok=False, detail=f"The server refused the connection: {said}")
 
 
 _ADDRESS = re.compile(r'connection to server (at|on socket) "[^"]*"')
@@ -201,12 +202,12 @@ def _encoding(conn: Conn) -> str:
 def _create_schema(conn: Conn, schema: str) -> str:
     conn.execute(SQL("SET LOCAL statement_timeout = {}").format(TIMEOUT_SECONDS * 1000))
     conn.execute(SQL("SET LOCAL lock_timeout = {}").format(TIMEOUT_SECONDS * 1000))
-    conn.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
+    conn.execute(SQL("CREATE SCHEMA {}").format(pgsql.Identifier(schema)))
     return "allowed"
 
 
 def _create_table(conn: Conn, schema: str) -> str:
-    table = Identifier(schema, "events")
+    table = pgsql.Identifier(schema, "events")
     conn.execute(SQL("CREATE TABLE {} (id text PRIMARY KEY, properties jsonb)").format(table))
     return "allowed"
 
@@ -214,7 +215,7 @@ def _create_table(conn: Conn, schema: str) -> str:
 def _create_temporary_table(conn: Conn, schema: str) -> str:
     conn.execute(
         SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(
-            Identifier(schema), Identifier(schema, "events")
+            pgsql.Identifier(schema), pgsql.Identifier(schema, "events")
         )
     )
     return "allowed"
@@ -223,7 +224,7 @@ def _create_temporary_table(conn: Conn, schema: str) -> str:
 def _insert(conn: Conn, schema: str) -> str:
     conn.execute(
         SQL("INSERT INTO {} (id) VALUES ('1') ON CONFLICT (id) DO NOTHING").format(
-            Identifier(schema, "events")
+            pgsql.Identifier(schema, "events")
         )
     )
     return "allowed; all of it is rolled back"

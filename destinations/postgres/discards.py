@@ -18,7 +18,7 @@ from destinations.warehouse.schema import DISCARDS
 PAGE = 10_000
 
 
-class Column(NamedTuple):
+class DiscardedColumn(NamedTuple):
     """A column with discards: how many, and the reason that most of them have."""
 
     table: str
@@ -33,9 +33,9 @@ class Reapplied(NamedTuple):
     """Values that still do not fit, or whose row has been replaced since."""
 
 
-def columns_with_discards(conn: Conn, namespace: str) -> list[Column]:
+def columns_with_discards(conn: Conn, namespace: str) -> list[DiscardedColumn]:
     found = conn.execute(sql.count_discards(namespace)).fetchall()
-    return [Column(*row) for row in found]
+    return [DiscardedColumn(*row) for row in found]
 
 
 def widen_column(conn: Conn, namespace: str, identity_schema: str, table: str, column: str) -> None:
@@ -72,7 +72,7 @@ def reapply_discards(
     kind = tables.columns(table).get(column)
     if kind is None or not takes_values(kind):
         raise DestinationError(f"{namespace}.{table} has no column {column} that events can fill")
-    return _Column(conn, namespace, tables, table, column, kind).reapply(tell)
+    return _ColumnDiscards(conn, namespace, tables, table, column, kind).reapply(tell)
 
 
 def takes_values(kind: str) -> bool:
@@ -80,7 +80,7 @@ def takes_values(kind: str) -> bool:
     return kind in sql.TYPES or is_narrow(kind)
 
 
-class _Column:
+class _ColumnDiscards:
     def __init__(
         self, conn: Conn, schema: str, tables: Namespace, table: str, column: str, kind: str
     ) -> None:

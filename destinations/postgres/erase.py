@@ -13,7 +13,7 @@ from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
 from destinations.postgres.erase_rows import erase_rows
 from destinations.postgres.graph import columns, query
-from destinations.postgres.operations import Operation, Outcome, operation
+from destinations.postgres.operations import Operation, OperationResult, operation
 from destinations.postgres.split import published
 from destinations.postgres.views import resolved_namespaces
 from destinations.warehouse.erasure import BLANK, DELETE, Erased
@@ -104,12 +104,12 @@ WHERE a.account_key = k.account_key
 
 
 @dataclass(frozen=True)
-class Erasure:
+class ErasureResult:
     """What was erased, counted by table, and what became of the profiles concerned."""
 
     keys: list[UUID]
     counts: dict[str, int]
-    outcome: Outcome
+    outcome: OperationResult
 
 
 def members(conn: Conn, schema: str, value: str, id_type: str | None = None) -> list[Identifier]:
@@ -138,8 +138,8 @@ def erase(
     actor: str,
     reason: str = "",
     dry_run: bool = False,
-    before_commit: Callable[[Erasure], None] | None = None,
-) -> Erasure:
+    before_commit: Callable[[ErasureResult], None] | None = None,
+) -> ErasureResult:
     """Erase these identifiers and suppress them for good, also those that no event has stated.
 
     Rows whose primary identifier is erased are deleted, or with mode blank emptied; in other rows
@@ -163,7 +163,7 @@ class _Erasing:
         self._keys = [op.key(identifier) for identifier in erased.modes]
         self._counts: Counter[str] = Counter()
 
-    def run(self, reason: str) -> Erasure:
+    def run(self, reason: str) -> ErasureResult:
         op, graph = self._op, self._op.graph
         graph.run(SUPPRESS, self._mode, reason, self._keys)
         stored = op.stored(self._erased.modes)
@@ -180,7 +180,9 @@ class _Erasing:
             self._erase_rules(numbers)
         self._erase_graph(numbers, links)
         outcome = op.reevaluate(roots, neighbours, stamps=self._keys)
-        return Erasure(self._keys, {k: n for k, n in sorted(self._counts.items()) if n}, outcome)
+        return ErasureResult(
+            self._keys, {k: n for k, n in sorted(self._counts.items()) if n}, outcome
+        )
 
     def _erase_accounts(self, node_ids: Sequence[int]) -> None:
         """Accounts named after an erased value; erased values in the traits of other accounts."""

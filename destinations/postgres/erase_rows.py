@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from uuid import UUID
 
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composable, Composed, Literal
 
 from destinations.postgres import catalogue
-from destinations.postgres.catalogue import Table
+from destinations.postgres.catalogue import CatalogTable
 from destinations.postgres.operations import Operation
 from destinations.postgres.staging import stage
 from destinations.warehouse.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
@@ -135,7 +136,7 @@ class _ErasingRows:
                 )
         return self._counts
 
-    def _erase_rows_of_people(self, table: Table) -> None:
+    def _erase_rows_of_people(self, table: CatalogTable) -> None:
         for reach in self._reached(table):
             if table.columns.keys() >= {"user_id", "anonymous_id", "id"}:
                 self._drop_own(table, reach)
@@ -144,29 +145,29 @@ class _ErasingRows:
             ids = [name for name in ID_COLUMNS if table.columns.get(name) in TEXTS]
             self._clear(table, ids, ANY)
 
-    def _reached(self, table: Table) -> list[SQL]:
+    def _reached(self, table: CatalogTable) -> list[SQL]:
         """The conditions under which rows of the person may stand, where there are such rows."""
         text = SQL(REACHED).format(table=table.sql, stamped=STAMPED, unstamped=UNSTAMPED)
         found = self._op.graph.conn.execute(text).fetchall()[0]
         return [reach for reach, is_there in zip(REACHES, found, strict=True) if is_there]
 
-    def _drop_own(self, table: Table, reach: SQL) -> None:
+    def _drop_own(self, table: CatalogTable, reach: SQL) -> None:
         """Delete or empty the rows whose primary identifier is erased."""
         if self._mode == DELETE:
             change = SQL("DELETE FROM {} t").format(table.sql)
         else:
             emptied = [name for name in table.columns if name not in KEPT_COLUMNS]
-            values = SQL(", ").join(SQL("{} = NULL").format(Identifier(n)) for n in emptied)
+            values = SQL(", ").join(SQL("{} = NULL").format(pgsql.Identifier(n)) for n in emptied)
             change = SQL("UPDATE {} t SET {}").format(table.sql, values)
         self._counts[table.label] += self._run(
             DROP,
             change=change,
-            rows=SQL(OWN).format(reach=reach, schema=Identifier(self._op.graph.schema)),
+            rows=SQL(OWN).format(reach=reach, schema=pgsql.Identifier(self._op.graph.schema)),
             schema_name=Literal(table.schema),
             table_name=Literal(table.name),
         )
 
-    def _holding(self, table: Table, reach: SQL) -> list[str]:
+    def _holding(self, table: CatalogTable, reach: SQL) -> list[str]:
         """The columns that hold an erased value: few, where a table has hundreds."""
         texts = list(_texts(table))
         if not texts:
@@ -174,13 +175,13 @@ class _ErasingRows:
         text = SQL(HELD).format(table=table.sql, texts=SQL(" UNION ALL ").join(texts), reach=reach)
         return [name for (name,) in self._op.graph.conn.execute(text)]
 
-    def _clear(self, table: Table, names: Iterable[str], reach: SQL) -> None:
+    def _clear(self, table: CatalogTable, names: Iterable[str], reach: SQL) -> None:
         """Erased values in rows that stay."""
         tests = {name: _holds(table, name) for name in names}
         if not tests:
             return
         values = (
-            SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(Identifier(name), test)
+            SQL("{0} = CASE WHEN {1} THEN NULL ELSE t.{0} END").format(pgsql.Identifier(name), test)
             for name, test in tests.items()
         )
         self._counts[f"{table.label} (values)"] += self._run(
@@ -195,11 +196,11 @@ class _ErasingRows:
         return self._op.graph.conn.execute(SQL(text).format(**parts)).rowcount
 
 
-def _texts(table: Table) -> Iterator[Composed]:
+def _texts(table: CatalogTable) -> Iterator[Composed]:
     """Selects of the texts in a row, each with its column."""
     kinds = {name: kind for name, kind in table.columns.items() if name not in KEPT_COLUMNS}
     texts = [
-        SQL(TEXT).format(name=Literal(name), column=Identifier(name))
+        SQL(TEXT).format(name=Literal(name), column=pgsql.Identifier(name))
         for name, kind in kinds.items()
         if kind in TEXTS
     ]
@@ -210,14 +211,14 @@ def _texts(table: Table) -> Iterator[Composed]:
             yield SQL(TEXTS_OF_JSON).format(name=Literal(name), strings=_json_strings(name))
 
 
-def _holds(table: Table, name: str) -> Composed:
+def _holds(table: CatalogTable, name: str) -> Composed:
     """Whether a column holds an erased value."""
     if table.columns[name] == "jsonb":
         return SQL(JSON_HOLDS).format(strings=_json_strings(name))
     id_type = type_in(name)
     of_type = SQL(" WHERE id_type = {}").format(Literal(id_type)) if id_type else SQL("")
-    return SQL(HOLDS).format(column=Identifier(name), of_type=of_type)
+    return SQL(HOLDS).format(column=pgsql.Identifier(name), of_type=of_type)
 
 
 def _json_strings(name: str) -> Composed:
-    return SQL(JSON_STRINGS).format(column=Identifier(name))
+    return SQL(JSON_STRINGS).format(column=pgsql.Identifier(name))

@@ -14,7 +14,7 @@ JOINED = "joined"
 
 
 @dataclass(frozen=True)
-class Step:
+class PathStep:
     """A link of the shortest path; or with another outcome a reason why there is no path.
 
     An identifier that a reason is not about is None.
@@ -47,7 +47,7 @@ def explain(
     b: str,
     type_a: str | None = None,
     type_b: str | None = None,
-) -> list[Step]:
+) -> list[PathStep]:
     """The path from a to b, values of identifiers or ids of profiles; types may be left out."""
     rows = conn.execute(query(schema, EXPLAIN), [a, b, type_a, type_b]).fetchall()
-    return [Step(*row) for row in rows]
+    return [PathStep(*row) for row in rows]

@@ -13,13 +13,13 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composed, Literal
 
 from destinations.postgres.connection import Conn
 from destinations.warehouse.folding import Sighting
 from destinations.warehouse.graph import CUT, Anchor, Group, Link, LostId, Node, Profile
-from destinations.warehouse.identity import USER_ID
-from destinations.warehouse.identity import Identifier as Named
+from destinations.warehouse.identity import USER_ID, Identifier
 
 KNOWN_NODES = """
 SELECT
@@ -197,7 +197,7 @@ def query(schema: str, text: str) -> Composed:
     It names no other identifier than {schema}; {groups_of_roots} and {members_of_roots} stand for
     its FROM: the profiles of an array of roots, k, with their groups c and their identifiers n.
     """
-    names = {"schema": Identifier(schema)}
+    names = {"schema": pgsql.Identifier(schema)}
     groups = SQL(GROUPS_OF_ROOTS).format(**names)
     members = SQL(MEMBERS_OF_ROOTS).format(**names, groups_of_roots=groups)
     return SQL(text).format(**names, groups_of_roots=groups, members_of_roots=members)
@@ -219,12 +219,12 @@ class Graph:
                 copy.write_row(row)
 
     def nodes(
-        self, sightings: Mapping[Named, Sighting], keys: Mapping[Named, UUID]
-    ) -> dict[Named, Node]:
+        self, sightings: Mapping[Identifier, Sighting], keys: Mapping[Identifier, UUID]
+    ) -> dict[Identifier, Node]:
         """The chunk's identifiers: those stored with their profile, the others numbered."""
         named = list(sightings)
         groups: dict[int, Group] = {}
-        nodes: dict[Named, Node] = {}
+        nodes: dict[Identifier, Node] = {}
         for row in self.run(KNOWN_NODES, [keys[identifier] for identifier in named]):
             identifier = named[row[0] - 1]
             known = _known_node(identifier, keys[identifier], sightings[identifier], row)
@@ -240,8 +240,8 @@ class Graph:
 
     def new_links(
         self,
-        stated: Mapping[tuple[Named, Named], Sighting],
-        nodes: Mapping[Named, Node],
+        stated: Mapping[tuple[Identifier, Identifier], Sighting],
+        nodes: Mapping[Identifier, Node],
         has_tombstones: bool,
     ) -> list[Link]:
         """The links that are not stored yet, those with a tombstone cut; stored ones grow older."""
@@ -359,7 +359,7 @@ class Graph:
 
     def _take_numbers(self, count: int) -> int:
         """The first of count numbers that no identifier has; the graph's lock keeps them ours."""
-        name = Identifier(self.schema, "identity_node_number").as_string(self.conn)
+        name = pgsql.Identifier(self.schema, "identity_node_number").as_string(self.conn)
         numbers = self.conn.execute(SQL(TAKE_NUMBERS).format(sequence=Literal(name)), [count])
         return int(numbers.fetchall()[0][0]) - count + 1
 
@@ -372,7 +372,9 @@ def link_ends(link: Link) -> tuple[int, int]:
     return b.node_id, a.node_id
 
 
-def _known_node(identifier: Named, key: UUID, sighting: Sighting, row: tuple[Any, ...]) -> Node:
+def _known_node(
+    identifier: Identifier, key: UUID, sighting: Sighting, row: tuple[Any, ...]
+) -> Node:
     _, node_id, first_received_at, comp_id, root_id, size, stored, at, rudder_id, *rest = row
     is_hub, first_at, last_at = rest
     if root_id is None:

@@ -13,7 +13,7 @@ from destinations.interface import DestinationError
 from destinations.postgres import identity, profiles
 from destinations.postgres.connection import Conn
 from destinations.postgres.graph import query
-from destinations.postgres.operations import Operation, Outcome, operation
+from destinations.postgres.operations import Operation, OperationResult, operation
 from destinations.warehouse.blocks import BlockRule, compile_pattern
 from destinations.warehouse.identity import ANONYMOUS_ID, GraphOptions, Rules
 
@@ -123,7 +123,7 @@ class Changed:
     rule_id: int
     hidden: int
     shown: int
-    outcome: Outcome
+    outcome: OperationResult
 
 
 def add_rule(
@@ -187,7 +187,7 @@ def set_options(
     *,
     actor: str,
     dry_run: bool = False,
-) -> Outcome:
+) -> OperationResult:
     """Change fields of GraphOptions. Hubs flip both ways; refused links stay until released."""
     with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         options = _checked(op.meta.options, changes)
@@ -250,10 +250,12 @@ def _follow(op: Operation, rule: BlockRule) -> Changed:
     return Changed(rule.id, len(hide), len(show), outcome)
 
 
-def _hide_and_show(op: Operation, hide: Mapping[int, int], show: Collection[int]) -> Outcome:
+def _hide_and_show(
+    op: Operation, hide: Mapping[int, int], show: Collection[int]
+) -> OperationResult:
     changed = [*hide, *show]
     if not changed:
-        return Outcome({}, [])
+        return OperationResult({}, [])
     ends = {end for a, b, _ in op.links_of(changed) for end in (a, b)} | set(changed)
     if hide:
         op.graph.run(HIDE, list(hide), list(hide.values()))

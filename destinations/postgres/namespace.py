@@ -65,7 +65,7 @@ class TableRefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Table:
+class TableState:
     """A table as the catalogue has it; without a key nothing can be inserted once only."""
 
     columns: dict[str, str]
@@ -90,7 +90,7 @@ class Namespace:
         self._identity_schema = identity_schema
         self._budget = budget
         self._widen_rows = widen_rows
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, TableState] = {}
         self._columns: dict[str, list[str]] = {}
         self._others: dict[str, str] = {}
         self.warnings: list[str] = []
@@ -281,8 +281,8 @@ class Namespace:
         return f"{self._schema}.{table}"
 
 
-def _table(name: str, keys: Sequence[list[str]], columns: Sequence[list[Any]]) -> Table:
-    return Table(
+def _table(name: str, keys: Sequence[list[str]], columns: Sequence[list[Any]]) -> TableState:
+    return TableState(
         {
             column: sql.READ_AS.get(kind, kind) if writable else GENERATED
             for column, kind, writable, _ in columns

@@ -115,7 +115,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OperationResult:
     """What an action did, or would do: profiles before and after, and event rows that moved."""
 
     before: dict[UUID, int]
@@ -190,7 +190,7 @@ class Operation:
         touched: Collection[int] = (),
         *,
         stamps: Collection[UUID] = (),
-    ) -> Outcome:
+    ) -> OperationResult:
         """Compute these profiles anew, hubs first; touched are the ends of links that changed.
 
         stamps are ids that rows may bear beside those that the profiles have and had.
@@ -216,7 +216,7 @@ class Operation:
                 actor=self.actor,
                 is_dry_run=self.is_dry_run,
             )
-        return Outcome(before, rows, moved, restamp_id)
+        return OperationResult(before, rows, moved, restamp_id)
 
     def _rate_hubs(self, touched: Collection[int]) -> set[int]:
         """Identifiers become hubs or end to be; the roots that this concerns."""

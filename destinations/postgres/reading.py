@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
+from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed, Literal
-from psycopg.sql import Identifier as Name
 
 from destinations.interface import DestinationError
 from destinations.postgres import catalogue
@@ -156,7 +156,7 @@ WHERE node_key = ANY (%s)
 
 
 @dataclass(frozen=True)
-class ProfileView:
+class ProfileRecord:
     """A row of rudder_profiles."""
 
     rudder_id: UUID
@@ -171,7 +171,7 @@ class ProfileView:
     updated_at: datetime
 
 
-class TraitView(NamedTuple):
+class TraitRecord(NamedTuple):
     """A trait's value and the event that it comes from."""
 
     name: str
@@ -183,7 +183,7 @@ class TraitView(NamedTuple):
     id_value: str
 
 
-class EventView(NamedTuple):
+class TimelineEvent(NamedTuple):
     message_id: str
     type: str
     event: str | None
@@ -192,7 +192,7 @@ class EventView(NamedTuple):
     namespace: str
 
 
-class LinkView(NamedTuple):
+class LinkRecord(NamedTuple):
     type_a: str
     value_a: str
     type_b: str
@@ -205,7 +205,7 @@ class LinkView(NamedTuple):
     state: str
 
 
-class MergeView(NamedTuple):
+class MergeRecord(NamedTuple):
     """That an id became another one, or that one came out of another."""
 
     number: int
@@ -225,7 +225,7 @@ class MergeView(NamedTuple):
         return bool(self.message_id) and self.is_link_in_force
 
 
-class IdentifierView(NamedTuple):
+class IdentifierRecord(NamedTuple):
     type: str
     value: str
     first_received_at: datetime
@@ -234,16 +234,18 @@ class IdentifierView(NamedTuple):
     key: UUID
 
 
-def find(conn: Conn, schema: str, identifier: str, id_type: str | None = None) -> list[ProfileView]:
+def find(
+    conn: Conn, schema: str, identifier: str, id_type: str | None = None
+) -> list[ProfileRecord]:
     """The profiles of an identifier's value, or of any id that a profile ever had."""
     found = conn.execute(query(schema, PROFILE), [identifier, id_type])
     return [_profile(*row) for row in found]
 
 
-def _profile(*row: Any) -> ProfileView:
+def _profile(*row: Any) -> ProfileRecord:
     values = list(row)
     values[4:6] = map(orjson.loads, values[4:6])
-    return ProfileView(*values)
+    return ProfileRecord(*values)
 
 
 def former_ids(conn: Conn, schema: str, rudder_id: UUID) -> list[UUID]:
@@ -252,21 +254,21 @@ def former_ids(conn: Conn, schema: str, rudder_id: UUID) -> list[UUID]:
 
 def identifiers(
     conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000
-) -> list[IdentifierView]:
+) -> list[IdentifierRecord]:
     """The oldest first: the first gives the profile its id."""
     found = conn.execute(query(schema, IDENTIFIERS), [rudder_id, most])
-    return [IdentifierView(*row) for row in found]
+    return [IdentifierRecord(*row) for row in found]
 
 
-def links(conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000) -> list[LinkView]:
+def links(conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000) -> list[LinkRecord]:
     """The links of the profile's identifiers; state is + in force, - cut, r refused."""
     values = {"rudder_id": rudder_id, "most": most}
-    return [LinkView(*row) for row in conn.execute(query(schema, LINKS), values)]
+    return [LinkRecord(*row) for row in conn.execute(query(schema, LINKS), values)]
 
 
-def traits(conn: Conn, schema: str, rudder_id: UUID, null_clears: bool) -> list[TraitView]:
+def traits(conn: Conn, schema: str, rudder_id: UUID, null_clears: bool) -> list[TraitRecord]:
     """The winning value of each trait, by name."""
-    best: dict[str, tuple[list[Any], TraitView]] = {}
+    best: dict[str, tuple[list[Any], TraitRecord]] = {}
     for text, id_type, id_value in conn.execute(query(schema, TRAITS), [rudder_id]):
         for name, winners in orjson.loads(text).items():
             for value, timestamp, received_at, message_id in winners:
@@ -277,7 +279,7 @@ def traits(conn: Conn, schema: str, rudder_id: UUID, null_clears: bool) -> list[
                 if known is None or when > known[0]:
                     best[name] = (
                         when,
-                        TraitView(
+                        TraitRecord(
                             name, value, timestamp, received_at, message_id, id_type, id_value
                         ),
                     )
@@ -292,7 +294,7 @@ def events(
     limit: int = 50,
     *,
     before_id: str | None = None,
-) -> list[EventView]:
+) -> list[TimelineEvent]:
     """The profile's newest events; stamps are the ids that it has and had.
 
     With before_id the next after that event of the time before.
@@ -307,8 +309,10 @@ def events(
     parts = [
         SQL(EVENTS).format(
             kind=Literal(TYPES[table.name]),
-            event=Name("event") if "event" in table.columns else SQL("NULL::text"),
-            time=Name("timestamp") if "timestamp" in table.columns else SQL("NULL::timestamptz"),
+            event=pgsql.Identifier("event") if "event" in table.columns else SQL("NULL::text"),
+            time=pgsql.Identifier("timestamp")
+            if "timestamp" in table.columns
+            else SQL("NULL::timestamptz"),
             source=Literal(table.schema),
             table=table.sql,
             stamps=Literal(list(stamps)),
@@ -320,7 +324,7 @@ def events(
     newest = SQL("SELECT * FROM ({}) e ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
         SQL(" UNION ALL ").join(parts), Literal(limit)
     )
-    return [EventView(*row) for row in conn.execute(newest)]
+    return [TimelineEvent(*row) for row in conn.execute(newest)]
 
 
 def _before(moment: datetime | None, message_id: str | None) -> Composed:
@@ -351,24 +355,24 @@ def merge_log(
     rudder_id: UUID | None = None,
     most: int = 100,
     before: int | None = None,
-) -> list[MergeView]:
+) -> list[MergeRecord]:
     """Of one profile or of all, the newest first; those before an entry."""
     return _merges(conn, schema, rudder_id=rudder_id, before=before, most=most)
 
 
-def merge(conn: Conn, schema: str, number: int) -> MergeView:
+def merge(conn: Conn, schema: str, number: int) -> MergeRecord:
     found = _merges(conn, schema, number=number)
     if not found:
         raise DestinationError(f"the merge log has no entry {number}")
     return found[0]
 
 
-def _merges(conn: Conn, schema: str, **wanted: Any) -> list[MergeView]:
+def _merges(conn: Conn, schema: str, **wanted: Any) -> list[MergeRecord]:
     values = {"rudder_id": None, "number": None, "before": None, "most": 1} | wanted
-    return [MergeView(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
+    return [MergeRecord(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
 
 
-def newest(conn: Conn, schema: str, most: int = 20) -> list[ProfileView]:
+def newest(conn: Conn, schema: str, most: int = 20) -> list[ProfileRecord]:
     """The profiles that got an identifier last."""
     return [_profile(*row) for row in conn.execute(query(schema, NEWEST), [3 * most, most])]
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import psycopg
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composable, Composed, Literal
 
 from destinations.interface import DestinationError
 from destinations.postgres.config import PostgresConfig
@@ -125,7 +126,7 @@ def _transaction(config: PostgresConfig) -> Iterator[Conn]:
 def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
     activity = _activity(conn, identity_schema, namespace)
     for name, (create, words) in VIEWS.items():
-        view = Identifier(namespace, name)
+        view = pgsql.Identifier(namespace, name)
         conn.execute(SQL("DROP VIEW IF EXISTS {}").format(view))
         conn.execute(SQL(create).format(view=view, activity=activity))
         conn.execute(SQL("COMMENT ON VIEW {} IS {}").format(view, Literal(words)))
@@ -133,10 +134,10 @@ def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
 
 
 def _activity(conn: Conn, identity_schema: str, namespace: str) -> Composed:
-    overrides = Identifier(identity_schema, "rudder_identity_overrides")
+    overrides = pgsql.Identifier(identity_schema, "rudder_identity_overrides")
     parts: list[Composable] = [
         SQL(ACTIVITY).format(
-            kind=Literal(KINDS[name]), table=Identifier(namespace, name), overrides=overrides
+            kind=Literal(KINDS[name]), table=pgsql.Identifier(namespace, name), overrides=overrides
         )
         for name in _tables(conn, namespace)
     ]

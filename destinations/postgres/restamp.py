@@ -10,14 +10,14 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composed
 
 from destinations.postgres import catalogue
 from destinations.postgres.graph import Graph, columns
 from destinations.postgres.staging import stage, unstage
 from destinations.postgres.views import resolved_namespaces
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, node_key
-from destinations.warehouse.identity import Identifier as Named
+from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, node_key
 from destinations.warehouse.schema import PROFILE_COLUMN
 
 AT_ONCE = 100_000
@@ -102,14 +102,14 @@ class Stamped(NamedTuple):
     def sql(self, text: str) -> Composed:
         user = "id" if "id" in self.columns else "user_id"
         return SQL(text).format(
-            table=Identifier(self.schema, self.name),
+            table=pgsql.Identifier(self.schema, self.name),
             user=self._text(user),
             device=self._text("anonymous_id"),
         )
 
     def _text(self, column: str) -> Composed:
         text = "t.{}::text" if column in self.columns else "NULL::text"
-        return SQL(text).format(Identifier(column)) if "{}" in text else SQL(text).format()
+        return SQL(text).format(pgsql.Identifier(column)) if "{}" in text else SQL(text).format()
 
 
 class Move(NamedTuple):
@@ -178,7 +178,7 @@ def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[Stamped]:
     ]
 
 
-def _naming_columns(table: catalogue.Table) -> tuple[str, ...]:
+def _naming_columns(table: catalogue.CatalogTable) -> tuple[str, ...]:
     names = ("id",) if table.name == "users" else ("user_id", "anonymous_id")
     return tuple(name for name in names if name in table.columns)
 
@@ -189,14 +189,19 @@ def moves_of(
     """The rows under these ids whose primary identifier sits elsewhere, by table."""
     stamps = set(published)
     people = _people(graph, namespaces, stamps)
-    named = {Named(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
-    named |= {Named(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]}
+    named = {Identifier(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
+    named |= {
+        Identifier(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]
+    }
     keys = {identifier: node_key(salt, identifier) for identifier in named}
     now = canonical(graph, {*keys.values(), *stamps})
     found: dict[Stamped, list[Move]] = {}
     for table, rows in people.items():
         for stamp, user_id, anonymous_id, count in rows:
-            identifiers = (Named(USER_ID, user_id or ""), Named(ANONYMOUS_ID, anonymous_id or ""))
+            identifiers = (
+                Identifier(USER_ID, user_id or ""),
+                Identifier(ANONYMOUS_ID, anonymous_id or ""),
+            )
             owners = (now.get(keys[each]) for each in identifiers if each in keys)
             owner = next((owner for owner in owners if owner is not None), None)
             if owner is not None and now.get(stamp) != owner:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed
-from psycopg.sql import Identifier as Name
 
 from destinations.postgres import catalogue, identity, restamp
 from destinations.postgres.connection import Conn
@@ -66,7 +66,7 @@ def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
     return Seeded(count, rows)
 
 
-def _statements(conn: Conn, table: catalogue.Table, rules: Any) -> Iterator[Statement]:
+def _statements(conn: Conn, table: catalogue.CatalogTable, rules: Any) -> Iterator[Statement]:
     is_alias = table.name == "aliases"
     needed = {"user_id", "anonymous_id", "received_at"} | ({"previous_id"} if is_alias else set())
     if not table.columns.keys() >= needed:
@@ -85,11 +85,11 @@ def _statements(conn: Conn, table: catalogue.Table, rules: Any) -> Iterator[Stat
             )
 
 
-def _pairs(table: catalogue.Table, is_alias: bool) -> Composed:
+def _pairs(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
     return SQL(PAIRS).format(
         user=SQL("user_id::text"),
         other=SQL("previous_id::text") if is_alias else SQL("anonymous_id::text"),
-        time=Name("timestamp" if "timestamp" in table.columns else "received_at"),
+        time=pgsql.Identifier("timestamp" if "timestamp" in table.columns else "received_at"),
         table=table.sql,
     )
 

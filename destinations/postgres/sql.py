@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composed, Literal
 
 from destinations.warehouse.schema import PROFILE_COLUMN
 
@@ -75,7 +76,7 @@ def key_of(table: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8192)
 def _quoted(name: str) -> str:
-    return Identifier(name).as_string()
+    return pgsql.Identifier(name).as_string()
 
 
 def names(columns: Iterable[str], prefix: str = "") -> SQL:
@@ -85,22 +86,22 @@ def names(columns: Iterable[str], prefix: str = "") -> SQL:
 
 
 def create_schema(schema: str) -> Composed:
-    return SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema))
+    return SQL("CREATE SCHEMA IF NOT EXISTS {}").format(pgsql.Identifier(schema))
 
 
 def create_table(schema: str, table: str, columns: Mapping[str, str]) -> list[Composed]:
     """The table with its primary key, and its indexes."""
     key = key_of(table)
     definitions = [
-        SQL("{} {}").format(Identifier(name), TYPES[kind]) for name, kind in columns.items()
+        SQL("{} {}").format(pgsql.Identifier(name), TYPES[kind]) for name, kind in columns.items()
     ]
     definitions.append(SQL("PRIMARY KEY ({})").format(names(key)))
-    target = Identifier(schema, table)
+    target = pgsql.Identifier(schema, table)
     statements = [SQL("CREATE TABLE {} ({})").format(target, SQL(", ").join(definitions))]
     if "received_at" in columns and key == ("id",):
         statements.append(SQL("CREATE INDEX ON {} USING brin (received_at)").format(target))
     if PROFILE_COLUMN in columns:
-        index = SQL("CREATE INDEX ON {} ({})").format(target, Identifier(PROFILE_COLUMN))
+        index = SQL("CREATE INDEX ON {} ({})").format(target, pgsql.Identifier(PROFILE_COLUMN))
         statements.append(index)
     if table == "identifies":
         statements.append(_index_of_users(target))
@@ -109,9 +110,11 @@ def create_table(schema: str, table: str, columns: Mapping[str, str]) -> list[Co
 
 def comment(schema: str, table: str, text: str | None, columns: Mapping[str, str]) -> Composed:
     """The words for the columns, and for the table unless there are none; many statements."""
-    target = Identifier(schema, table)
+    target = pgsql.Identifier(schema, table)
     statements = [
-        SQL("COMMENT ON COLUMN {} IS {}").format(Identifier(schema, table, name), Literal(words))
+        SQL("COMMENT ON COLUMN {} IS {}").format(
+            pgsql.Identifier(schema, table, name), Literal(words)
+        )
         for name, words in columns.items()
     ]
     if text is not None:
@@ -121,43 +124,43 @@ def comment(schema: str, table: str, text: str | None, columns: Mapping[str, str
 
 def create_key(schema: str, table: str) -> list[Composed]:
     """What a table made by somebody else lacks: the unique index, and that of the users."""
-    target = Identifier(schema, table)
+    target = pgsql.Identifier(schema, table)
     statements = [SQL("CREATE UNIQUE INDEX ON {} ({})").format(target, names(key_of(table)))]
     if table == "identifies":
         statements.append(_index_of_users(target))
     return statements
 
 
-def _index_of_users(target: Identifier) -> Composed:
+def _index_of_users(target: pgsql.Identifier) -> Composed:
     """By which the earlier identifies of a user are found when they come out of order."""
     return SQL("CREATE INDEX ON {} (user_id)").format(target)
 
 
 def add_columns(schema: str, table: str, columns: Mapping[str, str]) -> Composed:
     added = SQL(", ").join(
-        SQL("ADD COLUMN IF NOT EXISTS {} {}").format(Identifier(name), TYPES[kind])
+        SQL("ADD COLUMN IF NOT EXISTS {} {}").format(pgsql.Identifier(name), TYPES[kind])
         for name, kind in columns.items()
     )
-    return SQL("ALTER TABLE {} {}").format(Identifier(schema, table), added)
+    return SQL("ALTER TABLE {} {}").format(pgsql.Identifier(schema, table), added)
 
 
 def widen_columns(schema: str, table: str, columns: Sequence[str]) -> Composed:
     changed = SQL(", ").join(
-        SQL("ALTER COLUMN {} TYPE numeric").format(Identifier(name)) for name in columns
+        SQL("ALTER COLUMN {} TYPE numeric").format(pgsql.Identifier(name)) for name in columns
     )
-    return SQL("ALTER TABLE {} {}").format(Identifier(schema, table), changed)
+    return SQL("ALTER TABLE {} {}").format(pgsql.Identifier(schema, table), changed)
 
 
 def count_up_to(schema: str, table: str) -> Composed:
     """Counts the table's rows, but no further than a limit."""
     return SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS counted").format(
-        Identifier(schema, table)
+        pgsql.Identifier(schema, table)
     )
 
 
 def create_staging(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
     return SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-        Identifier(staging), names(columns), Identifier(schema, table)
+        pgsql.Identifier(staging), names(columns), pgsql.Identifier(schema, table)
     )
 
 
@@ -169,15 +172,17 @@ def create_users_staging(staging: str, schema: str, columns: Sequence[str]) -> C
         FROM {}
         WITH NO DATA
         """
-    ).format(Identifier(staging), names(columns), Identifier(schema, "users"))
+    ).format(pgsql.Identifier(staging), names(columns), pgsql.Identifier(schema, "users"))
 
 
 def copy_staging(staging: str, columns: Sequence[str]) -> Composed:
-    return SQL("COPY {} ({}) FROM STDIN").format(Identifier(staging), names(columns))
+    return SQL("COPY {} ({}) FROM STDIN").format(pgsql.Identifier(staging), names(columns))
 
 
 def copy_rows(schema: str, table: str, columns: Sequence[str]) -> Composed:
-    return SQL("COPY {} ({}, uuid_ts) FROM STDIN").format(Identifier(schema, table), names(columns))
+    return SQL("COPY {} ({}, uuid_ts) FROM STDIN").format(
+        pgsql.Identifier(schema, table), names(columns)
+    )
 
 
 def insert_staged(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
@@ -190,9 +195,9 @@ def insert_staged(staging: str, schema: str, table: str, columns: Sequence[str])
         ON CONFLICT ({key}) DO NOTHING
         """
     ).format(
-        target=Identifier(schema, table),
+        target=pgsql.Identifier(schema, table),
         columns=names(columns),
-        staging=Identifier(staging),
+        staging=pgsql.Identifier(staging),
         key=names(key_of(table)),
     )
 
@@ -209,9 +214,9 @@ def insert_identifies(staging: str, schema: str, columns: Sequence[str]) -> Comp
         RETURNING id
         """
     ).format(
-        target=Identifier(schema, "identifies"),
+        target=pgsql.Identifier(schema, "identifies"),
         columns=names(columns),
-        staging=Identifier(staging),
+        staging=pgsql.Identifier(staging),
     )
 
 
@@ -231,10 +236,10 @@ def staged_again(staging: str, schema: str, table: str, kept: Sequence[str]) -> 
         FOR UPDATE OF stored
         """
     ).format(
-        first=Identifier(key[0]),
+        first=pgsql.Identifier(key[0]),
         kept=names(kept, "stored."),
-        staging=Identifier(staging),
-        target=Identifier(schema, table),
+        staging=pgsql.Identifier(staging),
+        target=pgsql.Identifier(schema, table),
         same=_same(key),
         key=names(key, "stored."),
     )
@@ -248,7 +253,7 @@ def replace_staged(
     staged = [name for name in columns if name not in key]
     missing = [name for name in all_columns if name not in {*columns, "uuid_ts"}]
     changes = [SQL("{0} = staged.{0}").format(SQL(_quoted(name))) for name in staged]
-    changes += [SQL("{} = NULL").format(Identifier(name)) for name in missing]
+    changes += [SQL("{} = NULL").format(pgsql.Identifier(name)) for name in missing]
     return SQL(
         """
         UPDATE {target} AS stored
@@ -261,9 +266,9 @@ def replace_staged(
         WHERE {same} AND staged.received_at > stored.received_at
         """
     ).format(
-        target=Identifier(schema, table),
+        target=pgsql.Identifier(schema, table),
         changes=SQL(", ").join(changes),
-        staging=Identifier(staging),
+        staging=pgsql.Identifier(staging),
         same=_same(key),
     )
 
@@ -275,7 +280,7 @@ def forget_discards(schema: str) -> Composed:
         DELETE FROM {}
         WHERE table_name = %s AND row_id = ANY (%s)
         """
-    ).format(Identifier(schema, "rudder_discards"))
+    ).format(pgsql.Identifier(schema, "rudder_discards"))
 
 
 def count_discards(schema: str) -> Composed:
@@ -286,7 +291,7 @@ def count_discards(schema: str) -> Composed:
         GROUP BY table_name, column_name
         ORDER BY table_name, column_name
         """
-    ).format(Identifier(schema, "rudder_discards"))
+    ).format(pgsql.Identifier(schema, "rudder_discards"))
 
 
 def discards_after(schema: str) -> Composed:
@@ -300,7 +305,7 @@ def discards_after(schema: str) -> Composed:
         LIMIT %s
         FOR UPDATE
         """
-    ).format(Identifier(schema, "rudder_discards"))
+    ).format(pgsql.Identifier(schema, "rudder_discards"))
 
 
 def apply_discards(schema: str, table: str, column: str, kind: str, keep: str) -> Composed:
@@ -317,10 +322,10 @@ def apply_discards(schema: str, table: str, column: str, kind: str, keep: str) -
         RETURNING stored.id, stored.{keep}
         """
     ).format(
-        target=Identifier(schema, table),
-        column=Identifier(column),
+        target=pgsql.Identifier(schema, table),
+        column=pgsql.Identifier(column),
         type=TYPES.get(kind) or SQL(kind),
-        keep=Identifier(keep),
+        keep=pgsql.Identifier(keep),
     )
 
 
@@ -331,7 +336,7 @@ def forget_column(schema: str) -> Composed:
         DELETE FROM {}
         WHERE table_name = %s AND column_name = %s AND row_id = ANY (%s)
         """
-    ).format(Identifier(schema, "rudder_discards"))
+    ).format(pgsql.Identifier(schema, "rudder_discards"))
 
 
 def insert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
@@ -346,9 +351,9 @@ def insert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
         RETURNING id
         """
     ).format(
-        target=Identifier(schema, "users"),
+        target=pgsql.Identifier(schema, "users"),
         columns=names(columns),
-        staging=Identifier(staging),
+        staging=pgsql.Identifier(staging),
     )
 
 
@@ -365,7 +370,7 @@ def identified_before(schema: str) -> Composed:
                 AND (stored.uuid_ts < %s OR stored.uuid_ts IS NULL)
         )
         """
-    ).format(Identifier(schema, "identifies"))
+    ).format(pgsql.Identifier(schema, "identifies"))
 
 
 def lock_users(schema: str) -> Composed:
@@ -378,7 +383,7 @@ def lock_users(schema: str) -> Composed:
         ORDER BY stored.id
         FOR UPDATE OF stored
         """
-    ).format(Identifier(schema, "users"))
+    ).format(pgsql.Identifier(schema, "users"))
 
 
 def complete_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
@@ -392,8 +397,8 @@ def complete_users(staging: str, schema: str, columns: Sequence[str]) -> Compose
         RETURNING stored.id
         """
     ).format(
-        target=Identifier(schema, "users"),
-        staging=Identifier(staging),
+        target=pgsql.Identifier(schema, "users"),
+        staging=pgsql.Identifier(staging),
         changes=SQL(", ").join(_completed(name) for name in columns if name != "id"),
     )
 
@@ -416,7 +421,7 @@ def add_bare_users(schema: str) -> Composed:
         ORDER BY id
         ON CONFLICT (id) DO NOTHING
         """
-    ).format(Identifier(schema, "users"))
+    ).format(pgsql.Identifier(schema, "users"))
 
 
 _FILLED = """CASE
@@ -446,15 +451,15 @@ def recompute_users(schema: str, columns: Sequence[str], *, fill: bool) -> Compo
         WHERE stored.id = latest.id
         """
     ).format(
-        users=Identifier(schema, "users"),
-        identifies=Identifier(schema, "identifies"),
+        users=pgsql.Identifier(schema, "users"),
+        identifies=pgsql.Identifier(schema, "identifies"),
         changes=SQL(", ").join(SQL("{} = {}").format(name, keep.format(name)) for name in quoted),
         latest=SQL(", ").join(map(_latest, columns)),
     )
 
 
 def _latest(column: str) -> Composed:
-    name = Identifier(column)
+    name = pgsql.Identifier(column)
     if column == "rudder_extra":
         text = """(
             SELECT jsonb_object_agg(pair.key, pair.value ORDER BY extra.position)
@@ -476,12 +481,14 @@ def drop_users_of_nobody(schema: str) -> Composed:
         WHERE stored.id = ANY (%s)
             AND NOT EXISTS (SELECT FROM {identifies} i WHERE i.user_id = stored.id)
         """
-    ).format(users=Identifier(schema, "users"), identifies=Identifier(schema, "identifies"))
+    ).format(
+        users=pgsql.Identifier(schema, "users"), identifies=pgsql.Identifier(schema, "identifies")
+    )
 
 
 def cursor_position(schema: str) -> Composed:
     return SQL("SELECT position FROM {} WHERE connection_id = %s").format(
-        Identifier(schema, "rudder_cursors")
+        pgsql.Identifier(schema, "rudder_cursors")
     )
 
 
@@ -492,7 +499,7 @@ def cursor_counts(schema: str) -> Composed:
         FROM {}
         WHERE connection_id = %s
         """
-    ).format(Identifier(schema, "rudder_cursors"))
+    ).format(pgsql.Identifier(schema, "rudder_cursors"))
 
 
 def start_cursor(schema: str) -> Composed:
@@ -502,7 +509,7 @@ def start_cursor(schema: str) -> Composed:
         VALUES (%s, %s)
         ON CONFLICT (connection_id) DO NOTHING
         """
-    ).format(Identifier(schema, "rudder_cursors"))
+    ).format(pgsql.Identifier(schema, "rudder_cursors"))
 
 
 def move_cursor(schema: str) -> Composed:
@@ -521,7 +528,7 @@ def move_cursor(schema: str) -> Composed:
         WHERE connection_id = %(connection_id)s AND position = %(after)s
         RETURNING transaction_timestamp()
         """
-    ).format(Identifier(schema, "rudder_cursors"))
+    ).format(pgsql.Identifier(schema, "rudder_cursors"))
 
 
 def schema_lock(schema: str) -> Composed:
@@ -533,5 +540,5 @@ def schema_lock(schema: str) -> Composed:
 
 def _same(key: Iterable[str]) -> Composed:
     return SQL(" AND ").join(
-        SQL("stored.{0} = staged.{0}").format(Identifier(name)) for name in key
+        SQL("stored.{0} = staged.{0}").format(pgsql.Identifier(name)) for name in key
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.postgres.connection import Conn
 
 
 def stage(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
     """Until the transaction ends; with statistics, by which Postgres plans the statements."""
-    table = Identifier(name)
+    table = pgsql.Identifier(name)
     conn.execute(SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(table, SQL(columns)))
     with conn.cursor().copy(SQL("COPY {} FROM STDIN").format(table)) as copy:
         for row in rows:
@@ -21,4 +22,4 @@ def stage(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) ->
 
 
 def unstage(conn: Conn, name: str) -> None:
-    conn.execute(SQL("DROP TABLE {}").format(Identifier(name)))
+    conn.execute(SQL("DROP TABLE {}").format(pgsql.Identifier(name)))

@@ -11,9 +11,9 @@ from uuid import UUID
 from destinations.interface import DestinationError
 from destinations.postgres import identity, restamp
 from destinations.postgres.connection import Conn
-from destinations.postgres.explain import JOINED, Step, explain
+from destinations.postgres.explain import JOINED, PathStep, explain
 from destinations.postgres.graph import Graph, columns, query
-from destinations.postgres.operations import Operation, Outcome, operation
+from destinations.postgres.operations import Operation, OperationResult, operation
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
 from destinations.warehouse.identity import Identifier
 
@@ -76,8 +76,8 @@ class Unmerged:
     """The links that were cut, what came of it, and the path that is left if nothing splits."""
 
     cut: list[Pair]
-    outcome: Outcome
-    path: list[Step] = field(default_factory=list)
+    outcome: OperationResult
+    path: list[PathStep] = field(default_factory=list)
 
 
 class Apart(NamedTuple):
@@ -165,7 +165,7 @@ def undo(
     *,
     actor: str,
     dry_run: bool = False,
-) -> Outcome:
+) -> OperationResult:
     """Take cuts back: the links are in force again as far as events stated them."""
     with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         keys = [_keys(op, pair) for pair in pairs]
@@ -182,7 +182,7 @@ def release(
     *,
     actor: str,
     dry_run: bool = False,
-) -> Outcome:
+) -> OperationResult:
     """Let links join that the size guard refused."""
     with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         with op.any_plan():
@@ -215,7 +215,7 @@ def _cut(op: Operation, pairs: Sequence[Pair], reason: str, sides: Pair | None =
     return Unmerged(list(pairs), outcome, _path_left(op, [sides] if sides else pairs))
 
 
-def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[Step]:
+def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[PathStep]:
     """What still joins the first of these pairs that is not apart; of many the first are tried."""
     for a, b in pairs[:PATHS_TRIED]:
         steps = explain(op.graph.conn, op.graph.schema, a.value, b.value, a.type, b.type)
@@ -224,7 +224,7 @@ def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[Step]:
     return []
 
 
-def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> Outcome:
+def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> OperationResult:
     stored = op.stored({identifier for pair in pairs for identifier in pair})
     ends = []
     for a, b in pairs:
@@ -232,7 +232,7 @@ def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> Outcome:
             x, y = stored[a].node_id, stored[b].node_id
             ends += [(x, y), (y, x)]
     if not ends:
-        return Outcome({}, [])
+        return OperationResult({}, [])
     op.graph.run(SET_STATE, state, *columns(ends))
     touched = {number for pair in ends for number in pair}
     return op.reevaluate({each.root_id for each in stored.values()}, touched)

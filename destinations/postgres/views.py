@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from psycopg import sql as pgsql
 from psycopg.errors import InvalidTableDefinition
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed
 
 from destinations.postgres.connection import Conn
 from destinations.warehouse.rules import SYSTEM_TABLES
@@ -31,7 +32,7 @@ ORDER BY 1
 
 def resolved_namespaces(conn: Conn, identity_schema: str) -> list[str]:
     """The event schemas of these identities, those of removed connections, too."""
-    overrides = Identifier(identity_schema, "rudder_identity_overrides").as_string(conn)
+    overrides = pgsql.Identifier(identity_schema, "rudder_identity_overrides").as_string(conn)
     views = [f"{table}_resolved" for table in SYSTEM_TABLES]
     return [row[0] for row in conn.execute(NAMESPACES, [overrides, views])]
 
@@ -60,7 +61,7 @@ def create_resolved_view(
 def drop_resolved_view(conn: Conn, event_schema: str, table: str) -> None:
     """Before a column of the table changes its type; create it again in that transaction."""
     conn.execute(
-        SQL("DROP VIEW IF EXISTS {}").format(Identifier(event_schema, f"{table}_resolved"))
+        SQL("DROP VIEW IF EXISTS {}").format(pgsql.Identifier(event_schema, f"{table}_resolved"))
     )
 
 
@@ -69,13 +70,13 @@ def _create(
 ) -> Composed:
     selected = [SQL("coalesce(o.rudder_id, t.rudder_profile_id) AS rudder_id")]
     selected += [
-        SQL("t.{}").format(Identifier(name))  # type: ignore[misc]
+        SQL("t.{}").format(pgsql.Identifier(name))  # type: ignore[misc]
         for name in columns
         if name != "rudder_id"
     ]
     return SQL(CREATE).format(
-        view=Identifier(event_schema, f"{table}_resolved"),
+        view=pgsql.Identifier(event_schema, f"{table}_resolved"),
         columns=SQL(", ").join(selected),
-        table=Identifier(event_schema, table),
-        overrides=Identifier(identity_schema, "rudder_identity_overrides"),
+        table=pgsql.Identifier(event_schema, table),
+        overrides=pgsql.Identifier(identity_schema, "rudder_identity_overrides"),
     )

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composed, Literal
 
 from destinations.interface import Chunk, Feed, LoggedEvent
 from destinations.postgres import content, identity, reading
 from destinations.postgres.connection import Conn, table_exists
-from destinations.warehouse.identity import DEFAULTS, Rules, Statement
-from destinations.warehouse.identity import Identifier as Named
+from destinations.warehouse.identity import DEFAULTS, Identifier, Rules, Statement
 from destinations.warehouse.schema import DISCARDS
 from destinations.warehouse.transform import Options
 
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     """None when the warehouse was not asked."""
 
 
-class Discard(NamedTuple):
+class EventDiscard(NamedTuple):
     table: str
     column: str
     value: str
@@ -50,9 +50,9 @@ class Expected:
 @dataclass(frozen=True)
 class Whereabouts:
     places: Sequence[Place]
-    discards: Sequence[Discard]
-    profile: reading.ProfileView | None
-    links: Sequence[reading.LinkView]
+    discards: Sequence[EventDiscard]
+    profile: reading.ProfileRecord | None
+    links: Sequence[reading.LinkRecord]
     """Links in force of the identifiers that the event names, its own first."""
     stated: Statement | None
 
@@ -100,7 +100,7 @@ def places(namespace: str, found: Expected) -> list[Place]:
 
 def select_row(namespace: str, table: str, row_id: str) -> Composed:
     return SQL("SELECT * FROM {} WHERE id = {};").format(
-        Identifier(namespace, table), Literal(row_id)
+        pgsql.Identifier(namespace, table), Literal(row_id)
     )
 
 
@@ -110,14 +110,14 @@ def _place(conn: Conn, namespace: str, table: str, row_id: str) -> Place:
     return Place(table, row_id, query.as_string(conn), is_there)
 
 
-def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[Discard]:
+def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[EventDiscard]:
     if not rows or not table_exists(conn, namespace, DISCARDS):
         return []
-    query = SQL(_DISCARDS).format(Identifier(namespace, DISCARDS))
-    return [Discard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
+    query = SQL(_DISCARDS).format(pgsql.Identifier(namespace, DISCARDS))
+    return [EventDiscard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
 
 
-def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.ProfileView | None:
+def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.ProfileRecord | None:
     if stated is None or stated.primary is None:
         return None
     kind, value = stated.primary
@@ -125,8 +125,8 @@ def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.Profi
 
 
 def _links(
-    conn: Conn, schema: str, profile: reading.ProfileView, stated: Statement | None
-) -> list[reading.LinkView]:
+    conn: Conn, schema: str, profile: reading.ProfileRecord, stated: Statement | None
+) -> list[reading.LinkRecord]:
     if stated is None:
         return []
     named = set(stated.identifiers)
@@ -138,12 +138,12 @@ def _links(
     return sorted(touching, key=lambda link: link.message_id != stated.message_id)
 
 
-def _first(link: reading.LinkView) -> Named:
-    return Named(link.type_a, link.value_a)
+def _first(link: reading.LinkRecord) -> Identifier:
+    return Identifier(link.type_a, link.value_a)
 
 
-def _second(link: reading.LinkView) -> Named:
-    return Named(link.type_b, link.value_b)
+def _second(link: reading.LinkRecord) -> Identifier:
+    return Identifier(link.type_b, link.value_b)
 
 
 _DISCARDS = """

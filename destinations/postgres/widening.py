@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.postgres.connection import Conn
 from destinations.postgres.discards import takes_values
@@ -54,7 +55,7 @@ def outlook(conn: Conn, schema: str, table: str, column: str) -> Outlook | None:
 
 
 def _tried(conn: Conn, schema: str, table: str, column: str, kind: str) -> tuple[int, int, int]:
-    place = Identifier(schema, DISCARDS)
+    place = pgsql.Identifier(schema, DISCARDS)
     count = conn.execute(SQL(_COUNT).format(place), [table, column]).fetchall()[0][0]
     some = conn.execute(SQL(_SOME).format(place), [table, column, MOST_TRIED]).fetchall()
     if not takes_values(kind):

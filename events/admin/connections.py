@@ -1,7 +1,10 @@
+"""The pages of connections."""
+
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -11,16 +14,13 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseNotAllowed,
-    HttpResponseRedirect,
 )
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
@@ -28,29 +28,37 @@ from destinations.models import Connection
 from events import rings
 from events.admin.connection_form import ConnectionForm
 from events.admin.drawing import MOST_DRAWN, pictures
-from events.admin.fare import add_backlogs, backlog_of, health_of, lag_of
-from events.admin.going import unloaded, with_connections
+from events.admin.enabled_actions import EnabledActions
+from events.admin.fare import rows_with_status
+from events.admin.going import connection_counts, pending_events
+from events.admin.record_pages import RecordPages
 from events.admin.replays import replay_view
+from events.admin.summarised_deletion import SummarisedDeletion
 from events.advice import advice
 from events.backlog import cursor
 from events.rates import head
 from sources import audit
 from sources.display import clipped, copyable, label, when
 
+if TYPE_CHECKING:
+    from events.admin.fare import ConnectionRow
+
 
 class ConnectionChangeList(ChangeList):
     """With a picture of the connections of the page above them."""
 
+    result_list: list[ConnectionRow]
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        add_backlogs(self.result_list)
-        self.drawn = list(self.result_list)[:MOST_DRAWN]
+        self.result_list = rows_with_status(self.result_list)
+        self.drawn = [row.status for row in self.result_list[:MOST_DRAWN]]
         everything = not self.has_active_filters and not self.query
         self.pictures = pictures(self.drawn, everything=everything)
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ModelAdmin):
+class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     list_display = ("pair", "health", "lag", "pending", "cursor", "loaded", "problem")
     form = ConnectionForm
     list_before_template = "events/picture.html"
@@ -62,6 +70,12 @@ class ConnectionAdmin(ModelAdmin):
     empty_text = "A connection loads the events of one source into one destination. Add one."
     change_form_outer_before_template = "events/load_bar.html"
     actions = ("load_now", "enable", "pause")
+    enabled_fields = ("enabled",)
+    also_deleted = (
+        "its history of loads, its replays and its dead letters. Tables in the warehouse and "
+        "events in the log stay; what is pending is not loaded. To stop loading and keep all "
+        "this, pause it."
+    )
     readonly_fields = ("schema", "history")
     add_fieldsets = (
         (None, {"fields": ("source", "destination", "enabled", "start")}),
@@ -87,11 +101,9 @@ class ConnectionAdmin(ModelAdmin):
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Connection | None:
+    ) -> ConnectionRow | None:
         connection: Connection | None = super().get_object(request, object_id, from_field)
-        if connection is not None:
-            add_backlogs([connection])
-        return connection
+        return rows_with_status([connection])[0] if connection else None
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Connection | None = None
@@ -113,7 +125,7 @@ class ConnectionAdmin(ModelAdmin):
             return super().response_add(request, obj, post_url_continue)
         when_enabled = "" if obj.enabled else " once it is enabled"
         messages.success(request, f"{obj} is made. Loads start by themselves{when_enabled}.")
-        return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[obj.pk]))
+        return self.record_redirect(obj.pk)
 
     @display(description="source → destination", ordering="source__name")
     def pair(self, connection: Connection) -> SafeString:
@@ -121,22 +133,22 @@ class ConnectionAdmin(ModelAdmin):
         return format_html("{} {}", connection, mark)
 
     @display(description="health")
-    def health(self, connection: Connection) -> SafeString:
-        found = health_of(connection)
-        shown = label(found.word, found.kind)
-        if found.next_at is None:
+    def health(self, connection: ConnectionRow) -> SafeString:
+        health = connection.status.health
+        shown = label(health.word, health.kind)
+        if health.next_at is None:
             return shown
-        what = "try" if found.kind == "bad" else "load"
-        return format_html("{} next {} {}", shown, what, when(found.next_at))
+        what = "try" if health.kind == "bad" else "load"
+        return format_html("{} next {} {}", shown, what, when(health.next_at))
 
     @display(description="lag")
-    def lag(self, connection: Connection) -> str:
-        """Since when its oldest event waits."""
-        return lag_of(connection) or "-"
+    def lag(self, connection: ConnectionRow) -> str:
+        """How long its oldest event has waited."""
+        return connection.status.lag or "-"
 
     @display(description="pending")
-    def pending(self, connection: Connection) -> str:
-        return f"{backlog_of(connection).events:,}"
+    def pending(self, connection: ConnectionRow) -> str:
+        return f"{connection.status.backlog.events:,}"
 
     @display(description="last loaded", ordering="last_loaded_at")
     def loaded(self, connection: Connection) -> SafeString:
@@ -145,11 +157,6 @@ class ConnectionAdmin(ModelAdmin):
     @display(description="last error", empty_value="-")
     def problem(self, connection: Connection) -> SafeString | None:
         return clipped(connection.error) if connection.error else None
-
-    def error(self, connection: Connection) -> SafeString | None:
-        """With what to do about it."""
-        error = connection.error
-        return format_html("{}<br>{}", error, advice(error).text) if error else None
 
     @display(description="cursor")
     def cursor(self, connection: Connection) -> str:
@@ -178,83 +185,48 @@ class ConnectionAdmin(ModelAdmin):
     def load_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         ask_for_load(request, queryset)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        connection = self.get_object(request, object_id)
-        context = {**(extra_context or {}), "fare": self._fare(connection) if connection else None}
-        return super().change_view(request, object_id, form_url, context)
+    def record_context(self, request: HttpRequest, record: ConnectionRow) -> dict[str, Any]:
+        return {"fare": self._status(record)}
+
+    def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
+        replay = partial(replay_view, self.admin_site)
+        return {"load": self.load_view, "state": self.state_view, "replay": replay}
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """How it fares now, for its page."""
+        """The status of the connection now; its page fetches it again and again."""
         connection = self.get_object(request, str(pk))
         if connection is None:
             raise Http404
         if not self.has_view_permission(request, connection):
             raise PermissionDenied
-        return TemplateResponse(request, "events/fare.html", {"fare": self._fare(connection)})
+        return TemplateResponse(request, "events/fare.html", {"fare": self._status(connection)})
 
-    def _fare(self, connection: Connection) -> dict[str, Any]:
-        shown = (self.health, self.pending, self.lag, self.loaded, self.cursor, self.error)
-        return {"pk": connection.pk, **{each.__name__: each(connection) for each in shown}}
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.load_view)
-        route = path("<int:pk>/load/", view, name="destinations_connection_load")
-        state = self.admin_site.admin_view(self.state_view)
-        replay = self.admin_site.admin_view(partial(replay_view, self.admin_site))
-        return [
-            route,
-            path("<int:pk>/state/", state, name="destinations_connection_state"),
-            path("<int:pk>/replay/", replay, name="destinations_connection_replay"),
-            *super().get_urls(),
-        ]
+    def _status(self, connection: ConnectionRow) -> dict[str, Any]:
+        error = connection.error
+        return {
+            "pk": connection.pk,
+            "health": self.health(connection),
+            "pending": self.pending(connection),
+            "lag": self.lag(connection),
+            "loaded": self.loaded(connection),
+            "cursor": self.cursor(connection),
+            "error": format_html("{}<br>{}", error, advice(error).text) if error else None,
+        }
 
     def load_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        connection = get_object_or_404(Connection, pk=pk)
-        if not self.has_change_permission(request, connection):
-            raise PermissionDenied
+        self.changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         ask_for_load(request, Connection.objects.filter(pk=pk))
-        return HttpResponseRedirect(reverse("admin:destinations_connection_change", args=[pk]))
-
-    @action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        self._switch(request, queryset, enabled=True)
+        return self.record_redirect(pk)
 
     @action(description="Pause: events wait in the log", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        self._switch(request, queryset, enabled=False)
+        self.set_enabled(request, queryset, "Paused", enabled=False)
 
-    def get_deleted_objects(
-        self, objs: Any, request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """In words and counts: listing each load and dead letter could take minutes."""
-        chosen = list(objs)
-        names = [f"Connection {connection}" for connection in chosen]
-        also = (
-            "its history of loads, its replays and its dead letters. Tables in the warehouse and "
-            "events in the log stay; what is pending is not loaded. To stop loading and keep all "
-            "this, pause it."
-        )
-        going = with_connections(Connection.objects.filter(pk__in=[each.pk for each in chosen]))
-        counts = {"connections": len(chosen), **going, "pending events": unloaded(chosen)}
-        return [*names, also], counts, set(), []
-
-    def _switch(self, request: HttpRequest, found: QuerySet[Connection], *, enabled: bool) -> None:
-        word = "Enabled" if enabled else "Paused"
-        names = []
-        for connection in found.exclude(enabled=enabled):
-            connection.enabled = enabled
-            connection.save(update_fields=["enabled"])
-            self.log_change(request, connection, f"{word}.")
-            names.append(str(connection))
-        messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
+    def deletion_counts(self, records: Sequence[Connection]) -> dict[str, int]:
+        related = connection_counts(Connection.objects.filter(pk__in=[each.pk for each in records]))
+        return {**related, "pending events": pending_events(records)}
 
 
 def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from django.urls import reverse
 
 from destinations.models import Connection, Destination
-from events.admin.fare import backlog_of, health_of, lag_of
+from events.admin.fare import ConnectionStatus
 from events.admin.picture import NARROW, WIDE, Edge, Node, Picture, picture
 from sources.models import Source
 
 MOST_DRAWN = 60
 
 
-def pictures(connections: Sequence[Connection], *, everything: bool) -> list[Picture]:
+def pictures(statuses: Sequence[ConnectionStatus], *, everything: bool) -> list[Picture]:
     """For wide and for narrow screens; none when there is nothing to draw."""
-    sources, destinations = _nodes(connections, everything=everything)
-    edges = [_edge(each) for each in connections]
+    sources, destinations = _nodes([status.connection for status in statuses], everything)
+    edges = [_edge(status) for status in statuses]
     return [
         picture(sources, destinations, edges, layout)
         for layout in (WIDE, NARROW)
@@ -25,38 +25,38 @@ def pictures(connections: Sequence[Connection], *, everything: bool) -> list[Pic
     ]
 
 
-def _nodes(connections: Sequence[Connection], *, everything: bool) -> tuple[list[Node], list[Node]]:
-    """Those of the connections; also the others, when everything is shown."""
-    sources = {each.source for each in connections}
-    destinations = {each.destination for each in connections}
+def _nodes(connections: Sequence[Connection], everything: bool) -> tuple[list[Node], list[Node]]:
+    """The sources and destinations of the connections; with `everything` also unconnected ones."""
+    sources = {connection.source for connection in connections}
+    destinations = {connection.destination for connection in connections}
     if everything:
         sources |= set(Source.objects.exclude(connections__isnull=False)[:MOST_DRAWN])
         destinations |= set(Destination.objects.exclude(connections__isnull=False)[:MOST_DRAWN])
     return _sorted_nodes(sources), _sorted_nodes(destinations)
 
 
-def _sorted_nodes(found: Iterable[Source | Destination]) -> list[Node]:
-    ordered = sorted(found, key=lambda each: (each.name, each.pk))
+def _sorted_nodes(records: Iterable[Source | Destination]) -> list[Node]:
     return [
         Node(
-            each.pk,
-            each.name,
-            reverse(f"admin:{each._meta.label_lower.replace('.', '_')}_change", args=[each.pk]),  # noqa: SLF001
-            each.enabled,
+            record.pk,
+            record.name,
+            reverse(f"admin:{record._meta.label_lower.replace('.', '_')}_change", args=[record.pk]),  # noqa: SLF001
+            record.enabled,
         )
-        for each in ordered
+        for record in sorted(records, key=lambda record: (record.name, record.pk))
     ]
 
 
-def _edge(connection: Connection) -> Edge:
-    found, backlog, lag = health_of(connection), backlog_of(connection), lag_of(connection)
-    note = f"{backlog.events:,} pending" if backlog.events else "nothing pending"
+def _edge(status: ConnectionStatus) -> Edge:
+    connection, health, lag = status.connection, status.health, status.lag
+    events = status.backlog.events
+    note = f"{events:,} pending" if events else "nothing pending"
     return Edge(
         connection.source_id,
         connection.destination_id,
-        found.kind,
-        found.word,
+        health.kind,
+        health.word,
         f"{note}, {lag}" if lag else note,
-        f"{connection}: {found.word}, {note}" + (f", for {lag}" if lag else ""),
+        f"{connection}: {health.word}, {note}" + (f", for {lag}" if lag else ""),
         reverse("admin:destinations_connection_change", args=[connection.pk]),
     )

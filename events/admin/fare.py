@@ -1,8 +1,10 @@
-"""How connections fare, for the pages that show them: counted once for all of a page."""
+"""The backlog and health of connections, counted once for all connections of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from django.utils import timezone
 
@@ -11,25 +13,47 @@ from events.backlog import Backlog, backlogs
 from events.health import Health, health
 from sources.display import length
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
-def add_backlogs(connections: Iterable[Connection]) -> None:
-    every = list(connections)
-    found = backlogs(every)
-    for each in every:
-        each.backlog = found[each.pk]  # type: ignore[attr-defined]
+    class _WithStatus(TypedDict):
+        status: ConnectionStatus
 
-
-def backlog_of(connection: Connection) -> Backlog:
-    """A connection that is just being added has none."""
-    return getattr(connection, "backlog", None) or Backlog()
+    ConnectionRow = WithAnnotations[Connection, _WithStatus]
 
 
-def health_of(connection: Connection) -> Health:
-    backlog = backlog_of(connection)
-    return health(connection, backlog.events, timezone.now(), backlog.oldest_at)
+@dataclass(frozen=True)
+class ConnectionStatus:
+    connection: Connection
+    backlog: Backlog
+    health: Health
+    lag: str
+    """How long the oldest pending event has waited, in words; empty when that is not known."""
 
 
-def lag_of(connection: Connection) -> str:
-    """How long its oldest event has waited, in words; nothing when that is not known."""
-    oldest_at = backlog_of(connection).oldest_at
-    return length(oldest_at, timezone.now()) if oldest_at else ""
+def connection_statuses(connections: Iterable[Connection]) -> list[ConnectionStatus]:
+    """In the same order; the sources and destinations should be fetched already."""
+    connections, now = list(connections), timezone.now()
+    pending = backlogs(connections)
+    statuses = []
+    for connection in connections:
+        backlog = pending[connection.pk]
+        statuses.append(
+            ConnectionStatus(
+                connection,
+                backlog,
+                health(connection, backlog.events, now, backlog.oldest_at),
+                length(backlog.oldest_at, now) if backlog.oldest_at else "",
+            )
+        )
+    return statuses
+
+
+def rows_with_status(connections: Iterable[Connection]) -> list[ConnectionRow]:
+    """The same records, each with its `status`."""
+    rows = []
+    for status in connection_statuses(connections):
+        row = cast("ConnectionRow", status.connection)
+        row.status = status
+        rows.append(row)
+    return rows

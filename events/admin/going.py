@@ -1,4 +1,4 @@
-"""What is deleted with a record, counted."""
+"""Counts of what is deleted along with a record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from events.backlog import backlogs
 from events.models import DeadLetter, Load, Replay
 
 
-def with_connections(connections: QuerySet[Connection]) -> dict[str, int]:
+def connection_counts(connections: QuerySet[Connection]) -> dict[str, int]:
     return {
         "loads": Load.objects.filter(connection__in=connections).count(),
         "replays": Replay.objects.filter(connection__in=connections).count(),
@@ -19,6 +19,6 @@ def with_connections(connections: QuerySet[Connection]) -> dict[str, int]:
     }
 
 
-def unloaded(connections: Sequence[Connection]) -> int:
-    """Events that wait, and would not be loaded any more."""
-    return sum(each.events for each in backlogs(connections).values())
+def pending_events(connections: Sequence[Connection]) -> int:
+    """Accepted events that the connections will not load any more."""
+    return sum(backlog.events for backlog in backlogs(connections).values())

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, IdentityChange
-from destinations.postgres.explain import Step
+from destinations.postgres.explain import PathStep
 from destinations.warehouse.identity import Identifier
 from events import identity_changes, people
 from events.admin.looks import is_refresh
@@ -208,9 +208,9 @@ def _effect(request: HttpRequest, asked: IdentityChange) -> dict[str, Any]:
     }
 
 
-def _step(held: dict[str, Any]) -> Step:
+def _step(held: dict[str, Any]) -> PathStep:
     at = held["received_at"]
-    return Step(**held | {"received_at": datetime.fromisoformat(at) if at else None})
+    return PathStep(**held | {"received_at": datetime.fromisoformat(at) if at else None})
 
 
 def _is_late(asked: IdentityChange) -> bool:

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from destinations.interface import DestinationError
 from destinations.postgres import guards, identity, reading, unmerge
-from destinations.postgres.explain import JOINED, Step, explain
+from destinations.postgres.explain import JOINED, PathStep, explain
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
 from events.admin.graph_picture import Link, Node, Pair, Picture, picture
 from events.admin.veil import Shown, Veil
@@ -90,7 +90,7 @@ class PeoplePages:
         self.veil = Veil(sees, self._meta.salt)
         self._sources = dict(Source.objects.values_list("public_id", "name"))
 
-    def found(self, text: str) -> list[reading.ProfileView]:
+    def found(self, text: str) -> list[reading.ProfileRecord]:
         """Of a value, or of any id that a profile had; the newest when nothing is asked for."""
         if text:
             found = reading.find(self._conn, self._schema, text)
@@ -135,7 +135,7 @@ class PeoplePages:
             "biggest": reading.biggest(conn, schema),
         }
 
-    def steps(self, steps: Sequence[Step]) -> list[ShownStep]:
+    def steps(self, steps: Sequence[PathStep]) -> list[ShownStep]:
         return [
             ShownStep(
                 step.outcome,
@@ -153,7 +153,7 @@ class PeoplePages:
         a, b = pair
         return self.veil.identifier(*a), self.veil.identifier(*b)
 
-    def _members(self, rudder_id: UUID) -> list[tuple[Shown, reading.IdentifierView]]:
+    def _members(self, rudder_id: UUID) -> list[tuple[Shown, reading.IdentifierRecord]]:
         found = reading.identifiers(self._conn, self._schema, rudder_id, DRAWN_FROM)
         return [(self.veil.identifier(each.type, each.value, each.key), each) for each in found]
 
@@ -170,7 +170,7 @@ class PeoplePages:
             for each in found
         ]
 
-    def _link(self, link: reading.LinkView) -> ShownLink:
+    def _link(self, link: reading.LinkRecord) -> ShownLink:
         return ShownLink(
             self.veil.identifier(link.type_a, link.value_a, link.key_a),
             self.veil.identifier(link.type_b, link.value_b, link.key_b),
@@ -181,7 +181,10 @@ class PeoplePages:
         )
 
     def _picture(
-        self, members: Sequence[Shown], links: Iterable[reading.LinkView], steps: Sequence[Step]
+        self,
+        members: Sequence[Shown],
+        links: Iterable[reading.LinkRecord],
+        steps: Sequence[PathStep],
     ) -> Picture | None:
         shown = [self._link(link) for link in links]
         inside = {each.key for each in members}
@@ -235,8 +238,8 @@ class PeoplePages:
         return {"log": log, "older": older, "is_older": before is not None}
 
     def _with_ends(
-        self, log: Sequence[reading.MergeView]
-    ) -> list[tuple[reading.MergeView, list[Shown]]]:
+        self, log: Sequence[reading.MergeRecord]
+    ) -> list[tuple[reading.MergeRecord, list[Shown]]]:
         """Each with the ends of the link that made it, as far as they are still stored."""
         keys = {key for merge in log for key in (merge.key_a, merge.key_b)}
         named = reading.named(self._conn, self._schema, keys)

@@ -82,7 +82,7 @@ def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpRes
 
 def _counted(
     request: HttpRequest, connection: Connection, since: datetime | None
-) -> replays.Range | None:
+) -> replays.ReplayRange | None:
     try:
         return replays.preview(connection, since)
     except DestinationError as error:

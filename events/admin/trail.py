@@ -9,8 +9,8 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection
 from destinations.postgres import browsing, whereabouts
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.reading import LinkView, ProfileView
-from destinations.postgres.whereabouts import Discard, Place
+from destinations.postgres.reading import LinkRecord, ProfileRecord
+from destinations.postgres.whereabouts import EventDiscard, Place
 from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID
 from events import moving
 from events.masking import HIDDEN
@@ -36,8 +36,8 @@ class Rule:
 class Trail:
     connection: Connection
     places: Sequence[Place] = ()
-    discards: Sequence[Discard] = ()
-    profile: ProfileView | None = None
+    discards: Sequence[EventDiscard] = ()
+    profile: ProfileRecord | None = None
     profile_name: str = ""
     primary: str = ""
     rules: Sequence[Rule] = field(default_factory=list)
@@ -99,7 +99,7 @@ def rule_text(kind: str, types: set[str]) -> str:
     return f"the trait identifier {', '.join(sorted(types - IDS) or types)} of an identify event"
 
 
-def _rule(link: LinkView, event: Event, *, sees: bool) -> Rule:
+def _rule(link: LinkRecord, event: Event, *, sees: bool) -> Rule:
     is_own = link.message_id == event.message_id
     made_by = event if is_own else _made_by(link)
     pair = sorted(
@@ -115,12 +115,12 @@ def _rule(link: LinkView, event: Event, *, sees: bool) -> Rule:
     )
 
 
-def _made_by(link: LinkView) -> Event | None:
+def _made_by(link: LinkRecord) -> Event | None:
     same = Event.objects.filter(message_id=link.message_id, source__public_id=link.source_id)
     return same.defer("payload").order_by("pk").first()
 
 
-def _name(profile: ProfileView) -> str:
+def _name(profile: ProfileRecord) -> str:
     return profile.name or profile.email or profile.user_id or ""
 
 

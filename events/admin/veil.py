@@ -43,7 +43,7 @@ class Veil:
         hidden = f"{HIDDEN} {key.hex[:KEY_DIGITS]}"
         return Shown(kind, value if self.sees else hidden, key)
 
-    def profile(self, found: reading.ProfileView) -> reading.ProfileView:
+    def profile(self, found: reading.ProfileRecord) -> reading.ProfileRecord:
         if self.sees:
             return found
         return replace(

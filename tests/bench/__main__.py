@@ -20,7 +20,7 @@ from psycopg.sql import SQL, Identifier
 
 from tests.bench import admin, api, identity, processes, warehouse
 from tests.bench.client import request_bytes, send_all
-from tests.instance import Instance, free_port, running
+from tests.support.supervised_instance import Instance, free_port, running
 
 SINGLE_REQUESTS = 20_000
 CONNECTIONS = 64

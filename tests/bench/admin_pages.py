@@ -26,7 +26,7 @@ from rudderhub.second_factor.codes import app_of
 from rudderhub.second_factor.middleware import PASSED
 from sources.models import Source
 from tests.bench import api
-from tests.waiting import wait_for
+from tests.support.wait import wait_for
 
 NO_PAGES = {
     "admin:login",

@@ -32,7 +32,7 @@ from destinations.warehouse.identity import (
     statement,
 )
 from rudderhub.celery import collect_rarely
-from tests.identities import ORACLE
+from tests.support.identity_graph import ORACLE
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 

@@ -12,7 +12,7 @@ from django.test import Client
 from destinations.models import Destination
 from destinations.postgres.check import STEPS, check
 from destinations.postgres.config import PostgresConfig
-from tests.factories import make_admin, make_connection, make_destination
+from tests.support.factories import make_admin, make_connection, make_destination
 from tests.support.stub_servers import hanging_up_on_all
 
 PASSWORD = "s3cret-of-the-warehouse"

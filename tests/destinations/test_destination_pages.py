@@ -19,8 +19,8 @@ from destinations.schedule import Schedule
 from events import rings
 from events.loads import run_load
 from rudderhub.celery import app
-from tests.connected import connection, event, rows, send
-from tests.factories import (
+from tests.support.connections import connection, event, rows, send
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_destination,

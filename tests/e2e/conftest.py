@@ -5,7 +5,7 @@ import pytest
 from rudderhub.env import ROOT
 from tests.e2e.recorder import Recorder
 from tests.e2e.rows import Warehouse
-from tests.instance import running
+from tests.support.supervised_instance import running
 
 
 def pytest_collection_modifyitems(items):

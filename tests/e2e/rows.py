@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from tests.waiting import wait_for
+from tests.support.wait import wait_for
 
 TABLES = {
     "identify": "identifies",

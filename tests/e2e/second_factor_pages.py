@@ -12,7 +12,7 @@ from admin_pages import SIZES, axe
 from browser import FLAGS
 from playwright.sync_api import sync_playwright
 
-from tests.totp import totp
+from tests.support.totp import totp
 
 
 def main():

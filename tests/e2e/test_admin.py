@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.e2e.walking import walk
-from tests.instance import running
-from tests.waiting import wait_for
-from tests.wire import basic
+from tests.e2e.walk import walk
+from tests.support.gateway_cases import basic
+from tests.support.supervised_instance import running
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.walking import walk
-from tests.instance import running
-from tests.wire import basic
+from tests.e2e.walk import walk
+from tests.support.gateway_cases import basic
+from tests.support.supervised_instance import running
 
 pytestmark = pytest.mark.e2e
 

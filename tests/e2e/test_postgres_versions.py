@@ -21,7 +21,7 @@ from events.models import Load
 from events.spec import ParsedEvent
 from rudderhub.env import ROOT
 from tests.e2e.postgres import found, running
-from tests.factories import make_connection, make_destination, make_source
+from tests.support.factories import make_connection, make_destination, make_source
 
 EVENTS = 2_000
 SUPPORTED = {15, 16, 17, 18}

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 
-from tests.e2e.walking import walk
+from tests.e2e.walk import walk
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import pytest
 from rudderhub.env import ROOT
 from tests.e2e.rows import TABLES, assert_loaded, assert_the_docs_calls
 from tests.e2e.snippets import filled, snippets
-from tests.waiting import wait_for
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from rudderhub.env import ROOT
-from tests.e2e.walking import FOLDER, walk
-from tests.instance import running
-from tests.waiting import wait_for
+from tests.e2e.walk import FOLDER, walk
+from tests.support.supervised_instance import running
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,7 @@ from events import rings
 from events.admin import live_list
 from events.models import DeadLetter, Event, Load, Quarantined
 from rudderhub.celery import app
-from tests.factories import (
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_destination,

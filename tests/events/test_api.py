@@ -8,8 +8,8 @@ from events import log, people
 from events.api import new_token
 from events.api_urls import urlpatterns
 from rudderhub.env import ROOT
-from tests.identities import anonymous, event
-from tests.people import Hub
+from tests.support.identity_graph import anonymous, event
+from tests.support.people import Hub
 
 DOCUMENT = yaml.safe_load((ROOT / "docs" / "profiles-openapi.yaml").read_text())
 

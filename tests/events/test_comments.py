@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from events.loads import run_load
-from tests.connected import connection, event, rows, send
+from tests.support.connections import connection, event, rows, send
 
 __all__ = ["connection"]
 

@@ -16,8 +16,8 @@ from events.backlog import Backlog, backlogs
 from events.loads import run_load
 from events.log_database import log_connection
 from events.models import Loss
-from tests.connected import connection, event, send
-from tests.factories import (
+from tests.support.connections import connection, event, send
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_destination,

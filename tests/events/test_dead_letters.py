@@ -13,8 +13,8 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Replay
 from events.reasons import reason_kind
 from events.tasks import load_replay
-from tests.connected import NOW, connection, event, rows, send
-from tests.factories import make_connection, make_event
+from tests.support.connections import NOW, connection, event, rows, send
+from tests.support.factories import make_connection, make_event
 
 __all__ = ["connection"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from destinations.warehouse.erasure import DELETE, Erased
 from events.erased_texts import ErasedTexts
-from tests.identities import user
+from tests.support.identity_graph import user
 
 
 def texts(*values):

@@ -30,10 +30,10 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Event, Quarantined
 from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
-from tests.factories import make_admin
-from tests.identities import event, user
-from tests.people import NOW, Hub, changes_made, everywhere, parsed
-from tests.waiting import wait_for
+from tests.support.factories import make_admin
+from tests.support.identity_graph import event, user
+from tests.support.people import NOW, Hub, changes_made, everywhere, parsed
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

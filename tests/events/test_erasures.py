@@ -17,15 +17,15 @@ from events.erasures import erase_person
 from events.log_database import log_connection
 from events.models import DeadLetter, Event, Load, Quarantined
 from sources.models import Source
-from tests.factories import (
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_destination,
     make_event,
     make_source,
 )
-from tests.identities import anonymous, event, user
-from tests.people import Hub, everywhere
+from tests.support.identity_graph import anonymous, event, user
+from tests.support.people import Hub, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

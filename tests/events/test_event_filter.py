@@ -9,8 +9,8 @@ from destinations.models import Connection, FilterMode
 from events import ledger, replays
 from events.loads import run_load
 from events.models import DeadLetter, Event, Load, Replay
-from tests.connected import connection, event, rows, send
-from tests.factories import make_admin, make_connection
+from tests.support.connections import connection, event, rows, send
+from tests.support.factories import make_admin, make_connection
 
 __all__ = ["connection"]
 

@@ -17,8 +17,8 @@ import events.urls
 from events import log, rings
 from events.models import Event
 from sources import rate_limits
-from tests.factories import make_source, make_write_key
-from tests.wire import basic
+from tests.support.factories import make_source, make_write_key
+from tests.support.gateway_cases import basic
 
 ROUTES = events.urls.PUBLIC_ROUTES | events.urls.INTERNAL_ROUTES
 POSTS = sorted(path for path, route in ROUTES.items() if "POST" in route.methods)

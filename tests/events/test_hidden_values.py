@@ -10,7 +10,7 @@ from django.core.cache import cache
 from events.admin.looks import LOOKED_AT_LIST
 from events.models import DeadLetter
 from events.reasons import reason_kind
-from tests.factories import make_connection, make_event, make_source
+from tests.support.factories import make_connection, make_event, make_source
 
 pytestmark = pytest.mark.django_db
 

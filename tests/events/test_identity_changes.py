@@ -19,9 +19,9 @@ from events.erasure_preview import preview
 from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.tasks import go_on_with_change, ring_connections
-from tests.factories import make_admin
-from tests.identities import event, user
-from tests.people import Hub, changes_made, erase_requested, everywhere
+from tests.support.factories import make_admin
+from tests.support.identity_graph import event, user
+from tests.support.people import Hub, changes_made, erase_requested, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -24,15 +24,15 @@ from events.models import (
 )
 from events.tasks import count_log, keep_log
 from sources.models import OnInvalidEvent
-from tests.connected import NOW, connection, event, send
-from tests.factories import (
+from tests.support.connections import NOW, connection, event, send
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_destination,
     make_source,
     make_write_key,
 )
-from tests.wire import basic
+from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 
 from events.admin import live, live_list
 from events.models import LetterState
-from tests.factories import (
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_destination,

@@ -10,8 +10,8 @@ from events.advice import advice
 from events.loads import run_load
 from events.models import Load
 from events.tasks import load_replay
-from tests.connected import connection, event, send
-from tests.factories import make_admin, make_connection
+from tests.support.connections import connection, event, send
+from tests.support.factories import make_admin, make_connection
 
 __all__ = ["connection"]
 

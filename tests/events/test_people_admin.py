@@ -10,9 +10,9 @@ from django.contrib.auth.models import Permission, User
 from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
 from events import log, people
 from events.models import Load
-from tests.factories import make_admin
-from tests.identities import anonymous, event, user
-from tests.people import Hub, changes_made, erase_requested
+from tests.support.factories import make_admin
+from tests.support.identity_graph import anonymous, event, user
+from tests.support.people import Hub, changes_made, erase_requested
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,8 +10,8 @@ from django.test import Client
 
 from events import log, rings
 from sources.models import Source
-from tests.identities import SCENARIOS
-from tests.people import Hub
+from tests.support.identity_graph import SCENARIOS
+from tests.support.people import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

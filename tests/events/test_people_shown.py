@@ -7,9 +7,9 @@ import re
 import pytest
 
 from events import log, people
-from tests.factories import make_admin
-from tests.identities import event
-from tests.people import Hub
+from tests.support.factories import make_admin
+from tests.support.identity_graph import event
+from tests.support.people import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,8 @@ from django.core.cache import cache
 
 from events import log, rings
 from events.models import Event, Quarantined
-from tests.factories import make_source, make_write_key
-from tests.wire import basic
+from tests.support.factories import make_source, make_write_key
+from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from destinations.models import Connection
 from events import log, replays
 from events.log_database import log_connection
 from events.models import Replay
-from tests.factories import make_admin, make_connection, make_event
+from tests.support.factories import make_admin, make_connection, make_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

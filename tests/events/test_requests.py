@@ -9,8 +9,8 @@ from django.core.cache import cache
 from events import log, requests, rings
 from events.models import Event, Quarantined
 from events.reruns import send_again
-from tests.factories import make_admin, make_write_key
-from tests.wire import basic
+from tests.support.factories import make_admin, make_write_key
+from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

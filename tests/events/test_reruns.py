@@ -13,8 +13,8 @@ from events.models import Event, Quarantined
 from events.quarantine import discard
 from events.reruns import AcceptedBeforeError, Outcome, send_again, send_waiting, waiting
 from events.tasks import ring_connections, send_quarantined_again
-from tests.factories import make_admin, make_source, make_write_key
-from tests.wire import basic
+from tests.support.factories import make_admin, make_source, make_write_key
+from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

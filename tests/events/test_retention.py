@@ -14,8 +14,8 @@ from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.retention import Limits, keep_within, partitions
 from events.spec import ParsedEvent
 from events.tasks import keep_log
-from tests.factories import make_admin, make_connection, make_event, make_source
-from tests.waiting import wait_for
+from tests.support.factories import make_admin, make_connection, make_event, make_source
+from tests.support.wait import wait_for
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 MONTH = Limits(days=30)

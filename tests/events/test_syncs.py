@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from events.models import Load
 from events.tasks import load_connection
-from tests.connected import connection, event, rows, send
-from tests.factories import make_admin
+from tests.support.connections import connection, event, rows, send
+from tests.support.factories import make_admin
 
 __all__ = ["connection"]
 

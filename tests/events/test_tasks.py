@@ -12,7 +12,7 @@ from kombu import Connection as Broker
 from events import log, rings
 from events.spec import ParsedEvent
 from events.tasks import keep_log, ring_connections
-from tests.factories import make_connection
+from tests.support.factories import make_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

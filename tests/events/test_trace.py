@@ -5,8 +5,8 @@ from django.contrib.auth.models import Permission, User
 
 from events.loads import run_load
 from events.models import DeadLetter, Event
-from tests.connected import connection, event, send
-from tests.factories import make_admin, make_write_key
+from tests.support.connections import connection, event, send
+from tests.support.factories import make_admin, make_write_key
 
 __all__ = ["connection"]
 

@@ -14,8 +14,8 @@ from destinations.models import Destination
 from events import disk, log, rings
 from events.models import Event, Quarantined
 from sources import rate_limits
-from tests.factories import make_connection, make_destination, make_source, make_write_key
-from tests.wire import basic
+from tests.support.factories import make_connection, make_destination, make_source, make_write_key
+from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,8 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from sources.models import Source
-from tests.factories import make_source, make_write_key
-from tests.wire import basic, database_url, running_server
+from tests.support.factories import make_source, make_write_key
+from tests.support.gateway_cases import basic, database_url, running_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

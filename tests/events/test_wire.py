@@ -16,8 +16,8 @@ from django.db import connection
 from destinations.models import Destination
 from events.models import Event, Quarantined
 from sources.models import Source
-from tests.factories import make_connection, make_destination, make_source, make_write_key
-from tests.wire import Case, Gate, basic, database_url, running_server
+from tests.support.factories import make_connection, make_destination, make_source, make_write_key
+from tests.support.gateway_cases import Case, Gate, basic, database_url, running_server
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "gateway_cases.json").read_text())[
     "cases"

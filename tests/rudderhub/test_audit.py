@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group, Permission, User
 
 from destinations.interface import DestinationError
 from events.reasons import public_error_text
-from tests.factories import make_admin, make_connection
+from tests.support.factories import make_admin, make_connection
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from events.api import new_token
-from tests.factories import make_admin, make_destination
+from tests.support.factories import make_admin, make_destination
 
 pytestmark = pytest.mark.django_db
 

@@ -13,8 +13,8 @@ from events.models import Event
 from rudderhub import reapplying
 from rudderhub.reapplying import Column, Progress
 from rudderhub.tasks import widen_and_reapply
-from tests.connected import connection, event, send
-from tests.factories import make_admin, make_destination
+from tests.support.connections import connection, event, send
+from tests.support.factories import make_admin, make_destination
 
 __all__ = ["connection"]
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.factories import make_admin, make_connection, make_source
+from tests.support.factories import make_admin, make_connection, make_source
 
 pytestmark = pytest.mark.django_db
 

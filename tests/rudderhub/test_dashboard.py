@@ -12,7 +12,7 @@ from events.log_database import log_connection
 from events.models import Load
 from rudderhub import dashboard
 from rudderhub.chart import chart
-from tests.factories import (
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_event,

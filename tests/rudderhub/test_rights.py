@@ -21,8 +21,8 @@ from events import log, people, rings
 from events.identity_actions import ACTIONS
 from events.models import Load, Loss, Replay
 from rudderhub.env import ROOT
-from tests.factories import make_connection, make_event, make_source, make_write_key
-from tests.roles import routes
+from tests.support.admin_pages import routes
+from tests.support.factories import make_connection, make_event, make_source, make_write_key
 
 pytestmark = pytest.mark.django_db(transaction=True)  # what is sent to the log is committed
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 
 from events import log, people, rings
-from tests.roles import MARKS, TAG, changes, looks, make_marked, pages, shown
+from tests.support.admin_pages import MARKS, TAG, changes, looks, make_marked, pages, shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

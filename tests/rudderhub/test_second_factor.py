@@ -20,7 +20,7 @@ from django.urls import get_resolver
 
 from rudderhub.second_factor.codes import FAILURES, LOCKED_SECONDS
 from rudderhub.setup import setup_token
-from tests.totp import totp
+from tests.support.totp import totp
 
 pytestmark = pytest.mark.django_db
 

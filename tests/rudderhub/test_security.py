@@ -5,7 +5,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 
 from events.masking import masked_json
-from tests.factories import make_event, make_source
+from tests.support.factories import make_event, make_source
 
 pytestmark = pytest.mark.django_db
 

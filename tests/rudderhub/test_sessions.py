@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from rudderhub.sessions import browser_name
-from tests.factories import make_admin
+from tests.support.factories import make_admin
 
 pytestmark = pytest.mark.django_db
 

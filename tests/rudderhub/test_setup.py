@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from rudderhub.setup import setup_token
-from tests.factories import make_admin
+from tests.support.factories import make_admin
 
 FORM = {
     "username": "ada",

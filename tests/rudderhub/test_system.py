@@ -14,8 +14,8 @@ from django.utils import timezone
 from events import disk
 from events.tasks import count_log
 from rudderhub.celery import app
-from tests.factories import make_admin
-from tests.waiting import wait_for
+from tests.support.factories import make_admin
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

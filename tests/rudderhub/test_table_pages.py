@@ -15,8 +15,8 @@ from psycopg.sql import SQL, Identifier
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from events.loads import run_load
-from tests.connected import NOW, connection, event, send
-from tests.factories import make_admin, make_destination
+from tests.support.connections import NOW, connection, event, send
+from tests.support.factories import make_admin, make_destination
 from tests.support.stub_servers import hanging_up_on_all
 
 __all__ = ["connection"]

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.utils import timezone
 
-from tests.factories import make_admin, make_write_key
+from tests.support.factories import make_admin, make_write_key
 
 pytestmark = pytest.mark.django_db
 

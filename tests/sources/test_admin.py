@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from sources.models import Source, WriteKey
-from tests.factories import make_admin, make_source, make_write_key
+from tests.support.factories import make_admin, make_source, make_write_key
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

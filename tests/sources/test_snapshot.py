@@ -11,8 +11,8 @@ from sources import snapshot
 from sources.authentication import basic_credentials, query_key, source_of_key
 from sources.errors import RefusedError
 from sources.models import WriteKey
-from tests.factories import make_write_key
-from tests.wire import basic
+from tests.support.factories import make_write_key
+from tests.support.gateway_cases import basic
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

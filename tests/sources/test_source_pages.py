@@ -20,7 +20,7 @@ from events import activity, counting, log, rings
 from events.log_database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
 from sources.sparkline import bars
-from tests.factories import (
+from tests.support.factories import (
     make_admin,
     make_connection,
     make_event,

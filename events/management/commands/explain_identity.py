@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres.explain import JOINED, Step, explain
+from destinations.postgres.explain import JOINED, PathStep, explain
 from events import people
 
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  {line(step)}")
 
 
-def line(step: Step) -> str:
+def line(step: PathStep) -> str:
     ends = f"{step.from_type} {step.from_value!r}"
     if step.to_type:
         ends += f" - {step.to_type} {step.to_value!r}"

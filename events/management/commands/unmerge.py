@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres import unmerge
-from destinations.postgres.operations import Outcome
+from destinations.postgres.operations import OperationResult
 from destinations.warehouse.identity import Identifier
 from events import people
 from events.management.commands.explain_identity import line
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         for step in done.path:
             self.stdout.write(f"still {line(step)}")
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, outcome: OperationResult) -> None:
         for row in outcome.after:
             listed = ", ".join(f"{k}: {' '.join(v)}" for k, v in row.identifiers.items())
             self.stdout.write(f"profile {row.rudder_id}: {listed}")

@@ -1,51 +1,82 @@
+"""The pages of destinations, with the status of their connections."""
+
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.models import Destination
-from destinations.postgres.check import STEPS, Step, check
+from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
+from destinations.postgres.check import STEPS, CheckStep, check
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.ready_views import ReadyView, create_ready_views, plan_ready_views
 from destinations.registry import CHOICES
 from destinations.schedule import Schedule
+from events.admin.connections import ask_for_load
+from events.admin.enabled_actions import EnabledActions
+from events.admin.fare import ConnectionStatus, connection_statuses
+from events.admin.going import connection_counts
+from events.admin.record_pages import RecordPages
+from events.admin.summarised_deletion import SummarisedDeletion
+from events.advice import advice
+from events.health import worst
 from rudderhub.admin.data.destination_form import PostgresDestinationForm
-from sources.display import clipped, copyable, label, when
+from sources.display import clipped, copyable, label, length, when
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class _WithStatuses(TypedDict):
+        statuses: list[ConnectionStatus]
+
+    DestinationRow = WithAnnotations[Destination, _WithStatuses]
 
 logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 32
 
 
+class DestinationChangeList(ChangeList):
+    """Counts what is pending for all connections of the page at once."""
+
+    result_list: list[DestinationRow]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = _rows_with_statuses(self.result_list)
+
+
 @admin.register(Destination)
-class DestinationAdmin(ModelAdmin):
+class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     form = PostgresDestinationForm
-    list_display: tuple[str, ...] = (
-        *("name", "kind", "on", "address", "schemas", "schedule", "fed_by"),
-    )
+    list_display = ("name", "kind", "on", "schemas", "health", "lag", "problem", "schedule")
     list_filter = ("enabled",)
     search_fields = ("name", "public_id")
     search_help_text = "Name or destination id"
     ordering = ("name", "id")
     empty_text = "A destination is a Postgres database that the events are loaded into. Add one."
-    actions: tuple[str, ...] = ("test_connection", "enable", "disable")
-    readonly_fields: tuple[str, ...] = ("destination_id", "created")
+    actions = ("test_connection", "load_now", "enable", "disable")
+    readonly_fields = ("destination_id", "created", "connections")
     change_form_outer_before_template = "destinations/check_bar.html"
+    also_deleted = (
+        "its connections, their history of loads and their dead letters, "
+        "its API tokens and the receipts of its erasures. "
+        "Tables in the warehouse and events in the log stay. "
+        "To stop loading and keep all this, disable it."
+    )
 
     def get_fieldsets(self, request: HttpRequest, obj: Destination | None = None) -> Any:
         head = ("name", "type", "enabled", "destination_id", "created") if obj else ("name", "type")
@@ -53,6 +84,7 @@ class DestinationAdmin(ModelAdmin):
         password = ("password", "remove_password") if stored else ("password",)
         return (
             (None, {"fields": head}),
+            *((("Connections", {"fields": ("connections",)}),) if obj else ()),
             ("Server", {"fields": (("host", "port"), ("database", "user"), *password, "sslmode")}),
             (
                 "When it is loaded",
@@ -81,8 +113,16 @@ class DestinationAdmin(ModelAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
-        found = Destination.objects.annotate(connection_count=Count("connections"))
-        return found.prefetch_related("connections__source")
+        return Destination.objects.prefetch_related("connections__source")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DestinationChangeList]:
+        return DestinationChangeList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> DestinationRow | None:
+        destination: Destination | None = super().get_object(request, object_id, from_field)
+        return _rows_with_statuses([destination])[0] if destination else None
 
     @display(description="type", ordering="type")
     def kind(self, destination: Destination) -> str:
@@ -92,18 +132,30 @@ class DestinationAdmin(ModelAdmin):
     def on(self, destination: Destination) -> SafeString:
         return label("on", "good") if destination.enabled else label("off", "off")
 
-    @display(description="address")
-    def address(self, destination: Destination) -> str:
-        config = destination.config
-        return f"{config.get('host', '?')}:{config.get('port', 5432)}/{config.get('database', '?')}"
-
     @display(description="schemas", empty_value="-")
     def schemas(self, destination: Destination) -> SafeString | None:
-        """Those of its tables; a connection's is chosen at its first load."""
-        every = sorted({each.namespace for each in destination.connections.all()} - {""})
-        if not every:
-            return None
-        return clipped(", ".join(every), size="short")
+        """The schemas of its tables; each connection's is chosen at its first load."""
+        names = sorted({row.namespace for row in destination.connections.all()} - {""})
+        return clipped(", ".join(names), size="short") if names else None
+
+    @display(description="health")
+    def health(self, destination: DestinationRow) -> SafeString:
+        """The worst health of its connections."""
+        health = worst(status.health for status in destination.statuses)
+        return label(health.word, health.kind) if health else label("no source feeds it", "wait")
+
+    @display(description="lag", empty_value="-")
+    def lag(self, destination: DestinationRow) -> str | None:
+        """How long the oldest pending event of all its connections has waited."""
+        waiting = [status.backlog.oldest_at for status in destination.statuses]
+        oldest = min((at for at in waiting if at), default=None)
+        return length(oldest, timezone.now()) if oldest else None
+
+    @display(description="last error", empty_value="-")
+    def problem(self, destination: DestinationRow) -> SafeString | None:
+        connections = (status.connection for status in destination.statuses)
+        error = next((row.error for row in connections if row.error), None)
+        return clipped(error, size="short") if error else None
 
     @display(description="is loaded")
     def schedule(self, destination: Destination) -> SafeString:
@@ -112,10 +164,15 @@ class DestinationAdmin(ModelAdmin):
         except DestinationError as error:
             return label(str(error), "bad")
 
-    @display(description="connections", ordering="connection_count")
-    def fed_by(self, destination: Destination) -> SafeString:
-        count: int = destination.connection_count  # type: ignore[attr-defined]
-        return format_html("{}", count) if count else label("none: gets no events", "wait")
+    @display(description="fed by")
+    def connections(self, destination: DestinationRow) -> SafeString:
+        """Each source with the health of its connection."""
+        return format_html_join(
+            "",
+            '<p><a class="rh-link" href="{}">{}</a> {} {} pending'
+            ' <span class="rh-detail">{} {}</span></p>',
+            (_connection_cells(status) for status in destination.statuses),
+        ) or format_html("{}", "no source yet")
 
     @display(description="destination id")
     def destination_id(self, destination: Destination) -> SafeString:
@@ -127,24 +184,25 @@ class DestinationAdmin(ModelAdmin):
 
     @action(description="Test connection", permissions=["change"])
     def test_connection(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        """All at once: one that does not answer takes seconds."""
-        chosen = list(queryset)
+        """Test all at once: a server that does not answer takes seconds."""
+        destinations = list(queryset)
+        namespaces = [destination.namespaces() for destination in destinations]
         with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-            tested = list(pool.map(_steps, chosen, [each.namespaces() for each in chosen]))
-        for destination, steps in zip(chosen, tested, strict=True):
+            tests = list(pool.map(_steps, destinations, namespaces))
+        for destination, steps in zip(destinations, tests, strict=True):
             failed = _failed(steps)
             if failed:
                 messages.error(request, f"{destination}: {failed.name} failed. {failed.detail}")
             else:
                 messages.success(request, f"{destination} can be loaded.")
 
-    @action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        self._switch(request, queryset, enabled=True)
+    @action(description="Load now", permissions=["change"])
+    def load_now(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
+        ask_for_load(request, Connection.objects.filter(destination__in=queryset))
 
     @action(description="Disable: events wait in the log", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        self._switch(request, queryset, enabled=False)
+        self.set_enabled(request, queryset, "Disabled", enabled=False)
 
     def response_add(
         self, request: HttpRequest, obj: Destination, post_url_continue: str | None = None
@@ -153,45 +211,41 @@ class DestinationAdmin(ModelAdmin):
         if "_popup" in request.POST or "_addanother" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, f"{obj} is saved. Test the connection next.")
-        return HttpResponseRedirect(_change_url(obj))
+        return self.record_redirect(obj.pk)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        destination = self.get_object(request, object_id)
-        if destination is not None and self.has_change_permission(request, destination):
-            context["check_url"] = _url("check", destination)
-            context["views_url"] = _url("views", destination)
-        return super().change_view(request, object_id, form_url, context)
+    def record_context(self, request: HttpRequest, record: Destination) -> dict[str, Any]:
+        context = {"load_url": self.record_url("load", record.pk)}
+        if self.has_change_permission(request, record):
+            context["check_url"] = self.record_url("check", record.pk)
+            context["views_url"] = self.record_url("views", record.pk)
+        return context
 
-    def get_deleted_objects(
-        self, objs: Any, request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """In words: listing each load and dead letter could take minutes."""
-        names = [f"Destination {destination}" for destination in objs]
-        also = (
-            "its connections, their history of loads and their dead letters, "
-            "its API tokens and the receipts of its erasures. "
-            "Tables in the warehouse and events in the log stay. "
-            "To stop loading and keep all this, disable it."
-        )
-        return [*names, also], {"destinations": len(names)}, set(), []
+    def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
+        return {"load": self.load_view, "check": self.check_view, "views": self.ready_views_view}
 
-    def get_urls(self) -> list[URLPattern]:
-        views = (("check", self.check_view), ("views", self.ready_views_view))
-        wrap = self.admin_site.admin_view
-        return [
-            path(f"<int:pk>/{name}/", wrap(view), name=f"destinations_destination_{name}")
-            for name, view in views
-        ] + list(super().get_urls())
+    def deletion_counts(self, records: Sequence[Destination]) -> dict[str, int]:
+        connections = Connection.objects.filter(destination__in=records)
+        return {
+            "connections": connections.count(),
+            **connection_counts(connections),
+            "receipts of erasures": Erasure.objects.filter(destination__in=records).count(),
+            "API tokens": ProfileToken.objects.filter(destination__in=records).count(),
+        }
+
+    def deletion_obstacles(self, records: Sequence[Destination]) -> list[str]:
+        unfinished = Erasure.objects.exclude(state=ErasureState.DONE).defer("held")
+        erasures = unfinished.filter(destination__in=records).select_related("destination")
+        return [f"{erasure}: wait for its end" for erasure in erasures]
+
+    def load_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        destination = self.changeable(request, pk)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        ask_for_load(request, Connection.objects.filter(destination=destination))
+        return self.record_redirect(pk)
 
     def check_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        destination = self._changeable(request, pk)
+        destination = self.changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         steps = _steps(destination, destination.namespaces())
@@ -203,16 +257,16 @@ class DestinationAdmin(ModelAdmin):
             "steps": steps,
             "failed": _failed(steps),
             "untried": _untried(steps),
-            "back": _change_url(destination),
+            "back": self.record_url("change", pk),
         }
         return TemplateResponse(request, "destinations/check.html", context)
 
     def ready_views_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Shows the views that analysts expect as they would be made, then makes them."""
-        destination = self._changeable(request, pk)
+        """Show the views for analysts that would be created; on POST create them."""
+        destination = self.changeable(request, pk)
         if request.method == "POST":
             self._make_ready_views(request, destination)
-            return HttpResponseRedirect(_change_url(destination))
+            return self.record_redirect(pk)
         planned, faults = _planned_views(destination)
         context = {
             **self.admin_site.each_context(request),
@@ -220,7 +274,7 @@ class DestinationAdmin(ModelAdmin):
             "title": f"Ready views of {destination}",
             "planned": planned,
             "faults": faults,
-            "back": _change_url(destination),
+            "back": self.record_url("change", pk),
         }
         return TemplateResponse(request, "destinations/ready_views.html", context)
 
@@ -238,29 +292,13 @@ class DestinationAdmin(ModelAdmin):
                 self.log_change(request, destination, f"Made {made}.")
                 messages.success(request, f"Made {made}.")
 
-    def _changeable(self, request: HttpRequest, pk: int) -> Destination:
-        destination = get_object_or_404(Destination, pk=pk)
-        if not self.has_change_permission(request, destination):
-            raise PermissionDenied
-        return destination
 
-    def _switch(self, request: HttpRequest, found: QuerySet[Destination], *, enabled: bool) -> None:
-        word = "Enabled" if enabled else "Disabled"
-        names = []
-        for destination in found.exclude(enabled=enabled):
-            destination.enabled = enabled
-            destination.save(update_fields=["enabled", "updated_at"])
-            self.log_change(request, destination, f"{word}.")
-            names.append(destination.name)
-        messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
-
-
-def _steps(destination: Destination, namespaces: Sequence[str]) -> list[Step]:
-    """Runs in threads: it asks the warehouse only."""
+def _steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckStep]:
+    """The steps of a connection test. Runs in threads, so it queries the warehouse only."""
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
     except DestinationError as error:
-        return [Step("Settings", ok=False, detail=f"{error}.")]
+        return [CheckStep("Settings", ok=False, detail=f"{error}.")]
     steps = check(config, namespaces)
     failed = _failed(steps)
     logger.info("checked destination=%s failed=%s", destination.pk, failed and failed.name)
@@ -270,9 +308,9 @@ def _steps(destination: Destination, namespaces: Sequence[str]) -> list[Step]:
 def _planned_views(
     destination: Destination,
 ) -> tuple[list[ReadyView], list[tuple[str, str]]]:
-    """Of all schemas: the views, and the schemas that can have none with the reason.
+    """The views of all schemas, and the schemas that can have none, each with the reason.
 
-    A server that does not answer is asked once.
+    Stops at the first schema whose server does not answer.
     """
     planned: list[ReadyView] = []
     faults: list[tuple[str, str]] = []
@@ -287,18 +325,36 @@ def _planned_views(
     return planned, faults
 
 
-def _failed(steps: list[Step]) -> Step | None:
+def _failed(steps: list[CheckStep]) -> CheckStep | None:
     return next((step for step in steps if not step.ok), None)
 
 
-def _untried(steps: list[Step]) -> list[str]:
+def _untried(steps: list[CheckStep]) -> list[str]:
     tried = {step.name for step in steps}
     return [name for name in STEPS if name not in tried]
 
 
-def _change_url(destination: Destination) -> str:
-    return _url("change", destination)
+def _rows_with_statuses(destinations: Iterable[Destination]) -> list[DestinationRow]:
+    """The same records, each with the statuses of its connections, sorted by source."""
+    rows, connections = [cast("DestinationRow", each) for each in destinations], []
+    for row in rows:
+        row.statuses = []
+        for connection in sorted(row.connections.all(), key=lambda each: each.source.name):
+            connection.destination = row  # so that the status does not fetch it again
+            connections.append(connection)
+    by_pk = {row.pk: row for row in rows}
+    for status in connection_statuses(connections):
+        by_pk[status.connection.destination_id].statuses.append(status)
+    return rows
 
 
-def _url(name: str, destination: Destination) -> str:
-    return reverse(f"admin:destinations_destination_{name}", args=[destination.pk])
+def _connection_cells(status: ConnectionStatus) -> tuple[object, ...]:
+    error = status.connection.error
+    return (
+        reverse("admin:destinations_connection_change", args=[status.connection.pk]),
+        status.connection.source,
+        label(status.health.word, status.health.kind),
+        f"{status.backlog.events:,}",
+        error,
+        advice(error).text if error else "",
+    )

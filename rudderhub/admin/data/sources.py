@@ -1,93 +1,69 @@
+"""The pages of sources, with what the log has of their events."""
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
+from destinations.models import Connection
+from events.activity import HOURS, Activity, activity, refused_in
+from events.admin.enabled_actions import EnabledActions
+from events.admin.fare import ConnectionStatus, connection_statuses
+from events.admin.going import connection_counts, pending_events
+from events.admin.summarised_deletion import SummarisedDeletion
+from events.models import Event, Quarantined
+from events.trials import send_test_event
 from rudderhub.admin.data.source_form import SourceForm
-from sources.display import copyable, label, when
+from rudderhub.admin.data.write_keys import WriteKeyInline, WriteKeyPages
+from sources import sparkline
+from sources.addresses import client_address
+from sources.display import clipped, copyable, label, when
 from sources.models import Source, WriteKey
 from sources.snippets import snippets
 
-OVERLAPS = {
-    "1": "1 hour",
-    "24": "24 hours",
-    "168": "7 days",
-    "720": "30 days",
-}
-"""For how many hours the old key works on beside a new one."""
-USUAL_OVERLAP = "24"
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class _Counts(TypedDict):
+        active_key_count: int
+        connection_count: int
+        activity: Activity
+        may_be_connected: bool
+
+    SourceRow = WithAnnotations[Source, _Counts]
+
+MANY_REFUSED = 0.01
 
 
-class WriteKeyInline(TabularInline):
-    model = WriteKey
-    verbose_name_plural = "write keys"
-    fields = readonly_fields = ("copy_key", "state", "created", "last_used", "actions")
-    extra = 0
-    can_delete = False
-    hide_title = True
-    template_after = "sources/keys_after.html"
+class SourceChangeList(ChangeList):
+    """Counts the activity of all sources of the page at once."""
 
-    def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
-        may_act = request.user.has_perm("sources.change_source")
-        return self.fields if may_act else tuple(f for f in self.fields if f != "actions")
+    result_list: list[SourceRow]
 
-    def has_add_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
-        return False
-
-    @display(description="key")
-    def copy_key(self, key: WriteKey) -> SafeString:
-        return copyable(key.key)
-
-    @display(description="state")
-    def state(self, key: WriteKey) -> SafeString:
-        if key.revoked_at is None:
-            return label("active", "good")
-        if key.is_active(timezone.now()):
-            return format_html("{} ends {}", label("rotated", "wait"), when(key.revoked_at))
-        return format_html("{} {}", label("revoked", "off"), when(key.revoked_at))
-
-    @display(description="created")
-    def created(self, key: WriteKey) -> SafeString:
-        return when(key.created_at)
-
-    @display(description="last used")
-    def last_used(self, key: WriteKey) -> SafeString:
-        return when(key.last_used_at, never="no use recorded")
-
-    @display(description="actions")
-    def actions(self, key: WriteKey) -> SafeString:
-        if not key.is_active(timezone.now()):
-            return format_html("{}", "-")
-        links = [("revoke", "Revoke now")]
-        if key.revoked_at is None:
-            links.insert(0, ("rotate", "Rotate"))
-        return format_html_join(
-            " · ", '<a class="rh-link" href="{}">{}</a>', ((_key_url(n, key), t) for n, t in links)
-        )
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = _rows_with_activity(self.result_list, request)
 
 
 @admin.register(Source)
-class SourceAdmin(ModelAdmin):
+class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     form = SourceForm
-    list_display: tuple[str, ...] = ("name", "kind", "on", "active_keys", "feeds")
+    list_display = (
+        *("name", "kind", "on", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
+    )
     list_filter = ("enabled", "type")
     search_fields = ("name", "public_id", "write_keys__key")
     search_help_text = "Name, source id or write key"
@@ -95,10 +71,13 @@ class SourceAdmin(ModelAdmin):
     actions = ("enable", "disable")
     empty_text = "A source is a site, app or server that sends events. Add one to get a write key."
     inlines = (WriteKeyInline,)
-    readonly_fields: tuple[str, ...] = ("source_id", "created")
+    readonly_fields = (
+        *("source_id", "created", "day", "errors", "last_event", "sdks", "destinations"),
+    )
     change_form_outer_after_template = "sources/send.html"
-    fieldsets: tuple[Any, ...] = (
+    fieldsets = (
         (None, {"fields": ("name", "type", "enabled", "source_id", "created")}),
+        ("What it sends", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),
         (
             "What is accepted",
             {
@@ -112,6 +91,11 @@ class SourceAdmin(ModelAdmin):
         ),
     )
     add_fieldsets = ((None, {"fields": ("name", "type")}),)
+    also_deleted = (
+        "its write keys, connections and their history of loads, its quarantine "
+        "and dead letters. Events in the log and tables in warehouses stay. "
+        "To stop a source and keep all this, disable it."
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
         now = timezone.now()
@@ -120,6 +104,15 @@ class SourceAdmin(ModelAdmin):
             active_key_count=Count("write_keys", filter=active, distinct=True),
             connection_count=Count("connections", distinct=True),
         )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SourceChangeList]:
+        return SourceChangeList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> SourceRow | None:
+        source: Source | None = super().get_object(request, object_id, from_field)
+        return _rows_with_activity([source], request)[0] if source else None
 
     def get_inlines(self, request: HttpRequest, obj: Source | None) -> tuple[Any, ...]:
         return self.inlines if obj else ()
@@ -132,15 +125,83 @@ class SourceAdmin(ModelAdmin):
     def on(self, source: Source) -> SafeString:
         return label("on", "good") if source.enabled else label("off", "off")
 
+    @display(description="events in 24 h")
+    def day(self, source: SourceRow) -> SafeString:
+        events, hours = source.activity.accepted, source.activity.hours
+        if not events:
+            return format_html("{}", "0")
+        description = f"events by hour, up to {max(hours):,} in one; {hours[-1]:,} in the last"
+        return format_html(
+            '<span class="rh-day">{} <svg class="rh-spark" viewBox="0 0 {} {}" role="img"'
+            ' aria-label="{}"><title>{}</title><path d="{}"/></svg></span>',
+            f"{events:,}",
+            sparkline.width(hours),
+            sparkline.HEIGHT,
+            description,
+            description,
+            sparkline.bars(hours),
+        )
+
+    @display(description="refused")
+    def errors(self, source: SourceRow) -> SafeString:
+        """The share of refused requests; one with an unknown key belongs to no source."""
+        sent = source.activity
+        if not sent.refused:
+            return format_html("{}", "0 %" if sent.accepted else "-")
+        since = timezone.now() - timedelta(hours=HOURS)
+        query = {"state": "all", "source__id__exact": source.pk, **refused_in(since)}
+        return format_html(
+            '<span class="rh-nowrap">{} <a class="rh-link" href="{}?{}">{}</a></span>',
+            label(_percent(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"),
+            reverse("admin:events_quarantined_changelist"),
+            urlencode(query),
+            f"{sent.refused:,}",
+        )
+
+    @display(description="last event")
+    def last_event(self, source: SourceRow) -> SafeString:
+        return when(source.activity.last_at, never="none yet")
+
+    @display(description="SDK", empty_value="-")
+    def sdk(self, source: SourceRow) -> SafeString | None:
+        """The latest SDK; the source's page lists all of them."""
+        sdks = source.activity.sdks
+        if not sdks:
+            return None
+        more = f" and {len(sdks) - 1} more" if len(sdks) > 1 else ""
+        return clipped(", ".join(map(str, sdks)), f"{sdks[0]}{more}", size="short")
+
+    @display(description="SDKs seen")
+    def sdks(self, source: SourceRow) -> SafeString:
+        sdks = source.activity.sdks
+        if not sdks:
+            return format_html("{}", "none: no event has named one in context.library")
+        rows = ((sdk, when(sdk.last_at)) for sdk in sdks)
+        return format_html(
+            '<ul class="rh-plain">{}</ul>', format_html_join("", "<li>{}, last {}</li>", rows)
+        )
+
     @display(description="keys", ordering="active_key_count")
-    def active_keys(self, source: Source) -> SafeString:
-        count: int = source.active_key_count  # type: ignore[attr-defined]
+    def active_keys(self, source: SourceRow) -> SafeString:
+        count = source.active_key_count
         return format_html("{}", count) if count else label("none", "bad")
 
     @display(description="connections", ordering="connection_count")
-    def feeds(self, source: Source) -> SafeString:
-        count: int = source.connection_count  # type: ignore[attr-defined]
-        return format_html("{}", count) if count else label("none: not loaded", "wait")
+    def feeds(self, source: SourceRow) -> SafeString:
+        if not source.connection_count:
+            return label("none: not loaded", "wait")
+        url = f"{reverse('admin:destinations_connection_changelist')}?source__id__exact={source.pk}"
+        return format_html('<a class="rh-link" href="{}">{}</a>', url, source.connection_count)
+
+    @display(description="connections")
+    def destinations(self, source: SourceRow) -> SafeString:
+        """The destinations it feeds, with the health of each connection."""
+        connections = source.connections.select_related("source", "destination")
+        items = [_connection_item(status) for status in connection_statuses(connections)]
+        items.append(_connect_item(source, is_connected=bool(items)))
+        return format_html(
+            '<ul class="rh-plain">{}</ul>', format_html_join("", "{}", ((item,) for item in items))
+        )
 
     @display(description="source id")
     def source_id(self, source: Source) -> SafeString:
@@ -150,13 +211,9 @@ class SourceAdmin(ModelAdmin):
     def created(self, source: Source) -> SafeString:
         return when(source.created_at)
 
-    @action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
-        self._switch(request, queryset, enabled=True)
-
     @action(description="Disable: refuse with 404", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
-        self._switch(request, queryset, enabled=False)
+        self.set_enabled(request, queryset, "Disabled", enabled=False)
 
     def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -170,148 +227,81 @@ class SourceAdmin(ModelAdmin):
         if "_popup" in request.POST or "_addanother" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, f"{obj} is ready. Its write key and snippets are below.")
-        return HttpResponseRedirect(reverse("admin:sources_source_change", args=[obj.pk]))
+        return self.record_redirect(obj.pk)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = {**(extra_context or {}), "base_url": settings.BASE_URL}
-        source = self.get_object(request, object_id)
-        if source is not None:
-            key = source.write_keys.active(timezone.now()).first()
-            ready = snippets(settings.DATA_PLANE_URL, key.key) if key else []
-            context["snippets"] = sorted(ready, key=lambda each: not each.suits(source.type))
-            if self.has_change_permission(request, source):
-                context["keys_add_url"] = reverse("admin:sources_writekey_add", args=[source.pk])
-        return super().change_view(request, object_id, form_url, context)
-
-    def get_deleted_objects(
-        self, objs: Any, request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """In words: listing each load and dead letter could take minutes."""
-        names = [f"Source {source}" for source in objs]
-        also = (
-            "its write keys, connections and their history of loads, its quarantine "
-            "and dead letters. Events in the log and tables in warehouses stay. "
-            "To stop a source and keep all this, disable it."
-        )
-        return [*names, also], {"sources": len(names)}, set(), []
-
-    def get_urls(self) -> list[URLPattern]:
-        key = "<int:source_pk>/keys/"
-        views = (
-            (f"{key}add/", self.add_key, "sources_writekey_add"),
-            (f"{key}<int:key_pk>/rotate/", self.rotate_key, "sources_writekey_rotate"),
-            (f"{key}<int:key_pk>/revoke/", self.revoke_key, "sources_writekey_revoke"),
-        )
-        wrap = self.admin_site.admin_view
-        return [path(route, wrap(view), name=name) for route, view, name in views] + list(
-            super().get_urls()
-        )
-
-    def add_key(self, request: HttpRequest, source_pk: int) -> HttpResponse:
-        source = self._changeable(request, source_pk)
-        if request.method != "POST":
-            lines = ["Both the new key and those that are active now will work."]
-            return self._confirm(request, source, "Add a write key", lines, "Add the key")
-        key = WriteKey.objects.create(source=source)
-        return self._done(request, source, f"Added write key {key}")
-
-    def rotate_key(self, request: HttpRequest, source_pk: int, key_pk: int) -> HttpResponse:
-        source = self._changeable(request, source_pk)
-        key = get_object_or_404(source.write_keys, pk=key_pk)
-        if key.revoked_at is not None:
-            return self._too_late(request, source, key)
-        if request.method != "POST":
-            lines = [
-                "A new key is made. The old one works on for a while; then it is refused.",
-                _last_use(key),
-            ]
-            return self._confirm(
-                request, source, f"Rotate write key {key}", lines, "Rotate", overlaps=OVERLAPS
-            )
-        hours = request.POST.get("hours", USUAL_OVERLAP)
-        if hours not in OVERLAPS:
-            return HttpResponseBadRequest("hours is none of those offered")
-        new = key.rotate(timezone.now() + timedelta(hours=int(hours)))
-        if new is None:
-            return self._too_late(request, source, key)
-        return self._done(request, source, f"Rotated write key {key} to {new}")
-
-    def revoke_key(self, request: HttpRequest, source_pk: int, key_pk: int) -> HttpResponse:
-        source = self._changeable(request, source_pk)
-        now = timezone.now()
-        key = get_object_or_404(source.write_keys, pk=key_pk)
-        if not key.is_active(now):
-            return self._too_late(request, source, key)
-        if request.method != "POST":
-            others = source.write_keys.active(now).exclude(pk=key.pk).count()
-            lines = [
-                "From now on requests with this key are refused with 401; SDKs drop their events.",
-                _last_use(key),
-                f"Other active keys of this source: {others}.",
-            ]
-            return self._confirm(request, source, f"Revoke write key {key}", lines, "Revoke now")
-        key.revoke(now)
-        return self._done(request, source, f"Revoked write key {key}")
-
-    def _switch(self, request: HttpRequest, sources: QuerySet[Source], *, enabled: bool) -> None:
-        word = "Enabled" if enabled else "Disabled"
-        names = []
-        for source in sources.exclude(enabled=enabled):
-            source.enabled = enabled
-            source.save(update_fields=["enabled", "updated_at"])
-            self.log_change(request, source, f"{word}.")
-            names.append(source.name)
-        messages.success(request, f"{word}: {', '.join(names) or 'nothing to change'}.")
-
-    def _changeable(self, request: HttpRequest, source_pk: int) -> Source:
-        source = get_object_or_404(Source, pk=source_pk)
-        if not self.has_change_permission(request, source):
-            raise PermissionDenied
-        return source
-
-    def _confirm(
-        self,
-        request: HttpRequest,
-        source: Source,
-        title: str,
-        lines: Sequence[str],
-        yes: str,
-        **more: Any,
-    ) -> HttpResponse:
+    def record_context(self, request: HttpRequest, record: Source) -> dict[str, Any]:
+        key = record.write_keys.active(timezone.now()).first()
+        ready = snippets(settings.DATA_PLANE_URL, key.key) if key else []
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"{title} of {source}?",
-            "lines": lines,
-            "yes": yes,
-            "back": reverse("admin:sources_source_change", args=[source.pk]),
-            "usual": USUAL_OVERLAP,
-            **more,
+            "base_url": settings.BASE_URL,
+            "snippets": sorted(ready, key=lambda snippet: not snippet.suits(record.type)),
         }
-        return TemplateResponse(request, "sources/confirm.html", context)
+        if self.has_change_permission(request, record):
+            context["keys_add_url"] = reverse("admin:sources_writekey_add", args=[record.pk])
+            context["test_url"] = self.record_url("test", record.pk)
+        return context
 
-    def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
-        """Another tab or user was first, or the link is old."""
-        messages.warning(request, f"Write key {key} was rotated or revoked before: look below.")
-        return HttpResponseRedirect(reverse("admin:sources_source_change", args=[source.pk]))
+    def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
+        return {"test": self.test_view}
 
-    def _done(self, request: HttpRequest, source: Source, done: str) -> HttpResponse:
-        self.log_change(request, source, f"{done}.")
-        messages.success(request, f"{done}.")
-        return HttpResponseRedirect(reverse("admin:sources_source_change", args=[source.pk]))
+    def deletion_counts(self, records: Sequence[Source]) -> dict[str, int]:
+        connections = Connection.objects.filter(source__in=records)
+        return {
+            "write keys": WriteKey.objects.filter(source__in=records).count(),
+            "connections": connections.count(),
+            **connection_counts(connections),
+            "refused requests": Quarantined.objects.filter(source__in=records).count(),
+            "pending events": pending_events(list(connections.select_related("source"))),
+        }
+
+    def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Send a test event, and show its trace if it was stored."""
+        source = self.changeable(request, pk)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        key = source.write_keys.active(timezone.now()).first()
+        if key is None:
+            messages.error(request, "There is no active write key to send with: add one.")
+            return self.record_redirect(pk)
+        trial = send_test_event(key.key, client_address(request.META))
+        if not trial.outcome.accepted:
+            answer = trial.outcome.answer.strip()
+            messages.error(request, f"Refused with {trial.outcome.status}: {answer}")
+            return self.record_redirect(pk)
+        self.log_change(request, source, "Sent a test event.")
+        messages.success(request, "Accepted and stored. Below is what becomes of it.")
+        event = Event.objects.get(message_id=trial.message_id, source_id=pk)
+        return HttpResponseRedirect(reverse("admin:events_event_change", args=[event.pk]))
 
 
-def _key_url(name: str, key: WriteKey) -> str:
-    return reverse(f"admin:sources_writekey_{name}", args=[key.source_id, key.pk])
+def _rows_with_activity(sources: Iterable[Source], request: HttpRequest) -> list[SourceRow]:
+    """The same records, each with its activity and whether the user may connect it."""
+    rows = [cast("SourceRow", source) for source in sources]
+    activities = activity([row.pk for row in rows], timezone.now())
+    may_connect = request.user.has_perm("destinations.add_connection")
+    for row in rows:
+        row.activity, row.may_be_connected = activities[row.pk], may_connect
+    return rows
 
 
-def _last_use(key: WriteKey) -> SafeString:
-    if key.last_used_at is None:
-        return format_html("{}", "No use of this key is recorded.")
-    return format_html("The key was last used {}.", when(key.last_used_at))
+def _connection_item(status: ConnectionStatus) -> SafeString:
+    return format_html(
+        '<li><a class="rh-link" href="{}">→ {}</a> {}</li>',
+        reverse("admin:destinations_connection_change", args=[status.connection.pk]),
+        status.connection.destination,
+        label(status.health.word, status.health.kind),
+    )
+
+
+def _connect_item(source: SourceRow, *, is_connected: bool) -> SafeString:
+    """A link that connects the source, for users who may."""
+    if not source.may_be_connected:
+        return format_html("{}", "" if is_connected else "none: its events stay in the log")
+    url = f"{reverse('admin:destinations_connection_add')}?source={source.pk}"
+    words = "Connect it to another destination" if is_connected else "Connect it to a destination"
+    return format_html('<li><a class="rh-link" href="{}">{}</a></li>', url, words)
+
+
+def _percent(sent: Activity) -> str:
+    share = 100 * sent.refused_share
+    return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"  # noqa: PLR2004

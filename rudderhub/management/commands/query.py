@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from psycopg.sql import Identifier
+from psycopg import sql as pgsql
 
 from destinations.interface import DestinationError
 from destinations.models import Destination
@@ -49,7 +49,7 @@ def _path(destination: Destination, config: PostgresConfig) -> str:
     """So that tables and profiles are found without their schemas."""
     loaded = destination.connections.exclude(namespace="").order_by("id")
     schemas = [*loaded.values_list("namespace", flat=True), config.identity_schema, "public"]
-    return ", ".join(Identifier(schema).as_string() for schema in schemas)
+    return ", ".join(pgsql.Identifier(schema).as_string() for schema in schemas)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

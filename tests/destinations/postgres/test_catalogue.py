@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from destinations.postgres.catalogue import Table, tables
+from destinations.postgres.catalogue import CatalogTable, tables
 
 
 def test_tables_of_the_schemas_have_their_columns_in_order_with_plain_types(warehouse):
@@ -37,4 +37,4 @@ def test_tables_of_the_schemas_have_their_columns_in_order_with_plain_types(ware
     ]
     assert tables(warehouse, ["one", "two"], ["a"]) == [found[0], found[2]]
     assert tables(warehouse, ["two"], []) == []
-    assert found[2] == Table("two", "a", {"tags": "text[]"})
+    assert found[2] == CatalogTable("two", "a", {"tags": "text[]"})

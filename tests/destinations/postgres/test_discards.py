@@ -7,8 +7,8 @@ from django.core.management import CommandError, call_command
 
 from destinations.interface import DestinationError
 from destinations.postgres.discards import reapply_discards, widen_column
-from tests.factories import make_destination
-from tests.loading import address, identify, load, moment, open_session, rows, track
+from tests.support.chunks import address, identify, load, moment, open_session, rows, track
+from tests.support.factories import make_destination
 
 __all__ = ["open_session"]
 

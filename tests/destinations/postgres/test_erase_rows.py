@@ -5,7 +5,7 @@ import json
 import pytest
 
 from destinations.postgres import erase
-from tests.identities import Graph, anonymous, event, user
+from tests.support.identity_graph import Graph, anonymous, event, user
 
 ROWS = """
     SELECT id, user_id, anonymous_id, event, "a ""%s"" {x}", label, facts

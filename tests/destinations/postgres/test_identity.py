@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.postgres import identity
 from destinations.warehouse.identity import GraphOptions
-from tests.identities import ORACLE, SCENARIOS, SCHEMA, Graph, anonymous, event, user
+from tests.support.identity_graph import ORACLE, SCENARIOS, SCHEMA, Graph, anonymous, event, user
 
 WITHOUT_OPERATOR = {
     name: scenario

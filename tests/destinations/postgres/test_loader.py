@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from destinations.interface import Chunk, DestinationUnavailableError
-from tests.loading import chunk, load, open_session, rows, track
+from tests.support.chunks import chunk, load, open_session, rows, track
 
 __all__ = ["open_session"]
 

@@ -14,7 +14,7 @@ from destinations.interface import (
     DestinationUnavailableError,
 )
 from destinations.postgres import connection
-from tests.loading import identify, load, moment, open_session, rows, track
+from tests.support.chunks import identify, load, moment, open_session, rows, track
 
 __all__ = ["open_session"]
 

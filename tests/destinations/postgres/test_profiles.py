@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from destinations.postgres import identity, profiles
-from tests.identities import SCENARIOS, Graph, anonymous, event, user
+from tests.support.identity_graph import SCENARIOS, Graph, anonymous, event, user
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from events.loads import run_load
-from tests.connected import connection, event, rows, send
+from tests.support.connections import connection, event, rows, send
 
 __all__ = ["connection"]
 

@@ -9,8 +9,8 @@ import pytest
 from destinations.postgres import guards, unmerge
 from destinations.postgres.graph import query
 from destinations.postgres.rebuild import check, rebuild
-from tests.identities import ORACLE, Graph, anonymous, event, user
-from tests.waiting import wait_for
+from tests.support.identity_graph import ORACLE, Graph, anonymous, event, user
+from tests.support.wait import wait_for
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import random
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from tests.loading import identify, load, moment, open_session, track
+from tests.support.chunks import identify, load, moment, open_session, track
 
 __all__ = ["open_session"]
 

@@ -6,7 +6,7 @@ from destinations.interface import DestinationError
 from destinations.postgres import unmerge
 from destinations.postgres.explain import explain
 from destinations.warehouse.graph import CUT, REFUSED
-from tests.identities import Graph, anonymous, event, user
+from tests.support.identity_graph import Graph, anonymous, event, user
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from destinations.interface import DestinationUnavailableError
-from tests.loading import identify, load, moment, open_session, rows
+from tests.support.chunks import identify, load, moment, open_session, rows
 
 __all__ = ["open_session"]
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from destinations.postgres import views
-from tests.identities import SCHEMA, Graph, anonymous, event
+from tests.support.identity_graph import SCHEMA, Graph, anonymous, event
 
 
 @pytest.fixture

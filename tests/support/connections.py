@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from events import log
 from events.spec import ParsedEvent
-from tests.factories import make_connection, make_destination, make_source
+from tests.support.factories import make_connection, make_destination, make_source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

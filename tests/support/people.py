@@ -14,9 +14,9 @@ from destinations.warehouse.identity import GraphOptions, Identifier, node_key
 from events import erasures, identity_changes, log, people
 from events.loads import run_load
 from events.spec import ParsedEvent
-from tests.factories import make_connection, make_destination, make_source
-from tests.identities import Graph
-from tests.loading import address
+from tests.support.chunks import address
+from tests.support.factories import make_connection, make_destination, make_source
+from tests.support.identity_graph import Graph
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCHEMA = "rudder_identity"

@@ -6,20 +6,21 @@ import importlib.util
 import json
 from pathlib import Path
 
-from psycopg.sql import SQL, Identifier
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.postgres import identity
 from destinations.warehouse.blocks import DEFAULT_RULES, BlockList
 from destinations.warehouse.identity import (
     GraphOptions,
+    Identifier,
     MalformedMergeError,
     Rules,
     node_key,
     statement,
 )
-from destinations.warehouse.identity import Identifier as Named
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 SCHEMA = 'the "identities"'
 
 
@@ -38,11 +39,11 @@ SCENARIOS = {
 
 
 def anonymous(value):
-    return Named("anonymous_id", value)
+    return Identifier("anonymous_id", value)
 
 
 def user(value):
-    return Named("user_id", value)
+    return Identifier("user_id", value)
 
 
 def event(second, kind="track", **fields):
@@ -74,7 +75,7 @@ class Graph:
         )
         self.rules = Rules(BlockList(DEFAULT_RULES if config.get("blocked") else ()), traits)
         self.conn, self.schema = warehouse, schema
-        warehouse.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
+        warehouse.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(pgsql.Identifier(schema)))
         identity.ensure_schema(warehouse, schema, "one", options)
         self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]
 
@@ -96,7 +97,7 @@ class Graph:
         return [stated] if stated else []
 
     def rows(self, text, parameters=None):
-        query = SQL(text).format(schema=Identifier(self.schema))
+        query = SQL(text).format(schema=pgsql.Identifier(self.schema))
         return self.conn.execute(query, parameters).fetchall()
 
     def key(self, identifier):
@@ -127,7 +128,7 @@ class Graph:
         """The same of what a scenario or the oracle expects."""
         return {
             tuple(sorted(map(tuple, profile["ids"]))): (
-                min(self.key(Named(*anchor)) for anchor in profile["anchors"]),
+                min(self.key(Identifier(*anchor)) for anchor in profile["anchors"]),
                 profile["user_id"],
                 profile[traits],
             )

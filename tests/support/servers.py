@@ -1,8 +1,8 @@
 """A pytest plugin: an embedded Postgres and Valkey for the tests, gone when they end.
 
-Loaded by `-p tests.servers` in pyproject.toml. It acts before pytest-django reads the settings.
-With RUDDERHUB_DATABASE_URL (and RUDDERHUB_CACHE_URL) in the environment the tests use those
-servers; the role then needs the right to create databases and roles.
+Loaded by `-p tests.support.servers` in pyproject.toml, it acts before pytest-django reads the
+settings. With RUDDERHUB_DATABASE_URL (and RUDDERHUB_CACHE_URL) in the environment the tests use
+those servers; the role then needs the right to create databases and roles.
 
 `-n auto` gives each core a process of its own, with servers of its own. Servers that are given
 cannot be shared: then one process runs all tests.

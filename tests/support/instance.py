@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
-from tests.warehouse import drop_database
+from tests.support.warehouse import drop_database
 
 START_SECONDS = 60
 _numbers = itertools.count(1)  # of Valkey's databases; two instances must not share a broker

@@ -20,9 +20,9 @@ from events import erasures, people, requests
 from events.models import DeadLetter, Event, Loss, Replay
 from events.reasons import reason_kind
 from sources import snapshot
-from tests.factories import make_write_key
-from tests.identities import anonymous, user
-from tests.people import Hub, changes_made
+from tests.support.factories import make_write_key
+from tests.support.identity_graph import anonymous, user
+from tests.support.people import Hub, changes_made
 
 MARK, ADDRESS = "xq7z", "203.0.113.199"
 MARKS = (MARK, ADDRESS)

@@ -1,0 +1,187 @@
+"""The write keys on a source's page: adding, rotating and revoking them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from events.admin.record_pages import RecordPages
+from sources.display import copyable, label, when
+from sources.models import Source, WriteKey
+
+OVERLAPS = {
+    "1": "1 hour",
+    "24": "24 hours",
+    "168": "7 days",
+    "720": "30 days",
+}
+"""For how many hours the old key works on beside a new one."""
+USUAL_OVERLAP = "24"
+
+
+class WriteKeyInline(TabularInline):
+    model = WriteKey
+    verbose_name_plural = "write keys"
+    fields = readonly_fields = ("copy_key", "state", "created", "last_used", "actions")
+    extra = 0
+    can_delete = False
+    hide_title = True
+    template_after = "sources/keys_after.html"
+
+    def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
+        may_act = request.user.has_perm("sources.change_source")
+        return self.fields if may_act else tuple(f for f in self.fields if f != "actions")
+
+    def has_add_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
+        return False
+
+    @display(description="key")
+    def copy_key(self, key: WriteKey) -> SafeString:
+        return copyable(key.key)
+
+    @display(description="state")
+    def state(self, key: WriteKey) -> SafeString:
+        if key.revoked_at is None:
+            return label("active", "good")
+        if key.is_active(timezone.now()):
+            return format_html("{} ends {}", label("rotated", "wait"), when(key.revoked_at))
+        return format_html("{} {}", label("revoked", "off"), when(key.revoked_at))
+
+    @display(description="created")
+    def created(self, key: WriteKey) -> SafeString:
+        return when(key.created_at)
+
+    @display(description="last used")
+    def last_used(self, key: WriteKey) -> SafeString:
+        return when(key.last_used_at, never="no use recorded")
+
+    @display(description="actions")
+    def actions(self, key: WriteKey) -> SafeString:
+        if not key.is_active(timezone.now()):
+            return format_html("{}", "-")
+        links = [("revoke", "Revoke now")]
+        if key.revoked_at is None:
+            links.insert(0, ("rotate", "Rotate"))
+        return format_html_join(
+            " · ", '<a class="rh-link" href="{}">{}</a>', ((_key_url(n, key), t) for n, t in links)
+        )
+
+
+class WriteKeyPages(RecordPages):
+    """The views that change a source's write keys, for the admin of sources."""
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        keys = "<int:pk>/keys/"
+        return [
+            path(f"{keys}add/", wrap(self.add_key), name="sources_writekey_add"),
+            path(
+                f"{keys}<int:key_pk>/rotate/", wrap(self.rotate_key), name="sources_writekey_rotate"
+            ),
+            path(
+                f"{keys}<int:key_pk>/revoke/", wrap(self.revoke_key), name="sources_writekey_revoke"
+            ),
+            *super().get_urls(),
+        ]
+
+    def add_key(self, request: HttpRequest, pk: int) -> HttpResponse:
+        source = self.changeable(request, pk)
+        if request.method != "POST":
+            lines = ["Both the new key and those that are active now will work."]
+            return self._confirm(request, source, "Add a write key", lines, "Add the key")
+        key = WriteKey.objects.create(source=source)
+        return self._finish(request, source, f"Added write key {key}")
+
+    def rotate_key(self, request: HttpRequest, pk: int, key_pk: int) -> HttpResponse:
+        source = self.changeable(request, pk)
+        key = get_object_or_404(source.write_keys, pk=key_pk)
+        if key.revoked_at is not None:
+            return self._too_late(request, source, key)
+        if request.method != "POST":
+            lines = [
+                "A new key is made. The old one works on for a while; then it is refused.",
+                _last_use(key),
+            ]
+            return self._confirm(
+                request, source, f"Rotate write key {key}", lines, "Rotate", overlaps=OVERLAPS
+            )
+        hours = request.POST.get("hours", USUAL_OVERLAP)
+        if hours not in OVERLAPS:
+            return HttpResponseBadRequest("hours is none of those offered")
+        new = key.rotate(timezone.now() + timedelta(hours=int(hours)))
+        if new is None:
+            return self._too_late(request, source, key)
+        return self._finish(request, source, f"Rotated write key {key} to {new}")
+
+    def revoke_key(self, request: HttpRequest, pk: int, key_pk: int) -> HttpResponse:
+        source = self.changeable(request, pk)
+        now = timezone.now()
+        key = get_object_or_404(source.write_keys, pk=key_pk)
+        if not key.is_active(now):
+            return self._too_late(request, source, key)
+        if request.method != "POST":
+            others = source.write_keys.active(now).exclude(pk=key.pk).count()
+            lines = [
+                "From now on requests with this key are refused with 401; SDKs drop their events.",
+                _last_use(key),
+                f"Other active keys of this source: {others}.",
+            ]
+            return self._confirm(request, source, f"Revoke write key {key}", lines, "Revoke now")
+        key.revoke(now)
+        return self._finish(request, source, f"Revoked write key {key}")
+
+    def _confirm(
+        self,
+        request: HttpRequest,
+        source: Source,
+        title: str,
+        lines: Sequence[str],
+        yes: str,
+        **more: Any,
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"{title} of {source}?",
+            "lines": lines,
+            "yes": yes,
+            "back": self.record_url("change", source.pk),
+            "usual": USUAL_OVERLAP,
+            **more,
+        }
+        return TemplateResponse(request, "sources/confirm.html", context)
+
+    def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
+        """The answer when another tab or user was first, or the link is old."""
+        messages.warning(request, f"Write key {key} was rotated or revoked before: look below.")
+        return self.record_redirect(source.pk)
+
+    def _finish(self, request: HttpRequest, source: Source, done: str) -> HttpResponse:
+        self.log_change(request, source, f"{done}.")
+        messages.success(request, f"{done}.")
+        return self.record_redirect(source.pk)
+
+
+def _key_url(name: str, key: WriteKey) -> str:
+    return reverse(f"admin:sources_writekey_{name}", args=[key.source_id, key.pk])
+
+
+def _last_use(key: WriteKey) -> SafeString:
+    if key.last_used_at is None:
+        return format_html("{}", "No use of this key is recorded.")
+    return format_html("The key was last used {}.", when(key.last_used_at))

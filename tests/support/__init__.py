@@ -1,0 +1,1 @@
+"""What tests share: servers, an instance, data, requests. No test stands here."""
