@@ -21,6 +21,22 @@ HOURS = 24
 WINDOW = 20_000
 """The newest events that are looked at for the last one of each source; then the counts tell."""
 
+_BY_HOUR = """
+SELECT source_id, floor(extract(epoch FROM minute - %(since)s) / 3600)::int, sum(events)::bigint
+FROM (
+    SELECT source_id, minute, events
+    FROM events_minutecount
+    WHERE minute >= %(since)s AND source_id = ANY (%(sources)s)
+    UNION ALL
+    SELECT source_id, received_at, 1
+    FROM events_event
+    WHERE id > (SELECT coalesce(max(upto_id), 0) FROM events_logmark)
+        AND received_at >= %(since)s
+        AND source_id = ANY (%(sources)s)
+) AS come
+GROUP BY 1, 2
+"""
+
 
 @dataclass
 class Activity:
@@ -80,20 +96,3 @@ def _last(source_pks: Collection[int]) -> dict[int, datetime]:
     counted = MinuteCount.objects.filter(source_id__in=quiet).values_list("source_id")
     older = dict(counted.annotate(Max("minute"))) if quiet else {}
     return {pk: at for pk in source_pks if (at := newest.get(pk) or older.get(pk))}
-
-
-_BY_HOUR = """
-SELECT source_id, floor(extract(epoch FROM minute - %(since)s) / 3600)::int, sum(events)::bigint
-FROM (
-    SELECT source_id, minute, events
-    FROM events_minutecount
-    WHERE minute >= %(since)s AND source_id = ANY (%(sources)s)
-    UNION ALL
-    SELECT source_id, received_at, 1
-    FROM events_event
-    WHERE id > (SELECT coalesce(max(upto_id), 0) FROM events_logmark)
-        AND received_at >= %(since)s
-        AND source_id = ANY (%(sources)s)
-) AS come
-GROUP BY 1, 2
-"""

@@ -18,6 +18,23 @@ from events.rates import head
 NEAR = 20_000
 """Ids above a cursor among which its oldest event is looked for."""
 
+_OLDEST = """
+SELECT behind.key, (
+    SELECT received_at
+    FROM (
+        SELECT source_id, received_at
+        FROM events_event
+        WHERE id > behind.cursor
+        ORDER BY id
+        LIMIT %(near)s
+    ) AS near
+    WHERE source_id = behind.source_id
+    LIMIT 1
+)
+FROM unnest(%(keys)s::bigint[], %(sources)s::bigint[], %(cursors)s::bigint[])
+    AS behind (key, source_id, cursor)
+"""
+
 
 @dataclass(frozen=True)
 class Backlog:
@@ -70,21 +87,3 @@ def oldest(connections: Sequence[Connection]) -> dict[int, datetime | None]:
     with database.cursor() as query:
         query.execute(_OLDEST, given)
         return dict(query.fetchall())
-
-
-_OLDEST = """
-SELECT behind.key, (
-    SELECT received_at
-    FROM (
-        SELECT source_id, received_at
-        FROM events_event
-        WHERE id > behind.cursor
-        ORDER BY id
-        LIMIT %(near)s
-    ) AS near
-    WHERE source_id = behind.source_id
-    LIMIT 1
-)
-FROM unnest(%(keys)s::bigint[], %(sources)s::bigint[], %(cursors)s::bigint[])
-    AS behind (key, source_id, cursor)
-"""

@@ -26,6 +26,96 @@ STEP = 20_000
 FOLDS = {"hour": timedelta(days=2), "day": timedelta(days=32)}
 """How old minutes are when they are folded into hours, and these into days."""
 
+_ADD = """
+WITH counted AS (
+    SELECT date_trunc('minute', received_at, 'UTC') AS minute, source_id, type, count(*) AS events
+    FROM events_event
+    WHERE id > %(after)s AND id <= %(upto)s
+    GROUP BY 1, 2, 3
+), added AS (
+    INSERT INTO events_minutecount (minute, source_id, type, events)
+    SELECT minute, source_id, type, events
+    FROM counted
+    ON CONFLICT (minute, source_id, type)
+    DO UPDATE SET events = events_minutecount.events + excluded.events
+)
+SELECT source_id, sum(events)::bigint
+FROM counted
+GROUP BY source_id
+"""
+
+_FOLD = """
+WITH old AS (
+    DELETE FROM events_minutecount
+    WHERE minute < %(before)s AND minute <> date_trunc(%(unit)s, minute, 'UTC')
+    RETURNING date_trunc(%(unit)s, minute, 'UTC') AS start, source_id, type, events
+), summed AS (
+    SELECT start, source_id, type, sum(events) AS events FROM old GROUP BY 1, 2, 3
+)
+INSERT INTO events_minutecount (minute, source_id, type, events)
+SELECT start, source_id, type, events
+FROM summed
+ON CONFLICT (minute, source_id, type)
+DO UPDATE SET events = events_minutecount.events + excluded.events
+"""
+
+_BY_BIN = """
+SELECT date_bin(%(length)s, minute, %(since)s) AS start, type, sum(events)::bigint
+FROM (
+    SELECT minute, type, events
+    FROM events_minutecount
+    WHERE minute >= %(since)s AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
+    UNION ALL
+    SELECT received_at, type, 1
+    FROM events_event
+    WHERE id > (SELECT coalesce(max(upto_id), 0) FROM events_logmark)
+        AND received_at >= %(since)s
+        AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
+) AS come
+GROUP BY 1, 2
+ORDER BY 1, 2
+"""
+
+_MARK_BELOW = """
+SELECT upto_id, totals FROM events_logmark WHERE upto_id <= %s ORDER BY upto_id DESC LIMIT 1
+"""
+
+_COUNT_SOURCE = "SELECT count(*) FROM events_event WHERE id > %s AND id <= %s AND source_id = %s"
+
+_COUNT_AT = """
+SELECT coalesce((mark.totals ->> place.source_id::text)::bigint, 0) + (
+    SELECT count(*)
+    FROM events_event
+    WHERE id > coalesce(mark.upto_id, 0)
+        AND id <= place.id
+        AND source_id = place.source_id
+)
+FROM unnest(%(sources)s::bigint[], %(ids)s::bigint[]) WITH ORDINALITY
+    AS place (source_id, id, number)
+LEFT JOIN LATERAL (
+    SELECT upto_id, totals
+    FROM events_logmark
+    WHERE upto_id <= place.id
+    ORDER BY upto_id DESC
+    LIMIT 1
+) AS mark ON true
+ORDER BY place.number
+"""
+
+_COUNT_ALL = """
+SELECT source_id, count(*) FROM events_event WHERE id > %s AND id <= %s GROUP BY source_id
+"""
+
+_DROPPED = """
+SELECT coalesce(sum(events), 0)
+FROM events_minutecount
+WHERE source_id = %s AND to_char(minute AT TIME ZONE 'UTC', 'YYYYMMDD') NOT IN (
+    SELECT right(c.relname, 8)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'events_event'::regclass
+)
+"""
+
 
 class BinCount(NamedTuple):
     start: datetime
@@ -156,87 +246,3 @@ def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int) -> Mark:
         if mark.upto % STEP:
             conn.execute("DELETE FROM events_logmark WHERE upto_id = %s", [mark.upto])
     return Mark(upto, dict(sums))
-
-
-_ADD = """
-WITH counted AS (
-    SELECT date_trunc('minute', received_at, 'UTC') AS minute, source_id, type, count(*) AS events
-    FROM events_event
-    WHERE id > %(after)s AND id <= %(upto)s
-    GROUP BY 1, 2, 3
-), added AS (
-    INSERT INTO events_minutecount (minute, source_id, type, events)
-    SELECT minute, source_id, type, events
-    FROM counted
-    ON CONFLICT (minute, source_id, type)
-    DO UPDATE SET events = events_minutecount.events + excluded.events
-)
-SELECT source_id, sum(events)::bigint
-FROM counted
-GROUP BY source_id
-"""
-_FOLD = """
-WITH old AS (
-    DELETE FROM events_minutecount
-    WHERE minute < %(before)s AND minute <> date_trunc(%(unit)s, minute, 'UTC')
-    RETURNING date_trunc(%(unit)s, minute, 'UTC') AS start, source_id, type, events
-), summed AS (
-    SELECT start, source_id, type, sum(events) AS events FROM old GROUP BY 1, 2, 3
-)
-INSERT INTO events_minutecount (minute, source_id, type, events)
-SELECT start, source_id, type, events
-FROM summed
-ON CONFLICT (minute, source_id, type)
-DO UPDATE SET events = events_minutecount.events + excluded.events
-"""
-_BY_BIN = """
-SELECT date_bin(%(length)s, minute, %(since)s) AS start, type, sum(events)::bigint
-FROM (
-    SELECT minute, type, events
-    FROM events_minutecount
-    WHERE minute >= %(since)s AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
-    UNION ALL
-    SELECT received_at, type, 1
-    FROM events_event
-    WHERE id > (SELECT coalesce(max(upto_id), 0) FROM events_logmark)
-        AND received_at >= %(since)s
-        AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
-) AS come
-GROUP BY 1, 2
-ORDER BY 1, 2
-"""
-_MARK_BELOW = """
-SELECT upto_id, totals FROM events_logmark WHERE upto_id <= %s ORDER BY upto_id DESC LIMIT 1
-"""
-_COUNT_SOURCE = "SELECT count(*) FROM events_event WHERE id > %s AND id <= %s AND source_id = %s"
-_COUNT_AT = """
-SELECT coalesce((mark.totals ->> place.source_id::text)::bigint, 0) + (
-    SELECT count(*)
-    FROM events_event
-    WHERE id > coalesce(mark.upto_id, 0)
-        AND id <= place.id
-        AND source_id = place.source_id
-)
-FROM unnest(%(sources)s::bigint[], %(ids)s::bigint[]) WITH ORDINALITY
-    AS place (source_id, id, number)
-LEFT JOIN LATERAL (
-    SELECT upto_id, totals
-    FROM events_logmark
-    WHERE upto_id <= place.id
-    ORDER BY upto_id DESC
-    LIMIT 1
-) AS mark ON true
-ORDER BY place.number
-"""
-_COUNT_ALL = """
-SELECT source_id, count(*) FROM events_event WHERE id > %s AND id <= %s GROUP BY source_id
-"""
-_DROPPED = """
-SELECT coalesce(sum(events), 0)
-FROM events_minutecount
-WHERE source_id = %s AND to_char(minute AT TIME ZONE 'UTC', 'YYYYMMDD') NOT IN (
-    SELECT right(c.relname, 8)
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'events_event'::regclass
-)
-"""

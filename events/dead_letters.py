@@ -21,6 +21,14 @@ CHUNK_EVENTS = 1_000
 MOST_AT_ONCE = 50_000
 """More would keep whoever asked for it waiting."""
 
+_READ = """
+SELECT event_id, message_id, payload
+FROM events_deadletter
+WHERE replay_id = %s AND event_id > %s AND state = 'open'
+ORDER BY event_id
+LIMIT %s
+"""
+
 
 def alike(letter: DeadLetter) -> QuerySet[DeadLetter]:
     """The open ones of the same connection whose reason differs in its values only."""
@@ -63,12 +71,3 @@ def close_passed(replay: Replay) -> None:
         state=LetterState.OPEN, event_id__lte=replay.position, tried_at__lt=replay.started_at
     )
     moving.close_as_loaded(passed)
-
-
-_READ = """
-SELECT event_id, message_id, payload
-FROM events_deadletter
-WHERE replay_id = %s AND event_id > %s AND state = 'open'
-ORDER BY event_id
-LIMIT %s
-"""

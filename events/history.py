@@ -10,6 +10,16 @@ from django.utils import timezone
 
 BATCH = 10_000
 
+_LOADS = """
+DELETE FROM events_load
+WHERE id IN (SELECT id FROM events_load WHERE started_at < %s ORDER BY id LIMIT %s)
+"""
+
+_DEAD_LETTERS = """
+DELETE FROM events_deadletter
+WHERE id IN (SELECT id FROM events_deadletter WHERE created_at < %s ORDER BY id LIMIT %s)
+"""
+
 
 def forget_old() -> None:
     """Delete what is older than the days of its setting, in short transactions."""
@@ -24,13 +34,3 @@ def _forget(statement: str, days: int) -> None:
         while deleted == BATCH:
             cursor.execute(statement, [oldest, BATCH])
             deleted = cursor.rowcount
-
-
-_LOADS = """
-DELETE FROM events_load
-WHERE id IN (SELECT id FROM events_load WHERE started_at < %s ORDER BY id LIMIT %s)
-"""
-_DEAD_LETTERS = """
-DELETE FROM events_deadletter
-WHERE id IN (SELECT id FROM events_deadletter WHERE created_at < %s ORDER BY id LIMIT %s)
-"""

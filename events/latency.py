@@ -8,20 +8,6 @@ from typing import NamedTuple
 
 from django.db import connection
 
-
-class Latency(NamedTuple):
-    median: float
-    p95: float
-
-
-def latency(connection_pks: Sequence[int], since: datetime) -> Latency | None:
-    """In seconds, over the newest events of the newest loads; None when there was no load."""
-    with connection.cursor() as cursor:
-        cursor.execute(_QUERY, {"connections": list(connection_pks), "since": since})
-        (found,) = cursor.fetchone()
-    return Latency(*found) if found else None
-
-
 _QUERY = """
 SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds)
 FROM (
@@ -45,3 +31,16 @@ FROM (
     ) AS event
 ) AS taken
 """
+
+
+class Latency(NamedTuple):
+    median: float
+    p95: float
+
+
+def latency(connection_pks: Sequence[int], since: datetime) -> Latency | None:
+    """In seconds, over the newest events of the newest loads; None when there was no load."""
+    with connection.cursor() as cursor:
+        cursor.execute(_QUERY, {"connections": list(connection_pks), "since": since})
+        (found,) = cursor.fetchone()
+    return Latency(*found) if found else None

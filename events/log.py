@@ -34,6 +34,14 @@ READ_EVENTS = 1_000
 Row = tuple[str, str, str, str, str, str, str, str]
 """received_at, source_id, message_id, type, event, user_id, anonymous_id, payload."""
 
+_BEGIN = SQL("BEGIN; SELECT pg_advisory_xact_lock_shared({})").format(Literal(LOG_LOCK))
+
+_COPY = """
+COPY events_event
+(received_at, source_id, message_id, type, event, user_id, anonymous_id, payload)
+FROM STDIN
+"""
+
 
 class LogUnavailableError(Exception):
     """Postgres did not take the events in time; the sender is asked to come again."""
@@ -290,13 +298,6 @@ class LogWriter:
         if conn is not None:
             conn.close()
 
-
-_BEGIN = SQL("BEGIN; SELECT pg_advisory_xact_lock_shared({})").format(Literal(LOG_LOCK))
-_COPY = """
-COPY events_event
-(received_at, source_id, message_id, type, event, user_id, anonymous_id, payload)
-FROM STDIN
-"""
 
 _writer = PerProcess(LogWriter)
 

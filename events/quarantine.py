@@ -17,6 +17,23 @@ from django.utils import timezone
 
 from events.models import Quarantined
 
+_TRIM = """
+DELETE FROM events_quarantined
+WHERE source_id = %(source)s AND id <= (
+    SELECT max(id)
+    FROM (
+        SELECT
+            id,
+            row_number() OVER newest AS row_count,
+            sum(octet_length(body)) OVER newest AS byte_count
+        FROM events_quarantined
+        WHERE source_id = %(source)s
+        WINDOW newest AS (ORDER BY id DESC)
+    ) AS counted
+    WHERE row_count > %(rows)s OR byte_count > %(bytes)s
+)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -118,21 +135,3 @@ def _trim_now_and_then(source_pk: int) -> None:
     ):
         _unchecked_rows[source_pk] = _unchecked_bytes[source_pk] = 0
         trim(source_pk)
-
-
-_TRIM = """
-DELETE FROM events_quarantined
-WHERE source_id = %(source)s AND id <= (
-    SELECT max(id)
-    FROM (
-        SELECT
-            id,
-            row_number() OVER newest AS row_count,
-            sum(octet_length(body)) OVER newest AS byte_count
-        FROM events_quarantined
-        WHERE source_id = %(source)s
-        WINDOW newest AS (ORDER BY id DESC)
-    ) AS counted
-    WHERE row_count > %(rows)s OR byte_count > %(bytes)s
-)
-"""

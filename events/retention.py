@@ -29,6 +29,23 @@ DROP_SECONDS = 10
 AFTER_MIDNIGHT = timedelta(hours=1)
 """A request may commit a little after the day in which it came; clocks differ a little, too."""
 
+_HALF_DETACHED = """
+SELECT c.relname
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'events_event'::regclass AND i.inhdetachpending
+"""
+
+_DETACHED = """
+SELECT c.relname
+FROM pg_class c
+WHERE c.relname ~ '^events_event_[0-9]{8}$'
+    AND c.relnamespace = (
+        SELECT relnamespace FROM pg_class WHERE oid = 'events_event'::regclass
+    )
+    AND obj_description(c.oid, 'pg_class') = %s
+    AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
+"""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -233,23 +250,6 @@ def _finish_earlier(conn: psycopg.Connection[Any]) -> None:
         )
     for (table,) in conn.execute(_DETACHED, [_MARK]).fetchall():
         conn.execute(SQL("DROP TABLE {}").format(pgsql.Identifier(table)))
-
-
-_HALF_DETACHED = """
-SELECT c.relname
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = 'events_event'::regclass AND i.inhdetachpending
-"""
-_DETACHED = """
-SELECT c.relname
-FROM pg_class c
-WHERE c.relname ~ '^events_event_[0-9]{8}$'
-    AND c.relnamespace = (
-        SELECT relnamespace FROM pg_class WHERE oid = 'events_event'::regclass
-    )
-    AND obj_description(c.oid, 'pg_class') = %s
-    AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
-"""
 
 
 def _warn_of_size(kept: Sequence[Partition], limits: Limits) -> None:

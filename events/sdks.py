@@ -16,6 +16,34 @@ MOST_PER_SOURCE = 20
 LONGEST = 60
 READ_EVENTS = 1_000
 
+_EVENTS = """
+SELECT source_id, received_at, payload
+FROM events_event
+WHERE id > %s AND id <= %s
+"""
+
+_NOTE = """
+INSERT INTO events_sdkseen (source_id, name, version, first_at, last_at)
+VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (source_id, name, version)
+DO UPDATE SET
+    first_at = least(events_sdkseen.first_at, excluded.first_at),
+    last_at = greatest(events_sdkseen.last_at, excluded.last_at)
+"""
+
+_FORGET = """
+DELETE FROM events_sdkseen
+WHERE id IN (
+    SELECT id
+    FROM (
+        SELECT id, row_number() OVER newest AS place
+        FROM events_sdkseen
+        WINDOW newest AS (PARTITION BY source_id ORDER BY last_at DESC, id DESC)
+    ) AS placed
+    WHERE place > %s
+) OR source_id NOT IN (SELECT id FROM sources_source)
+"""
+
 
 class _Library(msgspec.Struct):
     name: str | None = None
@@ -83,30 +111,3 @@ def _seen(rows: Iterable[tuple[int, datetime, str]]) -> dict[Sdk, tuple[datetime
             first, last = seen.get(sdk, (at, at))
             seen[sdk] = (min(first, at), max(last, at))
     return seen
-
-
-_EVENTS = """
-SELECT source_id, received_at, payload
-FROM events_event
-WHERE id > %s AND id <= %s
-"""
-_NOTE = """
-INSERT INTO events_sdkseen (source_id, name, version, first_at, last_at)
-VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (source_id, name, version)
-DO UPDATE SET
-    first_at = least(events_sdkseen.first_at, excluded.first_at),
-    last_at = greatest(events_sdkseen.last_at, excluded.last_at)
-"""
-_FORGET = """
-DELETE FROM events_sdkseen
-WHERE id IN (
-    SELECT id
-    FROM (
-        SELECT id, row_number() OVER newest AS place
-        FROM events_sdkseen
-        WINDOW newest AS (PARTITION BY source_id ORDER BY last_at DESC, id DESC)
-    ) AS placed
-    WHERE place > %s
-) OR source_id NOT IN (SELECT id FROM sources_source)
-"""

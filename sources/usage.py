@@ -13,6 +13,13 @@ NOTED_SECONDS = 60.0
 
 _noted_at: dict[int, float] = {}
 
+# A row that somebody is just changing is passed over: an event never waits for it.
+_NOTE = """
+UPDATE sources_writekey
+SET last_used_at = now()
+WHERE id = (SELECT id FROM sources_writekey WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
 
 def note(key_pk: int) -> None:
     """Write the use of a key down, at most once a minute and process."""
@@ -25,11 +32,3 @@ def note(key_pk: int) -> None:
             cursor.execute(_NOTE, [key_pk])
     except (DatabaseError, InterfaceError) as error:
         logger.warning("the use of a key was not noted: %s", type(error).__name__)
-
-
-# A row that somebody is just changing is passed over: an event never waits for it.
-_NOTE = """
-UPDATE sources_writekey
-SET last_used_at = now()
-WHERE id = (SELECT id FROM sources_writekey WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)
-"""

@@ -30,6 +30,87 @@ MOST_MEASURED = 150
 NEWEST_BLOCKS = 64
 """New rows stand at the end of a bigger table, mostly."""
 
+_MEASURED = (
+    SQL("pg_total_relation_size(oid)"),
+    SQL("pg_relation_size(oid) / current_setting('block_size')::int"),
+)
+"""Size and blocks as they are; waits for the lock of a table that is being changed."""
+
+_NOTED = (SQL("relpages * current_setting('block_size')::bigint"), SQL("relpages"))
+"""As they were when Postgres last sampled the table."""
+
+_TABLES = """
+SELECT nspname, relname, size,
+    (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = kept.oid AND a.attnum > 0
+        AND NOT a.attisdropped),
+    CASE WHEN is_readable THEN blocks ELSE 2147483647 END,
+    CASE
+        WHEN relkind = 'p' THEN NULLIF(reltuples, -1)
+        WHEN relpages > 0 AND reltuples >= 0 THEN reltuples / relpages * blocks
+    END::bigint,
+    is_readable AND EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = kept.oid AND a.attname = 'received_at'
+            AND a.atttypid = 'timestamptz'::regtype
+    ),
+    EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = kept.oid AND a.attname = {extra})
+FROM (
+    SELECT nspname, c.oid, relname, relkind, reltuples, relpages,
+        {size} AS size,
+        {blocks} AS blocks,
+        relkind = 'r' AND has_table_privilege(c.oid, 'SELECT') AS is_readable
+    FROM pg_class c JOIN (SELECT oid AS space, nspname FROM pg_namespace) n ON space = relnamespace
+    WHERE nspname = ANY (%s) AND relkind IN ('r', 'p')
+) AS kept
+ORDER BY nspname, relname
+"""
+
+_NEWEST = "(SELECT max(received_at) FROM {} WHERE ctid >= {}::tid)"
+
+_DISCARDS_BY_COLUMN = """
+SELECT column_name, count(*)
+FROM {}
+WHERE table_name = %s
+GROUP BY 1
+"""
+
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), 1 - s.null_frac,
+    coalesce(col_description(c.oid, a.attnum), '')
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid
+LEFT JOIN pg_stats s
+    ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
+WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+_SMALL = """
+SELECT 1
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'r'
+    AND has_table_privilege(c.oid, 'SELECT')
+    AND pg_relation_size(c.oid) <= %s * current_setting('block_size')::bigint
+"""
+
+_HOLDS = "strpos(lower(concat(table_name, '.', column_name, ' ', reason)), lower({})) > 0"
+
+_DISCARD_GROUPS = """
+SELECT table_name, column_name, reason, count(*), max(column_value), min(received_at),
+    max(received_at)
+FROM {table} {wanted}
+GROUP BY 1, 2, 3
+ORDER BY 4 DESC, 1, 2
+LIMIT %s
+"""
+
+_DISCARDS = """
+SELECT table_name, column_name, column_value, reason, row_id, received_at
+FROM {table} {wanted}
+"""
+
 
 class TableSummary(NamedTuple):
     schema: str
@@ -230,76 +311,3 @@ def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterato
 def _of_discards(text: str, schema: str, wanted: Wanted) -> Composed:
     table = pgsql.Identifier(schema, "rudder_discards")
     return SQL(text).format(table=table, wanted=wanted.condition())
-
-
-_MEASURED = (
-    SQL("pg_total_relation_size(oid)"),
-    SQL("pg_relation_size(oid) / current_setting('block_size')::int"),
-)
-"""Size and blocks as they are; waits for the lock of a table that is being changed."""
-_NOTED = (SQL("relpages * current_setting('block_size')::bigint"), SQL("relpages"))
-"""As they were when Postgres last sampled the table."""
-_TABLES = """
-SELECT nspname, relname, size,
-    (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = kept.oid AND a.attnum > 0
-        AND NOT a.attisdropped),
-    CASE WHEN is_readable THEN blocks ELSE 2147483647 END,
-    CASE
-        WHEN relkind = 'p' THEN NULLIF(reltuples, -1)
-        WHEN relpages > 0 AND reltuples >= 0 THEN reltuples / relpages * blocks
-    END::bigint,
-    is_readable AND EXISTS (
-        SELECT FROM pg_attribute a
-        WHERE a.attrelid = kept.oid AND a.attname = 'received_at'
-            AND a.atttypid = 'timestamptz'::regtype
-    ),
-    EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = kept.oid AND a.attname = {extra})
-FROM (
-    SELECT nspname, c.oid, relname, relkind, reltuples, relpages,
-        {size} AS size,
-        {blocks} AS blocks,
-        relkind = 'r' AND has_table_privilege(c.oid, 'SELECT') AS is_readable
-    FROM pg_class c JOIN (SELECT oid AS space, nspname FROM pg_namespace) n ON space = relnamespace
-    WHERE nspname = ANY (%s) AND relkind IN ('r', 'p')
-) AS kept
-ORDER BY nspname, relname
-"""
-_NEWEST = "(SELECT max(received_at) FROM {} WHERE ctid >= {}::tid)"
-_DISCARDS_BY_COLUMN = """
-SELECT column_name, count(*)
-FROM {}
-WHERE table_name = %s
-GROUP BY 1
-"""
-_COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), 1 - s.null_frac,
-    coalesce(col_description(c.oid, a.attnum), '')
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid
-LEFT JOIN pg_stats s
-    ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
-WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
-_SMALL = """
-SELECT 1
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'r'
-    AND has_table_privilege(c.oid, 'SELECT')
-    AND pg_relation_size(c.oid) <= %s * current_setting('block_size')::bigint
-"""
-_HOLDS = "strpos(lower(concat(table_name, '.', column_name, ' ', reason)), lower({})) > 0"
-_DISCARD_GROUPS = """
-SELECT table_name, column_name, reason, count(*), max(column_value), min(received_at),
-    max(received_at)
-FROM {table} {wanted}
-GROUP BY 1, 2, 3
-ORDER BY 4 DESC, 1, 2
-LIMIT %s
-"""
-_DISCARDS = """
-SELECT table_name, column_name, column_value, reason, row_id, received_at
-FROM {table} {wanted}
-"""

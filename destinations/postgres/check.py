@@ -30,6 +30,13 @@ STEPS = (
 TIMEOUT_SECONDS = 5
 _ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
 
+_SCHEMAS = """
+SELECT nspname, has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE')
+FROM pg_namespace
+WHERE nspname = ANY (%s)
+ORDER BY 1
+"""
+
 
 @dataclass(frozen=True)
 class CheckStep:
@@ -241,14 +248,6 @@ def _use_schemas(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> 
         )
     there = ", ".join(name for name, _ in found)
     return f"allowed in {there}" if there else "none is there yet: the first load makes them"
-
-
-_SCHEMAS = """
-SELECT nspname, has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE')
-FROM pg_namespace
-WHERE nspname = ANY (%s)
-ORDER BY 1
-"""
 
 
 def _refused(config: PostgresConfig, error: psycopg.Error) -> str:

@@ -18,6 +18,13 @@ from destinations.warehouse.transform import Options
 
 MOST_LINKS = 1_000
 
+_DISCARDS = """
+SELECT d.table_name, d.column_name, d.column_value, d.reason
+FROM unnest(%s::text[], %s::text[]) AS row (table_name, id)
+JOIN {} d ON d.table_name = row.table_name AND d.row_id = row.id
+ORDER BY 1, 2
+"""
+
 
 class Place(NamedTuple):
     """Where a row of the event belongs, with the query that shows it."""
@@ -144,11 +151,3 @@ def _first(link: reading.LinkRecord) -> Identifier:
 
 def _second(link: reading.LinkRecord) -> Identifier:
     return Identifier(link.type_b, link.value_b)
-
-
-_DISCARDS = """
-SELECT d.table_name, d.column_name, d.column_value, d.reason
-FROM unnest(%s::text[], %s::text[]) AS row (table_name, id)
-JOIN {} d ON d.table_name = row.table_name AND d.row_id = row.id
-ORDER BY 1, 2
-"""

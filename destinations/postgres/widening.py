@@ -16,6 +16,31 @@ from destinations.warehouse.schema import DISCARDS
 
 MOST_TRIED = 2_000
 
+_COUNT = "SELECT count(*) FROM {} WHERE table_name = %s AND column_name = %s"
+
+_SOME = """
+SELECT column_value, reason
+FROM {}
+WHERE table_name = %s AND column_name = %s
+LIMIT %s
+"""
+
+_SIZE = """
+SELECT
+    (
+        SELECT format_type(a.atttypid, a.atttypmod)
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE n.nspname = %s AND a.attname = %s AND c.relname = %s
+    ),
+    CASE WHEN min(reltuples) >= 0 THEN sum(reltuples)::bigint END,
+    coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
+"""
+
 
 class Outlook(NamedTuple):
     """What is known of a column before it is touched."""
@@ -62,27 +87,3 @@ def _tried(conn: Conn, schema: str, table: str, column: str, kind: str) -> tuple
         return int(count), len(some), 0
     fitting = sum(stored_text(value, reason, kind) is not None for value, reason in some)
     return int(count), len(some), fitting
-
-
-_COUNT = "SELECT count(*) FROM {} WHERE table_name = %s AND column_name = %s"
-_SOME = """
-SELECT column_value, reason
-FROM {}
-WHERE table_name = %s AND column_name = %s
-LIMIT %s
-"""
-_SIZE = """
-SELECT
-    (
-        SELECT format_type(a.atttypid, a.atttypmod)
-        FROM pg_class c
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_attribute a ON a.attrelid = c.oid
-        WHERE n.nspname = %s AND a.attname = %s AND c.relname = %s
-    ),
-    CASE WHEN min(reltuples) >= 0 THEN sum(reltuples)::bigint END,
-    coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
-"""
