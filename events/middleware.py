@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
-from django.utils.module_loading import import_string
 
 from events import tally
 from sources.errors import line, method_not_allowed
@@ -23,9 +21,13 @@ LOGIN_PREFIXES = ("/admin/", "/setup/")
 
 
 class GatewayMiddleware:
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponse],
+        find_route: Callable[[str], Route | None],
+    ) -> None:
         self._get_response = get_response
-        self._find_route: Callable[[str], Route | None] = import_string(settings.FIND_ROUTE)
+        self._find_route = find_route
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         route = self._find_route(request.path_info)

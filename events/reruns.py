@@ -9,7 +9,6 @@ off before it sends: one that is killed at it leaves that one refused, and sends
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,19 +18,19 @@ from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from events.decode import InvalidJSONError, loads
 from events.models import Quarantined
+from events.operator_request import Outcome, operator_request, response_outcome
 from events.quarantine import open_ones
+from events.urls import find_event_route
 from sources import audit, snapshot
 from sources.authentication import Authenticated
 from sources.routing import Route
@@ -40,18 +39,6 @@ from sources.snapshot import SourceInfo
 RECENT = timedelta(hours=1)
 PART = 200
 """So many of those that wait are looked up at once."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the sender would have been answered."""
-
-    status: int
-    answer: str
-
-    @property
-    def accepted(self) -> bool:
-        return self.status == 200  # noqa: PLR2004
 
 
 class AcceptedBeforeError(Exception):
@@ -64,7 +51,7 @@ def send_again(pk: int, body: bytes | None = None) -> Outcome:
         refused = Quarantined.objects.select_for_update(of=["self"]).get(pk=pk)
         if refused.accepted_at is not None:
             raise AcceptedBeforeError
-        outcome = _outcome(refused, bytes(refused.body) if body is None else body)
+        outcome = _resend(refused, bytes(refused.body) if body is None else body)
         if outcome.accepted:
             refused.accepted_at = timezone.now()
             refused.save(update_fields=["accepted_at"])
@@ -159,18 +146,16 @@ def _is_log_away(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.status == 503  # noqa: PLR2004
 
 
-def _outcome(refused: Quarantined, body: bytes) -> Outcome:
-    find_route: Callable[[str], Route | None] = import_string(settings.FIND_ROUTE)
-    route = find_route(refused.route)
+def _resend(refused: Quarantined, body: bytes) -> Outcome:
+    route = find_event_route(refused.route)
     source = snapshot.current().source_of_id(refused.source.public_id)
     if route is None or source is None:
         return Outcome(404, "Not found")
     try:
-        environ = _environ(refused, route, body)
+        request = _request(refused, route, body)
     except (InvalidJSONError, AttributeError) as error:
         return Outcome(400, f"Invalid JSON: an object with a text for each name: {error}")
-    response = _view(route, refused, source)(WSGIRequest(environ), *route.arguments)
-    return Outcome(response.status_code, response.content.decode(errors="replace"))
+    return response_outcome(_view(route, refused, source)(request, *route.arguments))
 
 
 def _view(route: Route, refused: Quarantined, source: SourceInfo) -> Callable[..., HttpResponse]:
@@ -179,7 +164,7 @@ def _view(route: Route, refused: Quarantined, source: SourceInfo) -> Callable[..
         "Callable[..., HttpResponse]",
         view.view_class.as_view(
             **view.view_initkwargs,
-            authentication_classes=[partial(_Known, replace(source, quarantines=False))],
+            authentication_classes=[partial(_KnownSource, replace(source, quarantines=False))],
             throttle_classes=[],
             quarantines_refused=False,
             first_received_at=refused.received_at,
@@ -187,7 +172,7 @@ def _view(route: Route, refused: Quarantined, source: SourceInfo) -> Callable[..
     )
 
 
-class _Known(BaseAuthentication):
+class _KnownSource(BaseAuthentication):
     """The source that the operator sends for."""
 
     def __init__(self, source: SourceInfo) -> None:
@@ -197,13 +182,13 @@ class _Known(BaseAuthentication):
         return None, self._source
 
 
-def _environ(refused: Quarantined, route: Route, body: bytes) -> dict[str, Any]:
-    came = refused.circumstances
-    method = came.get("method") or ("POST" if "POST" in route.methods else "GET")
-    content, content_type = body, came.get("content_type", "")
-    match came.get("part_of"):
+def _request(refused: Quarantined, route: Route, body: bytes) -> WSGIRequest:
+    circumstances = refused.circumstances
+    method = circumstances.get("method") or ("POST" if "POST" in route.methods else "GET")
+    content, content_type = body, circumstances.get("content_type", "")
+    match circumstances.get("part_of"):
         case "batch":
-            sent_at = json.dumps(came.get("sent_at")).encode()
+            sent_at = json.dumps(circumstances.get("sent_at")).encode()
             content = b'{"batch":[' + body + b'],"sentAt":' + sent_at + b"}"
         case "list":
             content = b"[" + body + b"]"
@@ -211,18 +196,11 @@ def _environ(refused: Quarantined, route: Route, body: bytes) -> dict[str, Any]:
             content = urlencode(list(loads(body).items())).encode()
         case "webhook":
             method, content_type = "POST", "application/json"
-    query = content if method == "GET" else b""
-    content = b"" if method == "GET" else content
-    return {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": refused.route,
-        "QUERY_STRING": query.decode(errors="surrogateescape"),
-        "CONTENT_LENGTH": str(len(content)),
-        "CONTENT_TYPE": content_type,
-        "HTTP_X_RUDDER_DESTINATION_ID": came.get("destination_id", ""),
-        "REMOTE_ADDR": came.get("address", ""),
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(content),
-    }
+    return operator_request(
+        refused.route,
+        content,
+        method=method,
+        content_type=content_type,
+        address=circumstances.get("address", ""),
+        HTTP_X_RUDDER_DESTINATION_ID=circumstances.get("destination_id", ""),
+    )

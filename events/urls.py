@@ -1,9 +1,13 @@
+"""The routes that take events, by their exact path."""
+
 from __future__ import annotations
+
+from django.conf import settings
 
 from events.internal import InternalBatchView, ReplayView, RetlView
 from events.segment import SegmentBatchView, SegmentEventView
 from events.views import BatchView, BeaconView, EventView, PixelView, WebhookView, discard
-from sources.routing import Route, get, get_and_post, post
+from sources.routing import Route, get, get_and_post, own_path, post
 
 SINGLE_CALLS = ("identify", "track", "page", "screen", "group", "alias", "merge")
 SHORT_CALLS = {
@@ -46,3 +50,11 @@ INTERNAL_ROUTES: dict[str, Route] = {
     "/internal/v1/replay": post(ReplayView.as_view()),
     "/internal/v1/batch": post(InternalBatchView.as_view()),
 }
+
+
+def find_event_route(path: str) -> Route | None:
+    """The route that takes events at this path."""
+    path = own_path(path)
+    if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
+        return INTERNAL_ROUTES.get(path)
+    return PUBLIC_ROUTES.get(path)

@@ -66,7 +66,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "events.middleware.GatewayMiddleware",  # CORS for all; the gateway's paths end here
+    "rudderhub.middleware.gateway_middleware",  # CORS for all; the gateway's paths end here
     "rudderhub.security.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -81,7 +81,6 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "rudderhub.urls"
-FIND_ROUTE = "rudderhub.urls.find_route"
 WSGI_APPLICATION = "rudderhub.wsgi.application"
 TEMPLATES = [
     {

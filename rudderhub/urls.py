@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-import events.urls
-import sources.urls
+from events.urls import find_event_route
 from rudderhub import browse, discards, health
 from rudderhub.own_password import OwnPassword
 from rudderhub.setup import first_admin
 from rudderhub.system import system
-from sources.routing import Route, get
+from sources.routing import Route, get, own_path
+from sources.urls import SDK_ROUTES, find_sdk_route
 
 _BROWSE = [
     path(f"admin/{route}", admin.site.admin_view(view), name=name)
@@ -38,8 +37,7 @@ urlpatterns = [
 ]
 
 ROUTES: dict[str, Route] = {
-    **events.urls.PUBLIC_ROUTES,
-    **sources.urls.ROUTES,
+    **SDK_ROUTES,
     "/": get(health.root),
     "/health": get(health.health),
     "/version": get(health.version),
@@ -51,8 +49,8 @@ ROUTES: dict[str, Route] = {
 
 def find_route(path: str) -> Route | None:
     """The route of an exact path that needs no login; everything else goes Django's way."""
-    if settings.PATH_PREFIX and path.startswith(f"{settings.PATH_PREFIX}/"):
-        path = path.removeprefix(settings.PATH_PREFIX)
-    if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
-        return events.urls.INTERNAL_ROUTES.get(path)
-    return ROUTES.get(path) or sources.urls.pattern_route(path)
+    route = find_event_route(path)
+    if route is None:
+        path = own_path(path)
+        route = ROUTES.get(path) or find_sdk_route(path)
+    return route

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
 
 
@@ -18,6 +19,12 @@ class Route:
     @property
     def allow(self) -> str:
         return ", ".join(sorted(self.methods))
+
+
+def own_path(path: str) -> str:
+    """The path without RUDDERHUB_PATH_PREFIX, below which a proxy may serve the instance."""
+    prefix = settings.PATH_PREFIX
+    return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
 
 
 def get(view: Callable[..., Any], *arguments: str) -> Route:

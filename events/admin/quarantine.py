@@ -32,8 +32,9 @@ from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.readonly import ReadOnlyAdmin
 from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
+from events.operator_request import Outcome
 from events.reasons import reason_kind
-from events.reruns import AcceptedBeforeError, Outcome
+from events.reruns import AcceptedBeforeError
 from sources.display import clipped, counted, json_block, label, when
 from sources.models import Source
 

@@ -10,8 +10,9 @@ from django.test import override_settings
 
 from events import disk, log, rings
 from events.models import Event, Quarantined
+from events.operator_request import Outcome
 from events.quarantine import discard
-from events.reruns import AcceptedBeforeError, Outcome, send_again, send_waiting, waiting
+from events.reruns import AcceptedBeforeError, send_again, send_waiting, waiting
 from events.tasks import ring_connections, send_quarantined_again
 from tests.support.factories import make_admin, make_source, make_write_key
 from tests.support.gateway_cases import basic

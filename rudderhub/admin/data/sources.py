@@ -25,7 +25,7 @@ from events.admin.fare import ConnectionStatus, connection_statuses
 from events.admin.going import connection_counts, pending_events
 from events.admin.summarised_deletion import SummarisedDeletion
 from events.models import Event, Quarantined
-from events.trials import send_test_event
+from events.trials import send_sample_event
 from rudderhub.admin.data.source_form import SourceForm
 from rudderhub.admin.data.write_keys import WriteKeyInline, WriteKeyPages
 from sources import sparkline
@@ -263,14 +263,14 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         if key is None:
             messages.error(request, "There is no active write key to send with: add one.")
             return self.record_redirect(pk)
-        trial = send_test_event(key.key, client_address(request.META))
-        if not trial.outcome.accepted:
-            answer = trial.outcome.answer.strip()
-            messages.error(request, f"Refused with {trial.outcome.status}: {answer}")
+        sample = send_sample_event(key.key, client_address(request.META))
+        if not sample.outcome.accepted:
+            answer = sample.outcome.answer.strip()
+            messages.error(request, f"Refused with {sample.outcome.status}: {answer}")
             return self.record_redirect(pk)
         self.log_change(request, source, "Sent a test event.")
         messages.success(request, "Accepted and stored. Below is what becomes of it.")
-        event = Event.objects.get(message_id=trial.message_id, source_id=pk)
+        event = Event.objects.get(message_id=sample.message_id, source_id=pk)
         return HttpResponseRedirect(reverse("admin:events_event_change", args=[event.pk]))
 
 
