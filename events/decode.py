@@ -1,19 +1,19 @@
-"""JSON of senders: bytes to values, forgiving about text, strict about JSON.
+"""Decodes the JSON of senders: tolerant of broken text, strict about JSON.
 
-orjson reads what is plain. Whatever it refuses or would change (integers beyond 64 bits, NUL,
-lone surrogates, bytes that are not UTF-8) is read again, slowly and exactly.
+orjson decodes ordinary bodies. A body that it refuses or would change (integers beyond 64 bits,
+NUL, lone surrogates, bytes that are not UTF-8) is decoded slowly and exactly instead.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from itertools import accumulate
 from typing import Any, NoReturn
 
 import orjson
 
+from destinations.warehouse.jsontext import cleaned
 from events.spec import InvalidRequestError
 
 MAX_NESTING = 200
@@ -23,11 +23,10 @@ _LONG_NUMBER = b"0" * 19
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"\\')
 _STEPS = {0x5B: 1, 0x5D: -1}
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InvalidJSONError(InvalidRequestError):
-    """The body is not JSON as RFC 8259 has it, or nests too deep."""
+    """The body is not JSON by RFC 8259, or nests too deep."""
 
 
 def loads(body: bytes) -> Any:
@@ -42,19 +41,8 @@ def loads(body: bytes) -> Any:
         return _loads_exactly(body)
 
 
-def without_nul_and_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value.replace("\0", ""))
-    if isinstance(value, dict):
-        clean = without_nul_and_surrogates
-        return {clean(name): clean(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [without_nul_and_surrogates(item) for item in value]
-    return value
-
-
 def _nests_deeper(body: bytes, most: int) -> bool:
-    """Whether more than so many brackets are open at once; those in strings do not count."""
+    """Whether more brackets than most are open at once; brackets in strings do not count."""
     structure = body.translate(None, _NOT_STRUCTURE).replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(structure.split(b'"')[::2]).translate(_TO_SQUARE, b"\\")
     for _ in range(8):  # innermost pairs, layer by layer: most bodies are gone by then
@@ -67,24 +55,27 @@ def _loads_exactly(body: bytes) -> Any:
     text = body.decode(errors="replace")
     try:
         value = json.loads(
-            text, parse_int=_integer, parse_float=_finite, parse_constant=_no_constant
+            text,
+            parse_int=_parse_integer,
+            parse_float=_parse_float,
+            parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError as error:
         raise InvalidJSONError(f"invalid json at character {error.pos + 1}") from error
-    return without_nul_and_surrogates(value)
+    return cleaned(value)
 
 
-def _integer(text: str) -> int:
-    _finite(text)
+def _parse_integer(text: str) -> int:
+    _parse_float(text)  # refuses what is beyond the range of a double
     return int(text)
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise InvalidJSONError("invalid json: a number is beyond the range of a double")
     return number
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise InvalidJSONError(f"invalid json: {name} is no JSON value")

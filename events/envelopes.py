@@ -1,4 +1,7 @@
-"""The original's array form of /internal/v1/batch: properties describe, payload is the event."""
+"""Reads RudderStack's list form of /internal/v1/batch.
+
+Each item has the event as its payload, and properties that describe it.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,27 @@ from events.spec import (
     own_type,
     parse_event,
 )
-from events.text import is_blank, time_text
+from events.text import is_missing, time_text
 
-_SERVES = {"requestType": "type", "receivedAt": "receivedAt", "requestIP": "request_ip"}
+_MEMBER_OF_PROPERTY = {"requestType": "type", "receivedAt": "receivedAt", "requestIP": "request_ip"}
 
 
 def parse_described_event(item: Any, source_id: str, envelope: Envelope) -> ParsedEvent:
-    """The event of {"properties": {...}, "payload": {event}}; its receipt is kept."""
+    """The event of {"properties": {...}, "payload": {event}}, with the time of its receipt.
+
+    The properties supply what the payload lacks.
+    """
     properties, payload = _parts(item)
     _check_properties(properties, source_id)
-    served = {
-        name: properties[served_by]
-        for served_by, name in _SERVES.items()
-        if is_blank(payload.get(name)) and not is_blank(properties.get(served_by))
+    supplied = {
+        member: properties[name]
+        for name, member in _MEMBER_OF_PROPERTY.items()
+        if is_missing(payload.get(member)) and not is_missing(properties.get(name))
     }
-    event_type = own_type(payload | served, envelope.types)
+    event_type = own_type(payload | supplied, envelope.types)
     check_size(payload, envelope.max_event_bytes)
-    measured = replace(envelope, max_event_bytes=None, keeps_receipt=True)
-    return parse_event(payload | served, event_type, measured)
+    unlimited = replace(envelope, max_event_bytes=None, keeps_receipt=True)
+    return parse_event(payload | supplied, event_type, unlimited)
 
 
 def _parts(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -42,7 +48,7 @@ def _parts(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _check_properties(properties: dict[str, Any], source_id: str) -> None:
-    if not is_blank(given := properties.get("sourceID")) and given != source_id:
+    if not is_missing(stated := properties.get("sourceID")) and stated != source_id:
         raise InvalidEventError("sourceID is not the authenticated source")
     received = properties.get("receivedAt")
     if received is not None and time_text(received) is None:

@@ -1,4 +1,4 @@
-"""The event that a pixel's query string describes, and which answer the pixel gets."""
+"""Builds the event that a pixel's query string describes, and chooses the pixel's answer."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _NULL_BYTES = len("null,")
 def pixel_event(
     parameters: Mapping[str, str], event_type: str, now: str, max_bytes: int, *, takes_data: bool
 ) -> dict[str, Any]:
-    """The event of a query string; every value is text, names are dotted paths.
+    """The event of a query string, in which names are dotted paths and values are text.
 
-    takes_data: the parameter data is base64 JSON of an object, laid down first.
+    With takes_data, the parameter "data" holds an object as base64 JSON, to which the other
+    parameters are added. now has the form of format_time.
     """
     event: dict[str, Any] = {
         "channel": "web",
@@ -36,17 +37,17 @@ def pixel_event(
         "sentAt": now,
     }
     if takes_data and "data" in parameters:
-        event |= _decode_data(parameters["data"])
+        event |= _decoded_data(parameters["data"])
     paths = _Paths(event, max_bytes)
     for name, value in parameters.items():
         if name and name != "writeKey" and not (takes_data and name == "data"):
-            paths.put(name, _adjusted(name, value, event_type))
+            paths.put(name, _adjusted_value(name, value, event_type))
     event["type"] = event_type
     return event
 
 
 def prefers_image(accept: str) -> bool:
-    """Whether an image type has the highest weight in Accept; of equals the first counts."""
+    """Whether an image type has the highest weight in Accept; among equals the first wins."""
     best, best_weight = "", 0.0
     for item in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -64,8 +65,8 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def _adjusted(name: str, value: str, event_type: str) -> str:
-    """AMP quotes its anonymous ids; a page with an empty name is an unknown page."""
+def _adjusted_value(name: str, value: str, event_type: str) -> str:
+    """The value without the quotes that AMP puts around anonymous ids; a page has a name."""
     if name == "anonymousId" and len(value) > 1 and value[0] == value[-1] == '"':
         return value[1:-1]
     if name == "name" and event_type == "page" and not value:
@@ -73,7 +74,7 @@ def _adjusted(name: str, value: str, event_type: str) -> str:
     return value
 
 
-def _decode_data(data: str) -> dict[str, Any]:
+def _decoded_data(data: str) -> dict[str, Any]:
     text = data.replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
     try:
         value = loads(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
@@ -85,7 +86,7 @@ def _decode_data(data: str) -> dict[str, Any]:
 
 
 class _Paths:
-    """Puts values at dotted paths, and watches how many nulls the gaps of lists take."""
+    """Puts values at dotted paths; limits the nulls that fill the gaps of lists."""
 
     def __init__(self, event: dict[str, Any], max_bytes: int) -> None:
         self._event = event
@@ -98,19 +99,19 @@ class _Paths:
         path = [part.replace("\\.", ".") for part in _DOT.split(name)]
         if len(path) > MAX_NESTING:
             raise InvalidJSONError(f"invalid json: nested deeper than {MAX_NESTING}")
-        steps = [path[0], *map(_step, path[1:])]
+        steps = [path[0], *map(_path_step, path[1:])]
         if not any(isinstance(step, int) and step > MAX_INDEX for step in steps):
             self._put(steps, value)
 
     def _put(self, steps: list[str | int], value: str) -> None:
-        """Each container becomes a list or an object as the next step wants it: the later wins."""
+        """Puts the value; a container of the wrong kind for the next step is replaced."""
         container: Any = self._event
         for step, following in itertools.pairwise(steps):
             kind = list if isinstance(following, int) else dict
-            found = self._get(container, step)
-            if not isinstance(found, kind):
-                self._set(container, step, found := kind())
-            container = found
+            member = self._get(container, step)
+            if not isinstance(member, kind):
+                self._set(container, step, member := kind())
+            container = member
         self._set(container, steps[-1], value)
 
     def _get(self, container: Any, step: str | int) -> Any:
@@ -132,8 +133,8 @@ class _Paths:
         items.extend([None] * count)
 
 
-def _step(part: str) -> str | int:
-    """A whole number is an index of a list; how far it is beyond MAX_INDEX does not matter."""
+def _path_step(part: str) -> str | int:
+    """The list index that the part is, at most MAX_INDEX + 1; else the part, a member's name."""
     if not (part.isascii() and part.isdigit()):
         return part
     digits = part.lstrip("0")

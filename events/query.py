@@ -1,4 +1,4 @@
-"""Query strings and forms: names and values as the sender meant them."""
+"""Decodes query strings and URL-encoded forms."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 
-def pairs(raw: bytes) -> Iterator[tuple[str, str]]:
-    """The decoded name=value pairs in order; what is not UTF-8 becomes U+FFFD, NUL goes."""
+def decoded_pairs(raw: bytes) -> Iterator[tuple[str, str]]:
+    """The name=value pairs, in order; U+FFFD replaces what is not UTF-8, and NUL is removed."""
     for part in raw.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
@@ -15,16 +15,16 @@ def pairs(raw: bytes) -> Iterator[tuple[str, str]]:
 
 
 def first_values(raw: bytes) -> dict[str, str]:
-    """Of a repeated name the first value."""
+    """The values by name; a repeated name has its first value."""
     values: dict[str, str] = {}
-    for name, value in pairs(raw):
+    for name, value in decoded_pairs(raw):
         values.setdefault(name, value)
     return values
 
 
 def all_values(raw: bytes) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
-    for name, value in pairs(raw):
+    for name, value in decoded_pairs(raw):
         values.setdefault(name, []).append(value)
     return values
 

@@ -1,6 +1,6 @@
-"""Which events are accepted, and how they are stored: the rules of the gateway, in plain values.
+"""Checks events and completes them with what the gateway knows, in plain values.
 
-An event of the wrong shape raises InvalidEventError; everything that does not is kept.
+An event of the wrong shape raises InvalidEventError; every other event is accepted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from functools import cached_property
 from typing import Any
 
 from destinations.warehouse.identity import MAX_MERGE_PROPERTIES
-from events.text import clean, dumps, format_time, is_blank, parse_time, text_of, time_text
+from events.text import (
+    cleaned_text,
+    dumps,
+    format_time,
+    is_missing,
+    member_text,
+    parse_time,
+    time_text,
+)
 
 BATCH_TYPES = frozenset({"identify", "track", "page", "screen", "group", "alias", "merge"})
 INTERNAL_TYPES = BATCH_TYPES | {"extract", "audiencelist", "record"}
@@ -25,11 +33,11 @@ REQUIRED_MEMBERS: dict[str, tuple[str, ...]] = {
 
 
 class InvalidRequestError(ValueError):
-    """The sender's fault with the request as a whole; the text is the detail of the answer."""
+    """The sender made a mistake in the request; the text is the detail of the answer."""
 
 
 class InvalidEventError(InvalidRequestError):
-    """The sender's fault with one event; position is its place in the batch, from 0."""
+    """The sender made a mistake in one event; position is its index in the batch, from 0."""
 
     def __init__(self, detail: str, position: int | None = None) -> None:
         super().__init__(detail if position is None else f"{detail} (batch[{position}])")
@@ -43,7 +51,7 @@ class EventTooLargeError(InvalidEventError):
 
 @dataclass(frozen=True, slots=True)
 class ParsedEvent:
-    """An event that is accepted; payload is the whole of it as compact JSON text."""
+    """An accepted event; payload is the whole event as compact JSON."""
 
     message_id: str
     type: str
@@ -58,8 +66,8 @@ class Envelope:
     """What the events of one request share.
 
     max_event_bytes is None when the whole request is no larger than one event may be.
-    Members named in without are removed before storing. With keeps_receipt an event's own
-    receivedAt stands: history is being replayed.
+    Members named in without are removed before storing. With keeps_receipt an event keeps its own
+    receivedAt, because history is being replayed.
     """
 
     received_at: datetime
@@ -78,7 +86,7 @@ class Envelope:
 
 
 def batch_events(body: Any) -> list[Any]:
-    """The members of a batch request; a lone object as batch is one event."""
+    """The events of a batch request; an object in place of the list is one event."""
     batch = body.get("batch") if isinstance(body, dict) else None
     events = batch if isinstance(batch, list) else [batch]
     if batch is None or not events:
@@ -91,9 +99,10 @@ def parse_batch(
     parse: Callable[[Any], ParsedEvent],
     keep_invalid: Callable[[Any, InvalidEventError], None] | None = None,
 ) -> list[ParsedEvent]:
-    """The events as accepted, in order.
+    """The accepted events, in order.
 
-    The first bad event raises with its position, unless keep_invalid takes the bad ones.
+    Without keep_invalid the first invalid event raises InvalidEventError with its position; with
+    it, every invalid event is passed to keep_invalid and left out.
     """
     parsed: list[ParsedEvent] = []
     for position, event in enumerate(events):
@@ -108,9 +117,9 @@ def parse_batch(
 
 
 def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> ParsedEvent:
-    """The event as accepted and stored; its own type counts when none is given.
+    """The event as it is stored; without event_type, the event's own type counts.
 
-    The event is changed in place. Nothing is changed before it has passed every check.
+    Changes the event in place, but only after it has passed every check.
     """
     if not isinstance(event, dict):
         raise InvalidEventError("event is not a valid rudder event")
@@ -118,13 +127,13 @@ def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> Parse
     check_size(event, envelope.max_event_bytes)
     _check_ids(event, event_type)
     _check_required(event, event_type)
-    _fill(event, event_type, envelope)
+    _fill_members(event, event_type, envelope)
     return ParsedEvent(
         message_id=event["messageId"],
         type=event_type,
-        event=text_of(event.get("event")),
-        user_id=text_of(event.get("userId")),
-        anonymous_id=text_of(event.get("anonymousId")),
+        event=member_text(event.get("event")),
+        user_id=member_text(event.get("userId")),
+        anonymous_id=member_text(event.get("anonymousId")),
         payload=dumps(event),
     )
 
@@ -137,10 +146,10 @@ def check_size(event: Any, max_bytes: int | None) -> None:
 
 
 def own_type(event: dict[str, Any], types: frozenset[str]) -> str:
-    own = event.get("type")
-    if is_blank(own):
+    event_type = event.get("type")
+    if is_missing(event_type):
         raise InvalidEventError("type is missing or blank")
-    if isinstance(own, str) and (lowered := own.lower()) in types:
+    if isinstance(event_type, str) and (lowered := event_type.lower()) in types:
         return lowered
     raise InvalidEventError(f"type must be one of {', '.join(sorted(types))}")
 
@@ -148,13 +157,13 @@ def own_type(event: dict[str, Any], types: frozenset[str]) -> str:
 def _check_ids(event: dict[str, Any], event_type: str) -> None:
     if event_type == "extract":
         return
-    if is_blank(event.get("userId")) and is_blank(event.get("anonymousId")):
+    if is_missing(event.get("userId")) and is_missing(event.get("anonymousId")):
         raise InvalidEventError("request neither has anonymousId nor userId")
 
 
 def _check_required(event: dict[str, Any], event_type: str) -> None:
     for name in REQUIRED_MEMBERS.get(event_type, ()):
-        if is_blank(event.get(name)):
+        if is_missing(event.get(name)):
             raise InvalidEventError(f"{name} is missing or blank")
     if event_type == "merge":
         _check_merge_properties(event.get("mergeProperties"))
@@ -171,7 +180,7 @@ def _check_merge_properties(properties: Any) -> None:
         if not isinstance(item, dict):
             raise InvalidEventError(f"mergeProperties[{number}] must be an object")
         for name in ("type", "value"):
-            if is_blank(item.get(name)):
+            if is_missing(item.get(name)):
                 raise InvalidEventError(f"mergeProperties[{number}].{name} is missing or blank")
         if not isinstance(item["type"], str):
             raise InvalidEventError(f"mergeProperties[{number}].type must be text")
@@ -179,14 +188,15 @@ def _check_merge_properties(properties: Any) -> None:
             raise InvalidEventError(f"mergeProperties[{number}].value must be text or a number")
 
 
-def _fill(event: dict[str, Any], event_type: str, envelope: Envelope) -> None:
+def _fill_members(event: dict[str, Any], event_type: str, envelope: Envelope) -> None:
     for name in envelope.without:
         event.pop(name, None)
     event["type"] = event_type
     own_id = event.get("messageId")
-    event["messageId"] = (clean(own_id) if isinstance(own_id, str) else "") or envelope.new_id()
+    message_id = cleaned_text(own_id) if isinstance(own_id, str) else ""
+    event["messageId"] = message_id or envelope.new_id()
     own_ip = event.get("request_ip")
-    if not isinstance(own_ip, str) or is_blank(own_ip):
+    if not isinstance(own_ip, str) or is_missing(own_ip):
         event["request_ip"] = envelope.request_ip
     received = time_text(event.get("receivedAt")) if envelope.keeps_receipt else None
     _fill_times(event, received or envelope.received, envelope.sent_at)
@@ -195,17 +205,17 @@ def _fill(event: dict[str, Any], event_type: str, envelope: Envelope) -> None:
 
 
 def _fill_times(event: dict[str, Any], received: str, envelope_sent: str | None) -> None:
-    """The times of an event; received is in the form of time_text already."""
+    """Fills in the times of an event; received has the form of time_text already."""
     sent = time_text(event.get("sentAt")) or time_text(envelope_sent)
     original = time_text(event.get("originalTimestamp"))
     timestamp = time_text(event.get("timestamp"))
     event["receivedAt"] = received
     event["sentAt"] = sent or received
     event["originalTimestamp"] = original or received
-    event["timestamp"] = timestamp or _corrected(received, original, sent)
+    event["timestamp"] = timestamp or _corrected_timestamp(received, original, sent)
 
 
-def _corrected(received: str, original: str | None, sent: str | None) -> str:
+def _corrected_timestamp(received: str, original: str | None, sent: str | None) -> str:
     """The time of an event by our clock: a wrong client clock cancels out of sent - original."""
     if original is None:
         return received

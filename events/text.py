@@ -1,4 +1,4 @@
-"""Text and times as senders write them: what counts as blank, and what a time is."""
+"""Reads text and times as senders write them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,24 @@ _MAIL_TIME = re.compile(
 )
 
 
-def clean(text: str) -> str:
+def cleaned_text(text: str) -> str:
     """The text without unprintable and invisible characters and outer white space."""
     if text.isascii() and text.isprintable():
         return text.strip(" ")
     return "".join(c for c in text if c.isprintable() and c not in _INVISIBLE).strip(" ")
 
 
-def is_blank(value: Any) -> bool:
-    """Whether a member counts as missing; any value but null and blank text counts."""
-    return value is None or (isinstance(value, str) and not clean(value))
+def is_missing(value: Any) -> bool:
+    """Whether a member is null or blank text.
+
+    The transform's is_blank is another rule: white space fills a column, and an empty list does
+    not.
+    """
+    return value is None or (isinstance(value, str) and not cleaned_text(value))
 
 
-def text_of(value: Any) -> str:
-    """A member as text: texts as they are, null as "", others as compact JSON."""
+def member_text(value: Any) -> str:
+    """A member as text: null gives "", and what is not text gives its compact JSON."""
     if isinstance(value, str):
         return value
     return "" if value is None else dumps(value)
@@ -55,13 +59,13 @@ def dumps(value: Any) -> str:
         return _dumps_any_integer(value)
 
 
-def key_of(text: str) -> int | None:
-    """The key of a row, as an address gives it; None for what can be none."""
+def parse_pk(text: str) -> int | None:
+    """The primary key in a URL; None for text that is no bigint."""
     return int(text) if text.isdecimal() and len(text) < _BIGINT_DIGITS else None
 
 
 def parse_time(value: Any) -> datetime | None:
-    """The time that a sender wrote, in UTC; None when it is no text or cannot be read."""
+    """The time that a sender wrote, in UTC; None for what is not text or not a time."""
     if not isinstance(value, str):
         return None
     try:
@@ -71,7 +75,10 @@ def parse_time(value: Any) -> datetime | None:
 
 
 def time_text(value: Any) -> str | None:
-    """The time that a sender wrote as it is stored, 2020-02-02T00:23:09.544Z; None as above."""
+    """The time that a sender wrote as it is stored: 2020-02-02T00:23:09.544Z.
+
+    None for what is not text or not a time.
+    """
     if isinstance(value, str) and len(value) == 24 and _MILLISECOND_TIME.fullmatch(value):  # noqa: PLR2004
         try:
             datetime.fromisoformat(value)
@@ -84,12 +91,12 @@ def time_text(value: Any) -> str | None:
 
 
 def format_time(time: datetime) -> str:
-    """A time of UTC with milliseconds and Z; digits beyond are cut."""
+    """A time in UTC with milliseconds and Z; further digits are cut off."""
     return time.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _parse_loosely(value: str) -> datetime | None:
-    text = clean(value)
+    text = cleaned_text(value)
     try:
         if _MAIL_TIME.fullmatch(text):
             return _in_utc(email.utils.parsedate_to_datetime(text))
@@ -99,7 +106,7 @@ def _parse_loosely(value: str) -> datetime | None:
 
 
 def _parse_iso_spelling(text: str) -> datetime:
-    """ISO spellings that Python does not read: 24:00, a leap second, 2020-033, "… +0000 UTC"."""
+    """Reads ISO spellings that Python does not: 24:00, a leap second, 2020-033, "… +0000 UTC"."""
     text = text.upper().replace("/", "-")
     if ordinal := _ORDINAL_DATE.match(text):
         day = datetime(int(ordinal[1]), 1, 1) + timedelta(days=int(ordinal[2]) - 1)  # noqa: DTZ001

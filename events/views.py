@@ -14,7 +14,7 @@ from events.query import first_values
 from events.receiving import GatewayRequest, GatewayView, new_id, ok
 from events.refused_requests import query_bytes
 from events.spec import InvalidEventError, ParsedEvent, batch_events, check_size, parse_event
-from events.webhook import properties_of, webhook_event
+from events.webhook import webhook_event, webhook_properties
 from sources.authentication import QueryKeyAuthentication, WebhookAuthentication
 from sources.errors import RefusedError, line
 from sources.snapshot import SourceInfo
@@ -123,7 +123,7 @@ class WebhookView(GatewayView):
 
     def post(self, request: GatewayRequest) -> HttpResponse:
         body = request.incoming.read(request.auth.max_body_bytes)
-        self._accept(request, properties_of(body, request.META.get("CONTENT_TYPE", "")))
+        self._accept(request, webhook_properties(body, request.META.get("CONTENT_TYPE", "")))
         return ok()
 
     def get(self, request: GatewayRequest) -> HttpResponse:

@@ -1,11 +1,12 @@
-"""The event that a webhook's request describes: whatever was sent becomes the properties."""
+"""Builds the event of a webhook request: the properties are whatever was sent."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from events.decode import loads, without_nul_and_surrogates
+from destinations.warehouse.jsontext import without_nul
+from events.decode import loads
 from events.query import all_values
 from events.spec import InvalidRequestError, check_size
 
@@ -26,8 +27,8 @@ def webhook_event(
     }
 
 
-def properties_of(body: bytes, content_type: str) -> dict[str, Any]:
-    """The body by its label: a form, multipart, else JSON; an empty body is {}."""
+def webhook_properties(body: bytes, content_type: str) -> dict[str, Any]:
+    """The body by its content type: a form, multipart, otherwise JSON; an empty body gives {}."""
     label = content_type.partition(";")[0].strip().lower()
     if label == "multipart/form-data":
         return {"Value": _multipart_values(body, content_type.encode("latin-1")), "File": {}}
@@ -40,7 +41,11 @@ def properties_of(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _multipart_values(body: bytes, content_type: bytes) -> dict[str, list[str]]:
-    """The texts of a multipart form by name; files are left out."""
+    """The texts of a multipart form by name; files are left out.
+
+    No library reads the same bodies: python-multipart refuses a preamble, the standard library's
+    email parser ends a line at a bare LF, and Django's parser belongs to a framework.
+    """
     boundary = _BOUNDARY.search(content_type)
     if not boundary:
         raise InvalidRequestError(_UNREADABLE)
@@ -51,16 +56,17 @@ def _multipart_values(body: bytes, content_type: bytes) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     for part in parts:
         head, separator, content = part.lstrip(b" \t").partition(b"\r\n\r\n")
-        disposition = _disposition(head)
+        disposition = _content_disposition(head)
         name = _NAME.search(disposition)
         if not separator or not name:
             raise InvalidRequestError(_UNREADABLE)
         if not _FILE_NAME.search(disposition):
-            values.setdefault(_text(name[1] or name[2] or b""), []).append(_text(content))
+            key = _decoded_text(name[1] or name[2] or b"")
+            values.setdefault(key, []).append(_decoded_text(content))
     return values
 
 
-def _disposition(head: bytes) -> bytes:
+def _content_disposition(head: bytes) -> bytes:
     for line in head.split(b"\r\n"):
         header, _, value = line.partition(b":")
         if header.strip().lower() == b"content-disposition":
@@ -68,5 +74,5 @@ def _disposition(head: bytes) -> bytes:
     return b""
 
 
-def _text(raw: bytes) -> str:
-    return str(without_nul_and_surrogates(raw.decode(errors="replace")))
+def _decoded_text(raw: bytes) -> str:
+    return without_nul(raw.decode(errors="replace"))

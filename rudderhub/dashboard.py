@@ -25,7 +25,7 @@ from events.latency import latency
 from events.ledger import Balance, balances
 from events.models import Load, Quarantined
 from events.rates import head
-from events.text import key_of
+from events.text import parse_pk
 from rudderhub import first_steps
 from rudderhub.chart import chart
 from rudderhub.troubles import Trouble, troubles
@@ -129,7 +129,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """For DASHBOARD_CALLBACK of unfold; what the user may not view stays out."""
     now, newest = timezone.now(), head()
     chosen = RANGES.get(request.GET.get("range", ""), RANGES["1h"])
-    source_pk = key_of(request.GET.get("source", ""))
+    source_pk = parse_pk(request.GET.get("source", ""))
     since, steps = chosen.begin(now), first_steps.ticks(now, newest)
     connections, others = _connections(request, source_pk)
     flows = _flows(connections, since if request.GET.get("range") else None)

@@ -33,7 +33,7 @@ from events.admin.live_list import PAGE, LiveChangeList, shortened
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, stops
 from events.admin.trail import look
-from events.masking import HIDDEN, PERMISSION, masked, masked_json
+from events.masking import HIDDEN, PERMISSION, masked_json, masked_text
 from events.models import Event, Load
 from events.reasons import reason_kind
 from events.sdks import library
@@ -181,7 +181,8 @@ class EventAdmin(ReadOnlyAdmin):
         return copyable(event.anonymous_id)
 
     def hide_listed(self, record: Event) -> None:
-        record.user_id, record.anonymous_id = masked(record.user_id), masked(record.anonymous_id)
+        record.user_id = masked_text(record.user_id)
+        record.anonymous_id = masked_text(record.anonymous_id)
 
     def hide(self, record: Event) -> None:
         self.hide_listed(record)
@@ -269,7 +270,7 @@ def _request(event: Event, *, sees: bool) -> dict[str, Any] | None:
     return {
         "line": f"{found.method} {found.path if sees else found.path.partition('?')[0]}",
         "headers": {
-            name: value if sees or name.startswith("Content-") else masked(value)
+            name: value if sees or name.startswith("Content-") else masked_text(value)
             for name, value in found.headers.items()
         },
         "body": json_block(body if sees else masked_json(body)) if body else "",

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from destinations.models import Connection
 from events.backlog import cursor
 from events.models import DeadLetter, Event, LetterState
-from events.text import key_of
+from events.text import parse_pk
 from sources.models import Source
 
 DEAD_LETTERS = 1_000
@@ -33,7 +33,7 @@ class SourceFilter(SimpleListFilter):
         chosen = self.value()
         if not chosen:
             return queryset
-        source_pk = key_of(chosen)
+        source_pk = parse_pk(chosen)
         return queryset.none() if source_pk is None else queryset.filter(source_id=source_pk)
 
 
@@ -92,7 +92,7 @@ class StateFilter(SimpleListFilter):
 
 def before(request: HttpRequest) -> int | None:
     """The id before which the page begins; none on the newest page."""
-    return key_of(request.GET.get("before", ""))
+    return parse_pk(request.GET.get("before", ""))
 
 
 def _newest_letters(state: LetterState, request: HttpRequest) -> list[int]:

@@ -26,7 +26,7 @@ from events.admin.people_shown import Before, PeoplePages
 from events.exports import profile_export
 from events.identity_actions import ACTIONS, Form
 from events.masking import PERMISSION
-from events.text import key_of
+from events.text import parse_pk
 from sources import audit
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
@@ -105,7 +105,7 @@ def first_rules(request: HttpRequest) -> HttpResponse:
 def rules(request: HttpRequest, pk: int) -> HttpResponse:
     """The merge log and all that keeps identifiers apart."""
     _need(request, VIEW)
-    before = key_of(request.GET.get("before", ""))
+    before = parse_pk(request.GET.get("before", ""))
     destination = get_object_or_404(Destination, pk=pk)
     try:
         with people.opened(destination) as opened:

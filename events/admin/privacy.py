@@ -23,7 +23,7 @@ from events.admin.asking import Touched, Verb, ask, confirmed
 from events.admin.looks import is_refresh
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
-from events.masking import masked
+from events.masking import masked_text
 from sources.display import copy_button, counted, label, progress_bar, when
 
 KINDS = {
@@ -90,7 +90,7 @@ class ErasureAdmin(ReadOnlyAdmin):
         """Fetched again and again for its progress it tells no reason, and so is no look."""
         erasure = super().get_object(request, object_id, from_field)
         if erasure is not None and is_refresh(request):
-            erasure.reason = masked(erasure.reason)
+            erasure.reason = masked_text(erasure.reason)
         return erasure
 
     def note_look(self, request: HttpRequest, record: Any) -> None:
@@ -99,7 +99,7 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     def hide(self, record: Erasure) -> None:
         """A reason may tell who asked, an error quote what a database said."""
-        record.reason, record.error = masked(record.reason), masked(record.error)
+        record.reason, record.error = masked_text(record.reason), masked_text(record.error)
 
     @display(description="request")
     def number(self, erasure: Erasure) -> str:

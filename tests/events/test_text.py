@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.text import clean, dumps, format_time, is_blank, key_of, parse_time, text_of, time_text
+from events.text import (
+    cleaned_text,
+    dumps,
+    format_time,
+    is_missing,
+    member_text,
+    parse_pk,
+    parse_time,
+    time_text,
+)
 
 TIMES = {
     "2020-02-02T00:23:09.544Z": "2020-02-02T00:23:09.544Z",
@@ -78,24 +87,24 @@ def test_no_text_breaks_the_reading_of_times(text):
     ],
 )
 def test_invisible_characters_are_cleaned_away(text, cleaned):
-    assert clean(text) == cleaned
+    assert cleaned_text(text) == cleaned
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "\u200b\0"])
 def test_null_and_blank_texts_are_blank(value):
-    assert is_blank(value)
+    assert is_missing(value)
 
 
 @pytest.mark.parametrize("value", [0, 456, False, {}, {"id": 1}, [], "x"])
 def test_any_other_value_counts(value):
-    assert not is_blank(value)
+    assert not is_missing(value)
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [("a b", "a b"), (None, ""), (0, "0"), ({"id": [1, "é"]}, '{"id":[1,"é"]}')]
 )
 def test_values_become_compact_json_text(value, text):
-    assert text_of(value) == text
+    assert member_text(value) == text
 
 
 def test_integers_beyond_64_bits_are_written_in_full():
@@ -106,9 +115,9 @@ def test_integers_beyond_64_bits_are_written_in_full():
     ("text", "key"), [("7", 7), ("", None), ("-7", None), ("x", None), ("9" * 18, 10**18 - 1)]
 )
 def test_the_key_of_a_row_is_a_number(text, key):
-    assert key_of(text) == key
+    assert parse_pk(text) == key
 
 
 @pytest.mark.parametrize("digits", [19, 5_000])
 def test_more_than_a_row_can_have_is_no_key(digits):
-    assert key_of("9" * digits) is None
+    assert parse_pk("9" * digits) is None

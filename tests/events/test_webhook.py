@@ -4,7 +4,7 @@ import pytest
 
 from events.decode import InvalidJSONError
 from events.spec import EventTooLargeError, InvalidRequestError
-from events.webhook import properties_of, webhook_event
+from events.webhook import webhook_event, webhook_properties
 
 MULTIPART = 'multipart/form-data; boundary="B B"'
 PARTS = (
@@ -27,7 +27,7 @@ PARTS = (
     ],
 )
 def test_the_body_becomes_the_properties(body, label, properties):
-    assert properties_of(body, label) == properties
+    assert webhook_properties(body, label) == properties
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_the_body_becomes_the_properties(body, label, properties):
 )
 def test_unreadable_multipart_is_refused(body, label):
     with pytest.raises(InvalidRequestError, match="error during parsing multiform"):
-        properties_of(body, label)
+        webhook_properties(body, label)
 
 
 def test_a_json_body_is_json():
     with pytest.raises(InvalidJSONError):
-        properties_of(b"{", "application/json")
+        webhook_properties(b"{", "application/json")
 
 
 def test_the_event_has_a_name_and_an_id_of_our_own():
