@@ -1,6 +1,7 @@
-"""What each source sent and had refused in the last 24 hours, from counts: never from the log.
+"""Counts what each source sent and had refused in the last 24 hours.
 
-Each query reads what a day has at most, or the ids above the newest mark, however long the log is.
+The numbers come from the counts per minute, and for the newest events from the end of the log: no
+query grows with the log.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from events.rates import newest_by_source
 
 HOURS = 24
 WINDOW = 20_000
-"""The newest events that are looked at for the last one of each source; then the counts tell."""
+"""Newest events in which the last one of each source is sought before the counts are read."""
 
 _BY_HOUR = """
 SELECT source_id, floor(extract(epoch FROM minute - %(since)s) / 3600)::int, sum(events)::bigint
@@ -40,13 +41,13 @@ GROUP BY 1, 2
 
 @dataclass
 class Activity:
-    """Of one source."""
+    """What one source sent and had refused in the last 24 hours."""
 
     hours: list[int] = field(default_factory=lambda: [0] * HOURS)
-    """Accepted events by hour, the last one up to now."""
+    """Accepted events per hour; the last hour ends now."""
     refused: int = 0
     last_at: datetime | None = None
-    """To the minute for a source that is not among the newest events; later to the hour or day."""
+    """When the newest event arrived; to the minute, hour or day where only the counts know it."""
     sdks: list[SdkSeen] = field(default_factory=list)
 
     @property
@@ -59,38 +60,38 @@ class Activity:
         return self.refused / came if came else 0.0
 
 
-def activity(source_pks: Collection[int], now: datetime) -> dict[int, Activity]:
+def source_activity(source_pks: Collection[int], now: datetime) -> dict[int, Activity]:
     since = now - timedelta(hours=HOURS)
-    found = {pk: Activity() for pk in source_pks}
-    for source_pk, hour, events in _by_hour(source_pks, since):
-        found[source_pk].hours[min(hour, HOURS - 1)] += events
-    for source_pk, refused in _refused(source_pks, since):
-        found[source_pk].refused = refused
-    for source_pk, at in _last(source_pks).items():
-        found[source_pk].last_at = at
+    activity = {pk: Activity() for pk in source_pks}
+    for source_pk, hour, events in _events_by_hour(source_pks, since):
+        activity[source_pk].hours[min(hour, HOURS - 1)] += events
+    for source_pk, refused in _refused_counts(source_pks, since):
+        activity[source_pk].refused = refused
+    for source_pk, at in _last_event_times(source_pks).items():
+        activity[source_pk].last_at = at
     for source_pk, seen in sdks.seen_by(source_pks).items():
-        found[source_pk].sdks = seen
-    return found
+        activity[source_pk].sdks = seen
+    return activity
 
 
-def refused_in(since: datetime) -> dict[str, Any]:
-    """What was refused since then and not accepted later: for a query, and for a list's address."""
+def refused_filter(since: datetime) -> dict[str, Any]:
+    """The filter for requests refused since then and not accepted later, also as URL parameters."""
     return {"received_at__gte": since.isoformat(), "accepted_at__isnull": True}
 
 
-def _by_hour(source_pks: Collection[int], since: datetime) -> list[tuple[int, int, int]]:
+def _events_by_hour(source_pks: Collection[int], since: datetime) -> list[tuple[int, int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(_BY_HOUR, {"sources": list(source_pks), "since": since})
-        found: list[tuple[int, int, int]] = cursor.fetchall()
-    return found
+        rows: list[tuple[int, int, int]] = cursor.fetchall()
+    return rows
 
 
-def _refused(source_pks: Collection[int], since: datetime) -> Iterable[tuple[int, int]]:
-    refused = Quarantined.objects.filter(source__in=source_pks, **refused_in(since))
+def _refused_counts(source_pks: Collection[int], since: datetime) -> Iterable[tuple[int, int]]:
+    refused = Quarantined.objects.filter(source__in=source_pks, **refused_filter(since))
     return refused.order_by().values_list("source").annotate(Count("pk"))
 
 
-def _last(source_pks: Collection[int]) -> dict[int, datetime]:
+def _last_event_times(source_pks: Collection[int]) -> dict[int, datetime]:
     newest = newest_by_source(WINDOW)
     quiet = set(source_pks) - newest.keys()
     counted = MinuteCount.objects.filter(source_id__in=quiet).values_list("source_id")

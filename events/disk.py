@@ -1,4 +1,4 @@
-"""Room on the disk of the embedded Postgres: none is taken in before it would run full."""
+"""Watches the free space of the embedded Postgres: the gateway stops before the disk is full."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _shortage = ""
 
 
 def shortage() -> str:
-    """What is wrong, "" while there is room enough; looked at once a second at most."""
+    """Why nothing is accepted, or "" while there is enough space; measured once a second."""
     global _checked_at, _shortage  # noqa: PLW0603
     if time.monotonic() - _checked_at >= CHECK_SECONDS:
         _checked_at = time.monotonic()
-        before, _shortage = _shortage, _look()
-        if bool(_shortage) != bool(before):
+        previous, _shortage = _shortage, _measured_shortage()
+        if bool(_shortage) != bool(previous):
             logger.warning("%s", _shortage or "the disk of the data has room again")
     return _shortage
 
 
-def forget() -> None:
-    """Look again at the next question."""
+def expire_shortage() -> None:
+    """Measure anew at the next call of shortage, for tests."""
     global _checked_at  # noqa: PLW0603
     _checked_at = -CHECK_SECONDS
 
 
 def space_mb(folder: Path) -> tuple[int, int]:
-    """What is free and what there is."""
+    """The free and the total space of the folder's disk, in megabytes."""
     usage = shutil.disk_usage(folder)
     return usage.free // 1_000_000, usage.total // 1_000_000
 
 
-def _look() -> str:
+def _measured_shortage() -> str:
     if settings.DATA_DIR is None:
         return ""
     free, _ = space_mb(settings.DATA_DIR)

@@ -251,7 +251,7 @@ class _Work:
             _save(self._erasure, step=step, position=position, counts=counts, **_NO_ERROR)
 
     def _end(self) -> None:
-        requests.forget(self._sources)
+        requests.delete_requests(self._sources)
         asked = self._erasure.destination.identity_changes.forgettable()
         asked.exclude(erasure=self._erasure).delete()  # its own is empty, and leads here
         with transaction.atomic():

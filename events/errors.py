@@ -1,4 +1,4 @@
-"""What a sender is told: one line of text for each fault."""
+"""The gateway's answers to mistakes of the sender: a status and one line of text each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sources.errors import RefusedError, unavailable
 
 
 class BodyTooLargeError(InvalidRequestError):
-    """The body is over the limit of its source; it is never parsed."""
+    """The body exceeds the limit of its source, so it is never parsed."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"request size exceeds max limit of {max_bytes} bytes for a request")
 
 
 def refusal(error: Exception) -> RefusedError | None:
-    """The answer to a fault; None when it is a fault of ours that nobody foresaw."""
+    """The answer to an error; None for an unexpected error, which is our own fault."""
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, InvalidJSONError):

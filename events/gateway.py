@@ -1,4 +1,4 @@
-"""What an accepted request does, in plain values: store durably, then ring the connections."""
+"""Accepts events: stores them durably, then wakes the connections of their source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LogUnavailableError", "accept"]
 
 
 def accept(source_pk: int, received_at: datetime, events: Sequence[ParsedEvent]) -> None:
-    """Returns when the events are committed; LogUnavailableError when they may not be."""
+    """Return when the events are committed; raise LogUnavailableError if they may not be."""
     if events:
         log.append(source_pk, received_at, events, settings.COMMIT_TIMEOUT_SECONDS)
         rings.ring(source_pk)

@@ -1,4 +1,4 @@
-"""Envelopes from other services of the same operator: history, rows of a warehouse, batches."""
+"""The views of the internal routes, on which other services of the operator send batches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.http import HttpResponse
 from destinations.models import Destination
 from events.envelopes import parse_described_event
 from events.errors import destination_disabled, invalid_destination
-from events.receiving import GatewayRequest, GatewayView, ok
+from events.receiving import GatewayRequest, GatewayView, ok_response
 from events.spec import INTERNAL_TYPES, batch_events, parse_event
 from sources.authentication import SourceIdAuthentication
 
 
 class InternalBatchView(GatewayView):
-    """Envelopes of other services of the same operator; not rate-limited."""
+    """Accepts batches from other services of the operator, without a rate limit."""
 
     authentication_classes = [SourceIdAuthentication]
     throttle_classes = []
@@ -40,21 +40,21 @@ class InternalBatchView(GatewayView):
         else:
             parse = partial(parse_event, event_type=None, envelope=envelope)
             self.accept_all(batch_events(body), parse, envelope.sent_at)
-        return ok()
+        return ok_response()
 
     def destination_id(self, request: GatewayRequest) -> str | None:
         return None
 
 
 class ReplayView(InternalBatchView):
-    """History: the events keep the time and the address of their first receipt."""
+    """Accepts history: the events keep the time and the address of their first receipt."""
 
     keeps_receipt = True
     takes_lists = False
 
 
 class RetlView(InternalBatchView):
-    """Rows of a warehouse, perhaps for one destination only."""
+    """Accepts rows of a warehouse; a header may name the only destination they are for."""
 
     takes_lists = False
 

@@ -1,7 +1,7 @@
-"""The outermost layer: CORS on every answer, and the gateway's own short way to its views.
+"""The outermost middleware: adds CORS headers, and calls the views of exact routes directly.
 
-Browser SDKs take an answer without CORS headers for a network failure and send again, so errors
-carry them, too. Pages that people log in to carry none.
+Browser SDKs take an answer without CORS headers for a network failure and retry, so errors have
+the headers as well. Pages behind the login have none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ LOGIN_PREFIXES = ("/admin/", "/setup/")
 
 
 class GatewayMiddleware:
+    """Answers routes that find_route knows, so that Django's other middleware never sees them."""
+
     def __init__(
         self,
         get_response: Callable[[HttpRequest], HttpResponse],
@@ -31,16 +33,16 @@ class GatewayMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         route = self._find_route(request.path_info)
-        is_for_people = request.path_info.startswith(LOGIN_PREFIXES)
-        if request.method == "OPTIONS" and not is_for_people:
-            return _preflight(request, route)
-        response = self._get_response(request) if route is None else _answer(request, route)
-        if not is_for_people:
-            _allow_origin(request, response)
+        needs_login = request.path_info.startswith(LOGIN_PREFIXES)
+        if request.method == "OPTIONS" and not needs_login:
+            return _preflight_response(request, route)
+        response = self._get_response(request) if route is None else _route_response(request, route)
+        if not needs_login:
+            _add_cors_headers(request, response)
         return response
 
 
-def _answer(request: HttpRequest, route: Route) -> HttpResponse:
+def _route_response(request: HttpRequest, route: Route) -> HttpResponse:
     if request.method in route.methods:
         response = route.view(request, *route.arguments)
     else:
@@ -48,12 +50,12 @@ def _answer(request: HttpRequest, route: Route) -> HttpResponse:
         response.headers["Allow"] = route.allow
     response.headers["Content-Length"] = str(len(response.content))
     if response.status_code >= 400:  # noqa: PLR2004
-        tally.count(response.status_code)
+        tally.count_refusal(response.status_code)
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django would log every 4xx
     return response
 
 
-def _allow_origin(request: HttpRequest, response: HttpResponse) -> None:
+def _add_cors_headers(request: HttpRequest, response: HttpResponse) -> None:
     patch_vary_headers(response, ("Origin",))
     origin = request.META.get("HTTP_ORIGIN")
     if origin and request.method in CORS_METHODS:
@@ -62,7 +64,7 @@ def _allow_origin(request: HttpRequest, response: HttpResponse) -> None:
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
 
 
-def _preflight(request: HttpRequest, route: Route | None) -> HttpResponse:
+def _preflight_response(request: HttpRequest, route: Route | None) -> HttpResponse:
     method = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD")
     if not method:
         response = line(method_not_allowed("OPTIONS"))
@@ -79,6 +81,6 @@ def _preflight(request: HttpRequest, route: Route | None) -> HttpResponse:
         response.headers["Access-Control-Allow-Methods"] = method
         response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Access-Control-Max-Age"] = "900"
-        if asked := request.META.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
-            response.headers["Access-Control-Allow-Headers"] = asked
+        if headers := request.META.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
+            response.headers["Access-Control-Allow-Headers"] = headers
     return response

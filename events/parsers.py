@@ -1,4 +1,4 @@
-"""Reading request bodies, whatever their label: never more than the limit, inflated as asked."""
+"""Reads request bodies up to a limit and decompresses gzip, whatever their content type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from events.spec import InvalidRequestError
 
 READ_BYTES = 65_536
 SAMPLE_BYTES = 65_536
-"""What is kept of a body over its limit: enough to see whose it is, too little to repair."""
+"""Bytes that are kept of a body over its limit: enough to find its sender by."""
 _NOT_DECODED = object()
 _GZIP_WINDOW = 31  # zlib: 15 bits of window, and a gzip header
 
@@ -25,8 +25,8 @@ class Stream(Protocol):
 class RequestBody:
     """The body of one request, read at most once.
 
-    kept is what has been read of it so far, inflated: what the quarantine keeps of a refusal.
-    Of a body over the limit it is the beginning only.
+    kept holds what has been read so far, decompressed: the quarantine stores it. For a body over
+    the limit it is the first SAMPLE_BYTES.
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -35,24 +35,24 @@ class RequestBody:
         self.gzipped = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() == "gzip"
         self.kept = b""
         self._read_bytes = 0
-        self._begun = False
+        self._started = False
         self._complete = False
         self._value: Any = _NOT_DECODED
 
     def read(self, max_bytes: int) -> bytes:
-        """The whole body; BodyTooLargeError as soon as it is known to be over the limit."""
+        """The whole body; raises BodyTooLargeError as soon as it exceeds the limit."""
         if self._complete:
-            self._check(max_bytes)
+            self._check_kept(max_bytes)
             return self.kept
         if self.announced is not None and not self.gzipped and self.announced > max_bytes:
             raise BodyTooLargeError(max_bytes)
-        self._begun = True
+        self._started = True
         if self.announced is not None and not self.gzipped:
             self.kept = self._read_announced(self.announced)
             self._read_bytes = len(self.kept)
         else:
-            self._gather(
-                self._inflated_parts(max_bytes) if self.gzipped else self._parts(), max_bytes
+            self._read_parts(
+                self._decompressed_parts(max_bytes) if self.gzipped else self._parts(), max_bytes
             )
         self._complete = True
         return self.kept
@@ -65,19 +65,19 @@ class RequestBody:
         return self._value
 
     def keep(self, max_bytes: int) -> None:
-        """Read a body that was refused unread, if it is a small one."""
-        if not self._begun and (self.announced or 0) <= max_bytes:
+        """Read the body of a request that was refused unread, if it is small enough."""
+        if not self._started and (self.announced or 0) <= max_bytes:
             with contextlib.suppress(InvalidRequestError):
                 self.read(max_bytes)
 
     @property
-    def is_left(self) -> bool:
-        """Whether bytes may still be on their way."""
+    def has_unread_bytes(self) -> bool:
+        """Whether the sender may still be sending."""
         return not self._complete and self.announced != 0
 
     @property
     def size(self) -> int:
-        """The length of the body, as far as it is known."""
+        """The length of the body in bytes, as far as it is known."""
         return max(self._read_bytes, 0 if self.gzipped else self.announced or 0)
 
     def _read_announced(self, length: int) -> bytes:
@@ -89,7 +89,7 @@ class RequestBody:
         return b"".join([part, *self._parts(length - len(part))]) if part else b""
 
     def _parts(self, length: int | None = None) -> Iterator[bytes]:
-        """The raw body piece by piece, to its announced or its real end."""
+        """The pieces of the raw body, up to its announced length or its end."""
         left = self.announced if length is None else length
         while left is None or left > 0:
             part = self.stream.read(READ_BYTES if left is None else min(READ_BYTES, left))
@@ -99,11 +99,11 @@ class RequestBody:
                 left -= len(part)
             yield part
 
-    def _inflated_parts(self, max_bytes: int) -> Iterator[bytes]:
-        """Also the compressed bytes have a limit: a stream of empty members inflates to nothing."""
-        return _inflated(_limited(self._parts(), max_bytes, max_bytes + READ_BYTES))
+    def _decompressed_parts(self, max_bytes: int) -> Iterator[bytes]:
+        """The decompressed pieces. The raw ones have a limit too: empty members give no bytes."""
+        return _decompressed(_limited(self._parts(), max_bytes, max_bytes + READ_BYTES))
 
-    def _gather(self, parts: Iterator[bytes], max_bytes: int) -> None:
+    def _read_parts(self, parts: Iterator[bytes], max_bytes: int) -> None:
         gathered = bytearray()
         try:
             for part in parts:
@@ -115,14 +115,14 @@ class RequestBody:
         finally:
             self.kept = bytes(gathered)
 
-    def _check(self, max_bytes: int) -> None:
+    def _check_kept(self, max_bytes: int) -> None:
         if len(self.kept) > max_bytes:
             self.kept = self.kept[:SAMPLE_BYTES]
             raise BodyTooLargeError(max_bytes)
 
 
 def announced_length(environ: Mapping[str, Any]) -> int | None:
-    """Content-Length; 0 when a body is neither announced nor chunked; None for a chunked one."""
+    """The Content-Length in bytes; 0 without one; None for a chunked body."""
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return None
     text = environ.get("CONTENT_LENGTH") or "0"
@@ -138,23 +138,23 @@ def _limited(parts: Iterator[bytes], max_bytes: int, most: int) -> Iterator[byte
         yield part
 
 
-def _inflated(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of gzip members one after another, at most READ_BYTES at a time."""
-    inflater = zlib.decompressobj(_GZIP_WINDOW)
+def _decompressed(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of all gzip members, in pieces of at most READ_BYTES."""
+    decompressor = zlib.decompressobj(_GZIP_WINDOW)
     for part in parts:
         data = part
         while True:
-            if inflater.eof:
-                inflater = zlib.decompressobj(_GZIP_WINDOW)
+            if decompressor.eof:
+                decompressor = zlib.decompressobj(_GZIP_WINDOW)
             try:
-                piece = inflater.decompress(data, READ_BYTES)
+                piece = decompressor.decompress(data, READ_BYTES)
             except zlib.error as error:
                 raise _broken_body() from error
             yield piece
-            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            if not data and (inflater.eof or len(piece) < READ_BYTES):
+            data = decompressor.unused_data if decompressor.eof else decompressor.unconsumed_tail
+            if not data and (decompressor.eof or len(piece) < READ_BYTES):
                 break
-    if not inflater.eof:
+    if not decompressor.eof:
         raise _broken_body()
 
 

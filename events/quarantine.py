@@ -1,4 +1,4 @@
-"""What was refused of a known source, kept within bounds so that an operator can repair it."""
+"""Keeps refused requests of known sources, within bounds, so that an operator can repair them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHERE source_id = %(source)s AND id <= (
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request, or an event of one, with its reason; size is that of the whole body."""
+    """A refused request, or a refused event of one; size is the bytes of the whole body."""
 
     status: int
     reason: str
@@ -50,9 +50,11 @@ _unchecked_rows: Counter[int] = Counter()
 _unchecked_bytes: Counter[int] = Counter()
 
 
-def keep(source_pk: int, received_at: datetime, route: str, refused: Sequence[Refused]) -> None:
-    """Store what was refused; returns after commit."""
-    most = settings.QUARANTINE_ROW_BYTES
+def keep_refused(
+    source_pk: int, received_at: datetime, route: str, refused: Sequence[Refused]
+) -> None:
+    """Store refused requests or events; returns after commit."""
+    max_bytes = settings.QUARANTINE_ROW_BYTES
     rows = [
         Quarantined(
             source_id=source_pk,
@@ -60,7 +62,7 @@ def keep(source_pk: int, received_at: datetime, route: str, refused: Sequence[Re
             route=route[:100],
             status=item.status,
             reason=item.reason,
-            body=item.body[:most],
+            body=item.body[:max_bytes],
             body_bytes=item.size,
             circumstances=item.circumstances,
         )
@@ -69,11 +71,11 @@ def keep(source_pk: int, received_at: datetime, route: str, refused: Sequence[Re
     Quarantined.objects.bulk_create(rows, batch_size=500)
     _unchecked_rows[source_pk] += len(rows)
     _unchecked_bytes[source_pk] += sum(len(row.body) for row in rows)
-    _trim_now_and_then(source_pk)
+    _trim_sometimes(source_pk)
 
 
-def trim(source_pk: int) -> None:
-    """Let the oldest of a source go until the rest is within its bounds."""
+def trim_source(source_pk: int) -> None:
+    """Delete a source's oldest rows until the rest are within the bounds of one source."""
     with connection.cursor() as cursor:
         cursor.execute(
             _TRIM,
@@ -85,53 +87,53 @@ def trim(source_pk: int) -> None:
         )
 
 
-def forget_old() -> int:
-    """Delete what is older than the days of its setting; how many rows that was."""
+def delete_old() -> int:
+    """Delete rows older than RUDDERHUB_QUARANTINE_DAYS; returns their number."""
     oldest = timezone.now() - timedelta(days=settings.QUARANTINE_DAYS)
     deleted, _ = Quarantined.objects.filter(received_at__lt=oldest).delete()
     return deleted
 
 
-def open_ones(refused: QuerySet[Quarantined]) -> QuerySet[Quarantined]:
-    """Neither sent again and accepted, nor discarded."""
+def open_requests(refused: QuerySet[Quarantined]) -> QuerySet[Quarantined]:
+    """Those that were neither discarded nor sent again and accepted."""
     return refused.filter(accepted_at=None, discarded_at=None)
 
 
-def discard(refused: QuerySet[Quarantined], by: str, note: str) -> int:
-    """Take the open ones off the list of what needs a look; how many that was. They are kept."""
+def discard_requests(refused: QuerySet[Quarantined], by: str, note: str) -> int:
+    """Mark the open ones as discarded; returns their number. The rows are kept."""
     discarded = {"discarded_at": timezone.now(), "discarded_by": by, "note": note}
-    return open_ones(refused).update(**discarded, is_waiting=False)
+    return open_requests(refused).update(**discarded, is_waiting=False)
 
 
-def as_lines(refused: QuerySet[Quarantined]) -> Iterator[str]:
-    """A JSON object a line; a body that is no UTF-8 is in base64."""
-    for each in refused.select_related("source").iterator(chunk_size=100):
-        body = bytes(each.body)
+def json_lines(refused: QuerySet[Quarantined]) -> Iterator[str]:
+    """One line of JSON per request; a body that is not UTF-8 is in base64."""
+    for request in refused.select_related("source").iterator(chunk_size=100):
+        body = bytes(request.body)
         try:
-            told = {"body": body.decode()}
+            body_member = {"body": body.decode()}
         except UnicodeDecodeError:
-            told = {"body_base64": b64encode(body).decode()}
+            body_member = {"body_base64": b64encode(body).decode()}
         yield (
             json.dumps(
                 {
-                    "received_at": each.received_at.isoformat(),
-                    "source": each.source.name,
-                    "route": each.route,
-                    "status": each.status,
-                    "reason": each.reason,
-                    "body_bytes": each.body_bytes,
-                    **told,
+                    "received_at": request.received_at.isoformat(),
+                    "source": request.source.name,
+                    "route": request.route,
+                    "status": request.status,
+                    "reason": request.reason,
+                    "body_bytes": request.body_bytes,
+                    **body_member,
                 }
             )
             + "\n"
         )
 
 
-def _trim_now_and_then(source_pk: int) -> None:
-    """Counting costs more than keeping: each process looks after a sixteenth of the bounds."""
+def _trim_sometimes(source_pk: int) -> None:
+    """Trim after a sixteenth of the bounds, since counting costs more than storing."""
     if (
         _unchecked_rows[source_pk] * 16 > settings.QUARANTINE_ROWS
         or _unchecked_bytes[source_pk] * 16 > settings.QUARANTINE_BYTES
     ):
         _unchecked_rows[source_pk] = _unchecked_bytes[source_pk] = 0
-        trim(source_pk)
+        trim_source(source_pk)

@@ -48,12 +48,12 @@ DISK_RETRY_SECONDS = 60
 _drains = threading.BoundedSemaphore(4)
 
 
-def ok() -> HttpResponse:
+def ok_response() -> HttpResponse:
     return HttpResponse(b"OK", content_type=TEXT)
 
 
 class GatewayRequest(Request):
-    """A request whose body is read as bytes, whatever its label."""
+    """A request whose body is read as bytes, whatever its content type."""
 
     incoming: RequestBody
     auth: SourceInfo
@@ -67,10 +67,10 @@ class GatewayView(APIView):
     source: SourceInfo | None = None
     received_at: datetime
     first_received_at: datetime | None = None
-    """When a request that is sent again from the quarantine first arrived."""
+    """When a request that is sent again from the quarantine arrived for the first time."""
     quarantines_refused = True
     part_of = ""
-    """How an event that is quarantined alone becomes a request of its route again."""
+    """The shape that turns a quarantined event into a request of its route again."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Does what APIView does without content negotiation, which the gateway does not offer."""
@@ -85,14 +85,16 @@ class GatewayView(APIView):
                 self._keep_accepted(wrapped)
         except Exception as error:  # noqa: BLE001 - the edge of a request
             response = self.handle_exception(error)
-        if wrapped.incoming.is_left:
-            response._resource_closers.append(partial(_drain, wrapped.incoming))  # type: ignore[attr-defined]  # noqa: SLF001
+        if wrapped.incoming.has_unread_bytes:
+            response._resource_closers.append(partial(_drain_body, wrapped.incoming))  # type: ignore[attr-defined]  # noqa: SLF001
         return response
 
     def _keep_accepted(self, request: GatewayRequest) -> None:
         """Keep the request for the trace of its events."""
         if self.source is not None:
-            requests.keep(self.source.pk, self.received_at, request.META, request.incoming.kept)
+            requests.keep_request(
+                self.source.pk, self.received_at, request.META, request.incoming.kept
+            )
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.perform_authentication(request)
@@ -120,7 +122,7 @@ class GatewayView(APIView):
             try:
                 self.refusals.keep_request(refused)
             except (DatabaseError, InterfaceError) as error:
-                # Not kept, it is not refused for good: the sender has to try again.
+                # A request that could not be kept is not refused for good: the sender retries.
                 refused = _server_fault(error)
         return self.refuse(refused)
 
@@ -142,7 +144,7 @@ class GatewayView(APIView):
         return Refusals(source.pk, self.received_at, request, request.incoming)
 
     def envelope(self, request: GatewayRequest, size: int, **options: Any) -> Envelope:
-        """What the events of this request share; size is that of all of them together."""
+        """What the events of this request share; size is the bytes of all of them together."""
         limit = request.auth.max_event_bytes
         return Envelope(
             received_at=self.first_received_at or self.received_at,
@@ -153,13 +155,13 @@ class GatewayView(APIView):
         )
 
     def batch_envelope(self, request: GatewayRequest, body: Any, **options: Any) -> Envelope:
-        """The envelope of a batch, whose body states when it was sent."""
+        """The envelope of a batch, with the sentAt of its body."""
         sent_at = body.get("sentAt") if isinstance(body, dict) else None
         options = {"types": BATCH_TYPES, "sent_at": sent_at} | options
         return self.envelope(request, len(request.incoming.kept), **options)
 
     def accept_one(self, event: Any, parse: Callable[[Any], ParsedEvent]) -> None:
-        """Store the event, or in the quarantine where the source accepts invalid ones."""
+        """Store the event; an invalid one goes to the quarantine if the source quarantines."""
         source = cast("SourceInfo", self.source)
         try:
             parsed = [parse(event)]
@@ -177,7 +179,7 @@ class GatewayView(APIView):
         sent_at: Any,
         part_of: str = "batch",
     ) -> None:
-        """Store all events or none; if the source quarantines, the good ones and the bad apart."""
+        """Store all events or none; invalid ones go to the quarantine if the source quarantines."""
         source = cast("SourceInfo", self.source)
         refused: list[Refused] = []
 
@@ -202,7 +204,7 @@ def _server_fault(error: Exception) -> RefusedError:
     return unavailable()
 
 
-def _drain(body: RequestBody) -> None:
+def _drain_body(body: RequestBody) -> None:
     """Read what is left after the answer; closing with unread bytes could lose the answer."""
     if _drains.acquire(blocking=False):
         try:

@@ -1,4 +1,4 @@
-"""Puts into the quarantine what one request had refused: the whole of it, or single events."""
+"""Quarantines a refused request, or single events of a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_HEADER_CHARACTERS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """The quarantine of one request; nothing is kept before one of its methods is called."""
+    """Stores what one request has had refused."""
 
     source_pk: int
     received_at: datetime
@@ -32,18 +32,18 @@ class Refusals:
     incoming: RequestBody
 
     def keep_request(self, refused: RefusedError) -> None:
-        """Store the whole request, or as much of it as was read."""
+        """Store the request; raises DatabaseError or InterfaceError if Postgres is away."""
         body, size = self._body()
         circumstances = self._circumstances()
         self.keep([Refused(refused.status_code, refused.line, body, size, circumstances)])
 
     def keep(self, refused: Sequence[Refused]) -> None:
-        quarantine.keep(self.source_pk, self.received_at, self.request.path, refused)
+        quarantine.keep_refused(self.source_pk, self.received_at, self.request.path, refused)
 
     def invalid_event(
         self, event: Any, error: InvalidEventError, part_of: str, sent_at: Any
     ) -> Refused:
-        """One event of the request; part_of says how it becomes a request of its route again."""
+        """One event of the request; part_of is the shape of the request it came in."""
         refused = refusal(error)
         if refused is None:
             raise AssertionError("an invalid event has an answer")
@@ -52,7 +52,7 @@ class Refusals:
         return Refused(refused.status_code, refused.line, body, len(body), circumstances)
 
     def _body(self) -> tuple[bytes, int]:
-        """The beginning of the body and the length of the whole; a GET has its query instead."""
+        """What was read of the body, and the length of the whole; for a GET, the query."""
         if self.request.method == "GET":
             query = query_bytes(self.request)
             return query, len(query)
@@ -60,7 +60,7 @@ class Refusals:
         return self.incoming.kept, self.incoming.size
 
     def _circumstances(self) -> dict[str, Any]:
-        """What the route reads of the request beside its body."""
+        """What the route reads of the request apart from its body."""
         headers = self.request.META
         return {
             "method": self.request.method,

@@ -1,7 +1,7 @@
-"""The newest accepted requests as they came, for the trace: in the cache, for an hour, bounded.
+"""Keeps the newest accepted requests as they arrived, in the cache, for the trace of an event.
 
-A thread of its own writes them, so that no request waits for the cache; under load it keeps some
-of them only. Each source has SLOTS places. Keys and cookies are hidden before anything is kept.
+A separate thread writes them, so that no request waits for the cache; under load it drops some.
+Each source has SLOTS slots. Keys and cookies are redacted before anything is kept.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _KEY_IN_BODY = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A request; of a longer body the beginning."""
+class KeptRequest:
+    """An accepted request; body holds at most the first BODY_BYTES."""
 
     received_at: datetime
     method: str
@@ -47,58 +47,63 @@ class Kept:
     headers: Mapping[str, str]
     body: bytes
     body_bytes: int
-    """Of the whole body."""
+    """The length of the whole body."""
 
 
-def keep(source_pk: int, received_at: datetime, meta: Mapping[str, Any], body: bytes) -> None:
-    """Have an accepted request kept, if there is time; returns at once."""
+def keep_request(
+    source_pk: int, received_at: datetime, meta: Mapping[str, Any], body: bytes
+) -> None:
+    """Pass an accepted request to the thread that keeps it; returns at once."""
     if settings.REQUEST_MINUTES:
         _keeper.get().add(source_pk, received_at, meta, body)
 
 
-def find(source_pk: int, received_at: datetime) -> Kept | None:
-    """The request that came then, unless it was not kept or is kept no longer."""
+def find_request(source_pk: int, received_at: datetime) -> KeptRequest | None:
+    """The request that the source sent at this time; None if the cache does not have it."""
     try:
-        found = cache.get(_key(source_pk, received_at))
+        kept = cache.get(_slot_key(source_pk, received_at))
     except RedisError as error:
         logger.warning("cache unavailable: %s", type(error).__name__)
         return None
-    return found if isinstance(found, Kept) and found.received_at == received_at else None
+    return kept if isinstance(kept, KeptRequest) and kept.received_at == received_at else None
 
 
-def forget(source_pks: Iterable[int]) -> None:
-    """All of these sources: who is erased may be in any."""
+def delete_requests(source_pks: Iterable[int]) -> None:
+    """Delete all requests of these sources, since an erased person may be in any of them.
+
+    Raises DestinationUnavailableError when the cache is away.
+    """
     try:
         for source_pk in source_pks:
-            cache.delete_many([_place(source_pk, slot) for slot in range(SLOTS)])
+            cache.delete_many([_cache_key(source_pk, slot) for slot in range(SLOTS)])
     except RedisError as error:
         raise DestinationUnavailableError("the cache, which keeps requests, is away") from error
 
 
-def _key(source_pk: int, received_at: datetime) -> str:
-    return _place(source_pk, int(received_at.timestamp() * 1_000_000) % SLOTS)
+def _slot_key(source_pk: int, received_at: datetime) -> str:
+    return _cache_key(source_pk, int(received_at.timestamp() * 1_000_000) % SLOTS)
 
 
-def _place(source_pk: int, slot: int) -> str:
+def _cache_key(source_pk: int, slot: int) -> str:
     return f"request:{source_pk}:{slot}"
 
 
-def _kept(received_at: datetime, meta: Mapping[str, Any], body: bytes) -> Kept:
+def _kept_request(received_at: datetime, meta: Mapping[str, Any], body: bytes) -> KeptRequest:
     query = _KEY_IN_QUERY.sub(rf"\1{HIDDEN}", str(meta.get("QUERY_STRING", "")))
     path = str(meta.get("PATH_INFO", ""))
-    return Kept(
+    return KeptRequest(
         received_at,
         str(meta.get("REQUEST_METHOD", "")),
         f"{path}?{query}" if query else path,
-        headers_of(meta),
+        readable_headers(meta),
         _KEY_IN_BODY.sub(rb"\1" + HIDDEN.encode(), body[:BODY_BYTES]),
         len(body),
     )
 
 
-def headers_of(meta: Mapping[str, Any]) -> dict[str, str]:
-    """As they are usually spelt; those that hold a secret are hidden."""
-    names = [name for name in meta if name.startswith("HTTP_") or name in _PLAIN]
+def readable_headers(meta: Mapping[str, Any]) -> dict[str, str]:
+    """The headers by their usual spelling; the values of secret ones are redacted."""
+    names = [name for name in meta if name.startswith("HTTP_") or name in _UNPREFIXED]
     spelt = {name: name.removeprefix("HTTP_").replace("_", "-").title() for name in names}
     return {
         spelt[name]: HIDDEN if _is_secret(spelt[name]) else str(meta[name])
@@ -111,12 +116,14 @@ def _is_secret(header: str) -> bool:
     return header in SECRET_HEADERS or bool(_SECRET_WORDS.search(header))
 
 
-_PLAIN = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+_UNPREFIXED = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 
-class Keeper:
+class RequestKeeper:
+    """The thread that writes waiting requests to the cache."""
+
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str, Kept]] = deque(maxlen=WAITING)
+        self._waiting: deque[tuple[str, KeptRequest]] = deque(maxlen=WAITING)
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="request-keeper", daemon=True)
@@ -126,12 +133,12 @@ class Keeper:
         self, source_pk: int, received_at: datetime, meta: Mapping[str, Any], body: bytes
     ) -> None:
         if len(self._waiting) < WAITING:
-            kept = _kept(received_at, meta, body)  # here, so that no large body waits
-            self._waiting.append((_key(source_pk, received_at), kept))
+            kept = _kept_request(received_at, meta, body)  # here, so that no large body waits
+            self._waiting.append((_slot_key(source_pk, received_at), kept))
             self._wake.set()
 
     def close(self) -> None:
-        """Keep what waits, then end the thread."""
+        """Write the waiting requests, then end the thread."""
         self._closed = True
         self._wake.set()
         self._thread.join()
@@ -151,9 +158,9 @@ class Keeper:
             logger.warning("requests not kept: %s", type(error).__name__)
 
 
-_keeper = PerProcess(Keeper)
+_keeper = PerProcess(RequestKeeper)
 
 
 def close_keeper() -> None:
-    """Let the thread of this process end: between tests."""
+    """End the thread of this process, for tests."""
     _keeper.close()

@@ -1,10 +1,11 @@
-"""Sending what lies in the quarantine again, as it is or repaired, by the route it came by.
+"""Sends quarantined requests again, unchanged or repaired, by the routes they arrived by.
 
-The same view judges it, with two differences: the source is known without a key, and the time and
-the address of its first arrival are kept. Origins and the budget of requests do not count.
+The route's own view accepts or refuses them, with two differences: it knows the source without a
+key, and it keeps the time and the address of the first arrival. It does not check origins and rate
+limits.
 
-Of many that are chosen each is marked, and a worker sends them, the oldest first. It takes the mark
-off before it sends: one that is killed at it leaves that one refused, and sends none twice.
+Requests that an operator chose together are marked, and a worker sends them, the oldest first. The
+worker removes the mark before it sends, so that a worker that is killed sends none twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from rest_framework.request import Request
 from events.decode import InvalidJSONError, loads
 from events.models import Quarantined
 from events.operator_request import Outcome, operator_request, response_outcome
-from events.quarantine import open_ones
+from events.quarantine import open_requests
 from events.urls import find_event_route
 from sources import audit, snapshot
 from sources.authentication import Authenticated
@@ -38,19 +39,19 @@ from sources.snapshot import SourceInfo
 
 RECENT = timedelta(hours=1)
 PART = 200
-"""So many of those that wait are looked up at once."""
+"""Waiting requests that are read at once."""
 
 
-class AcceptedBeforeError(Exception):
-    """It was sent again and accepted: once more would double its events."""
+class AlreadyAcceptedError(Exception):
+    """The request was sent again and accepted before: its events would be stored twice."""
 
 
-def send_again(pk: int, body: bytes | None = None) -> Outcome:
-    """Judge and store a quarantined request, or another body in its place; the row stays."""
+def resend_request(pk: int, body: bytes | None = None) -> Outcome:
+    """Send a quarantined request again, or another body in place of its own; the row stays."""
     with transaction.atomic():
         refused = Quarantined.objects.select_for_update(of=["self"]).get(pk=pk)
         if refused.accepted_at is not None:
-            raise AcceptedBeforeError
+            raise AlreadyAcceptedError
         outcome = _resend(refused, bytes(refused.body) if body is None else body)
         if outcome.accepted:
             refused.accepted_at = timezone.now()
@@ -60,7 +61,7 @@ def send_again(pk: int, body: bytes | None = None) -> Outcome:
 
 @dataclass(frozen=True)
 class Batch:
-    """Requests that were asked for together, and what has become of them."""
+    """The progress of requests that an operator chose together."""
 
     asked_at: datetime
     by: str
@@ -81,68 +82,70 @@ class Batch:
         return 100 * self.sent // self.total
 
 
-def ask_for(chosen: QuerySet[Quarantined], user_pk: int | None) -> int:
-    """Have a worker send again those that are open; how many that is."""
+def mark_waiting(chosen: QuerySet[Quarantined], user_pk: int | None) -> int:
+    """Mark the open ones for a worker to send; returns their number."""
     now = timezone.now()
-    unmarked = open_ones(chosen).filter(is_waiting=False)
+    unmarked = open_requests(chosen).filter(is_waiting=False)
     return unmarked.update(is_waiting=True, asked_at=now, asked_by=user_pk)
 
 
-def waiting() -> QuerySet[Quarantined]:
-    """Those that are marked, the oldest first."""
+def waiting_requests() -> QuerySet[Quarantined]:
+    """The marked requests, the oldest first."""
     return Quarantined.objects.filter(is_waiting=True).order_by("asked_at", "id").defer("body")
 
 
-def send_waiting(max_seconds: float) -> bool:
-    """Send for so long, or until the log takes nothing; whether to go on at once."""
-    until = monotonic() + max_seconds
-    for record in waiting()[:PART]:
-        if _unmarked(record) and _is_log_away(_send_unmarked(record)):
+def resend_waiting(max_seconds: float) -> bool:
+    """Send waiting requests for at most max_seconds; returns whether to continue at once.
+
+    Stops when the log is unavailable, since every further request would be refused as well: they
+    wait until beat wakes a worker.
+    """
+    deadline = monotonic() + max_seconds
+    for record in waiting_requests()[:PART]:
+        if _remove_mark(record) and _is_log_unavailable(_resend_unmarked(record)):
             return False
-        if monotonic() > until:
+        if monotonic() > deadline:
             break
-    return waiting().exists()
+    return waiting_requests().exists()
 
 
 def batches(now: datetime) -> list[Batch]:
-    """Those at work, and those of the last hour; the newest first."""
+    """The batches that still wait and those of the last hour, the newest first."""
     recent = Q(asked_at__gt=now - RECENT) | Q(is_waiting=True)
-    named = Quarantined.objects.filter(recent).order_by().values("asked_at").distinct()
-    found = Quarantined.objects.filter(asked_at__in=named).order_by("-asked_at")
-    counted = found.values("asked_at", "asked_by__username").annotate(
+    times = Quarantined.objects.filter(recent).order_by().values("asked_at").distinct()
+    requests = Quarantined.objects.filter(asked_at__in=times).order_by("-asked_at")
+    counts = requests.values("asked_at", "asked_by__username").annotate(
         total=Count("pk"),
         waiting=Count("pk", filter=Q(is_waiting=True)),
         accepted=Count("pk", filter=~Q(accepted_at=None)),
     )
     return [
-        Batch(each.pop("asked_at"), each.pop("asked_by__username") or "", **each)
-        for each in counted
+        Batch(row.pop("asked_at"), row.pop("asked_by__username") or "", **row) for row in counts
     ]
 
 
-def log_sent(user_pk: int | None, record: Quarantined, how: str, outcome: Outcome) -> None:
-    said = f"Sent again {how}: {outcome.status} {outcome.answer}"
-    audit.note(user_pk, record, said)
+def log_resend(user_pk: int | None, record: Quarantined, how: str, outcome: Outcome) -> None:
+    """Write the outcome to the audit log; how is "as it was" or "edited"."""
+    audit.note(user_pk, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
 
 
-def _unmarked(record: Quarantined) -> bool:
-    """Whether it is for us to send, and not for another worker, or discarded meanwhile."""
+def _remove_mark(record: Quarantined) -> bool:
+    """Whether the mark was still there: another worker may have sent it, an operator discarded."""
     marked = Quarantined.objects.filter(pk=record.pk, is_waiting=True)
     return bool(marked.update(is_waiting=False))
 
 
-def _send_unmarked(record: Quarantined) -> Outcome | None:
+def _resend_unmarked(record: Quarantined) -> Outcome | None:
     try:
-        outcome = send_again(record.pk)
-    except (AcceptedBeforeError, Quarantined.DoesNotExist):
+        outcome = resend_request(record.pk)
+    except (AlreadyAcceptedError, Quarantined.DoesNotExist):
         return None  # sent by somebody else meanwhile, or gone with its source or its age
     if record.asked_by_id:
-        log_sent(record.asked_by_id, record, "as it was", outcome)
+        log_resend(record.asked_by_id, record, "as it was", outcome)
     return outcome
 
 
-def _is_log_away(outcome: Outcome | None) -> bool:
-    """The next would be refused, too: it waits until beat rings."""
+def _is_log_unavailable(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.status == 503  # noqa: PLR2004
 
 
@@ -173,7 +176,7 @@ def _view(route: Route, refused: Quarantined, source: SourceInfo) -> Callable[..
 
 
 class _KnownSource(BaseAuthentication):
-    """The source that the operator sends for."""
+    """Authenticates as the source that the request was sent for."""
 
     def __init__(self, source: SourceInfo) -> None:
         self._source = source

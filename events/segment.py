@@ -1,4 +1,4 @@
-"""Segment's browser SDK: short paths, the key in the body, a JSON answer."""
+"""The views of Segment's browser SDK, which has the key in the body and expects JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sources.errors import missing_key, unavailable
 
 
 class SegmentAuthentication(BaseAuthentication):
-    """Segment's browser SDK: a header decides when there is one, else writeKey in the body."""
+    """Finds the key in the Authorization header; without one, in the body's writeKey."""
 
     def authenticate(self, request: Request) -> Authenticated:
         if request.META.get("HTTP_AUTHORIZATION"):
@@ -32,13 +32,13 @@ class SegmentAuthentication(BaseAuthentication):
             raise
         except InvalidRequestError as error:
             raise missing_key() from error
-        key = _own_key(value) or _own_key(_first_event(value))
+        key = _member_key(value) or _member_key(_first_event(value))
         if not key:
             raise missing_key()
         return None, source_of_key(key, request.META)
 
 
-def _own_key(value: Any) -> str:
+def _member_key(value: Any) -> str:
     key = value.get("writeKey") if isinstance(value, dict) else None
     return key if isinstance(key, str) else ""
 
@@ -53,7 +53,7 @@ class SegmentEventView(EventView):
     without = ("writeKey",)
 
     def accepted(self) -> HttpResponse:
-        return _success()
+        return _success_response()
 
 
 class SegmentBatchView(BatchView):
@@ -61,8 +61,8 @@ class SegmentBatchView(BatchView):
     without = ("writeKey",)
 
     def accepted(self) -> HttpResponse:
-        return _success()
+        return _success_response()
 
 
-def _success() -> HttpResponse:
+def _success_response() -> HttpResponse:
     return HttpResponse(b'{"success": true}', content_type="application/json")

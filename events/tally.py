@@ -1,4 +1,4 @@
-"""Refusals as one line of the log a minute: also those of which nothing is kept."""
+"""Logs the number of refusals per status, once a minute."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _since = time.monotonic()
 _lock = threading.Lock()
 
 
-def count(status: int) -> None:
-    """Count an answer; the first after a minute writes the line."""
+def count_refusal(status: int) -> None:
+    """Count a refusal; the first one after a minute logs the counts and resets them."""
     global _since  # noqa: PLW0603
     with _lock:
         _counts[status] += 1

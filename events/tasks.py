@@ -86,7 +86,7 @@ def go_on_with_change(change_pk: int) -> None:
 def send_quarantined_again(_: int) -> None:
     """Send a part of what was asked for, then let loads have their turn."""
     rings.answered(0, rings.Work.QUARANTINE)
-    if reruns.send_waiting(SLICE_SECONDS):
+    if reruns.resend_waiting(SLICE_SECONDS):
         rings.send(0, rings.Work.QUARANTINE)
 
 
@@ -120,7 +120,7 @@ def ring_connections(*, anew: bool = False) -> None:
     for work, found in waiting.items():
         for pk in found.values_list("pk", flat=True):
             _ring(pk, work, anew=anew)
-    if reruns.waiting().exists():
+    if reruns.waiting_requests().exists():
         _ring(0, rings.Work.QUARANTINE, anew=anew)
 
 
@@ -153,7 +153,7 @@ def keep_log() -> None:
         retention.keep_within(conn, retention.Limits.from_settings(), timezone.now())
         counting.fold(conn, timezone.now())
     ledger.forget_old(timezone.now())
-    quarantine.forget_old()
+    quarantine.delete_old()
     history.forget_old()
     identity_changes.forget_old(timezone.now())
 

@@ -1,4 +1,4 @@
-"""The budget of a source: requests in a window, over all its keys and all web processes."""
+"""Limits the requests of each source."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sources.snapshot import SourceInfo
 
 
 class SourceThrottle(BaseThrottle):
+    """Counts a source's requests per window, over all its keys and all web processes."""
+
     def __init__(self) -> None:
         self._wait_seconds = 0
 

@@ -1,4 +1,4 @@
-"""The routes that take events, by their exact path."""
+"""The routes that accept events, by their exact path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.conf import settings
 
 from events.internal import InternalBatchView, ReplayView, RetlView
 from events.segment import SegmentBatchView, SegmentEventView
-from events.views import BatchView, BeaconView, EventView, PixelView, WebhookView, discard
+from events.views import BatchView, BeaconView, EventView, PixelView, WebhookView, discard_report
 from sources.routing import Route, get, get_and_post, own_path, post
 
 SINGLE_CALLS = ("identify", "track", "page", "screen", "group", "alias", "merge")
@@ -39,8 +39,8 @@ PUBLIC_ROUTES: dict[str, Route] = {
     "/beacon/v1/batch": post(BeaconView.as_view()),
     "/v1/webhook": get_and_post(WebhookView.as_view()),
     "/v1/audiencelist": post(EventView.as_view(event_type="audiencelist")),
-    "/v1/m": post(discard),
-    "/rsaMetrics": post(discard),
+    "/v1/m": post(discard_report),
+    "/rsaMetrics": post(discard_report),
 }
 
 INTERNAL_ROUTES: dict[str, Route] = {
@@ -53,7 +53,7 @@ INTERNAL_ROUTES: dict[str, Route] = {
 
 
 def find_event_route(path: str) -> Route | None:
-    """The route that takes events at this path."""
+    """The route that accepts events at this path."""
     path = own_path(path)
     if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
         return INTERNAL_ROUTES.get(path)

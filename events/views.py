@@ -1,4 +1,4 @@
-"""The event routes: a view parses, accepts, answers."""
+"""The views of the public event routes: each parses, accepts and answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from events.errors import no_webhook_source
 from events.pixel import GIF, pixel_event, prefers_image
 from events.query import first_values
-from events.receiving import GatewayRequest, GatewayView, new_id, ok
+from events.receiving import GatewayRequest, GatewayView, new_id, ok_response
 from events.refused_requests import query_bytes
 from events.spec import InvalidEventError, ParsedEvent, batch_events, check_size, parse_event
 from events.webhook import webhook_event, webhook_properties
@@ -21,7 +21,7 @@ from sources.snapshot import SourceInfo
 
 
 class EventView(GatewayView):
-    """One event, its type from the path."""
+    """Accepts one event whose type is in the path."""
 
     event_type = ""
     without: tuple[str, ...] = ()
@@ -33,11 +33,11 @@ class EventView(GatewayView):
         return self.accepted()
 
     def accepted(self) -> HttpResponse:
-        return ok()
+        return ok_response()
 
 
 class BatchView(GatewayView):
-    """Events in an envelope, each with its own type."""
+    """Accepts a list of events, each with its own type."""
 
     without: tuple[str, ...] = ()
 
@@ -49,7 +49,7 @@ class BatchView(GatewayView):
         return self.accepted()
 
     def accepted(self) -> HttpResponse:
-        return ok()
+        return ok_response()
 
 
 class BeaconView(BatchView):
@@ -57,7 +57,7 @@ class BeaconView(BatchView):
 
 
 class PixelView(GatewayView):
-    """An event from the query string; an image for img elements, else OK."""
+    """Accepts an event in the query string; answers img elements with an image, others with OK."""
 
     authentication_classes = [QueryKeyAuthentication]
     part_of = "query"
@@ -65,8 +65,7 @@ class PixelView(GatewayView):
     takes_data = False
 
     def get(self, request: GatewayRequest) -> HttpResponse:
-        parameters = first_values(query_bytes(request))
-        parameters.pop("writeKey", None)
+        parameters = _query_parameters(request)
         if request.method == "HEAD":
             self._check(request, parameters)
         else:
@@ -86,12 +85,12 @@ class PixelView(GatewayView):
         wants_image = request.path.endswith(".gif") or prefers_image(
             request.META.get("HTTP_ACCEPT", "")
         )
-        response = HttpResponse(GIF, content_type="image/gif") if wants_image else ok()
+        response = HttpResponse(GIF, content_type="image/gif") if wants_image else ok_response()
         response.headers["Cache-Control"] = "no-store"
         return response
 
     def refuse(self, refused: RefusedError) -> HttpResponse:
-        """A pixel has no other status for what is the sender's fault."""
+        """A pixel answers every mistake of the sender with 400, but too many requests with 429."""
         response = line(refused)
         if response.status_code not in {429, 503}:
             response.status_code = 400
@@ -111,7 +110,7 @@ class PixelView(GatewayView):
 
 
 class WebhookView(GatewayView):
-    """Whatever another service sends."""
+    """Accepts whatever another service sends as the properties of an event."""
 
     part_of = "webhook"
     authentication_classes = [WebhookAuthentication]
@@ -124,15 +123,14 @@ class WebhookView(GatewayView):
     def post(self, request: GatewayRequest) -> HttpResponse:
         body = request.incoming.read(request.auth.max_body_bytes)
         self._accept(request, webhook_properties(body, request.META.get("CONTENT_TYPE", "")))
-        return ok()
+        return ok_response()
 
     def get(self, request: GatewayRequest) -> HttpResponse:
-        """A provider's check of the address has no parameters: nothing is stored."""
-        parameters = first_values(query_bytes(request))
-        parameters.pop("writeKey", None)
+        """A request without parameters is a provider's check of the URL: nothing is stored."""
+        parameters = _query_parameters(request)
         if parameters and request.method == "GET":
             self._accept(request, dict(parameters))
-        return ok()
+        return ok_response()
 
     def _accept(self, request: GatewayRequest, properties: dict[str, Any]) -> None:
         limit = request.auth.max_event_bytes
@@ -143,6 +141,12 @@ class WebhookView(GatewayView):
         )
 
 
-def discard(_request: HttpRequest) -> HttpResponse:
-    """Error reports and metrics of SDKs: taken so that they do not come again, and left unread."""
-    return ok()
+def _query_parameters(request: GatewayRequest) -> dict[str, str]:
+    parameters = first_values(query_bytes(request))
+    parameters.pop("writeKey", None)
+    return parameters
+
+
+def discard_report(_request: HttpRequest) -> HttpResponse:
+    """Answers an SDK's error report or metrics without reading it, so that the SDK stops trying."""
+    return ok_response()

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection
-from events.activity import refused_in
+from events.activity import refused_filter
 from events.backlog import oldest
 from events.counting import FOLDS, by_bin
 from events.health import UNATTENDED, Health, health
@@ -174,7 +174,7 @@ def _received(
 
 
 def _refused_since(since: datetime, source_pk: int | None) -> dict[str, Any]:
-    return refused_in(since) | ({"source__id__exact": source_pk} if source_pk else {})
+    return refused_filter(since) | ({"source__id__exact": source_pk} if source_pk else {})
 
 
 def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Connection], int]:

@@ -263,7 +263,7 @@ def _of_source(request: HttpRequest) -> dict[str, str]:
 
 def _request(event: Event, *, sees: bool) -> dict[str, Any] | None:
     """As it came, if it is still kept; without values for those who may not see them."""
-    found = requests.find(event.source_id, event.received_at)
+    found = requests.find_request(event.source_id, event.received_at)
     if found is None:
         return None
     body = found.body.decode(errors="backslashreplace")

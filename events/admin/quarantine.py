@@ -34,7 +34,7 @@ from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
 from events.operator_request import Outcome
 from events.reasons import reason_kind
-from events.reruns import AcceptedBeforeError
+from events.reruns import AlreadyAcceptedError
 from sources.display import clipped, counted, json_block, label, when
 from sources.models import Source
 
@@ -83,7 +83,7 @@ class RefusedStateFilter(SimpleListFilter):
                 return queryset.exclude(accepted_at=None)
             case "discarded":
                 return queryset.exclude(discarded_at=None)
-        return quarantine.open_ones(queryset)
+        return quarantine.open_requests(queryset)
 
 
 @admin.register(Quarantined)
@@ -175,10 +175,10 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Quarantined]
     ) -> HttpResponse | None:
         """For what is right by now: a limit was raised, a source was switched on."""
-        chosen = quarantine.open_ones(queryset)
+        chosen = quarantine.open_requests(queryset)
         if confirmed(request, SEND_AGAIN) is None:
             return ask(self, request, SEND_AGAIN, _touched(chosen))
-        count = reruns.ask_for(chosen, request.user.pk)
+        count = reruns.mark_waiting(chosen, request.user.pk)
         rings.send_or_leave(0, rings.Work.QUARANTINE)
         what = counted(count, "refused request")
         self.message_user(
@@ -188,12 +188,12 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     @action(description="Discard with a note…", permissions=["discard"])
     def discard(self, request: HttpRequest, queryset: QuerySet[Quarantined]) -> HttpResponse | None:
-        chosen = quarantine.open_ones(queryset)
+        chosen = quarantine.open_requests(queryset)
         note = confirmed(request, DISCARD)
         if note is None:
             return ask(self, request, DISCARD, _touched(chosen))
         for source in Source.objects.filter(pk__in=chosen.order_by().values("source")):
-            count = quarantine.discard(
+            count = quarantine.discard_requests(
                 chosen.filter(source=source), request.user.get_username(), note
             )
             what = counted(count, "refused request")
@@ -210,7 +210,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             count = chosen.filter(source=source).count()
             self.log_change(request, source, f"Exported {counted(count, 'refused request')}.")
         return StreamingHttpResponse(
-            quarantine.as_lines(chosen),
+            quarantine.json_lines(chosen),
             content_type="application/x-ndjson",
             headers={"Content-Disposition": 'attachment; filename="quarantine.jsonl"'},
         )
@@ -270,7 +270,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             unchanged = body == _text(kept).replace("\r\n", "\n")
             try:
                 outcome = self._send(request, record, None if unchanged else body.encode())
-            except AcceptedBeforeError:
+            except AlreadyAcceptedError:
                 messages.warning(request, "It was sent again and accepted before.")
                 return HttpResponseRedirect(back)
             if outcome.accepted:
@@ -289,9 +289,9 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "events/send_again.html", context)
 
     def _send(self, request: HttpRequest, record: Quarantined, body: bytes | None) -> Outcome:
-        outcome = reruns.send_again(record.pk, body)
+        outcome = reruns.resend_request(record.pk, body)
         how = "as it was" if body is None else "edited"
-        reruns.log_sent(request.user.pk, record, how, outcome)
+        reruns.log_resend(request.user.pk, record, how, outcome)
         return outcome
 
 

@@ -200,15 +200,15 @@ def test_dead_letters_and_refused_requests_that_name_the_person_go(hub):
 
 def test_requests_that_are_kept_for_the_trace_go(hub):
     source, moment = hub.connection("web").source, timezone.now()
-    requests.keep(source.pk, moment, {"PATH_INFO": "/v1/track"}, b'{"userId":"ann-1"}')
+    requests.keep_request(source.pk, moment, {"PATH_INFO": "/v1/track"}, b'{"userId":"ann-1"}')
     requests.close_keeper()
     hub.load(event(1, "identify", userId="ann-1"))
-    before = requests.find(source.pk, moment)
+    before = requests.find_request(source.pk, moment)
 
     erase_person(hub.destination, "ann-1", actor="eve")
 
     assert before
-    assert requests.find(source.pk, moment) is None
+    assert requests.find_request(source.pk, moment) is None
 
 
 def test_messages_that_quote_the_person_no_longer_do(hub):

@@ -8,7 +8,7 @@ from django.core.cache import cache
 
 from events import log, requests, rings
 from events.models import Event, Quarantined
-from events.reruns import send_again
+from events.reruns import resend_request
 from tests.support.factories import make_admin, make_write_key
 from tests.support.gateway_cases import basic
 
@@ -67,7 +67,7 @@ def test_every_event_of_a_batch_leads_to_its_request(client, key):
 
     send(client, key, json.dumps(batch), "/v1/batch")
 
-    found = [requests.find(e.source_id, e.received_at) for e in Event.objects.all()]
+    found = [requests.find_request(e.source_id, e.received_at) for e in Event.objects.all()]
     assert [json.loads(each.body) for each in found] == [batch, batch]
 
 
@@ -76,7 +76,7 @@ def test_a_key_in_the_address_is_hidden(client, key):
     requests.close_keeper()
     event = Event.objects.get()
 
-    found = requests.find(event.source_id, event.received_at)
+    found = requests.find_request(event.source_id, event.received_at)
 
     assert found.path == "/pixel/v1/track?writeKey=•••&userId=ann&event=Paid"
 
@@ -123,18 +123,18 @@ def test_a_request_that_is_gone_is_said_to_be(client, key):
 def test_an_erasure_forgets_the_requests_of_the_sources(client, key):
     send(client, key, json.dumps(TRACK))
     event = Event.objects.get()
-    before = requests.find(event.source_id, event.received_at)
+    before = requests.find_request(event.source_id, event.received_at)
 
-    requests.forget([event.source_id])
+    requests.delete_requests([event.source_id])
 
     assert before
-    assert requests.find(event.source_id, event.received_at) is None
+    assert requests.find_request(event.source_id, event.received_at) is None
 
 
 def test_neither_refused_nor_sent_again_ones_are_kept(client, key):
     send(client, key, '{"userId":"ann"}')
-    send_again(Quarantined.objects.get().pk, json.dumps(TRACK).encode())
+    resend_request(Quarantined.objects.get().pk, json.dumps(TRACK).encode())
     requests.close_keeper()
     event = Event.objects.get()
 
-    assert requests.find(event.source_id, event.received_at) is None
+    assert requests.find_request(event.source_id, event.received_at) is None

@@ -11,8 +11,8 @@ from django.test import override_settings
 from events import disk, log, rings
 from events.models import Event, Quarantined
 from events.operator_request import Outcome
-from events.quarantine import discard
-from events.reruns import AcceptedBeforeError, send_again, send_waiting, waiting
+from events.quarantine import discard_requests
+from events.reruns import AlreadyAcceptedError, resend_request, resend_waiting, waiting_requests
 from events.tasks import ring_connections, send_quarantined_again
 from tests.support.factories import make_admin, make_source, make_write_key
 from tests.support.gateway_cases import basic
@@ -28,7 +28,7 @@ FILLED = ("messageId", "receivedAt", "sentAt", "originalTimestamp", "timestamp")
 def fresh():
     cache.clear()
     yield
-    disk.forget()
+    disk.expire_shortage()
     log.close_writer()
     rings.close_ringer()
 
@@ -69,7 +69,7 @@ def test_a_repaired_request_is_stored_as_if_it_had_been_sent(client, path, bad, 
     refused = Quarantined.objects.get()
     answer = send(client, key, path, good)
 
-    outcome = send_again(refused.pk, good.encode())
+    outcome = resend_request(refused.pk, good.encode())
 
     assert (outcome.status, outcome.answer) == (200, answer.content.decode(errors="replace"))
     by_sender, by_operator = stored()
@@ -84,7 +84,7 @@ def test_what_is_still_wrong_is_refused_in_the_same_words(client, path, bad, goo
     send(client, make_write_key(), path, bad)
     refused = Quarantined.objects.get()
 
-    outcome = send_again(refused.pk)
+    outcome = resend_request(refused.pk)
 
     assert not outcome.accepted
     assert outcome.answer == refused.reason
@@ -110,8 +110,8 @@ def test_an_event_that_was_kept_alone_is_sent_again_alone(client, path, body, go
     assert send(client, key, path, body).status_code == 200
     refused = Quarantined.objects.get()
 
-    still_wrong = send_again(refused.pk)
-    outcome = send_again(refused.pk, good.encode())
+    still_wrong = resend_request(refused.pk)
+    outcome = resend_request(refused.pk, good.encode())
 
     assert still_wrong.status == 400
     assert outcome == Outcome(200, "OK")
@@ -124,7 +124,7 @@ def test_an_event_of_a_batch_keeps_the_time_of_its_batch(client):
     batch = {"batch": [{"type": "page"}], "sentAt": "2026-01-02T03:04:05.000Z"}
     send(client, key, "/v1/batch", json.dumps(batch))
 
-    send_again(Quarantined.objects.get().pk, b'{"type":"page","userId":"u"}')
+    resend_request(Quarantined.objects.get().pk, b'{"type":"page","userId":"u"}')
 
     assert stored()[0]["sentAt"] == "2026-01-02T03:04:05.000Z"
 
@@ -135,7 +135,7 @@ def test_a_webhooks_form_is_a_form_again(client):
     key.source.max_event_bytes = None
     key.source.save()
 
-    assert send_again(Quarantined.objects.get().pk).accepted
+    assert resend_request(Quarantined.objects.get().pk).accepted
     assert stored()[0]["properties"] == {"a": ["1", "2"]}
 
 
@@ -143,10 +143,10 @@ def test_what_was_accepted_is_not_sent_twice(client):
     key = make_write_key()
     send(client, key, "/v1/track", '{"userId":"u"}')
     pk = Quarantined.objects.get().pk
-    send_again(pk, b'{"userId":"u","event":"E"}')
+    resend_request(pk, b'{"userId":"u","event":"E"}')
 
-    with pytest.raises(AcceptedBeforeError):
-        send_again(pk, b'{"userId":"u","event":"E"}')
+    with pytest.raises(AlreadyAcceptedError):
+        resend_request(pk, b'{"userId":"u","event":"E"}')
 
     assert len(stored()) == 1
 
@@ -219,7 +219,7 @@ def test_many_are_sent_again_by_a_worker_that_tells_how_far_it_is(many):
 def test_a_worker_sends_a_part_then_lets_others_have_their_turn(many):
     ask_for_all(many)
 
-    more = [send_waiting(0) for _ in range(4)]
+    more = [resend_waiting(0) for _ in range(4)]
 
     assert more == [True, True, True, False]
     assert len(stored()) == 3
@@ -229,11 +229,11 @@ def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
     ask_for_all(many)
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
-        disk.forget()
-        goes_on = send_waiting(60)
-    disk.forget()
-    left = waiting().count()
-    send_waiting(60)
+        disk.expire_shortage()
+        goes_on = resend_waiting(60)
+    disk.expire_shortage()
+    left = waiting_requests().count()
+    resend_waiting(60)
 
     assert not goes_on
     assert left == 3
@@ -262,8 +262,8 @@ def test_a_worker_that_was_killed_has_sent_none_twice(many):
     first = Quarantined.objects.earliest("pk")
     Quarantined.objects.filter(pk=first.pk).update(is_waiting=False)
 
-    send_waiting(60)
-    send_waiting(60)
+    resend_waiting(60)
+    resend_waiting(60)
 
     assert [event["userId"] for event in stored()] == ["u1", "u2"]
     first.refresh_from_db()
@@ -273,13 +273,13 @@ def test_a_worker_that_was_killed_has_sent_none_twice(many):
 def test_what_was_sent_or_discarded_meanwhile_is_not_sent_again(many):
     ask_for_all(many)
     first, second = Quarantined.objects.order_by("pk")[:2]
-    send_again(first.pk)
-    discard(Quarantined.objects.filter(pk=second.pk), "ada", "a scanner")
+    resend_request(first.pk)
+    discard_requests(Quarantined.objects.filter(pk=second.pk), "ada", "a scanner")
 
-    assert not send_waiting(60)
+    assert not resend_waiting(60)
 
     assert [event["userId"] for event in stored()] == ["u0", "u2"]
-    assert not waiting().exists()
+    assert not waiting_requests().exists()
 
 
 def test_only_who_may_change_the_quarantine_sends_again(client):

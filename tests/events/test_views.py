@@ -27,7 +27,7 @@ def fresh():
     cache.clear()
     yield
     rate_limits.forget()
-    disk.forget()
+    disk.expire_shortage()
     log.close_writer()
     rings.close_ringer()
 
@@ -210,7 +210,7 @@ def test_nothing_is_taken_in_while_the_disk_is_nearly_full(client, tmp_path):
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
         refused, health = post(client, key.key, b"{"), client.get("/health")
-        disk.forget()
+        disk.expire_shortage()
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=1):
         stored = post(client, key.key)
 

@@ -124,12 +124,12 @@ def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
     settings.DATA_DIR = tmp_path
     free, _ = disk.space_mb(tmp_path)
     settings.MIN_FREE_MB = free // 3
-    disk.forget()
+    disk.expire_shortage()
     scarce = told(admin, "Disk")
     settings.MIN_FREE_MB = 10**9
-    disk.forget()
+    disk.expire_shortage()
     full = told(admin, "Disk")
-    disk.forget()
+    disk.expire_shortage()
 
     assert elsewhere[1].endswith("Postgres has a disk of its own")
     assert scarce[0] == "is nearly full"

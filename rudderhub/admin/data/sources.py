@@ -19,7 +19,7 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from destinations.models import Connection
-from events.activity import HOURS, Activity, activity, refused_in
+from events.activity import HOURS, Activity, refused_filter, source_activity
 from events.admin.enabled_actions import EnabledActions
 from events.admin.fare import ConnectionStatus, connection_statuses
 from events.admin.going import connection_counts, pending_events
@@ -149,7 +149,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         if not sent.refused:
             return format_html("{}", "0 %" if sent.accepted else "-")
         since = timezone.now() - timedelta(hours=HOURS)
-        query = {"state": "all", "source__id__exact": source.pk, **refused_in(since)}
+        query = {"state": "all", "source__id__exact": source.pk, **refused_filter(since)}
         return format_html(
             '<span class="rh-nowrap">{} <a class="rh-link" href="{}?{}">{}</a></span>',
             label(_percent(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"),
@@ -277,7 +277,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
 def _rows_with_activity(sources: Iterable[Source], request: HttpRequest) -> list[SourceRow]:
     """The same records, each with its activity and whether the user may connect it."""
     rows = [cast("SourceRow", source) for source in sources]
-    activities = activity([row.pk for row in rows], timezone.now())
+    activities = source_activity([row.pk for row in rows], timezone.now())
     may_connect = request.user.has_perm("destinations.add_connection")
     for row in rows:
         row.activity, row.may_be_connected = activities[row.pk], may_connect
