@@ -86,13 +86,6 @@ def end_with_parent(number: signal.Signals) -> Callable[[], None]:
     return ask_for_signal
 
 
-def end_myself_with_parent(number: signal.Signals) -> None:
-    """The same, asked for by a child that was forked and runs on."""
-    libc = _libc()
-    if libc is not None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-
-
 def _libc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if sys.platform == "linux" else None
 

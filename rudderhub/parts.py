@@ -1,73 +1,118 @@
-"""Web, worker and beat under honcho, tied to the supervisor in life and death."""
+"""Web, worker and beat as child processes, tied to the supervisor in life and death."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
-import threading
-from collections.abc import Callable
-from typing import Any
-
-from honcho.manager import Manager
-from honcho.process import Popen, Process
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 
 from rudderhub import embedded
+from rudderhub.env import ROOT
 
 Server = embedded.Postgres | embedded.Valkey
+Process = subprocess.Popen[str]
+STOP_SECONDS = 5
+_COLOURS = {"web": 36, "worker": 33, "beat": 32}  # ANSI: cyan, yellow, green
 
 
-class Parts(Manager):  # type: ignore[misc]  # honcho has no types
-    """Honcho's manager, which also watches the servers and knows what ended first."""
-
-    def __init__(self, servers: list[Server], when_started: Callable[[], None]) -> None:
-        super().__init__()
-        self._process_ctor = _TiedProcess
-        self._servers = servers
-        self._when_started = when_started
-        self.death = ""
-
-    def _start(self) -> None:
-        super()._start()  # forks, so no thread may run before
-        for server in self._servers:
-            threading.Thread(target=self._watch, args=(server,), daemon=True).start()
-        threading.Thread(target=self._when_started, daemon=True).start()
-
-    def _watch(self, server: Server) -> None:
-        if server.process is not None:
-            code = server.process.wait()
-            self._die(server.name, code)
-
-    def terminate(self) -> None:
-        """Called on a signal, and when a part has ended by itself: then something has a code."""
-        if not self._all_started():
-            threading.Timer(0.1, self.terminate).start()  # honcho knows no pid to end yet
-            return
-        for name, part in self._processes.items():
-            if "returncode" in part:
-                self._die(name, part["returncode"])
-        super().terminate()
-
-    def _die(self, name: str, code: int) -> None:
-        if not self._terminating and not self.death:
-            self.death = f"{name} ended with exit code {code}"
-            say(f"{self.death}: stopping everything")
-            super().terminate()
+def procfile() -> dict[str, str]:
+    """The shell command of each process by its name."""
+    text = (ROOT / "Procfile").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+): *(.+)$", text, re.MULTILINE))
 
 
-class _TiedProcess(Process):  # type: ignore[misc]  # honcho has no types
-    """A part that ends when the supervisor is killed: see embedded.end_with_parent."""
+def run_processes(
+    commands: Mapping[str, str],
+    environment: Mapping[str, str],
+    servers: list[Server],
+    when_started: Callable[[], None],
+    stop_seconds: float = STOP_SECONDS,
+) -> str:
+    """Run the commands until a signal comes, or a process or server ends; then stop the processes.
 
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        """Runs in a process of honcho's between the supervisor and the part."""
-        embedded.end_myself_with_parent(signal.SIGKILL)
-        self._child_ctor = _TiedPopen
-        super().run(events, ignore_signals)
-
-
-class _TiedPopen(Popen):  # type: ignore[misc]  # honcho has no types
-    def __init__(self, command: str, **options: Any) -> None:
-        super().__init__(command, **options, preexec_fn=embedded.end_with_parent(signal.SIGTERM))
+    Gives which ended by itself with which exit code; empty after a signal.
+    """
+    endings: SimpleQueue[str] = SimpleQueue()  # a signal handler may put while get waits
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: endings.put(""))
+    processes = {name: _start(command, environment) for name, command in commands.items()}
+    # Threads from here on only: a fork beside threads may hang.
+    followers = [_thread(_follow, name, one, endings) for name, one in processes.items()]
+    for server in servers:
+        _thread(_watch, server, endings)
+    _thread(when_started)
+    ending = endings.get()
+    if ending:
+        say(f"{ending}: stopping everything")
+    give_up = time.monotonic() + stop_seconds
+    for number, until in ((signal.SIGTERM, give_up), (signal.SIGKILL, give_up + stop_seconds)):
+        for process, follower in zip(processes.values(), followers, strict=True):
+            if follower.is_alive():  # so its pid is not yet another's
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+        for follower in followers:
+            follower.join(max(0, until - time.monotonic()))
+    return ending
 
 
 def say(text: str) -> None:
-    """A word of the supervisor to the terminal."""
-    print(f"rudderhub: {text}", flush=True)  # noqa: T201  # its output, not a log
+    """Print a message of the supervisor."""
+    _print(f"rudderhub: {text}")
+
+
+def _start(command: str, environment: Mapping[str, str]) -> Process:
+    return subprocess.Popen(  # noqa: S602  # a shell, since the commands use variables
+        command,
+        shell=True,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # Ctrl-C reaches the supervisor only
+        preexec_fn=embedded.end_with_parent(signal.SIGTERM),  # noqa: PLW1509  # no lock is taken
+    )
+
+
+def _thread(function: Callable[..., None], *arguments: object) -> Thread:
+    thread = Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def _follow(name: str, process: Process, endings: SimpleQueue[str]) -> None:
+    """Print what the process prints until it and its children have ended."""
+    try:
+        _log("system", f"{name} started (pid={process.pid})")
+        for line in process.stdout or ():
+            _log(name, line.rstrip())
+        code = process.wait()
+        _log("system", f"{name} stopped (rc={code})")
+        endings.put(f"{name} ended with exit code {code}")
+    except OSError as error:  # the terminal or pipe that the supervisor prints to is gone
+        endings.put(f"the output of {name} cannot be printed ({error.strerror})")
+
+
+def _watch(server: Server, endings: SimpleQueue[str]) -> None:
+    if server.process is not None:
+        endings.put(f"{server.name} ended with exit code {server.process.wait()}")
+
+
+def _log(name: str, line: str) -> None:
+    prefix = f"{time.strftime('%H:%M:%S')} {name:6} | "
+    if name in _COLOURS and sys.stdout.isatty():
+        prefix = f"\033[{_COLOURS[name]}m{prefix}\033[0m"
+    _print(prefix + line)
+
+
+def _print(line: str) -> None:
+    """In one write: the lines of several threads must not mix."""
+    print(f"{line}\n", end="", flush=True)  # noqa: T201  # the supervisor's output, not a log

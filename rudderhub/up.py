@@ -20,11 +20,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from honcho.environ import parse_procfile
-
 from rudderhub import embedded, instance
 from rudderhub.env import PREFIX, ROOT, Env, SettingError, var_dir
-from rudderhub.parts import Parts, Server, say
+from rudderhub.parts import Server, procfile, run_processes, say
 
 LEAST_FREE_BYTES = 500_000_000
 PORT_SECONDS = 15
@@ -56,14 +54,13 @@ def _up(folder: Path) -> int:
         servers = _start_servers(instance.load(folder), running)
         environment = _environment()
         facts = json.loads(_manage(environment, "set_up"))
-        parts = Parts(servers, lambda: _welcome(environment, facts))
-        for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
-            parts.add_process(name, command, env=environment, cwd=str(ROOT))
-        parts.loop()
+        ending = run_processes(
+            procfile(), environment, servers, lambda: _welcome(environment, facts)
+        )
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # what is left takes a moment and is bounded
-    say(f"stopped, since {parts.death}" if parts.death else "stopped")
-    return 1 if parts.death else 0
+    say(f"stopped, since {ending}" if ending else "stopped")
+    return 1 if ending else 0
 
 
 def _make_folder(folder: Path) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from honcho.environ import parse_procfile
 from psycopg.sql import SQL, Identifier
 
 from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
+from rudderhub.parts import procfile
 from tests.support.warehouse import drop_database
 
 START_SECONDS = 60
@@ -92,7 +92,7 @@ class RunningInstance:
 
     def start_part(self, name):
         """web, worker or beat, as the Procfile has it; what it says goes to <name>.log."""
-        command = parse_procfile((ROOT / "Procfile").read_text()).processes[name]
+        command = procfile()[name]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(  # noqa: S603
                 ["/bin/sh", "-c", command],
