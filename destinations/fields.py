@@ -30,7 +30,7 @@ class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
             return dict(json.loads(fernet().decrypt(bytes(value))))
         except InvalidToken as error:
             raise ImproperlyConfigured(
-                "a stored secret cannot be read with RUDDERHUB_ENCRYPTION_KEYS"
+                "RUDDERHUB_ENCRYPTION_KEYS cannot decrypt a stored secret"
             ) from error
 
     def get_prep_value(self, value: dict[str, Any] | None) -> bytes:

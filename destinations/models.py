@@ -82,7 +82,7 @@ class Start(models.TextChoices):
 class FilterMode(models.TextChoices):
     ALL = "all", "All events"
     ONLY = "only", "Only the events below"
-    EXCEPT = "except", "All but the events below"
+    EXCEPT = "except", "All except the events below"
 
 
 class Connection(Retrying):
@@ -98,7 +98,7 @@ class Connection(Retrying):
         "event filter", max_length=10, choices=FilterMode.choices, default=FilterMode.ALL
     )
     filtered_events = models.JSONField(
-        default=list, blank=True, help_text="Names of track events, and types of others."
+        default=list, blank=True, help_text="Names of track events and types of other events."
     )
     start_position = models.BigIntegerField(
         null=True, editable=False, help_text="The event id after which the first load began."
@@ -115,10 +115,10 @@ class Connection(Retrying):
     error = models.TextField("last error", blank=True, editable=False, db_column="last_error")
     last_loaded_at = models.DateTimeField(null=True, editable=False)
     synced_at = models.DateTimeField(
-        null=True, editable=False, help_text="When the last load by the sync schedule began."
+        null=True, editable=False, help_text="When the last scheduled load started."
     )
     sync_upto = models.BigIntegerField(
-        default=0, editable=False, help_text="The last event of that load, or of a load asked for."
+        default=0, editable=False, help_text="The last event of that load or of a requested load."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -170,10 +170,12 @@ class Erasure(Retrying):
     reason = models.TextField(blank=True, editable=False)
     mode = models.CharField(max_length=10, editable=False)
     keys = models.JSONField(
-        default=list, editable=False, help_text="Keys of the erased identifiers: salted hashes."
+        default=list, editable=False, help_text="Keys (salted hashes) of the erased identifiers."
     )
     counts = models.JSONField(
-        default=dict, editable=False, help_text="What was deleted, emptied or cleared, by table."
+        default=dict,
+        editable=False,
+        help_text="Number of deleted, blanked or cleared rows by table.",
     )
     state = models.CharField(
         max_length=20, choices=ErasureState.choices, default=ErasureState.WAITING, editable=False
@@ -183,21 +185,21 @@ class Erasure(Retrying):
         choices=ErasureStep.choices,
         default=ErasureStep.WAREHOUSE,
         editable=False,
-        help_text="What is next, or was last.",
+        help_text="The current or last step.",
     )
     held = EncryptedJSONField(
-        default=dict, editable=False, help_text="The identifiers; nothing once it is done."
+        default=dict, editable=False, help_text="The identifiers; empty after the erasure is done."
     )
     after_id = models.BigIntegerField(
         null=True, editable=False, help_text="The id before the first event of the log."
     )
     upto_id = models.BigIntegerField(
-        null=True, editable=False, help_text="The last event of the log as the step began."
+        null=True, editable=False, help_text="The last event of the log when the step started."
     )
     position = models.BigIntegerField(
         null=True,
         editable=False,
-        help_text="Where the step is: the event, or row of a table, that was looked at last.",
+        help_text="The last event or table row that the step has processed.",
     )
 
     class Meta:
@@ -230,10 +232,10 @@ class Erasure(Retrying):
 
 
 class ChangeState(models.TextChoices):
-    COUNTING = "counting", "Counting what it does"
-    COUNTED = "counted", "Waits for its confirmation"
+    COUNTING = "counting", "Counting"
+    COUNTED = "counted", "Waiting for confirmation"
     CONFIRMED = "confirmed", "Confirmed"
-    DOING = "doing", "At work"
+    DOING = "doing", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
 
@@ -262,7 +264,9 @@ class IdentityChange(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     action = models.CharField(max_length=20, editable=False)
     form = EncryptedJSONField(
-        default=dict, editable=False, help_text="Lists of values by field; nothing once it is done."
+        default=dict,
+        editable=False,
+        help_text="Lists of values by field; empty after the change is done.",
     )
     state = models.CharField(
         max_length=20, choices=ChangeState.choices, default=ChangeState.COUNTING, editable=False
@@ -271,7 +275,9 @@ class IdentityChange(models.Model):
     percent = models.PositiveSmallIntegerField(null=True, editable=False)
     effect = EncryptedJSONField(default=dict, editable=False)
     error = models.TextField(blank=True, editable=False)
-    profile = models.UUIDField(null=True, editable=False, help_text="Whose page it was asked on.")
+    profile = models.UUIDField(
+        null=True, editable=False, help_text="The profile that the change was requested from."
+    )
     erasure = models.ForeignKey(Erasure, on_delete=models.SET_NULL, null=True, editable=False)
 
     objects = IdentityChanges.as_manager()

@@ -14,43 +14,49 @@ class Advice(NamedTuple):
 
 _KNOWN = {
     "password authentication failed": Advice(
-        "log-in refused", "Enter the user and password of the destination again."
+        "log-in refused", "Enter the destination's user and password again."
     ),
     "connection refused": Advice(
-        "out of reach", "Nothing listens there: start the server, or correct host and port."
+        "out of reach", "No server listens there. Start it, or correct the host and port."
     ),
-    "could not translate host name": Advice("out of reach", "Correct the host of the destination."),
-    "failed to resolve host": Advice("out of reach", "Correct the host of the destination."),
+    "could not translate host name": Advice("out of reach", "Correct the destination's host."),
+    "failed to resolve host": Advice("out of reach", "Correct the destination's host."),
     "permission denied": Advice(
-        "rights are missing", "Give the user the rights that docs/how-to/warehouse.md lists."
+        "missing permission", "Grant the user the permissions in docs/how-to/warehouse.md."
     ),
     "read-only": Advice(
-        "no writes", "The warehouse takes no writes: point the destination at the primary server."
+        "no writes", "The warehouse is read-only. Use the primary server in the destination."
     ),
-    "no space left": Advice("disk full", "Free space on the warehouse's server."),
-    "too many": Advice("overload", "Let the warehouse take more connections, or load less often."),
-    "deadlock": Advice("overload", "Somebody else writes the same tables: the next try may pass."),
-    "lock timeout": Advice("overload", "Find who holds a lock on the tables: pg_stat_activity."),
+    "no space left": Advice("disk full", "Free up disk space on the warehouse server."),
+    "too many": Advice("overload", "Allow more connections in the warehouse, or load less often."),
+    "deadlock": Advice(
+        "overload", "Another process writes to the same tables. The next retry may succeed."
+    ),
+    "lock timeout": Advice(
+        "overload", "Use pg_stat_activity to find the session that locks the tables."
+    ),
     "timeout": Advice(
-        "out of reach", "The server is slow or out of reach: look at it and the network between."
+        "out of reach", "The server is slow or unreachable. Check the server and the network."
     ),
-    "the worker ended": Advice("interrupted", "Look at why the worker ended, if you did not."),
-    "cursor was moved": Advice("overtaken", "Another load went on with it: nothing to do."),
+    "the worker ended": Advice(
+        "interrupted", "If you did not stop the worker, find out why it ended."
+    ),
+    "cursor was moved": Advice("overtaken", "Another load has taken over. Nothing to do."),
     "holds the identities of": Advice(
-        "schema is taken", "Name another schema of identities in the destination."
+        "schema in use", "Choose another schema of identities in the destination."
     ),
     "is of version": Advice("two versions", "Run the same version of rudderhub everywhere."),
     "the config of the warehouse lacks": Advice("settings", "Complete the destination's settings."),
-    "expected one of": Advice("settings", "Correct the settings of the destination."),
+    "expected one of": Advice("settings", "Correct the destination's settings."),
     "a view of yours uses": Advice(
-        "a view is in the way", "Drop your view, do this again, and make the view anew."
+        "a view is in the way", "Drop your view, try again, and re-create the view."
     ),
-    "SSL": Advice("TLS", "Choose the TLS that the server speaks, in the destination."),
+    "SSL": Advice("TLS", "Choose a TLS mode in the destination that the server supports."),
     "does not exist": Advice(
         "something is missing", "Create it, or correct its name in the destination."
     ),
 }
-_OTHER = Advice("other", "Test the destination's connection: it says which step fails.")
+_OTHER = Advice("other", "Test the destination's connection to see which step fails.")
 
 
 def advice(error: str) -> Advice:
@@ -62,14 +68,16 @@ def advice(error: str) -> Advice:
 def refusal_advice(status: int, reason: str) -> str:
     """What to do about a request of the quarantine."""
     if status == _TOO_LARGE:
-        cause = "Send less at once, or raise the size limit of the source"
+        cause = "Send smaller requests, or raise the size limit of the source"
     elif "origin is not allowed" in reason:
-        cause = "Add the site to the allowed origins of the source, if it is yours"
+        cause = "If the site is yours, add it to the allowed origins of the source"
     elif reason.startswith("Invalid JSON"):
-        cause = "Its sender writes no valid JSON: correct it there"
+        cause = "Fix the sender, because the JSON is not valid"
     else:
-        cause = "Correct the sender"
-    return f"{cause}. Quarantine keeps the request: mend it there and send it again, or discard it."
+        cause = "Fix the sender"
+    return (
+        f"{cause}. The request is in quarantine. Correct it there and send it again, or discard it."
+    )
 
 
 _TOO_LARGE = 413

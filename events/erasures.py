@@ -156,7 +156,7 @@ def _tried(erasure: Erasure, reader: psycopg.Connection[Any]) -> bool:
 def _held(erasure: Erasure) -> Erased:
     held = erasure.held.get("identifiers", [])
     if not held:
-        raise DestinationError("the identifiers are not held any more: request it again")
+        raise DestinationError("the identifiers are no longer stored; create a new request")
     return Erased({Identifier(*each): erasure.mode for each in held})
 
 

@@ -33,7 +33,7 @@ def health(
     if not connection.enabled:
         return Health(OFF, "paused")
     if not connection.destination.enabled:
-        return Health(OFF, "destination off")
+        return Health(OFF, "destination disabled")
     if connection.error:
         return Health(BAD, "failing", connection.retry_at if connection.is_waiting(now) else None)
     if waiting:
@@ -50,7 +50,7 @@ def _while_waiting(connection: Connection, now: datetime, since: datetime | None
     try:
         schedule = Schedule.of(connection.destination.config)
     except DestinationError:
-        return Health(BAD, "its schedule is wrong")
+        return Health(BAD, "invalid schedule")
     if schedule.is_continuous and _is_unattended(connection, now, since):
         return Health(BAD, UNATTENDED)
     if schedule.is_continuous or is_due(schedule, connection):

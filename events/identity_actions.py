@@ -84,7 +84,7 @@ class Act:
     def named(self, *keys: UUID) -> dict[UUID, Identifier]:
         found = reading.named(self.people.conn, self.people.schema, keys)
         if not found.keys() >= set(keys):
-            raise DestinationError("an identifier of this action is not stored any more")
+            raise DestinationError("an identifier of this action is no longer stored")
         return found
 
 
@@ -119,7 +119,7 @@ def _undo_merge(act: Act, options: dict[str, Any]) -> unmerge.Unmerged:
     """Cut all that the event of the merge stated, and see whether the two ids come apart."""
     merge = reading.merge(act.people.conn, act.people.schema, act.number("merge"))
     if not merge.can_be_undone:
-        raise DestinationError("this merge has no link in force that could be cut")
+        raise DestinationError("this merge has no active link to cut")
     named = act.named(merge.key_a, merge.key_b, merge.old, merge.new)
     stated = people.stated_pairs(act.destination, act.people, merge.message_id)
     return unmerge.unmerge_event(
@@ -156,14 +156,14 @@ def _to_erase(act: Act) -> list[Identifier]:
         return list(act.named(_key(act.text("identifier"))).values())
     is_one = act.text("scope") == "identifier"
     if is_one and not (kind and value.strip()):
-        raise DestinationError("one identifier is named by its type and its value")
+        raise DestinationError("enter the type and the value of the identifier")
     return erasures.identifiers_of(act.people, value, kind or None, whole_profile=not is_one)
 
 
 def _counts(found: Preview) -> list[Line]:
     """The warehouse is counted whole; of a long log the newest part."""
     return [
-        (table, f"at least {n:,}, in its newest part" if table in found.at_least else f"{n:,}")
+        (table, f"at least {n:,}, in the newest part" if table in found.at_least else f"{n:,}")
         for table, n in found.counts.items()
     ]
 
@@ -197,7 +197,7 @@ def _limits(act: Act) -> Effect:
     if "trait_identifiers" in changes and not act.dry_run:
         act.destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
         act.destination.save(update_fields=["config", "updated_at"])
-    return Effect(lines or [("Nothing changes", "")], outcome=outcome)
+    return Effect(lines or [("No changes", "")], outcome=outcome)
 
 
 def _told(value: bool | int | tuple[str, ...] | None) -> str:
@@ -222,7 +222,9 @@ def _limit(text: str) -> int | None:
 
 def _changed(done: guards.Changed) -> Effect:
     hidden = ("Stored identifiers hidden", f"{done.hidden:,}")
-    return Effect([hidden, ("Brought back", f"{done.shown:,}")], outcome=done.outcome)
+    return Effect(
+        [hidden, ("Stored identifiers shown again", f"{done.shown:,}")], outcome=done.outcome
+    )
 
 
 def _key(text: str) -> UUID:
@@ -234,14 +236,15 @@ def _key(text: str) -> UUID:
 
 ACTIONS = {
     "cut": Action("Cut links", "Cut", _cut),
-    "undo": Action("Take a cut back", "Take back", _undo),
-    "release": Action("Release a held merge", "Release", _release),
+    "undo": Action("Restore cut links", "Restore", _undo),
+    "release": Action("Release a blocked merge", "Release", _release),
     "erase": Action(
         "Erase a person",
-        "Erase for good",
+        "Erase permanently",
         _erase,
         "destinations.add_erasure",
-        "A worker erases it all; the request's page shows how far it is, and the final counts.",
+        "A worker erases everything. The page of the request shows the progress and the final "
+        "counts.",
     ),
     "add_rule": Action("Add a rule", "Add", _add_rule),
     "remove_rule": Action("Remove a rule", "Remove", _remove_rule),

@@ -37,8 +37,8 @@ SHOWN = 50
 """Of each list of an effect so many are kept, beside how many there are."""
 TOLD_SECONDS = 0.3
 CUT_SHORT = (
-    "A worker was stopped while it did this. It was done wholly or not at all: look which, "
-    "and ask for it again if it was not."
+    "A worker was stopped during this change. It was made completely or not at all. Check which, "
+    "and try again if it was not made."
 )
 
 
@@ -107,7 +107,7 @@ def _make(change: IdentityChange) -> None:
 def _end_cut_short(change: IdentityChange) -> None:
     with transaction.atomic():
         _fail(change, CUT_SHORT)
-        _log(change, f"{ACTIONS[change.action].title}: a worker was stopped at it.")
+        _log(change, f"{ACTIONS[change.action].title}: a worker was stopped during it.")
 
 
 def _log(change: IdentityChange, said: str) -> None:
@@ -126,11 +126,11 @@ def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
     except (DestinationError, DestinationUnavailableError) as error:
         _fail(change, f"{error}.")
     except psycopg.Error as error:
-        _fail(change, f"The warehouse answered: {primary_message(error)}.")
+        _fail(change, f"Error from the warehouse: {primary_message(error)}.")
     except Exception as error:  # noqa: BLE001 - it is told
         kind, frames = type(error).__name__, "".join(format_tb(error.__traceback__))
         logger.error("change broke change=%s\n%s%s", change.pk, frames, kind)  # noqa: TRY400
-        _fail(change, f"It broke: {kind}. The worker's log says where.")  # not what: it may quote
+        _fail(change, f"It failed with {kind}. See the worker's log.")  # not what: it may quote
     return None
 
 

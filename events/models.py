@@ -32,7 +32,7 @@ class Event(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        permissions = [("view_personal_data", "Can see whose an event is")]
+        permissions = [("view_personal_data", "Can see personal data")]
 
     def __str__(self) -> str:
         return f"{self.type} {self.message_id}"
@@ -48,25 +48,23 @@ class Quarantined(models.Model):
     reason = models.TextField()
     body = models.BinaryField()
     body_bytes = models.PositiveBigIntegerField(
-        help_text="Length of the whole body; more than is kept when it was cut."
+        help_text="Length of the whole body, which may be more than is kept."
     )
     circumstances = models.JSONField(
-        default=dict, help_text="How it came, beside its body: what a re-run needs."
+        default=dict, help_text="The circumstances of the request that sending it again needs."
     )
-    accepted_at = models.DateTimeField(
-        null=True, help_text="When it was sent again from the admin and accepted."
-    )
+    accepted_at = models.DateTimeField(null=True, help_text="When it was sent again and accepted.")
     discarded_at = models.DateTimeField(null=True)
     discarded_by = models.CharField(max_length=150, blank=True)
-    note = models.TextField(blank=True, help_text="Why it was discarded.")
+    note = models.TextField(blank=True, help_text="Reason for discarding it.")
     asked_at = models.DateTimeField(
-        null=True, help_text="When it was last asked for, with others, to be sent again."
+        null=True, help_text="When the last batch that sends it again was requested."
     )
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
     is_waiting = models.BooleanField(
-        default=False, db_default=False, help_text="For a worker that sends it again."
+        default=False, db_default=False, help_text="Whether a worker is to send it again."
     )
 
     class Meta:
@@ -109,7 +107,7 @@ class Load(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     state = models.CharField(max_length=20, choices=LoadState.choices, default=LoadState.RUNNING)
-    after_id = models.BigIntegerField(help_text="The cursor when the run began.")
+    after_id = models.BigIntegerField(help_text="The cursor at the start of the run.")
     upto_id = models.BigIntegerField(help_text="The cursor that the run has reached.")
     events = models.PositiveBigIntegerField(default=0)
     skipped = models.PositiveBigIntegerField(default=0)
@@ -117,13 +115,13 @@ class Load(models.Model):
     discards = models.PositiveBigIntegerField(default=0)
     rows = models.JSONField(default=dict, help_text="Rows written, by table.")
     skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
-    warnings = models.JSONField(default=list, help_text="What the destination had to say.")
+    warnings = models.JSONField(default=list, help_text="Warnings of the destination.")
     repeated = models.JSONField(
-        default=dict, help_text="Rows that came once more or were there already, by table."
+        default=dict, help_text="Rows that were sent more than once or already existed, by table."
     )
     discarded = models.JSONField(default=dict, help_text="Discards by table.")
     added = models.JSONField(
-        default=dict, help_text="New columns by table; a table without any is new itself."
+        default=dict, help_text="New columns by table; an empty list means a new table."
     )
     error = models.TextField(blank=True)
 
@@ -161,7 +159,7 @@ class DeadLetter(models.Model):
     state = models.CharField(max_length=20, choices=LetterState.choices, default=LetterState.OPEN)
     closed_at = models.DateTimeField(null=True, help_text="When it was loaded or discarded.")
     closed_by = models.CharField(max_length=150, blank=True)
-    note = models.TextField(blank=True, help_text="Why it was discarded.")
+    note = models.TextField(blank=True, help_text="Reason for discarding it.")
 
     class Meta:
         ordering = ["-id"]
@@ -222,22 +220,22 @@ class Replay(Retrying):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="replays")
     cursor_id = models.BigIntegerField(unique=True, default=new_cursor_id, editable=False)
     since = models.DateTimeField(
-        null=True, help_text="The first received_at; none for the oldest event kept."
+        null=True, help_text="The first received_at; null for the oldest event kept."
     )
     after_id = models.BigIntegerField(help_text="The cursor before the first event.")
     upto_id = models.BigIntegerField(help_text="The id of the last event.")
     position = models.BigIntegerField(help_text="The cursor as last seen; the warehouse holds it.")
     expected = models.PositiveBigIntegerField(
-        null=True, help_text="How many events it has to load; none when counting took too long."
+        null=True, help_text="Number of events to load; null if counting took too long."
     )
     events = models.PositiveBigIntegerField(default=0)
     skipped = models.PositiveBigIntegerField(default=0)
     dead_letters = models.PositiveBigIntegerField(default=0)
     discards = models.PositiveBigIntegerField(default=0)
     skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
-    warnings = models.JSONField(default=list, help_text="What the destination had to say.")
+    warnings = models.JSONField(default=list, help_text="Warnings of the destination.")
     only_dead_letters = models.BooleanField(
-        default=False, help_text="It re-runs dead letters, from what they keep of their events."
+        default=False, help_text="Whether it re-runs dead letters from their stored events."
     )
     state = models.CharField(
         max_length=20, choices=ReplayState.choices, default=ReplayState.RUNNING
@@ -274,7 +272,7 @@ class MinuteCount(models.Model):
     """
 
     source_id = models.BigIntegerField()
-    minute = models.DateTimeField(help_text="Of received_at.")
+    minute = models.DateTimeField(help_text="The minute of received_at.")
     type = models.TextField()
     events = models.PositiveBigIntegerField()
 
@@ -313,7 +311,7 @@ class LogMark(models.Model):
     """A place in the log with how many events each source had sent up to it, ever."""
 
     upto_id = models.BigIntegerField(primary_key=True)
-    totals = models.JSONField(help_text="Events by source.")
+    totals = models.JSONField(help_text="Number of events by source.")
 
     def __str__(self) -> str:
         return f"up to {self.upto_id}"
@@ -323,14 +321,14 @@ class Standing(models.Model):
     """A connection's cursor with the counts that the warehouse held beside it, at a time."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="standings")
-    at = models.DateTimeField(help_text="The newest of each minute is kept.")
+    at = models.DateTimeField(help_text="Only the newest per minute is kept.")
     is_start = models.BooleanField(default=False)
     position = models.BigIntegerField()
     loaded = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)
     dead_letters = models.BigIntegerField(default=0)
     accepted = models.BigIntegerField(
-        null=True, help_text="Events that the source had sent up to the cursor, ever."
+        null=True, help_text="Number of events that the source had sent up to the cursor."
     )
 
     class Meta:

@@ -103,7 +103,7 @@ def _alone(connection: Connection) -> Iterator[None]:
         Connection.objects.select_for_update().get(pk=connection.pk)
         running = Replay.objects.filter(connection=connection, state=ReplayState.RUNNING).first()
         if running:
-            raise DestinationError(f"{running} is running: wait for its end or cancel it")
+            raise DestinationError(f"{running} is running; wait until it ends, or cancel it")
         yield
 
 

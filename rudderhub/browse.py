@@ -69,7 +69,7 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
     if not columns:
         raise Http404
     if sees:
-        note(request, destination, f"Looked at rows of {schema}.{name}.")
+        note(request, destination, f"Viewed rows of {schema}.{name}.")
     else:
         rows = [tuple(HIDDEN if value is not None else None for value in row) for row in rows]
     context = {
@@ -101,7 +101,7 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
     sees = request.user.has_perm(PERMISSION)
     trail = trails.look(connection, event, sees=sees)
     if sees:
-        note(request, connection.destination, f"Looked at what it has of the {event}.")
+        note(request, connection.destination, f"Viewed the rows of {event}.")
     title = f"{event} in {connection.destination}"
     context = {"title": title, "event": event, "trail": trail}
     return page(request, "rudderhub/look.html", context)

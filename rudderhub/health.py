@@ -29,10 +29,10 @@ def health(_request: HttpRequest) -> HttpResponse:
     full = disk.shortage()
     accepting = writable and not full
     notes = {
-        "Postgres does not answer: events are refused with 503": not db,
-        "Postgres is read-only: events are refused with 503": db and not writable,
-        f"{full}: events are refused with 503": bool(full),
-        "the cache does not answer: no requests are limited": not cache_up,
+        "Postgres does not answer; events are refused with 503": not db,
+        "Postgres is read-only; events are refused with 503": db and not writable,
+        f"{full}; events are refused with 503": bool(full),
+        "the cache does not answer; rate limits are off": not cache_up,
     }
     state = {
         "server": "UP",

@@ -132,8 +132,8 @@ def load(folder: Path) -> Instance:
     instance = Instance(folder, stored(folder))
     if not instance.values and (folder / "postgres").exists():
         raise embedded.EmbeddedError(
-            f"{instance.path} is missing, but {folder / 'postgres'} holds data that only its"
-            " passwords open: restore the file from a backup, or move the folder away"
+            f"{instance.path} is missing, but {folder / 'postgres'} holds data that needs its "
+            "passwords; restore the file from a backup, or move the folder away"
         )
     for name, generate in _GENERATORS.items():
         instance.values.setdefault(name, generate())

@@ -54,7 +54,7 @@ class FirstAdminForm(BaseUserCreationForm):  # type: ignore[type-arg]
         for name in ("password1", "password2"):
             self.fields[name].widget = UnfoldAdminPasswordWidget({"autocomplete": "new-password"})
         self.fields["password1"].label = "Password"
-        self.fields["password2"].label = "Password, again"
+        self.fields["password2"].label = "Repeat password"
         self.fields["password2"].help_text = ""
         self.fields["username"].widget.attrs |= {"autofocus": True, "autocomplete": "username"}
 
@@ -69,12 +69,12 @@ def first_admin(request: HttpRequest, token: str) -> HttpResponse:
         return _gone(request)
     form = FirstAdminForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
-        context = {**admin.site.each_context(request), "title": "Make the first admin"}
+        context = {**admin.site.each_context(request), "title": "Create the first admin"}
         return render(request, "rudderhub/setup.html", {**context, "form": form})
     user = _make_admin(form)
     if user is None:
         return _gone(request)
-    note(user, "Made the first admin by the set-up link.")
+    note(user, "Created the first admin with the set-up link.")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponseRedirect(reverse("admin:index"))
 

@@ -44,19 +44,19 @@ GOOD, SCARCE, UNCERTAIN, BAD = "good", "scarce", "uncertain", "bad"
 WORDS = {
     GOOD: "works",
     SCARCE: "is nearly full",
-    UNCERTAIN: "cannot be told",
+    UNCERTAIN: "unknown",
     BAD: "does not work",
 }
 REMEDIES = {
     "Postgres": "Start it, or correct RUDDERHUB_DATABASE_URL.",
-    "Cache": "No requests are limited meanwhile. Start it, or correct RUDDERHUB_CACHE_URL.",
+    "Cache": "Rate limits are off until then. Start it, or correct RUDDERHUB_CACHE_URL.",
     "Broker": (
-        "Events are kept and wait in the log. Start it, or correct RUDDERHUB_BROKER_URL "
-        "(RUDDERHUB_CACHE_URL when that is empty); then loads go on by themselves."
+        "Events are kept in the log until then. Start it, or correct RUDDERHUB_BROKER_URL "
+        "(RUDDERHUB_CACHE_URL when that is empty); loads then continue automatically."
     ),
-    "Workers": "Events are kept and wait in the log. Start the worker of the Procfile.",
-    "Beat": "New events are loaded all the same. Start the beat of the Procfile, exactly one.",
-    "Disk": "Free space, or keep less: RUDDERHUB_RETENTION_DAYS and RUDDERHUB_RETENTION_GB.",
+    "Workers": "Events are kept in the log until then. Start the worker from the Procfile.",
+    "Beat": "New events are still loaded. Start exactly one beat from the Procfile.",
+    "Disk": "Free up space, or lower RUDDERHUB_RETENTION_DAYS or RUDDERHUB_RETENTION_GB.",
 }
 PACKAGES = ("Django", "django-unfold", "djangorestframework", "celery", "psycopg", "granian")
 NEWEST = 10
@@ -77,7 +77,7 @@ class Part:
 
 
 class _UncertainError(Exception):
-    """It cannot be told how a part is, since another is not well."""
+    """The state of a part is unknown because another part does not work."""
 
 
 class _ScarceError(Exception):
@@ -89,7 +89,7 @@ def system(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     context = {
         **admin.site.each_context(request),
-        "title": "System",
+        "title": "Settings",
         "parts": _parts(),
         "versions": _versions(),
         "values": _settings(),
@@ -165,7 +165,7 @@ def _postgres(_found: Parts) -> str:
 def _cache(_found: Parts) -> str:
     cache.set("system:look", 1, timeout=5)
     if not cache.get("system:look"):
-        raise OSError("forgets at once: no requests are limited")
+        raise OSError("does not keep values; rate limits are off")
     url = str(settings.CACHES["default"]["LOCATION"])
     with Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as server:
         found = server.info("server")
@@ -182,33 +182,35 @@ def _broker(_found: Parts) -> str:
 
 def _workers(found: Parts) -> str:
     if found["Broker"].kind == BAD:
-        raise _UncertainError("they are asked through the broker, which does not answer")
+        raise _UncertainError("the broker, which reaches them, does not answer")
     first = app.control.ping(timeout=PING_SECONDS, limit=1)  # the next ping loses what comes later
     if not first:
-        raise OperationalError("no worker answers: nothing is loaded until one runs")
+        raise OperationalError("no worker answers; nothing is loaded until one runs")
     return f"{next(iter(first[0]))} answers"
 
 
 def _beat(found: Parts) -> str:
     if found["Cache"].kind == BAD:
-        raise _UncertainError("it is noted in the cache, which does not answer")
+        raise _UncertainError("the cache, which stores the heartbeat, does not answer")
     at, now = heartbeat.last(), timezone.now()
     if at is not None and now - at <= SILENT:
-        return f"heard {length(at, now)} ago; {uncounted():,} events of the log are not counted yet"
-    heard = f"nothing was heard {f'for {length(at, now)}' if at else 'yet'}"
+        waiting = uncounted()
+        counters = f"{waiting:,} events not counted yet" if waiting else "counters up to date"
+        return f"last heartbeat {length(at, now)} ago; {counters}"
+    heard = f"no heartbeat {f'for {length(at, now)}' if at else 'yet'}"
     if found["Workers"].kind != GOOD:
-        raise _UncertainError(f"{heard}, but a worker notes it, and none answers")
-    raise OperationalError(f"{heard}: scheduled work waits for it")
+        raise _UncertainError(f"{heard}, but workers record it, and none answers")
+    raise OperationalError(f"{heard}; scheduled work waits")
 
 
 def _disk(_found: Parts) -> str:
     free, total = disk.space_mb(settings.VAR_DIR)
     least = settings.MIN_FREE_MB
     if settings.DATA_DIR is None:
-        return f"{free:,} MB free of {total:,}; Postgres has a disk of its own"
+        return f"{free:,} MB free of {total:,}; Postgres has its own disk"
     if shortage := disk.shortage():
-        raise OSError(f"{shortage}: events are refused with 503")
-    told = f"{free:,} MB free of {total:,}; below {least:,} MB events are refused"
+        raise OSError(f"{shortage}; events are refused with 503")
+    told = f"{free:,} MB free of {total:,}; events are refused below {least:,} MB"
     if free < SCARCE_TIMES * least:
         raise _ScarceError(told)
     return told

@@ -106,7 +106,7 @@ def _failing(connection: Connection) -> Trouble:
         connection.last_loaded_at,
         f"{connection} is not being loaded",
         connection.error,
-        f"{advice(connection.error).text} It tries again by itself and no event is lost.",
+        f"{advice(connection.error).text} It retries automatically and no event is lost.",
         reverse("admin:destinations_destination_change", args=[connection.destination_id]),
     )
 
@@ -122,8 +122,8 @@ def _differing(check: IdentityCheck) -> Trouble:
     return Trouble(
         check.created_at,
         f"Identities of {check.destination} differ from their links",
-        f"{counted(len(check.differences), 'difference')} or more: {check.differences[0]}",
-        "manage.py identity_rebuild puts the right ones in place; ids stay the same.",
+        f"at least {counted(len(check.differences), 'difference')}: {check.differences[0]}",
+        "Run manage.py identity_rebuild to correct them. Ids stay the same.",
         reverse("admin:destinations_identitycheck_change", args=[check.pk]),
     )
 
@@ -139,16 +139,16 @@ def _stuck(source_pk: int | None) -> QuerySet[Erasure]:
 
 def _not_erased(erasure: Erasure) -> Trouble:
     why = {
-        ErasureState.WAITING: "No worker has begun it.",
-        ErasureState.RUNNING: f"It has come to {erasure.percent} % since it was requested.",
+        ErasureState.WAITING: "No worker has started it.",
+        ErasureState.RUNNING: f"It is at {erasure.percent} %.",
         ErasureState.FAILED: reason_kind(erasure.error),
     }
     return Trouble(
         erasure.created_at,
-        f"Erasure no. {erasure.pk} in {erasure.destination} is not done",
+        f"Erasure {erasure.pk} in {erasure.destination} is not done",
         why[ErasureState(erasure.state)],
-        "It is tried again by itself and goes on where it was. Mend the cause; see that a worker "
-        "runs.",
+        "It retries automatically and continues where it stopped. Fix the cause and check that a "
+        "worker is running.",
         reverse("admin:destinations_erasure_change", args=[erasure.pk]),
     )
 
@@ -156,9 +156,9 @@ def _not_erased(erasure: Erasure) -> Trouble:
 def _warned(load: Load) -> Trouble:
     return Trouble(
         load.finished_at,
-        f"A load through {load.connection} went on with a warning",
+        f"A load of {load.connection} had a warning",
         load.warnings[-1],
-        "Look at the load. Links that were held are under Merges & rules.",
+        "Open the load. Blocked merges are under Merges & rules.",
         reverse("admin:events_load_change", args=[load.pk]),
     )
 
@@ -168,8 +168,8 @@ def _lost(loss: Loss) -> Trouble:
         loss.created_at,
         f"Lost: {loss}",
         loss.reason,
-        "Retention dropped them before they were loaded. Look at RUDDERHUB_RETENTION_HARD_DAYS "
-        "and at what keeps the connection from loading.",
+        "Retention dropped these events before they were loaded. Check "
+        "RUDDERHUB_RETENTION_HARD_DAYS and why the connection does not load.",
         reverse("admin:events_loss_change", args=[loss.pk]),
     )
 
@@ -177,9 +177,10 @@ def _lost(loss: Loss) -> Trouble:
 def _dead(letter: DeadLetter) -> Trouble:
     return Trouble(
         letter.created_at,
-        f"An event could not be loaded through {letter.connection}",
+        f"{letter.connection} could not load an event",
         reason_kind(letter.reason),
-        "The event is kept as a dead letter; the others went on. Mend the cause and re-run it.",
+        "The event is kept as a dead letter and the others were loaded. Fix the cause and re-run "
+        "it.",
         reverse("admin:events_deadletter_change", args=[letter.pk]),
     )
 
@@ -194,7 +195,7 @@ def _newest_refused(source_pk: int | None) -> QuerySet[Quarantined]:
 def _refused(refused: Quarantined) -> Trouble:
     return Trouble(
         refused.received_at,
-        f"{refused.source} sent something that was refused with {refused.status}",
+        f"A request from {refused.source} was refused with {refused.status}",
         reason_kind(refused.reason),
         refusal_advice(refused.status, refused.reason),
         reverse("admin:events_quarantined_change", args=[refused.pk]),

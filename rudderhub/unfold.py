@@ -123,7 +123,7 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
-                "title": "Needs a look",
+                "title": "Needs attention",
                 "separator": True,
                 "items": [
                     _item("Quarantine", "block", "events.quarantined"),
@@ -132,14 +132,14 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
-                "title": "People with access",
+                "title": "Team",
                 "separator": True,
                 "items": [
                     _item("Users", "group", "auth.user"),
                     _item("Roles", "badge", "auth.group"),
                     {**_item("Sessions", "devices", "sessions.session"), "permission": _always},
                     _item("Audit log", "history", "admin.logentry"),
-                    _page("System", "settings_heart", "system", "auth.user"),
+                    _page("Settings", "settings_heart", "system", "auth.user"),
                     {
                         "title": "My second factor",
                         "icon": "phonelink_lock",

@@ -73,8 +73,8 @@ def _make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UpError(
-            f"{folder} cannot be written ({error.strerror}): make it writable for this account,"
-            f" or name another folder in {PREFIX}VAR_DIR"
+            f"{folder} cannot be written ({error.strerror}); make it writable for this account, "
+            f"or set another folder in {PREFIX}VAR_DIR"
         ) from error
 
 
@@ -110,8 +110,8 @@ def _check_disk(folder: Path) -> None:
         if free < LEAST_FREE_BYTES:
             raise UpError(
                 f"the disk of {path} has {free // 1_000_000} MB left,"
-                f" {LEAST_FREE_BYTES // 1_000_000} are needed: free some, or name a folder on"
-                f" another disk in {PREFIX}VAR_DIR"
+                f" {LEAST_FREE_BYTES // 1_000_000} are needed: free some space, or set a folder "
+                f"on another disk in {PREFIX}VAR_DIR"
             )
 
 
@@ -121,8 +121,8 @@ def _check_port(host: str, port: int, patience_seconds: int) -> None:
     while not embedded.port_is_free(host, port):
         if time.monotonic() >= give_up:
             raise UpError(
-                f"port {port} on {host} is in use by another program: stop that, or take another"
-                f" port with {PREFIX}PORT={port + 1}"
+                f"port {port} on {host} is in use by another program; stop it, or use another "
+                f"port with {PREFIX}PORT={port + 1}"
             )
         time.sleep(0.2)
 

@@ -70,7 +70,7 @@ def telling_faults(view: View) -> View:
             return view(request, pk, *args, **kwargs)
         except (DestinationError, DestinationUnavailableError) as error:
             fault = Fault(get_object_or_404(Destination, pk=pk), str(error))
-            context = {"title": f"{fault.destination} cannot be asked", "fault": fault}
+            context = {"title": f"{fault.destination} cannot be queried", "fault": fault}
             return page(request, "rudderhub/fault.html", context, status=503)
 
     return told

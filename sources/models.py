@@ -50,32 +50,32 @@ class Source(models.Model):
         max_length=30, choices=SourceType.choices, default=SourceType.JAVASCRIPT
     )
     enabled = models.BooleanField(
-        default=True, help_text="A disabled source is refused with 404; its data stays."
+        default=True, help_text="Requests to a disabled source get a 404. Its data is kept."
     )
     on_invalid_event = models.CharField(
         "on an invalid event",
         max_length=20,
         choices=OnInvalidEvent.choices,
         default=OnInvalidEvent.REJECT,
-        help_text="Quarantine is right for rudder-sdk-node, which a 4xx answer can end.",
+        help_text="Choose quarantine for rudder-sdk-node: a 4xx response can crash its process.",
     )
     max_event_bytes = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Empty: the server's RUDDERHUB_MAX_EVENT_BYTES.",
+        help_text="Empty: RUDDERHUB_MAX_EVENT_BYTES of the server.",
     )
     max_body_bytes = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Empty: the server's RUDDERHUB_MAX_BODY_BYTES.",
+        help_text="Empty: RUDDERHUB_MAX_BODY_BYTES of the server.",
     )
     rate_limit_requests = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Requests in each window; empty: no limit.",
+        help_text="Maximum requests per window. Empty: no limit.",
     )
     rate_limit_window_seconds = models.PositiveIntegerField(
         default=60, validators=[MinValueValidator(1)]
@@ -83,7 +83,7 @@ class Source(models.Model):
     allowed_origins = models.JSONField(
         default=list,
         blank=True,
-        help_text='Browser origins that may send, such as ["https://shop.example"]; empty: all.',
+        help_text='Browser origins that can send, such as ["https://shop.example"]. Empty: all.',
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -116,7 +116,9 @@ class WriteKey(models.Model):
     revoked_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="From this time on the key is refused; a time to come lets both keys work.",
+        help_text=(
+            "The key is refused from this time on. With a future time, both keys work until then."
+        ),
     )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 

@@ -108,21 +108,25 @@ def _reach(config: PostgresConfig) -> str:
 def _unreached(config: PostgresConfig, error: OSError | UnicodeError) -> str:
     where = f"{config.host} port {config.port}"
     if isinstance(error, socket.gaierror | UnicodeError):
-        return f"The name {config.host!r} is not known here. Check the host for a typing error."
+        return f"The host name {config.host!r} cannot be resolved. Check its spelling."
     if isinstance(error, ConnectionRefusedError):
-        return f"Nothing listens at {where}. Check the port, and that Postgres accepts TCP there."
+        return (
+            f"No server listens at {where}. Check the port and that Postgres accepts TCP "
+            "connections."
+        )
     if isinstance(error, TimeoutError):
         return (
             f"No answer from {where} in {TIMEOUT_SECONDS} seconds. "
-            "A firewall may be in between: let this machine through."
+            "Check that no firewall blocks this machine."
         )
     return f"{where} cannot be reached: {error.strerror or error}. Check host and port."
 
 
 def _silent(config: PostgresConfig) -> str:
     return (
-        f"{config.host} port {config.port} took the connection and said nothing for "
-        f"{TIMEOUT_SECONDS} seconds. Check that it is Postgres, and not stopped or overloaded."
+        f"{config.host} port {config.port} accepted the connection but sent no reply for "
+        f"{TIMEOUT_SECONDS} seconds. Check that it is Postgres and that it is not stopped or "
+        "overloaded."
     )
 
 
@@ -148,34 +152,34 @@ _REFUSALS = (
     (
         "no password supplied",
         "Log in",
-        "The server asks for a password and none is stored. Enter it.",
+        "The server requires a password, but none is stored. Enter it.",
     ),
     (
         "server does not support SSL",
         "TLS",
-        "The server offers no TLS and sslmode is {config.sslmode}. Turn TLS on there, or relax it.",
+        "The server offers no TLS, but sslmode is {config.sslmode}. Turn TLS on or relax it.",
     ),
     (
         "certificate",
         "TLS",
-        "The certificate does not pass {config.sslmode}. Check host name and issuer, or relax it.",
+        "The certificate fails {config.sslmode}. Check host name and issuer, or relax it.",
     ),
     (
         "no pg_hba.conf entry",
         "Log in",
-        "The server's pg_hba.conf does not let {config.user!r} in from this machine. Add a line.",
+        "The server's pg_hba.conf does not allow {config.user!r} from this machine. Add an entry.",
     ),
     (
         r'role ".*" (does not exist|is not)',
         "Log in",
-        "User {config.user!r} does not exist there, or may not log in.",
+        "User {config.user!r} does not exist or cannot log in.",
     ),
     (
         r'database ".*" does not exist',
         "Log in",
-        "Database {config.database!r} does not exist there. Create it first.",
+        "Database {config.database!r} does not exist. Create it first.",
     ),
-    ("too many", "Log in", "The server has no connection left. Raise its limit or close some."),
+    ("too many", "Log in", "The server has no free connections. Raise its limit or close some."),
 )
 
 
@@ -184,7 +188,7 @@ def _tls(conn: Conn, config: PostgresConfig) -> str:
         return "the connection is encrypted"
     if config.sslmode in _ENCRYPTED_MODES and not config.host.startswith("/"):
         raise _FailedError(f"The connection is not encrypted and sslmode is {config.sslmode}.")
-    return f"not encrypted, as sslmode {config.sslmode} allows; choose require on open networks"
+    return f"not encrypted (sslmode {config.sslmode}); use require on public networks"
 
 
 def _version(conn: Conn) -> str:
@@ -200,8 +204,8 @@ def _encoding(conn: Conn) -> str:
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise _FailedError(
-            f"The database's encoding is {encoding}; only UTF8 holds every event. "
-            "Create a database with ENCODING 'UTF8'."
+            f"The database's encoding is {encoding}; rudderhub needs UTF8. Create a database with "
+            "ENCODING 'UTF8'."
         )
     return encoding
 
@@ -234,7 +238,7 @@ def _insert(conn: Conn, schema: str) -> str:
             pgsql.Identifier(schema, "events")
         )
     )
-    return "allowed; all of it is rolled back"
+    return "allowed; everything was rolled back"
 
 
 def _use_schemas(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> str:
@@ -244,21 +248,21 @@ def _use_schemas(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> 
     if closed:
         grant = f'GRANT USAGE, CREATE ON SCHEMA {closed} TO "{config.user}"'
         raise _FailedError(
-            f"User {config.user!r} may not make tables in {closed}. As the owner run: {grant}"
+            f"User {config.user!r} cannot create tables in {closed}. As the owner, run: {grant}"
         )
     there = ", ".join(name for name, _ in found)
-    return f"allowed in {there}" if there else "none is there yet: the first load makes them"
+    return f"allowed in {there}" if there else "no schemas yet; the first load creates them"
 
 
 def _refused(config: PostgresConfig, error: psycopg.Error) -> str:
     said = _said(config, error)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         grant = f'GRANT CREATE, TEMPORARY ON DATABASE "{config.database}" TO "{config.user}"'
-        return f"User {config.user!r} may not do this. As the owner run: {grant} ({said})"
+        return f"User {config.user!r} lacks this permission. As the owner, run: {grant} ({said})"
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return f"The server only reads. Give the address of the primary. ({said})"
+        return f"The server is read-only. Use the address of the primary. ({said})"
     if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
-        return f"The server did not finish this in {TIMEOUT_SECONDS} seconds. ({said})"
+        return f"The server did not finish this within {TIMEOUT_SECONDS} seconds. ({said})"
     return said
 
 

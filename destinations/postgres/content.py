@@ -37,9 +37,9 @@ from destinations.warehouse.transform import (
 
 logger = logging.getLogger(__name__)
 
-SWITCHED_OFF = f"its integrations switch {DESTINATION_TYPE} off"
+SWITCHED_OFF = f"its integrations turn {DESTINATION_TYPE} off"
 FOR_ANOTHER = "it is for another destination"
-FILTERED = "the event filter of its connection leaves it out"
+FILTERED = "the event filter of the connection leaves it out"
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBERS = (b"0" * 20, b"-" + b"0" * 19)
@@ -189,7 +189,7 @@ def _add(
     is_user = len(rows) > 1 and rows[1].table == "users"
     for row in rows[:1] if is_user else rows:  # users are made of identifies
         content.add(row, primary, is_user=is_user)
-    return "" if rows or stated else skip_reason(payload) or "it names nobody and has no table"
+    return "" if rows or stated else skip_reason(payload) or "it has no identifier and no table"
 
 
 def _is_for_another(destination_id: Any, own: str) -> bool:

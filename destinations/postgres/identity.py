@@ -229,7 +229,7 @@ def resolve(
         resolution = Resolution(Graph(conn, schema), meta, folded, keys)
         profile_of = resolution.resolve()
     if resolution.held:
-        warn(f"links held, for they would make a profile beyond the size limit: {resolution.held}")
+        warn(f"merges blocked by the size limit: {resolution.held}")
     return profile_of
 
 

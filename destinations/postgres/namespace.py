@@ -131,7 +131,9 @@ class Namespace:
 
     def _refuse_others(self, table: str) -> None:
         if what := self._others.get(table):
-            raise TableRefusedError(table, f"{self._name(table)} is {what}: no table can be there")
+            raise TableRefusedError(
+                table, (f"{self._name(table)} is {what}, so no table can be created with this name")
+            )
 
     def _plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
         known = self._tables.get(table)

@@ -75,11 +75,11 @@ LOCK_SECONDS = 5
 VIEWS = {
     SESSIONS: (
         CREATE_SESSIONS,
-        "A row is a session: events of one person with no gap of more than 30 minutes.",
+        "A row is a session: events of one person without a gap of more than 30 minutes.",
     ),
     DAILY_ACTIVE_USERS: (
         CREATE_DAILY_ACTIVE_USERS,
-        "A row is a UTC day: how many persons had a track, page or screen.",
+        "A row is a UTC day with the number of persons who had a track, page or screen event.",
     ),
 }
 
@@ -113,7 +113,9 @@ def plan_ready_views(config: PostgresConfig, namespace: str) -> list[ReadyView]:
 @contextmanager
 def _transaction(config: PostgresConfig) -> Iterator[Conn]:
     if not config.resolve_identities:
-        raise DestinationError("the destination resolves no identities, which the views count")
+        raise DestinationError(
+            "the views need identities, but the destination does not resolve them"
+        )
     with connect(config) as conn:
         try:
             with conn.transaction():
@@ -147,5 +149,5 @@ def _activity(conn: Conn, identity_schema: str, namespace: str) -> Composed:
 def _tables(conn: Conn, namespace: str) -> list[str]:
     tables = [name for name in KINDS if table_exists(conn, namespace, name)]
     if not tables:
-        raise DestinationError(f"{namespace} has neither tracks nor pages nor screens yet")
+        raise DestinationError(f"{namespace} has no table tracks, pages or screens yet")
     return tables

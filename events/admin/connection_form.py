@@ -27,9 +27,11 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Events",
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        help_text="One a line: the name of a track event, or a type such as page or identify. "
-        "Without identify and merge events fewer people are recognised. For events that are loaded "
-        "from now on; what is left out is counted as skipped, and a replay brings it later.",
+        help_text=(
+            "One per line: the name of a track event, or a type such as page or identify. Without "
+            "identify and merge events, fewer identifiers are linked. Applies to events loaded "
+            "from now on. Other events are counted as skipped, and a replay can load them later."
+        ),
     )
 
     class Meta:
@@ -40,5 +42,5 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         data = super().clean() or {}
         mode = data.get("filter_mode", FilterMode.ALL)
         if mode != FilterMode.ALL and not data.get("filtered_events"):
-            self.add_error("filtered_events", "Name at least one event, or choose all events.")
+            self.add_error("filtered_events", "Enter at least one event, or choose all events.")
         return data

@@ -72,9 +72,8 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     actions = ("load_now", "enable", "pause")
     enabled_fields = ("enabled",)
     also_deleted = (
-        "its history of loads, its replays and its dead letters. Tables in the warehouse and "
-        "events in the log stay; what is pending is not loaded. To stop loading and keep all "
-        "this, pause it."
+        "Its loads, replays and dead letters are deleted. Warehouse tables and the event log are "
+        "kept, and pending events are not loaded. To stop loading and keep everything, pause it."
     )
     readonly_fields = ("schema", "history")
     add_fieldsets = (
@@ -84,7 +83,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     fieldsets = (
         (None, {"fields": (("source", "destination"), "enabled", "start")}),
         ("Which events", {"fields": ("filter_mode", "filtered_events")}),
-        ("What it made", {"fields": (("schema", "history"),)}),
+        ("Results", {"fields": (("schema", "history"),)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
@@ -124,7 +123,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         if "_popup" in request.POST or "_addanother" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         when_enabled = "" if obj.enabled else " once it is enabled"
-        messages.success(request, f"{obj} is made. Loads start by themselves{when_enabled}.")
+        messages.success(request, f"{obj} created. Loading starts automatically{when_enabled}.")
         return self.record_redirect(obj.pk)
 
     @display(description="source → destination", ordering="source__name")
@@ -220,7 +219,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         ask_for_load(request, Connection.objects.filter(pk=pk))
         return self.record_redirect(pk)
 
-    @action(description="Pause: events wait in the log", permissions=["change"])
+    @action(description="Pause (events wait in the log)", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         self.set_enabled(request, queryset, "Paused", enabled=False)
 
@@ -236,16 +235,17 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         retry_at=None, sync_upto=head(), synced_at=timezone.now()
     )
     for connection in ready:
-        audit.note(request.user.pk, connection, "Asked for a load.")
+        audit.note(request.user.pk, connection, "Requested a load.")
     try:
         for connection in ready:
             rings.send(connection.pk)
     except OperationalError:
         messages.warning(
-            request, "The broker does not answer. The load starts by itself when it is back."
+            request,
+            "The broker does not answer. The load starts automatically when the broker is back.",
         )
         return
     for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
         messages.warning(request, f"{connection} is paused or its destination is disabled.")
     if ready:
-        messages.success(request, f"Asked a worker to load {', '.join(map(str, ready))}.")
+        messages.success(request, f"Loading requested: {', '.join(map(str, ready))}.")

@@ -241,7 +241,7 @@ def _walk(keys: Sequence[str], neighbours: Mapping[str, Sequence[str]]) -> list[
 
 
 def _box(node: Node, place: _Place, on_path: Collection[str]) -> Box:
-    joins = "" if node.is_member else ", not of this profile"
+    joins = "" if node.is_member else ", not in this profile"
     return Box(
         node=node,
         shape=shape(node.type),

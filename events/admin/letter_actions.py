@@ -26,9 +26,9 @@ VERBS = {
         title="Re-run dead letters",
         yes="Re-run them",
         text=(
-            "A worker loads these events once more through their connection as it is now: with "
-            "its present settings and tables. Rows are written by key, so none is doubled. Those "
-            "that load leave this list; the others get another attempt and its reason. "
+            "A worker loads these events again with the current settings and tables of their "
+            "connection. Nothing is duplicated. Loaded events leave this list. The others get one "
+            "more attempt and its reason. "
             f"{AT_MOST}"
         ),
     ),
@@ -36,9 +36,8 @@ VERBS = {
         title="Discard dead letters",
         yes="Discard them",
         text=(
-            "They leave the list of what needs a look and are not loaded. They are kept under "
-            "the filter State with your name, the time and your note, and the ledger goes on "
-            f"counting them as dead letters. {AT_MOST}"
+            "They leave this list and are not loaded. The filter State shows them with your name, "
+            f"the time and your note, and the ledger still counts them as dead letters. {AT_MOST}"
         ),
         takes_note=True,
     ),
@@ -95,7 +94,9 @@ def _begin(
     try:
         rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:
-        messages.warning(request, "The broker does not answer. It starts when it is back.")
+        messages.warning(
+            request, "The broker does not answer. The re-run starts when the broker is back."
+        )
     return replay
 
 
@@ -138,7 +139,7 @@ def _touched(letters: QuerySet[DeadLetter], name: str) -> Touched:
 
 def _named(connection: Connection) -> str:
     goes_on = connection.enabled and connection.destination.enabled
-    return f"{connection}" + ("" if goes_on else " (paused: waits until it is enabled)")
+    return f"{connection}" + ("" if goes_on else " (paused; waits until it is enabled)")
 
 
 def _replays(connections: Collection[int]) -> QuerySet[Replay]:
@@ -147,4 +148,4 @@ def _replays(connections: Collection[int]) -> QuerySet[Replay]:
 
 def _running(replay: Replay) -> tuple[str, str]:
     url = reverse("admin:events_replay_change", args=[replay.pk])
-    return f"{replay} is running: wait for its end or cancel it.", url
+    return f"{replay} is running. Wait until it ends, or cancel it.", url

@@ -46,8 +46,8 @@ SHORT = 8
 ASK_SECONDS = 3.0
 """Then the trace asks no further warehouse: they may all be away."""
 NO_ROW = (
-    "The connection has passed it, but none of its rows is there: they were deleted, or the event "
-    "filter left it out then."
+    "The connection has passed this event, but no row of it exists. The rows were deleted, or the "
+    "event filter left the event out."
 )
 
 
@@ -64,10 +64,8 @@ class EventAdmin(ReadOnlyAdmin):
     search_help_text = "Message id, user id, anonymous id, event name or any text of an event"
     masked_search_help_text = "Message id, whole user id, whole anonymous id, or event name"
     list_per_page = PAGE
-    empty_text = (
-        "No event was accepted yet. Open a source: its page has lines to copy that send one."
-    )
-    nothing_text = "What was refused is in the quarantine: choose the status refused."
+    empty_text = "No events yet. To send one, open a source and copy a snippet."
+    nothing_text = "To see refused requests, choose the status refused."
     fieldsets = (
         (
             None,
@@ -215,7 +213,7 @@ class EventAdmin(ReadOnlyAdmin):
         return [
             ("Trace", SafeString(render_to_string("events/trace.html", context, request))),
             ("Request and event", SafeString(render_to_string("events/request.html", context))),
-            ("Send it again", code_block(self._curl(request, record))),
+            ("Send again", code_block(self._curl(request, record))),
         ]
 
     def get_urls(self) -> list[URLPattern]:

@@ -26,10 +26,10 @@ KINDS = {
 }
 
 AFTERWARDS = {
-    LoadState.RUNNING: "The load goes on.",
-    LoadState.SUCCEEDED: "The load went on.",
-    LoadState.WAITING: "The next load starts by itself, at the same event.",
-    LoadState.FAILED: "The next load starts at the same event: by itself, or with Retry now.",
+    LoadState.RUNNING: "The load continues.",
+    LoadState.SUCCEEDED: "The load continued.",
+    LoadState.WAITING: "The next load starts automatically at the same event.",
+    LoadState.FAILED: "The next load starts at the same event. To start it now, use Retry now.",
 }
 MOST_COLUMNS = 20
 
@@ -46,9 +46,7 @@ class TableDetail(NamedTuple):
 class LoadAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     list_fullwidth = True
-    empty_text = (
-        "Nothing was loaded yet. A load starts by itself once a connected source has events."
-    )
+    empty_text = "No loads yet. A load starts automatically when a connected source has events."
     list_display = (
         *("started", "status", "pair", "took", "events", "row_count", "made"),
         *("left_out", "problem"),
@@ -69,7 +67,7 @@ class LoadAdmin(ReadOnlyAdmin):
             },
         ),
         (
-            "What it moved",
+            "Results",
             {
                 "fields": (
                     ("events", "skipped"),
@@ -105,7 +103,7 @@ class LoadAdmin(ReadOnlyAdmin):
     def took(self, load: Load) -> str:
         until = load.finished_at or timezone.now()
         if load.error and load.upto_id == load.after_id:
-            return f"tried for {length(load.started_at, until)}"
+            return f"retrying for {length(load.started_at, until)}"
         seconds = (until - load.started_at).total_seconds()
         return f"{seconds:,.1f} s" + ("" if load.finished_at else " so far")
 
@@ -193,11 +191,13 @@ class LoadAdmin(ReadOnlyAdmin):
 def _afterwards(load: Load) -> str:
     connection, now = load.connection, timezone.now()
     if Load.objects.filter(connection=connection, pk__gt=load.pk).exists():
-        return "A later load went on at the same event."
+        return "A later load continued at the same event."
     if not connection.enabled or not connection.destination.enabled:
-        return "Its connection is paused or its destination off: the next load waits for that."
+        return (
+            "The next load waits because the connection is paused or its destination is disabled."
+        )
     if connection.is_waiting(now) and connection.retry_at:
-        return f"The next load starts by itself in {length(now, connection.retry_at)}."
+        return f"The next load starts automatically in {length(now, connection.retry_at)}."
     return AFTERWARDS[LoadState(load.state)]
 
 

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-LOOKED = "Looked at personal data."
-LOOKED_AT_LIST = "Looked at a list with personal data."
+LOOKED = "Viewed personal data."
+LOOKED_AT_LIST = "Viewed a list with personal data."
 LIST_SECONDS = 600
 """A list that refreshes itself is one look for so long."""
 

@@ -13,7 +13,7 @@ class LossAdmin(ReadOnlyAdmin):
     list_display = ("date", "connection", "number", "recorded", "reason")
     list_filter = ("connection",)
     list_select_related = ("connection__source", "connection__destination")
-    empty_text = "Retention has dropped no event that a connection had not loaded."
+    empty_text = "No losses. Retention has not dropped any event before it was loaded."
     fields = readonly_fields = (
         *("date", "connection", "number", "first", "last", "recorded", "reason"),
     )

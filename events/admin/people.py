@@ -32,7 +32,7 @@ from sources import audit
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
 VIEW = "destinations.view_destination"
 LATE = timedelta(seconds=10)
-OVER = "What you asked for is not kept any more: it is forgotten after an hour. Ask for it again."
+OVER = "This preview has expired (after one hour). Create it again."
 
 
 def search(request: HttpRequest) -> HttpResponse:
@@ -51,7 +51,7 @@ def search(request: HttpRequest) -> HttpResponse:
         except NO_ANSWER as error:
             messages.error(request, str(error))
         if context.get("found"):
-            _note_look(request, destination, "Looked at a list of profiles.")
+            _note_look(request, destination, "Viewed a list of profiles.")
     return _page(request, "search", "Profiles", context)
 
 
@@ -67,7 +67,7 @@ def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
     found = context["profile"]
-    _note_look(request, destination, f"Looked at the profile {found.rudder_id}.")
+    _note_look(request, destination, f"Viewed the profile {found.rudder_id}.")
     named = (found.name or found.email or found.user_id) if _sees(request) else ""
     title = named or f"Profile {found.rudder_id}"
     context |= {"destination": destination, "ends": ends}
@@ -113,7 +113,7 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
-    _note_look(request, destination, "Looked at merges and rules.")
+    _note_look(request, destination, "Viewed merges and rules.")
     context |= {"destination": destination, "destinations": Destination.objects.order_by("name")}
     return _page(request, "rules", f"Merges & rules of {destination}", context)
 
@@ -180,7 +180,7 @@ def _answered(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
         reason = request.POST.getlist("reason")
         return _asked(request, asked.destination, {**asked.form, "link": more, "reason": reason})
     if not identity_changes.confirm(asked, request.POST.get("reason", "")):
-        messages.warning(request, "This was confirmed before.")
+        messages.warning(request, "This was already confirmed.")
     return HttpResponseRedirect(reverse("people-change", args=[asked.destination_id, asked.pk]))
 
 
@@ -194,9 +194,7 @@ def _effect(request: HttpRequest, asked: IdentityChange) -> dict[str, Any]:
         messages.error(request, f"{error}.")
         return {}
     if not asked.is_over:
-        _note_look(
-            request, asked.destination, f"Looked at what this gives: {ACTIONS[asked.action].title}."
-        )
+        _note_look(request, asked.destination, f"Previewed: {ACTIONS[asked.action].title}.")
     veil = pages.veil
     pairs = ([Identifier(*end) for end in pair] for pair in effect["cut"])
     return {

@@ -275,7 +275,7 @@ def _keys(a: Shown, b: Shown) -> Pair:
 
 def _drawn(link: ShownLink, members: set[UUID]) -> Link:
     joins = link.state == IN_FORCE and {link.a.key, link.b.key} <= members
-    title = f"stated first by {link.message_id} of {link.source}, {link.received_at:%F %T} UTC"
+    title = f"first seen in event {link.message_id} of {link.source}, {link.received_at:%F %T} UTC"
     return Link(
         str(link.a.key),
         str(link.b.key),

@@ -32,12 +32,15 @@ KINDS = {
     ErasureState.DONE: "good",
     ErasureState.FAILED: "bad",
 }
-MODES = {"delete": "deleted", "blank": "emptied"}
+MODES = {"delete": "deleted", "blank": "blanked"}
 """What became of the rows in the warehouse."""
 REVOKE = Verb(
     title="Revoke API tokens",
     yes="Revoke them",
-    text="Who reads profiles with them is refused from then on. They do not come back: add others.",
+    text=(
+        "Requests with these tokens are refused from now on. This cannot be undone; add new "
+        "tokens instead."
+    ),
 )
 
 
@@ -49,7 +52,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     )
     list_filter = ("state", "destination")
     list_select_related = ("destination",)
-    empty_text = "Nobody was erased. Name an identifier above, or open a profile and choose Erase."
+    empty_text = "No erasures yet. Enter an identifier above, or open a profile and choose Erase."
     fields = readonly_fields = (
         *("status", "destination", "made", "ended", "by", "reason", "rows", "identifiers"),
         "receipt",
@@ -103,7 +106,7 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     @display(description="request")
     def number(self, erasure: Erasure) -> str:
-        return f"no. {erasure.pk}"
+        return f"{erasure.pk}"
 
     @display(description="requested")
     def made(self, erasure: Erasure) -> SafeString:
@@ -125,7 +128,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     def by(self, erasure: Erasure) -> str:
         return erasure.actor
 
-    @display(description="its rows")
+    @display(description="warehouse rows")
     def rows(self, erasure: Erasure) -> str:
         return MODES.get(erasure.mode, erasure.mode)
 
@@ -149,7 +152,7 @@ class ErasureAdmin(ReadOnlyAdmin):
 class IdentityCheckAdmin(ReadOnlyAdmin):
     list_display = ("made", "destination", "result")
     list_select_related = ("destination",)
-    empty_text = "The identities were not checked yet; it is done every night."
+    empty_text = "No self-checks yet. They run every night."
     fields = readonly_fields = ("destination", "made", "result", "listed")
 
     @display(description="checked")
@@ -160,7 +163,7 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
     def result(self, check: IdentityCheck) -> SafeString:
         count = len(check.differences)
         if not count:
-            return label("as it should be", "good")
+            return label("correct", "good")
         return label(counted(count, "difference"), "bad")
 
     @display(description="differences")
@@ -177,9 +180,9 @@ class ProfileTokenAdmin(ModelAdmin):
     list_select_related = ("destination",)
     fields = ("destination", "name")
     actions = ("revoke",)
-    empty_text = "A token reads the profiles of one destination over HTTP. Add one."
+    empty_text = "A token gives access to the profiles of one destination over HTTP. Add one."
 
-    @display(description="made")
+    @display(description="created")
     def made(self, token: ProfileToken) -> SafeString:
         return when(token.created_at)
 
@@ -199,7 +202,9 @@ class ProfileTokenAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ProfileToken, form: Any, change: bool) -> None:
         made, text = new_token(obj.destination, obj.name)
         obj.pk, obj.digest = made.pk, made.digest
-        shown = format_html("The token, shown only now: {} {}", text, copy_button(text))
+        shown = format_html(
+            "Copy the token now. It is not shown again: {} {}", text, copy_button(text)
+        )
         messages.warning(request, shown)
 
     @action(description="Revoke…", permissions=["delete"])
@@ -207,7 +212,7 @@ class ProfileTokenAdmin(ModelAdmin):
         active = queryset.filter(revoked_at=None).select_related("destination")
         if confirmed(request, REVOKE) is None:
             rows = [(each.name, each.destination, self.made(each)) for each in active]
-            return ask(self, request, REVOKE, Touched(("Token", "Destination", "Made"), rows))
+            return ask(self, request, REVOKE, Touched(("Token", "Destination", "Created"), rows))
         for token in active:
             token.revoked_at = timezone.now()
             token.save(update_fields=["revoked_at"])

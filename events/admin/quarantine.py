@@ -44,16 +44,16 @@ SEND_AGAIN = Verb(
     title="Send refused requests again",
     yes="Send them again",
     text=(
-        "Each is judged and stored as if it came now, unchanged, with the time and the address of "
-        "its first arrival: right once its cause is gone. A worker does it, the oldest first."
+        "Use this after you have fixed the cause. A worker checks and stores each request "
+        "unchanged, with its original time and address, the oldest first."
     ),
 )
 DISCARD = Verb(
     title="Discard refused requests",
     yes="Discard them",
     text=(
-        "They leave the list of what needs a look. They are kept under the filter State with your "
-        "name, the time and your note, as long as the quarantine keeps anything."
+        "They leave this list. The filter State shows them with your name, the time and your note "
+        "until retention deletes them."
     ),
     takes_note=True,
 )
@@ -97,8 +97,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     masked_search_help_text = "Route"
     personal_fields = ("reason", "body", "circumstances", "note")
     empty_text = (
-        "Nothing that was refused is open. A request with an unknown key gets a 401 only and is "
-        "not kept. What was sent again or discarded is under the filter State."
+        "No open requests. Requests with an unknown write key get a 401 and are not kept. Use the "
+        "filter State to see requests that were sent again or discarded."
     )
     fields = readonly_fields = (
         *("state", "reason", "source", "status", "route", "time", "size"),
@@ -182,7 +182,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         rings.send_or_leave(0, rings.Work.QUARANTINE)
         what = counted(count, "refused request")
         self.message_user(
-            request, f"A worker sends {what} again. How far it is stands above the list."
+            request, f"A worker is sending {what} again. See the progress above the list."
         )
         return None
 
@@ -271,7 +271,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             try:
                 outcome = self._send(request, record, None if unchanged else body.encode())
             except AlreadyAcceptedError:
-                messages.warning(request, "It was sent again and accepted before.")
+                messages.warning(request, "It has already been sent again and accepted.")
                 return HttpResponseRedirect(back)
             if outcome.accepted:
                 messages.success(request, f"Accepted: {outcome.answer}")
@@ -290,7 +290,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     def _send(self, request: HttpRequest, record: Quarantined, body: bytes | None) -> Outcome:
         outcome = reruns.resend_request(record.pk, body)
-        how = "as it was" if body is None else "edited"
+        how = "unchanged" if body is None else "edited"
         reruns.log_resend(request.user.pk, record, how, outcome)
         return outcome
 

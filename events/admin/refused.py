@@ -22,7 +22,7 @@ from sources.display import clipped, copyable, json_block, label, when
 
 KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
 SHORT = 14
-GONE = "No longer in the log; a dead letter that is not loaded keeps the payload, below."
+GONE = "No longer in the log. If it is not loaded, its payload is below."
 
 
 class LetterStateFilter(SimpleListFilter):
@@ -87,8 +87,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     masked_search_fields = ("message_id", "kind")
     personal_fields = ("reason", "payload", "note")
     empty_text = (
-        "No dead letter is open: every event that was taken up was loaded, skipped or settled. "
-        "Those loaded or discarded since are under the filter State."
+        "No open dead letters. Use the filter State to see those that were loaded or discarded."
     )
     actions = ("rerun", "discard")  # type: ignore[assignment]
     change_form_outer_before_template = "events/letter_bar.html"

@@ -37,7 +37,7 @@ class ReplayForm(forms.Form):
         label="From (UTC)",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "2026-03-01 12:30"}),
-        help_text="Events received at this time or later. Empty: from the oldest event kept.",
+        help_text="Events received at this time or later. Empty: start at the oldest event kept.",
     )
 
     def clean_since(self) -> datetime | None:
@@ -48,7 +48,7 @@ class ReplayForm(forms.Form):
             moment = parse_datetime(text) or datetime.fromisoformat(text)
         except ValueError as error:
             raise ValidationError(
-                "Not a time: write it like 2026-03-01 12:30, or 2026-03-01."
+                "Enter a time like 2026-03-01 12:30, or a date like 2026-03-01."
             ) from error
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -101,8 +101,10 @@ def _begin(request: HttpRequest, connection: Connection, since: datetime | None)
     try:
         rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:
-        messages.warning(request, "The broker does not answer. The replay starts when it is back.")
-    messages.success(request, f"Replaying {connection}. Loads go on meanwhile.")
+        messages.warning(
+            request, "The broker does not answer. The replay starts when the broker is back."
+        )
+    messages.success(request, f"Replaying {connection}. New events keep loading.")
     return HttpResponseRedirect(reverse("admin:events_replay_change", args=[replay.pk]))
 
 
@@ -111,7 +113,7 @@ class ReplayAdmin(ReadOnlyAdmin):
     list_display = ("started", "status", "connection", "of", "progress", "events", "problem")
     list_filter = ("state", "only_dead_letters", "connection")
     list_select_related = ("connection__source", "connection__destination")
-    empty_text = "Nothing was replayed. Open a connection and choose Replay."
+    empty_text = "No replays yet. To start one, open a connection and choose Replay."
     change_form_outer_before_template = "events/replay_bar.html"
     fields = readonly_fields = (
         *("connection", "of", "status", "started", "ended"),
@@ -186,7 +188,7 @@ class ReplayAdmin(ReadOnlyAdmin):
         replay = get_object_or_404(Replay, pk=pk)
         if replays.cancel(replay):
             self.log_change(request, replay.connection, f"Cancelled {replay}.")
-            messages.success(request, "Cancelled. What it has loaded stays.")
+            messages.success(request, "Replay cancelled. Events loaded so far are kept.")
         else:
-            messages.info(request, "It had ended before.")
+            messages.info(request, "It had already ended.")
         return HttpResponseRedirect(reverse("admin:events_replay_change", args=[pk]))

@@ -63,13 +63,13 @@ def _stop(event: Event, connection: Connection, feed: Feed, letter: DeadLetter |
     if letter and letter.state == LetterState.OPEN:
         return Stop(connection, "dead letter", "bad", letter.reason, letter)
     if letter and letter.state == LetterState.DISCARDED:
-        text = f"It was a dead letter; {letter.closed_by} discarded it: {letter.note}"
+        text = f"Dead letter, discarded by {letter.closed_by}: {letter.note}"
         return Stop(connection, "discarded", "off", text, letter)
     if letter:
-        text = f"It was a dead letter and was loaded at attempt {letter.attempts}."
+        text = f"Loaded at attempt {letter.attempts}, after it was a dead letter."
         return Stop(connection, "loaded", "good", text, letter)
     if event.pk <= (connection.start_position or 0):
-        return Stop(connection, "before", "off", "The connection began after this event.")
+        return Stop(connection, "before", "off", "The connection started after this event.")
     if event.pk > connection.position:
         return Stop(connection, "pending", "wait", _pending(event, connection))
     if event.payload:
@@ -81,17 +81,17 @@ def _stop(event: Event, connection: Connection, feed: Feed, letter: DeadLetter |
 
 def _skipped(reason: str) -> str:
     """By the filter as it is now; nobody notes each event that was left out."""
-    earlier = " If it was loaded before the filter was set, its rows stay."
-    return f"It has no row: {reason}.{earlier if reason == FILTERED else ''}"
+    earlier = " If it was loaded before the filter was set, its rows are kept."
+    return f"No row because {reason}.{earlier if reason == FILTERED else ''}"
 
 
 def _pending(event: Event, connection: Connection) -> str:
     if not connection.enabled:
-        return "The connection is paused: enable it."
+        return "The connection is paused. Enable it to load this event."
     if not connection.destination.enabled:
-        return "The destination is disabled: enable it."
+        return "The destination is disabled. Enable it to load this event."
     if connection.error:
         error = connection.error
         stop = "" if error.endswith((".", "?", "!")) else "."
-        return f"The last load failed: {error}{stop} {advice(error).text} It tries again by itself."
-    return f"Up to {event.pk - connection.position} events of the log are to be looked at first."
+        return f"The last load failed: {error}{stop} {advice(error).text} It retries automatically."
+    return f"Up to {event.pk - connection.position} events of the log come first."

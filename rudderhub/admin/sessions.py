@@ -121,7 +121,7 @@ class SessionAdmin(ModelAdmin):
             return label("this browser", "good")
         if session.app_pk in (None, session.get_decoded().get(PASSED)):  # type: ignore[attr-defined]
             return label("open", "good")
-        return label("waits for a code", "wait")
+        return label("waiting for a code", "wait")
 
 
 def _add_users(sessions: Iterable[Any]) -> None:

@@ -79,7 +79,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     def logged_in(self, user: User) -> SafeString:
         return when(user.last_login)
 
-    @display(description="made")
+    @display(description="created")
     def joined(self, user: User) -> SafeString:
         return when(user.date_joined)
 
@@ -104,8 +104,8 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
             "opts": self.opts,
             "title": f"Reset the second factor of {user}?",
             "lines": [
-                "Do this when the phone and the recovery codes are lost. Be sure who is asking.",
-                "From then on the password alone logs this user in, until a new one is set up.",
+                "Do this if the phone and the recovery codes are lost. Check who is asking first.",
+                "This user can then log in with only the password until they set up a new one.",
             ],
             "yes": "Reset",
             "back": back,
@@ -134,8 +134,8 @@ class AuditAdmin(ReadOnlyAdmin):
     list_filter = ("user", "content_type", "action_flag")
     list_select_related = ("user", "content_type")
     search_fields = ("object_repr", "change_message", "user__username")
-    search_help_text = "User, object or what was done"
-    empty_text = "Nobody has changed anything yet."
+    search_help_text = "User, object or action"
+    empty_text = "No changes yet."
     fields = readonly_fields = ("time", "user", "what", "thing", "name", "number")
 
     @display(description="time")

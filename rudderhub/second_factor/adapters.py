@@ -40,5 +40,5 @@ class MFAAdapter(DefaultMFAAdapter):
             return fernet().decrypt(encrypted_text).decode()
         except InvalidToken as error:
             raise ImproperlyConfigured(
-                "a second factor cannot be read with RUDDERHUB_ENCRYPTION_KEYS"
+                "RUDDERHUB_ENCRYPTION_KEYS cannot decrypt a second factor"
             ) from error

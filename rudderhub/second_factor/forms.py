@@ -19,10 +19,10 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 from rudderhub.second_factor.codes import app_of, use_code, waits
 
 WRONG = (
-    "This code is wrong or was used before. Wait for the app's next code; "
-    "if none works, the clock of the phone or of the server is off."
+    "This code is wrong or has already been used. Wait for the next one. If no code works, check "
+    "the clocks of the phone and the server."
 )
-LOCKED = "Too many wrong codes. Wait 15 minutes, or have an admin reset your second factor."
+LOCKED = "Too many wrong codes. Wait 15 minutes, or ask an admin to reset your second factor."
 
 
 def _code_field(label: str, **attrs: Any) -> forms.CharField:
@@ -31,7 +31,7 @@ def _code_field(label: str, **attrs: Any) -> forms.CharField:
 
 
 class EnrolForm(forms.Form):
-    code = _code_field("Code that the app shows", inputmode="numeric")
+    code = _code_field("Code from the app", inputmode="numeric")
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +46,7 @@ class EnrolForm(forms.Form):
 
 
 class CodeForm(ReauthenticateForm):
-    code = _code_field("Code of your authenticator app, or a recovery code")
+    code = _code_field("Code from your authenticator app, or a recovery code")
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]

@@ -72,12 +72,12 @@ class Enrol(Page, ActivateTOTPView):
 
 @method_decorator(reauthentication_required(app="allauth.mfa"), name="dispatch")
 class NewCodes(Page, FormView):  # type: ignore[type-arg]
-    title = "Make new recovery codes?"
+    title = "Create new recovery codes?"
     template_name = "sources/confirm.html"
     form_class = Form
     extra_context = {
-        "lines": ["The codes that you have now stop working."],
-        "yes": "Make new codes",
+        "lines": ["Your current codes stop working."],
+        "yes": "Create new codes",
     }
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class NewCodes(Page, FormView):  # type: ignore[type-arg]
         user = _user(self.request)
         if app_of(user):
             generate_recovery_codes(self.request)
-            note(user, "Made new recovery codes.")
+            note(user, "Created new recovery codes.")
         return _show_codes(self.request)
 
 
@@ -96,7 +96,7 @@ class Remove(Page, DeactivateTOTPView):
     template_name = "sources/confirm.html"
     extra_context = {
         "lines": [
-            "From then on your password alone logs you in.",
+            "You can then log in with only your password.",
             "The entry in your authenticator app and your recovery codes stop working.",
         ],
         "yes": "Remove",

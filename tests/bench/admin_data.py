@@ -130,7 +130,7 @@ INSERT INTO django_admin_log (action_time, user_id, content_type_id, object_id, 
     action_flag, change_message)
 SELECT now() - n * interval '1 minute', (SELECT max(id) - n %% 200 FROM auth_user),
     (SELECT id FROM django_content_type WHERE model = 'source'), n, 'Shop ' || n, 2,
-    'Looked at personal data.'
+    'Viewed personal data.'
 FROM generate_series(1, 100000) n;
 """
 NAMESPACES = """

@@ -171,10 +171,10 @@ def test_config_that_the_form_does_not_know_stays(admin):
         ({"port": "70000"}, "less than or equal to 65535"),
         ({"host": ""}, "This field is required"),
         ({"sslmode": "maybe"}, "Select a valid choice"),
-        ({"namespace": "Pg Shop"}, "Lower-case letters, digits and underscores only"),
-        ({"namespace": "pg_shop"}, "not a digit or pg_ in front"),
+        ({"namespace": "Pg Shop"}, "Use lower-case letters, digits and underscores"),
+        ({"namespace": "pg_shop"}, "It cannot start with a digit"),
         ({"trait_identifiers": "email, userId"}, "cannot be an identifier of its own type"),
-        ({"namespace": "rudder_identity"}, "Identities need a schema of their own"),
+        ({"namespace": "rudder_identity"}, "Use a separate schema for identities"),
         ({"syncFrequency": "5000"}, "<li>It is 5000, expected minutes from 0 to 1440.</li>"),
         (
             {"excludeWindowStartTime": "25:00", "excludeWindowEndTime": "01:00"},
@@ -228,14 +228,14 @@ def test_a_host_that_does_not_exist_fails_at_reaching_it(host):
     name, detail = failing_step(host=host)
 
     assert name == "Reach the server"
-    assert f"{host!r} is not known" in detail
+    assert f"{host!r} cannot be resolved" in detail
 
 
 def test_a_closed_port_fails_at_reaching_it():
     name, detail = failing_step(host="127.0.0.1", port=1)
 
     assert name == "Reach the server"
-    assert "Nothing listens at 127.0.0.1 port 1." in detail
+    assert "No server listens at 127.0.0.1 port 1." in detail
 
 
 def test_a_wrong_password_fails_at_logging_in():
@@ -250,7 +250,7 @@ def test_a_missing_database_fails_at_logging_in():
     name, detail = failing_step(database="no_such_database")
 
     assert name == "Log in"
-    assert "Database 'no_such_database' does not exist there." in detail
+    assert "Database 'no_such_database' does not exist." in detail
 
 
 def test_a_server_without_tls_fails_at_tls_when_it_is_required():
@@ -303,7 +303,7 @@ def test_a_server_that_never_answers_fails_at_logging_in_with_what_to_look_at():
         name, detail = failing_step(host="127.0.0.1", port=server.getsockname()[1])
 
     assert name == "Log in"
-    assert "said nothing for 5 seconds. Check that it is Postgres" in detail
+    assert "sent no reply for 5 seconds. Check that it is Postgres" in detail
 
 
 def test_the_list_tests_connections_at_once(admin):
@@ -325,7 +325,7 @@ def test_two_destinations_do_not_share_their_identities(admin):
     first = Destination.objects.get(name="First")
     admin.post(url(first, "change"), form(name="Renamed"))
 
-    assert "It is that of First: choose another." in refused
+    assert "It is used by First. Choose another." in refused
     assert sorted(each.name for each in Destination.objects.all()) == ["Renamed", "Third"]
 
 
@@ -353,8 +353,8 @@ def test_a_test_is_started_by_post_only(admin):
 def test_a_destination_without_a_source_says_so(admin):
     lonely, fed = make_destination(), make_connection().destination
 
-    assert "No source feeds this destination yet" in page(admin.get(url(lonely)))
-    assert "No source feeds this destination yet" not in page(admin.get(url(fed)))
+    assert "No source is connected to this destination" in page(admin.get(url(lonely)))
+    assert "No source is connected to this destination" not in page(admin.get(url(fed)))
 
 
 def test_destinations_are_switched_from_the_list(admin):

@@ -88,7 +88,7 @@ def test_a_destination_fares_as_its_worst_connection(admin):
 def test_a_destination_that_no_source_feeds_says_so(admin):
     make_destination()
 
-    assert "no source feeds it" in html(admin.get(LIST))
+    assert "not connected to a source" in html(admin.get(LIST))
 
 
 def test_the_list_tells_schemas_and_schedule(admin):
@@ -126,7 +126,7 @@ def test_a_destination_names_its_connections_and_their_errors(admin):
     page = html(admin.get(url(connection, "change")))
 
     assert f"/admin/destinations/connection/{connection.pk}/change/" in page
-    assert "Connection refused Nothing listens there: start the server" in page
+    assert "Connection refused No server listens there. Start it" in page
 
 
 def test_the_list_asks_no_more_for_more_connections(admin):
@@ -154,7 +154,7 @@ def test_load_now_asks_for_every_connection_and_ends_their_waits(admin, broker):
 
     page = html(admin.post(url(one, "load"), follow=True))
 
-    assert f"Asked a worker to load {one}, {two}" in page
+    assert f"Loading requested: {one}, {two}" in page
     one.refresh_from_db()
     two.refresh_from_db()
     assert (one.retry_at, two.retry_at) == (None, None)
@@ -174,12 +174,12 @@ def test_ready_views_are_shown_before_they_are_made(admin, connection, warehouse
 
     assert "shop.rudder_sessions" in before
     assert "pages, tracks" in before or "tracks, pages" in before
-    assert before.count("not there: will be made") == 2
+    assert before.count("will be created") == 2
     assert made_by_looking == []
-    assert "Made shop.rudder_sessions, shop.rudder_daily_active_users." in after
+    assert "Created shop.rudder_sessions, shop.rudder_daily_active_users." in after
     assert rows(warehouse, VIEWS) == [("rudder_daily_active_users",), ("rudder_sessions",)]
-    assert again.count("there: will be made anew") == 2
-    assert LogEntry.objects.filter(change_message__startswith="Made shop.rudder").count() == 1
+    assert again.count("exists, will be replaced") == 2
+    assert LogEntry.objects.filter(change_message__startswith="Created shop.rudder").count() == 1
 
 
 def test_a_schema_without_their_tables_says_why_there_are_none(admin, connection):
@@ -189,9 +189,9 @@ def test_a_schema_without_their_tables_says_why_there_are_none(admin, connection
     shown = html(admin.get(url(connection, "views")))
     tried = html(admin.post(url(connection, "views"), follow=True))
 
-    assert "shop has neither tracks nor pages nor screens yet" in shown
-    assert "Make them" not in shown
-    assert "shop has neither tracks nor pages nor screens yet" in tried
+    assert "shop has no table tracks, pages or screens yet" in shown
+    assert "Create views" not in shown
+    assert "shop has no table tracks, pages or screens yet" in tried
 
 
 def test_ready_views_of_a_server_that_is_away_say_so(admin):
@@ -224,7 +224,7 @@ def test_views_that_are_in_use_keep_nobody_waiting(admin, connection, warehouse)
 def test_before_the_first_load_there_is_nothing_to_make_views_of(admin):
     page = html(admin.get(url(make_connection(), "views")))
 
-    assert "Nothing was loaded into this destination yet" in page
+    assert "Nothing has been loaded into this destination yet" in page
 
 
 @pytest.mark.parametrize("name", ["views", "load", "check"])
@@ -250,7 +250,7 @@ def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin, con
         "loads": 1,
         "replays": 0,
         "dead letters": 1,
-        "receipts of erasures": 1,
+        "erasure receipts": 1,
         "API tokens": 0,
     }
     assert not Destination.objects.exists()
@@ -262,5 +262,5 @@ def test_a_destination_whose_erasure_is_not_done_is_kept(admin, connection):
 
     refused = html(admin.post(url(connection, "delete"), {"post": "yes"}))
 
-    assert f"{waiting}: wait for its end" in refused
+    assert f"{waiting}; wait until it ends" in refused
     assert Destination.objects.get() == connection.destination

@@ -80,7 +80,7 @@ def set_up(page, job, folder):
 
 
 def paste(page):
-    """Copy the line and run it in a shell: the ticks turn green by themselves."""
+    """Copy the command and run it in a shell: the steps turn green."""
     line = page.locator(".rh-snippet [data-copy]")
     line.click()
     command = ["/bin/sh", "-c", line.get_attribute("data-copy")]
@@ -173,7 +173,7 @@ def keys(page, job, folder):
     page.goto(job["base_url"] + job["letter"])
     walk.to("a:has-text('Discard with a note')").press("Enter")
     walk.to("#note").write("a test").to("button:has-text('Discard them')").press("Enter")
-    page.wait_for_selector("text=No dead letter is open")
+    page.wait_for_selector("text=No open dead letters")
     return {"paused": paused, "found": found, "unseen": walk.unseen}
 
 

@@ -151,7 +151,7 @@ def _dead(walk):
     page.click("text=Discard with a note…")
     page.fill("#note", "a test of ours")
     page.click("text=Discard them")
-    page.wait_for_selector("text=No dead letter is open")
+    page.wait_for_selector("text=No open dead letters")
     walk.look("events-no-dead-letter")
     return {"text": text, "attempts": attempts, "after": walk.trace("dead")}
 

@@ -87,7 +87,7 @@ def _filter(walk):
     page = walk.page
     page.select_option("[name=filter_mode]", "except")
     page.click("[name=_continue]")
-    refused = page.locator("text=Name at least one event").count()
+    refused = page.locator("text=Enter at least one event").count()
     page.fill("[name=filtered_events]", "Left\npage")
     page.click("[name=_continue]")
     page.wait_for_selector("text=was changed successfully")
@@ -105,13 +105,13 @@ def _destination(walk):
     page.wait_for_selector(".rh-steps")
     walk.look("destination-check")
     steps = page.locator(".rh-steps .rh-good").count()
-    page.click("text=Back to the settings")
+    page.click("text=Back to settings")
     page.click("text=Load now")
-    page.wait_for_selector("text=Asked a worker to load")
-    page.click("text=Ready views")
+    page.wait_for_selector("text=Loading requested")
+    page.click("text=Ready-made views")
     walk.look("ready-views")
-    planned = page.locator("text=not there: will be made").count()
-    page.click("text=Make them")
+    planned = page.locator("text=will be created").count()
+    page.click("text=Create views")
     page.wait_for_selector("text=rudder_daily_active_users.")
     return {"steps": steps, "planned": planned}
 
@@ -121,7 +121,7 @@ def _table(walk):
     _go(walk, "tables/")
     walk.look("tables-list")
     page.click("text=.test_event")
-    page.wait_for_selector("text=Some rows")
+    page.wait_for_selector("text=Sample rows")
     walk.look("table")
     return {
         "rows": page.locator(".rh-cells tbody tr").count(),
@@ -135,7 +135,7 @@ def _system(walk):
     walk.look("system-parts")
     return {
         "working": page.locator(".rh-steps .rh-good").count(),
-        "looks": page.locator("text=Looked at rows").count(),
+        "looks": page.locator("text=Viewed rows").count(),
     }
 
 

@@ -78,7 +78,7 @@ class Walk:
     def confirm(self):
         self.page.fill("[name=reason]", "a shared tablet")
         self.page.click("[name=confirm]")
-        self.page.wait_for_selector("text=This is what it did")  # the page refreshes itself
+        self.page.wait_for_selector("text=Changes made")  # the page refreshes itself
 
 
 def people(page, job, folder):
@@ -138,7 +138,7 @@ def _undo_a_merge(walk):
     walk.confirm()
     apart = walk.ids("ann") != walk.ids("bob")
     page.click("text=Merges & rules")
-    page.click("text=Take back…")
+    page.click("text=Restore…")
     walk.confirm()
     walk.look("people-done")
     page.click("a.rh-button:text-is('Back')")
@@ -172,12 +172,12 @@ def _cut_a_link(walk):
 def _erase(walk):
     page = walk.page
     walk.open("bob")
-    page.click("text=Show what would be erased")
-    page.wait_for_selector("text=Identifiers that are erased")
+    page.click("text=Preview")
+    page.wait_for_selector("text=Identifiers to erase")
     walk.look("people-erase")
     kept = walk.ids("bob")
     walk.open("bob")
-    page.click("text=Show what would be erased")
+    page.click("text=Preview")
     page.fill("[name=reason]", "asked for it")
     page.click("[name=confirm]")
     page.wait_for_selector(".rh-bar:has-text('Done')")  # the page refreshes itself

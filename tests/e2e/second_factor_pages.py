@@ -44,7 +44,7 @@ def walk(page, job, unsound):
     page.wait_for_selector("text=Set up a second factor")
     _look(page, job, "second-factor-off", unsound)
     page.click("text=Set up a second factor")
-    page.wait_for_selector("text=Confirm that it is you")
+    page.wait_for_selector("text=Enter your password to continue")
     _look(page, job, "second-factor-password", unsound)
     page.fill("[name=password]", job["password"])
     page.keyboard.press("Enter")
@@ -85,7 +85,7 @@ def _keep(page, job, unsound):
     with page.expect_download() as download:
         page.click("text=Download")
     downloaded = Path(download.value.path()).read_text(encoding="utf-8")
-    page.click("text=I have kept them")
+    page.click("text=I have saved them")
     page.wait_for_url(job["base_url"] + "/admin/")
     return {"codes": codes, "copied": copied.split(), "downloaded": downloaded.split()}
 

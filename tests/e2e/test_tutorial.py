@@ -41,7 +41,7 @@ def test_the_tutorial_leads_to_a_resolved_profile(fresh):
 
     seen = visit("look", fresh)
     assert seen["states"] == ["loaded", "loaded"]
-    assert seen["answer"].startswith("Yes: this path joins them.")
+    assert seen["answer"].startswith("Yes. This path joins them")
     assert begun["words"] + seen["words"] == []
     assert len(queries) == 2
 

@@ -218,7 +218,7 @@ def test_a_connection_is_made_paused_and_with_its_filter(admin):
 
     connection = Connection.objects.get()
     assert (connection.enabled, connection.filtered_events) == (False, ["Paid"])
-    assert "Loads start by themselves once it is enabled." in told
+    assert "Loading starts automatically once it is enabled." in told
 
 
 def test_deleting_a_connection_counts_what_goes_with_it(admin):
@@ -276,7 +276,7 @@ def test_the_page_of_a_failing_connection_says_what_to_do(admin):
 
     html = page(admin.get(f"/admin/destinations/connection/{connection.pk}/change/"))
 
-    assert "connection refused<br>Nothing listens there" in html
+    assert "connection refused<br>No server listens there" in html
 
 
 def test_the_list_of_connections_shows_health_and_what_is_pending(admin):
@@ -322,7 +322,7 @@ def test_load_now_ends_the_wait_and_rings_a_worker(admin, monkeypatch):
 
     html = page(admin.post(f"/admin/destinations/connection/{connection.pk}/load/", follow=True))
 
-    assert f"Asked a worker to load {connection}" in html
+    assert f"Loading requested: {connection}" in html
     connection.refresh_from_db()
     assert connection.retry_at is None
     message = broker.SimpleQueue("celery").get(timeout=1)
@@ -349,7 +349,7 @@ def test_load_now_without_a_broker_says_so_after_one_attempt(admin, monkeypatch)
         html = page(admin.post("/admin/destinations/connection/", chosen, follow=True))
 
     assert "The broker does not answer." in html
-    assert LogEntry.objects.get().get_change_message() == "Asked for a load."
+    assert LogEntry.objects.get().get_change_message() == "Requested a load."
     assert len(clients) == 1
 
 
@@ -373,7 +373,7 @@ def test_loads_show_rows_by_table_and_advice(admin):
 
     assert "succeeded" in listed
     assert "<code>tracks</code>" in one
-    assert "The next load starts by itself, at the same event. Nothing is lost." in other
+    assert "The next load starts automatically at the same event. Nothing is lost." in other
 
 
 def test_dead_letters_are_searched_and_lead_to_their_trace(admin):
@@ -439,8 +439,8 @@ def test_the_list_of_connections_asks_no_more_the_more_there_are(
 
 
 def test_empty_lists_say_what_they_wait_for(admin):
-    assert "No event was accepted yet." in page(admin.get(EVENTS))
-    assert "Nothing was loaded yet." in page(admin.get("/admin/events/load/"))
+    assert "No events yet." in page(admin.get(EVENTS))
+    assert "No loads yet." in page(admin.get("/admin/events/load/"))
     assert "Nothing matches" in page(admin.get(EVENTS, {"q": "nobody"}))
 
 
@@ -514,7 +514,7 @@ def test_a_search_in_vain_says_where_to_look_next(admin):
     html = page(admin.get(EVENTS, {"q": "nowhere"}))
 
     assert "Nothing matches" in html
-    assert "What was refused is in the quarantine" in html
+    assert "To see refused requests" in html
 
 
 def test_an_event_is_copied_as_curl(admin):

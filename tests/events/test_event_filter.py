@@ -14,7 +14,7 @@ from tests.support.factories import make_admin, make_connection
 
 __all__ = ["connection"]
 
-FILTERED = "the event filter of its connection leaves it out"
+FILTERED = "the event filter of the connection leaves it out"
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_trace_of_an_event_that_was_left_out_says_why(admin, connection):
 
     page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
 
-    assert f"It has no row: {FILTERED}. If it was loaded before" in page
+    assert f"No row because {FILTERED}. If it was loaded before" in page
 
 
 @pytest.mark.django_db(transaction=True)
@@ -123,7 +123,7 @@ def test_an_event_that_an_earlier_filter_left_out_is_not_called_loaded(admin, co
     page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
 
     assert ": no row now</strong>" in page
-    assert "the event filter left it out then" in page
+    assert "the event filter left the event out" in page
     assert "data-live" not in page
 
 
@@ -157,5 +157,5 @@ def test_a_filter_without_events_is_refused_in_words(admin):
 
     answer = admin.post(f"/admin/destinations/connection/{connection.pk}/change/", given)
 
-    assert "Name at least one event" in answer.content.decode()
+    assert "Enter at least one event" in answer.content.decode()
     assert Connection.objects.get().event_filter is None

@@ -131,7 +131,7 @@ def test_types_have_shapes_and_a_line_says_what_it_is():
     drawn = picture(nodes, [link("d", "u"), link("u", "e", "cut")])
 
     assert [box.shape for box in drawn.boxes] == ["circle", "square", "diamond"]
-    assert drawn.boxes[2].title == "email value of e, not of this profile"
+    assert drawn.boxes[2].title == "email value of e, not in this profile"
     assert [line.title for line in drawn.lines] == [
         "anonymous_id value of d to user_id value of u: stated first by a message",
         "user_id value of u to email value of e: stated first by a message",

@@ -77,7 +77,7 @@ def test_a_request_only_asks_and_a_worker_counts(hub, admin):
     go_on_with_change(change().pk)
 
     assert 'data-live="0.5"' in asked
-    assert "A worker counts what it would do" in asked
+    assert "A worker is counting the changes" in asked
     assert is_rung
     assert cache.get(f"ring:change:{change().pk}") is None
     counted = page(admin, url)
@@ -112,10 +112,10 @@ def test_what_is_confirmed_twice_is_made_once(hub, admin):
     admin.post(url, {"confirm": "1", "reason": ""})
     changes_made()
 
-    assert "A worker does it now" in at_work
-    assert "This was confirmed before." in second
+    assert "A worker is making the changes" in at_work
+    assert "This was already confirmed." in second
     assert rules(hub) == [("tablet",)]
-    assert "This is what it did" in page(admin, url)
+    assert "Changes made" in page(admin, url)
 
 
 def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin):
@@ -136,10 +136,10 @@ def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin):
     changes_made()
 
     told = page(admin, url)
-    assert "A worker was stopped while it did this" in told
+    assert "A worker was stopped during this change" in told
     assert rules(hub) == []
     noted = LogEntry.objects.latest("pk")
-    assert noted.change_message == "Add a rule: a worker was stopped at it."
+    assert noted.change_message == "Add a rule: a worker was stopped during it."
     again = admin.post(url, {}).url
     changes_made()
     admin.post(again, {"confirm": "1", "reason": ""})
@@ -220,7 +220,7 @@ def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin):
     changes_made()
 
     assert '<span class="rh-label rh-bad">failed</span>' in told
-    assert "Ask for it again" in told
+    assert "Try again" in told
     assert "Profiles: 1 before, 2 after" in page(admin, again)
 
 
@@ -228,7 +228,7 @@ def test_without_a_worker_the_page_says_where_to_look(hub, admin):
     url = block(hub, admin)
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
 
-    assert "No worker has begun yet" in page(admin, url)
+    assert "No worker has started this yet" in page(admin, url)
 
 
 def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin):
@@ -241,9 +241,9 @@ def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin):
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
     later = page(admin, url)
 
-    assert "A worker does it now</strong></p>" in at_once
-    assert "No worker has begun yet" not in at_once
-    assert "No worker has begun yet" in later
+    assert "A worker is making the changes</strong></p>" in at_once
+    assert "No worker has started this yet" not in at_once
+    assert "No worker has started this yet" in later
 
 
 def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin):
@@ -254,7 +254,7 @@ def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin):
 
     told = admin.post(url, {"link": "a b"}, follow=True).content.decode()
 
-    assert "This was confirmed before." in told
+    assert "This was already confirmed." in told
     assert change().state == "done"
 
 
@@ -266,7 +266,7 @@ def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin):
 
     told = page(admin, url)
 
-    assert "Look again at what it does" in told
+    assert "Reload the preview" in told
     assert 'name="confirm"' not in told
 
 
@@ -332,7 +332,7 @@ def test_only_who_asked_sees_it(hub, admin, client):
 
     told = page(client, url)
 
-    assert "not kept any more" in told
+    assert "This preview has expired" in told
     client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
     assert rules(hub) == []
@@ -392,7 +392,7 @@ def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin):
     identity_changes.forget_old(timezone.now())
 
     assert change() == new
-    assert "not kept any more" in page(admin, url)
+    assert "This preview has expired" in page(admin, url)
     assert page(admin, url, x_refresh="1") == ""
 
 

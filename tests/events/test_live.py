@@ -215,7 +215,7 @@ def test_the_trace_follows_until_a_state_changes(admin):
     over = page(admin.get(f"{EVENTS}{event.pk}/state/", seen))
 
     assert f'data-live-url="{EVENTS}{event.pk}/state/?{urlencode(seen)}"' in trace
-    assert f"Waits for {connection.destination}" in waiting
+    assert f"Waiting for {connection.destination}" in waiting
     assert over == ""
     assert "data-live" not in page(admin.get(f"{EVENTS}{event.pk}/change/"))
 
@@ -234,7 +234,7 @@ def test_a_pending_event_says_what_to_do_about_the_last_error(admin):
 
     trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
 
-    assert "The last load failed: connection refused. Nothing listens there" in trace
+    assert "The last load failed: connection refused. No server listens there" in trace
 
 
 def test_a_warehouse_is_not_asked_after_others_took_too_long(admin, monkeypatch):
@@ -244,7 +244,7 @@ def test_a_warehouse_is_not_asked_after_others_took_too_long(admin, monkeypatch)
 
     trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
 
-    assert "This warehouse was not asked" in trace
+    assert "This warehouse was not queried" in trace
     assert f"{EVENTS}{event.pk}/in/{connection.pk}/" in trace
 
 
@@ -254,8 +254,8 @@ def test_a_skipped_event_is_not_said_to_name_nobody(admin):
 
     trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
 
-    assert "switch POSTGRES off" in trace
-    assert "names nobody" not in trace
+    assert "turn POSTGRES off" in trace
+    assert "The event has no identifier" not in trace
 
 
 def test_the_trace_leads_to_its_source_until_that_is_deleted(admin):
@@ -267,5 +267,5 @@ def test_the_trace_leads_to_its_source_until_that_is_deleted(admin):
 
     assert link in with_source
     assert link not in without
-    assert "The source was deleted with its connections" in without
+    assert "The source and its connections were deleted" in without
     assert "Connect it" not in without

@@ -126,7 +126,7 @@ def test_a_load_keeps_why_events_were_skipped(connection):
     run_load(connection)
 
     assert Load.objects.get().skip_reasons == {
-        "its integrations switch POSTGRES off": 1,
+        "its integrations turn POSTGRES off": 1,
         "audiencelist events have no table": 1,
     }
 
@@ -157,7 +157,7 @@ def test_a_view_in_the_way_makes_dead_letters_of_its_events_only(connection, war
     assert (load.state, load.events, load.dead_letters) == ("succeeded", 3, 3)
     assert rows(warehouse, "SELECT id FROM shop.b ORDER BY id") == [("m0",), ("m2",), ("m4",)]
     assert {letter.reason for letter in DeadLetter.objects.all()} == {
-        "shop.a is a view: no table can be there"
+        "shop.a is a view, so no table can be created with this name"
     }
 
 

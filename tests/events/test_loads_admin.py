@@ -73,7 +73,7 @@ def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin, connecti
     assert re.search(r"\d tables", text)
     assert "1 column" in text
     assert "2 repeated rows" in text
-    assert "rights are missing" in text
+    assert "missing permission" in text
 
 
 def test_a_load_counts_discards_by_table(admin, connection):
@@ -123,7 +123,7 @@ def test_a_failed_load_is_classed_and_can_be_retried(admin, connection):
     text = page(admin, failed)
 
     assert "out of reach" in text
-    assert "Nothing listens there" in text
+    assert "No server listens there" in text
     assert f'action="/admin/destinations/connection/{connection.pk}/load/"' in text
     assert "Retry now" in text
 
@@ -141,7 +141,7 @@ def test_who_may_not_change_connections_is_offered_no_retry(client, connection):
     ("error", "kind"),
     [
         ("FATAL: password authentication failed for user x", "log-in refused"),
-        ("permission denied for schema shop", "rights are missing"),
+        ("permission denied for schema shop", "missing permission"),
         ("canceling statement due to lock timeout", "overload"),
         ("connection timeout expired", "out of reach"),
         ('schema "shop" does not exist', "something is missing"),
@@ -159,7 +159,7 @@ def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin, connection):
 
     text = admin.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
 
-    assert "its integrations switch POSTGRES off: 1" in text
+    assert "its integrations turn POSTGRES off: 1" in text
 
 
 def test_attempts_without_a_destination_share_a_load_that_waits(admin, connection):
@@ -178,11 +178,11 @@ def test_attempts_without_a_destination_share_a_load_that_waits(admin, connectio
     assert first.pk == second.pk
     assert second.finished_at > first.started_at
     assert (second.state, second.events) == ("waiting", 0)
-    assert "tried for 0 s" in waiting or "tried for 1 s" in waiting
-    assert re.search(r"The next load starts by itself in \d+ s\. Nothing is lost\.", waiting)
-    assert "Its connection is paused or its destination off" in paused
+    assert "retrying for 0 s" in waiting or "retrying for 1 s" in waiting
+    assert re.search(r"The next load starts automatically in \d+ s\. Nothing is lost\.", waiting)
+    assert "the connection is paused or its destination is disabled" in paused
     assert (first.state, third.state, third.events) == ("failed", "succeeded", 1)
-    assert "A later load went on at the same event." in page(admin, first)
+    assert "A later load continued at the same event." in page(admin, first)
 
 
 def test_a_wait_ends_with_the_next_try_though_nothing_is_left_to_load(connection):

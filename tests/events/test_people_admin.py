@@ -100,7 +100,7 @@ def test_a_profile_shows_traits_links_events_and_the_path_to_another(hub, admin)
 
     page = admin.get(url, {"with": "phone"}).content.decode()
 
-    for text in ("ann@x.example", "m1", "m3", "looked", "Former ids", "tablet", "joined"):
+    for text in ("ann@x.example", "m1", "m3", "looked", "Previous ids", "tablet", "joined"):
         assert text in page
 
 
@@ -111,7 +111,7 @@ def test_the_picture_has_each_identifier_and_link_and_marks_the_path(hub, admin)
     assert page.count('class="rh-edge rh-edge-joined') == 3
     assert page.count('class="rh-edge rh-edge-joined rh-on-path"') == 2
     assert "user_id bob to anonymous_id" not in page
-    assert "anonymous_id tablet to user_id bob: stated first by m3 of web" in page
+    assert "anonymous_id tablet to user_id bob: first seen in event m3 of web" in page
 
 
 def test_a_cut_link_stays_in_the_picture_of_both_sides(hub, admin):
@@ -120,7 +120,7 @@ def test_a_cut_link_stays_in_the_picture_of_both_sides(hub, admin):
     for value in ("ann", "bob"):
         page = profile_page(hub, admin, value)
         assert page.count('class="rh-edge rh-edge-cut"') == 2  # and the legend
-        assert "Take back…" in page
+        assert "Restore…" in page
 
 
 def test_a_warehouse_with_one_event_table_has_a_timeline(warehouse, warehouse_url, admin):
@@ -169,7 +169,7 @@ def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin):
     bob = tablet_of_bob(hub)
 
     page = act(hub, admin, action="cut", link=bob).content.decode()
-    assert "Nothing has happened yet" in page
+    assert "Preview: nothing has been changed yet" in page
     assert "Profiles: 1 before, 2 after" in page
     assert page.count('class="rh-side"') == 2
     assert len(hub.clusters()) == 1
@@ -180,7 +180,7 @@ def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin):
         (anonymous("tablet"), user("ann")),
         (anonymous("phone"), user("bob")),
     }
-    assert looks() == ["Looked at what this gives: Cut links.", "Cut links."]
+    assert looks() == ["Previewed: Cut links.", "Cut links."]
     assert "split off" in rules_page(hub, admin)
     act(hub, admin, action="undo", confirm="1", link=bob)
     assert len(hub.clusters()) == 1
@@ -272,7 +272,7 @@ def test_a_held_merge_is_released(warehouse, warehouse_url, admin):
     act(hub, admin, action="release", link=held[1], confirm="1")
 
     assert list(hub.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
-    assert "Release a held merge." in looks()
+    assert "Release a blocked merge." in looks()
 
 
 def test_a_held_merge_is_told_by_its_load_and_on_the_overview(warehouse, warehouse_url, admin):
@@ -282,7 +282,7 @@ def test_a_held_merge_is_told_by_its_load_and_on_the_overview(warehouse, warehou
 
     hub.load(event(2, anonymousId="b", userId="u"))
 
-    told = "links held, for they would make a profile beyond the size limit: 1"
+    told = "merges blocked by the size limit: 1"
     assert Load.objects.latest("pk").warnings == [told]
     assert told in admin.get("/admin/").content.decode()
     hub.load(event(2, anonymousId="b", userId="u"))
@@ -492,7 +492,9 @@ def test_who_may_not_see_may_still_cut_and_erase_and_sees_nothing_in_the_preview
     ]
 
     assert [personal(answer.content.decode()) for answer in shown] == [[], [], [], []]
-    assert all("Nothing has happened yet" in answer.content.decode() for answer in shown)
+    assert all(
+        "Preview: nothing has been changed yet" in answer.content.decode() for answer in shown
+    )
     act(marked, member, action="cut", link=bob, confirm="1")
     assert len(marked.clusters()) == 3
 
@@ -517,7 +519,7 @@ def test_a_token_is_shown_once_and_can_be_revoked(hub, admin):
         f"{url}add/", {"destination": hub.destination.pk, "name": "reports"}, follow=True
     )
     token = ProfileToken.objects.get()
-    text = page.content.decode().split("shown only now: ")[1].split("<")[0].strip()
+    text = page.content.decode().split("It is not shown again: ")[1].split("<")[0].strip()
     find = {"identifier": "ann"}
     headers = {"Authorization": f"Bearer {text}"}
     assert admin.get("/api/v1/profiles", find, headers=headers).status_code == 200

@@ -84,7 +84,7 @@ def test_discarding_is_shown_first_and_takes_a_note(admin, key):
     admin.post(LIST, {**form, "confirm": "1", "note": "a scanner"})
 
     assert "<td>Shop</td>" in asked
-    assert "Write a note" in without
+    assert "Add a note" in without
     assert len(before) == 2
     assert shown(admin) == []
     assert len(shown(admin, state="discarded")) == 2

@@ -197,7 +197,7 @@ def in_thread(replay):
 def test_one_replay_of_a_connection_runs_at_a_time(connection):
     replays.begin(connection, None)
 
-    with pytest.raises(DestinationError, match="is running: wait for its end or cancel it"):
+    with pytest.raises(DestinationError, match="is running; wait until it ends, or cancel it"):
         replays.begin(connection, None)
 
 

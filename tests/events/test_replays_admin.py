@@ -103,7 +103,7 @@ def test_a_log_that_does_not_answer_in_time_is_said_to_be_slow(admin, connection
 def test_a_time_that_is_none_is_said_to_be_none(admin, connection):
     page = admin.post(page_of(connection), {"since": "soon", "begin": "1"}).content.decode()
 
-    assert "Not a time" in page
+    assert "Enter a time like" in page
     assert not Replay.objects.exists()
 
 

@@ -53,7 +53,7 @@ def test_the_raw_body_stands_beside_the_event(client, key):
     shown = part(client)
 
     assert "POST /v1/track" in shown
-    raw, accepted = shown.split("The event as accepted")
+    raw, accepted = shown.split("Accepted event")
     assert "receivedAt" not in raw
     assert "receivedAt" in accepted
     assert "<td>User-Agent</td><td><code>shop/2</code>" in raw
@@ -88,7 +88,7 @@ def test_of_a_long_body_the_beginning_is_kept(client, key):
 
     shown = part(client)
 
-    assert f"The first part of {len(body):,} bytes." in shown
+    assert f"Only the start of {len(body):,} bytes is shown." in shown
 
 
 def test_who_may_not_see_personal_data_sees_the_shape(client, key):
@@ -117,7 +117,7 @@ def test_a_request_that_is_gone_is_said_to_be(client, key):
     cache.clear()
     client.force_login(make_admin())
 
-    assert "It is not kept, or no longer" in part(client)
+    assert "The request is not stored" in part(client)
 
 
 def test_an_erasure_forgets_the_requests_of_the_sources(client, key):

@@ -169,9 +169,9 @@ def test_the_admin_edits_sends_and_notes_it(client):
     assert stored()[0]["event"] == "E"
     notes = LogEntry.objects.order_by("id").values_list("change_message", flat=True)
     assert list(notes) == [
-        "Looked at personal data.",
-        "Looked at personal data.",
-        "Sent again as it was: 400 Invalid request: event is missing or blank",
+        "Viewed personal data.",
+        "Viewed personal data.",
+        "Sent again unchanged: 400 Invalid request: event is missing or blank",
         "Sent again edited: 200 OK",
     ]
 
@@ -204,15 +204,15 @@ def test_many_are_sent_again_by_a_worker_that_tells_how_far_it_is(many):
     send_quarantined_again(0)
     done = many.get(LIST, {"state": "all"}).content.decode()
 
-    assert "A worker sends 4 refused requests again" in asked
+    assert "A worker is sending 4 refused requests again" in asked
     assert 'data-live="1"' in asked
     assert "0 of 4, 0 accepted, 0 refused" in asked
     assert cache.get("ring:quarantine:0") is None
     assert before == []
     assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
     assert "data-live" not in done
-    assert "4 of 4, 3 accepted, 1 refused; the history of each says why" in done
-    notes = LogEntry.objects.filter(change_message__startswith="Sent again as it was: ")
+    assert "4 of 4, 3 accepted, 1 refused; see the history of each for the reason" in done
+    notes = LogEntry.objects.filter(change_message__startswith="Sent again unchanged: ")
     assert [note.user for note in notes] == [User.objects.get()] * 4
 
 

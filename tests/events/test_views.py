@@ -185,7 +185,7 @@ def test_without_the_cache_there_is_no_limit(client):
     assert statuses == [200, 200, 200]
     assert (unknown.status_code, health.status_code) == (401, 200)
     assert health.json()["rateLimits"] == "FALSE"
-    assert health.json()["notes"] == ["the cache does not answer: no requests are limited"]
+    assert health.json()["notes"] == ["the cache does not answer; rate limits are off"]
 
 
 def test_unknown_keys_are_limited_by_address(client, django_assert_num_queries):

@@ -57,7 +57,7 @@ def test_asking_for_a_load_is_noted(client, ada):
 
     client.post(f"/admin/destinations/connection/{connection.pk}/load/")
 
-    assert lines() == ["Asked for a load."]
+    assert lines() == ["Requested a load."]
 
 
 def test_nobody_adds_changes_or_deletes_a_line(client, ada):

@@ -62,7 +62,7 @@ def test_a_warehouse_that_is_away_is_named(admin, loaded):
     page = html(admin.get("/admin/tables/"))
 
     assert "Far" in page
-    assert "Nothing listens there: start the server, or correct host and port." in page
+    assert "No server listens there. Start it, or correct the host and port." in page
 
 
 def test_a_table_is_shown_with_columns_rows_and_query(admin, loaded):
@@ -125,7 +125,7 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
 
     assert "1 value of shop.paid.n was discarded." in preview
     assert "<code>bigint</code> and becomes <code>numeric</code>" in preview
-    assert "<strong>None of them fits</strong>" in preview
+    assert "<strong>None of these values would fit.</strong>" in preview
     assert (
         "the column is numeric now; 0 re-applied, 1 still do not fit"
         in LogEntry.objects.get().get_change_message()
@@ -144,10 +144,10 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
 
     assert "25 %" in running
     assert "10,000 of 40,000 values" in running
-    assert "It runs already." in again
+    assert "It is already running." in again
     assert "0 re-applied, 1 still do not fit" in ended
-    assert "<code>numeric</code> and stays so" in ended
-    assert "</button>" not in ended.partition("and stays so")[2].partition("Back")[0]
+    assert "<code>numeric</code> and does not change" in ended
+    assert "</button>" not in ended.partition("and does not change")[2].partition("Back")[0]
 
 
 def test_widening_that_is_not_heard_of_can_be_begun_again(admin, loaded, monkeypatch):
@@ -159,7 +159,7 @@ def test_widening_that_is_not_heard_of_can_be_begun_again(admin, loaded, monkeyp
     silent = html(admin.get(path))
     admin.post(path)
 
-    assert "not heard of for minutes" in silent
+    assert "No progress for several minutes" in silent
     assert "Widen and re-apply</button>" in silent
     assert column.progress() == Progress()
 
@@ -202,9 +202,9 @@ def test_the_preview_tells_how_many_values_fit(admin, loaded, warehouse):
     gone = html(admin.get(path))
 
     assert "<strong>1 fits</strong>" in whole
-    assert "<code>text</code> and stays so" in of_text
+    assert "<code>text</code> and does not change" in of_text
     assert "Re-apply</button>" in of_text
-    assert "There is no column shop.paid.n now" in gone
+    assert "The column shop.paid.n no longer exists" in gone
 
 
 def test_widening_is_begun_by_a_worker(admin, loaded):
@@ -224,7 +224,7 @@ def test_widening_without_a_cache_begins_nothing(admin, loaded, settings):
 
     answer = html(admin.post(path, follow=True))
 
-    assert "Cache or broker do not answer: nothing was begun." in answer
+    assert "the cache or the broker does not answer." in answer
     assert "Widen and re-apply</button>" in answer
 
 

@@ -35,7 +35,7 @@ def head(client):
         ("sources/source/add/", ["Flow", "Sources", "Add source"]),
         ("tables/", ["Flow", "Tables"]),
         ("people/", ["People", "Profiles"]),
-        ("admin/logentry/", ["People with access", "Audit log"]),
+        ("admin/logentry/", ["Team", "Audit log"]),
         ("password_change/", ["Password change"]),
     ],
 )

@@ -173,7 +173,7 @@ def test_events_that_no_worker_loads_are_a_fault(admin):
 
     assert ["not being loaded" in flow.state for flow in seen["flows"]] == [True, True]
     ((trouble, count),) = seen["troubles"]
-    assert (trouble.what, count) == ("Events wait and no worker loads them", 2)
+    assert (trouble.what, count) == ("Events are waiting and no worker loads them", 2)
     assert trouble.url == "/admin/system/"
 
 
@@ -280,8 +280,8 @@ def test_what_is_switched_off_is_not_said_to_fail(admin):
     [
         (413, "Request size too large: 40000 bytes", "raise the size limit"),
         (400, "Invalid request: origin is not allowed", "allowed origins"),
-        (400, "Invalid JSON: invalid json at character 3", "no valid JSON"),
-        (400, "Invalid request: event is missing or blank", "Correct the sender"),
+        (400, "Invalid JSON: invalid json at character 3", "JSON is not valid"),
+        (400, "Invalid request: event is missing or blank", "Fix the sender"),
     ],
 )
 def test_a_refusal_says_what_to_do(admin, status, reason, words):
@@ -363,10 +363,10 @@ def test_the_next_steps_follow_what_is_there(admin):
 
     assert nothing == [
         "Connect a source to a destination.",
-        "Comes with a row of an event that has a user id.",
+        "Appears with the first row of an event that has a user id.",
     ]
-    assert no_event[0] == "Comes by itself, seconds after the first event."
+    assert no_event[0] == "Appears automatically, seconds after the first event."
     assert steps() == [
-        "Comes within seconds; if not, the connection says why.",
-        "Let a destination resolve identities.",
+        "Appears within seconds. If not, the connection shows why.",
+        "Turn on identity resolution in a destination.",
     ]

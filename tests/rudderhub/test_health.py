@@ -34,7 +34,7 @@ def test_a_read_only_postgres_takes_no_events(client):
     assert response.status_code == 503
     assert json.loads(response.content) == WELL | {
         "acceptingEvents": "FALSE",
-        "notes": ["Postgres is read-only: events are refused with 503"],
+        "notes": ["Postgres is read-only; events are refused with 503"],
     }
 
 

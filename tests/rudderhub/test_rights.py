@@ -103,7 +103,7 @@ RIGHTS = {
         "destinations.destination: delete_selected",
     ],
     "Read the audit log": of("admin_logentry", "changelist", "change"),
-    "See and change users and roles; reset a second factor; see **System**": [
+    "See and change users and roles; reset a second factor; see **Settings**": [
         *of("auth_user", "changelist", "add", "change", "change POST", "delete", "history"),
         *of("auth_user", "password_change", "reset_second_factor"),
         *of("auth_group", "changelist", "add", "change", "change POST", "delete", "history"),
@@ -145,7 +145,7 @@ def one_of_everything():
     target = User.objects.create_user("target", is_staff=True)
     Client().force_login(target)
     Authenticator.objects.create(user=target, type=Authenticator.Type.TOTP, data={})
-    LogEntry.objects.log_actions(target.pk, [target], CHANGE, "Looked at personal data.")
+    LogEntry.objects.log_actions(target.pk, [target], CHANGE, "Viewed personal data.")
 
 
 def member(role):

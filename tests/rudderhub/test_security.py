@@ -56,8 +56,8 @@ def test_a_look_at_personal_data_is_in_the_audit_log(client):
     trace = officer.get(f"/admin/events/event/{event.pk}/change/").content.decode()
 
     assert "ann@shop.example" in trace
-    assert LogEntry.objects.get().get_change_message() == "Looked at personal data."
-    assert "Looked at personal data." in officer.get("/admin/admin/logentry/").content.decode()
+    assert LogEntry.objects.get().get_change_message() == "Viewed personal data."
+    assert "Viewed personal data." in officer.get("/admin/admin/logentry/").content.decode()
 
 
 def test_a_quarantined_body_is_masked(client):

@@ -29,7 +29,7 @@ def test_the_set_up_link_makes_an_admin_who_is_logged_in(client):
     assert (user.is_superuser, user.is_staff, user.email) == (True, True, "ada@example.com")
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_repr) == (user, "ada")
-    assert entry.get_change_message() == "Made the first admin by the set-up link."
+    assert entry.get_change_message() == "Created the first admin with the set-up link."
 
 
 @pytest.mark.django_db
@@ -115,8 +115,8 @@ def test_the_overview_of_a_fresh_instance_says_what_to_do_next(client):
 
     page = client.get("/admin/").content.decode()
 
-    assert "Add a source: its write key comes with it." in page
-    assert "No source feeds a destination yet." in page
+    assert "Add a source. It comes with a write key." in page
+    assert "No connections yet." in page
 
 
 @pytest.mark.django_db

@@ -61,9 +61,9 @@ def worker():
 def test_without_a_worker_the_page_says_what_stands_still(admin):
     assert told(admin, "Workers") == (
         "does not work",
-        "no worker answers: nothing is loaded until one runs",
+        "no worker answers; nothing is loaded until one runs",
     )
-    assert "Start the worker of the Procfile." in admin.get("/admin/system/").content.decode()
+    assert "Start the worker from the Procfile." in admin.get("/admin/system/").content.decode()
 
 
 def test_beat_is_heard_by_the_work_that_it_has_done(admin):
@@ -72,11 +72,11 @@ def test_beat_is_heard_by_the_work_that_it_has_done(admin):
     word, detail = told(admin, "Beat")
 
     assert word == "works"
-    assert re.fullmatch(r"heard \d s ago; 0 events of the log are not counted yet", detail)
+    assert re.fullmatch(r"last heartbeat \d s ago; counters up to date", detail)
 
 
 def test_beat_that_is_not_heard_does_not_work_when_a_worker_answers(admin, worker):
-    silent = ("does not work", "nothing was heard for 5 minutes: scheduled work waits for it")
+    silent = ("does not work", "no heartbeat for 5 minutes; scheduled work waits")
     wait_for(lambda: told(admin, "Workers")[0] == "works", seconds=20)
     assert [told(admin, "Workers")[0] for _ in range(5)] == ["works"] * 5
     count_log()
@@ -87,8 +87,8 @@ def test_beat_that_is_not_heard_does_not_work_when_a_worker_answers(admin, worke
 
 def test_nobody_knows_of_beat_without_a_worker(admin):
     assert told(admin, "Beat") == (
-        "cannot be told",
-        "nothing was heard yet, but a worker notes it, and none answers",
+        "unknown",
+        "no heartbeat yet, but workers record it, and none answers",
     )
 
 
@@ -101,8 +101,8 @@ def test_a_cache_that_is_away_is_named_and_stops_no_counting(admin, settings):
 
     assert told(admin, "Cache")[0] == "does not work"
     assert told(admin, "Beat") == (
-        "cannot be told",
-        "it is noted in the cache, which does not answer",
+        "unknown",
+        "the cache, which stores the heartbeat, does not answer",
     )
 
 
@@ -115,7 +115,7 @@ def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(ad
 
     assert found["Broker"].word == "does not work"
     assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].todo
-    assert found["Workers"].word == "cannot be told"
+    assert found["Workers"].word == "unknown"
 
 
 def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
@@ -131,7 +131,7 @@ def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
     full = told(admin, "Disk")
     disk.expire_shortage()
 
-    assert elsewhere[1].endswith("Postgres has a disk of its own")
+    assert elsewhere[1].endswith("Postgres has its own disk")
     assert scarce[0] == "is nearly full"
     assert full[0] == "does not work"
     assert full[1].endswith(
@@ -187,7 +187,7 @@ def test_who_may_not_see_the_audit_log_sees_no_line_of_it(client):
     user.user_permissions.add(Permission.objects.get(codename="view_user"))
     client.force_login(user)
 
-    assert "The whole audit log" not in client.get("/admin/system/").content.decode()
+    assert "Full audit log" not in client.get("/admin/system/").content.decode()
 
 
 def test_who_may_not_see_users_sees_no_system(client):

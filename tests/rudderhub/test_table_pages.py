@@ -157,7 +157,7 @@ def test_a_look_at_rows_leaves_a_line_in_the_audit_log(admin, loaded):
     html(admin.get(table_url(loaded)))
 
     entry = LogEntry.objects.get()
-    assert entry.change_message == "Looked at rows of shop.paid."
+    assert entry.change_message == "Viewed rows of shop.paid."
     assert entry.object_id == str(loaded.destination_id)
 
 
@@ -186,7 +186,7 @@ def test_tables_are_found_by_name_and_destination(admin, loaded):
 
     assert ">shop.paid<" in by_name
     assert ">shop.tracks<" not in by_name
-    assert "Nothing listens there" not in by_name
+    assert "No server listens there" not in by_name
     assert "Nothing matches" in nothing
 
 
@@ -234,7 +234,7 @@ def test_a_warehouse_that_is_away_is_told_with_the_next_step(admin, loaded, what
     answer = admin.get(f"/admin/{what.format(loaded.destination_id)}/")
 
     assert answer.status_code == 503
-    assert "Nothing listens there: start the server" in answer.content.decode()
+    assert "No server listens there. Start it" in answer.content.decode()
 
 
 def test_a_warehouse_that_never_answers_does_not_hide_the_others(admin, loaded):

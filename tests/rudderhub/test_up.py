@@ -174,8 +174,8 @@ def test_a_port_in_use_is_one_clear_line(up, environment):
     port = int(environment["RUDDERHUB_PORT"])
     assert code == 1
     assert refused.output == (
-        f"rudderhub: port {port} on 127.0.0.1 is in use by another program: stop that,"
-        f" or take another port with RUDDERHUB_PORT={port + 1}\n"
+        f"rudderhub: port {port} on 127.0.0.1 is in use by another program; stop it, or use "
+        f"another port with RUDDERHUB_PORT={port + 1}\n"
     )
 
 

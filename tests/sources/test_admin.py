@@ -67,7 +67,7 @@ def test_a_rotated_key_is_not_rotated_again(admin):
 
     shown = admin.post(f"/admin/sources/source/{key.source_id}/keys/{key.pk}/rotate/", follow=True)
 
-    assert "was rotated or revoked before" in page(shown)
+    assert "was already rotated or revoked" in page(shown)
     assert key.source.write_keys.count() == 1
 
 
@@ -86,7 +86,7 @@ def test_a_key_that_was_revoked_in_another_tab_says_so(admin):
 
     shown = page(admin.post(url, follow=True))
 
-    assert "was rotated or revoked before" in shown
+    assert "was already rotated or revoked" in shown
     key.refresh_from_db()
     assert key.revoked_at == NOON
 
@@ -223,5 +223,5 @@ def test_deleting_a_source_says_what_goes_and_what_stays(admin):
     asked = page(admin.get(url))
     admin.post(url, {"post": "yes"})
 
-    assert "Events in the log and tables in warehouses stay." in asked
+    assert "The event log and warehouse tables are kept." in asked
     assert not Source.objects.exists()

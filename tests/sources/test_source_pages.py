@@ -85,7 +85,7 @@ def test_events_of_a_day_are_shown_by_hour_counted_or_not(admin):
 
     assert found.accepted == 2
     assert (found.hours[21], found.hours[23]) == (1, 1)
-    assert "events by hour, up to 1 in one; 1 in the last" in html(admin.get(LIST))
+    assert "events by hour, at most 1 per hour, 1 in the last hour" in html(admin.get(LIST))
 
 
 def test_the_share_of_refused_requests_leads_to_them(admin):
@@ -242,7 +242,7 @@ def test_without_an_active_key_no_test_event_is_sent(admin):
 
     page = html(admin.post(f"{LIST}{source.pk}/test/", follow=True))
 
-    assert "There is no active write key" in page
+    assert "The source has no active write key" in page
     assert not Event.objects.exists()
 
 
@@ -333,5 +333,5 @@ def test_who_may_only_look_is_offered_nothing_to_do(client):
     page = html(client.get(f"/admin/sources/source/{source.pk}/change/"))
 
     assert source.write_keys.get().key in page
-    assert "none: its events stay in the log" in page
+    assert "none; its events stay in the log" in page
     assert not re.findall("Rotate|Revoke|Connect it|Send a test event|Add a write key", page)

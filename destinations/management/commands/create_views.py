@@ -15,17 +15,19 @@ from destinations.postgres.ready_views import create_ready_views
 
 
 class Command(BaseCommand):
-    help = "Make the views rudder_sessions and rudder_daily_active_users in a warehouse."
+    help = "Create the views rudder_sessions and rudder_daily_active_users in a warehouse."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("destination", help="the id of the destination, or its name")
-        parser.add_argument("--namespace", help="only this schema, not all that it loads")
+        parser.add_argument("destination", help="id or name of the destination")
+        parser.add_argument(
+            "--namespace", help="only this schema; default: all schemas of the destination"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         destination = _destination(options["destination"])
         namespaces = [options["namespace"]] if options["namespace"] else _namespaces(destination)
         if not namespaces:
-            raise CommandError(f"nothing was loaded into {destination} yet")
+            raise CommandError(f"nothing has been loaded into {destination} yet")
         try:
             config = PostgresConfig.of(destination.config, destination.secrets)
             for namespace in namespaces:

@@ -22,19 +22,19 @@ from destinations.postgres.discards import (
 
 class Command(BaseCommand):
     help = (
-        "List the columns of a namespace that have discards; with a table and a column, write "
-        "those that fit the column now into their rows."
+        "List the columns of a namespace that have discards. With a table and a column, write the "
+        "values that now fit into their rows."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("destination", help="the id of the destination, or its name")
+        parser.add_argument("destination", help="id or name of the destination")
         parser.add_argument("namespace")
         parser.add_argument("table", nargs="?")
         parser.add_argument("column", nargs="?")
         parser.add_argument(
             "--widen",
             action="store_true",
-            help="first make a whole-number column numeric; locks the table while it is rewritten",
+            help="first change an integer column to numeric; locks the table while it is rewritten",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,7 +52,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{found.table} {found.column}: {found.discards}: {found.reason}")
             return
         if not column:
-            raise CommandError("name the column, too")
+            raise CommandError("name the column as well")
         if options["widen"]:
             widen_column(conn, namespace, config.identity_schema, table, column)
         done = reapply_discards(conn, namespace, table, column)

@@ -26,8 +26,8 @@ ADDRESS = ("host", "port", "user")
 PLACE = ("host", "port", "database", "identity_schema")
 SSL_LABELS = {
     "disable": "disable: never encrypt",
-    "allow": "allow: encrypt only when the server insists",
-    "prefer": "prefer: encrypt when the server can",
+    "allow": "allow: encrypt only if the server requires it",
+    "prefer": "prefer: encrypt if the server supports it",
     "require": "require: always encrypt",
     "verify-ca": "verify-ca: encrypt and check the issuer",
     "verify-full": "verify-full: encrypt, check issuer and host name",
@@ -53,7 +53,7 @@ def _switch(label: str, help_text: str) -> forms.BooleanField:
 def _schema_name(name: str) -> None:
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name) or name.startswith("pg_"):
         raise ValidationError(
-            "Lower-case letters, digits and underscores only; not a digit or pg_ in front."
+            'Use lower-case letters, digits and underscores. It cannot start with a digit or "pg_".'
         )
 
 
@@ -64,52 +64,54 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     """
 
     type = forms.ChoiceField(choices=CHOICES, widget=UnfoldAdminSelectWidget)
-    host = _text("Host", "Name or address of the server, or the folder of its Unix socket.")
+    host = _text("Host", "Host name or address of the server, or the folder of its Unix socket.")
     port = forms.IntegerField(
         initial=5432,
         widget=UnfoldAdminIntegerFieldWidget,
         validators=[MinValueValidator(1), MaxValueValidator(65535)],
     )
-    database = _text("Database", "It must exist, with encoding UTF8, on PostgreSQL 15 or newer.")
+    database = _text(
+        "Database", "An existing database with encoding UTF8 on PostgreSQL 15 or newer."
+    )
     user = _text("User", "Needs CREATE and TEMPORARY on the database.")
     password = forms.CharField(
         required=False,
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Kept encrypted and never shown again.",
+        help_text="Stored encrypted and never shown again.",
     )
-    remove_password = _switch("Remove the stored password", "For servers that ask for none.")
+    remove_password = _switch("Remove the stored password", "For servers that need no password.")
     sslmode = forms.ChoiceField(
         label="TLS",
         initial="prefer",
         choices=[(mode, SSL_LABELS[mode]) for mode in SSL_MODES],
         widget=UnfoldAdminSelectWidget,
-        help_text="Over an open network choose require or stricter.",
+        help_text="On public networks, use require or stricter.",
     )
     namespace = _text(
         "Schema",
-        "Schema of the event tables for all sources. Empty: one for each source, named after it. "
-        "A connection keeps the schema of its first load.",
+        "Schema of the event tables for all sources. Empty: one schema per source, named after "
+        "the source. A connection keeps the schema of its first load.",
         required=False,
         max_length=MAX_IDENTIFIER,
         validators=[_schema_name],
     )
     identity_schema = _text(
         "Schema of identities",
-        "Holds profiles, the identity graph and the cursors. Not to be shared by two destinations. "
-        "With another one all begins anew: what the log still has is loaded again.",
+        "Holds profiles, the identity graph and the cursors. Each destination needs its own. If "
+        "you change it, profiles are rebuilt from the events still in the log.",
         initial="rudder_identity",
         max_length=MAX_IDENTIFIER,
         validators=[_schema_name],
     )
     resolve_identities = _switch(
-        "Resolve identities", "Find out which identifiers belong to one person while loading."
+        "Resolve identities", "Find out which identifiers belong to the same person while loading."
     )
     trait_identifiers = _text(
         "Traits that identify",
-        "Names of traits whose values identify a person, with commas between, like email, phone. "
-        "For later events; replay earlier ones. The block list and the hub limit apply to them; "
-        "the limit at once to identifiers that are stored.",
+        "Traits with values that identify a person, separated by commas, such as email, phone. "
+        "Applies to new events; replay to apply it to old ones. The block list and the "
+        "shared-device limit apply as well.",
         required=False,
     )
     widen_rows = forms.IntegerField(
@@ -117,54 +119,58 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         initial=1_000_000,
         widget=UnfoldAdminIntegerFieldWidget,
         validators=[MinValueValidator(0)],
-        help_text="Rows. A whole-number column that meets a fraction is widened at once in tables "
-        "up to this size; in bigger ones the value goes to rudder_discards.",
+        help_text=(
+            "Tables with up to this many rows: an integer column that receives a decimal becomes "
+            "numeric. In larger tables the value goes to rudder_discards."
+        ),
     )
     column_budget = forms.IntegerField(
-        label="Columns a table",
+        label="Maximum columns per table",
         initial=500,
         widget=UnfoldAdminIntegerFieldWidget,
         validators=[MinValueValidator(50), MaxValueValidator(1500)],
-        help_text="A table gets no more; properties beyond go to its column rudder_extra.",
+        help_text="Further properties go to the column rudder_extra.",
     )
     syncFrequency = forms.IntegerField(  # noqa: N815 - options are spelt as RudderStack spells them
         label="Load every … minutes",
         initial=0,
         required=False,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="0: as soon as events come. At most 1440. Load now overrides it.",
+        help_text="0 loads as soon as events arrive. Maximum 1440. Load now ignores the schedule.",
     )
     syncStartAt = _text(  # noqa: N815
-        "At this time",
-        "HH:MM in UTC, and each so many minutes from then. Empty: so long after the last load.",
+        "First load at",
+        "First load of the day (HH:MM UTC), then at the interval above. Empty: the interval "
+        "counts from the last load.",
         required=False,
     )
     excludeWindowStartTime = _text(  # noqa: N815
-        "No load from", "HH:MM in UTC. May be later than the end, across midnight.", required=False
+        "No load from", "HH:MM in UTC. The period can span midnight.", required=False
     )
     excludeWindowEndTime = _text(  # noqa: N815
         "Until", "HH:MM in UTC.", required=False
     )
     skipTracksTable = _switch(  # noqa: N815
-        "Skip the tracks table", "Write track events only to the table of their own name."
+        "Skip the tracks table", "Write track events only to the table named after the event."
     )
     skipUsersTable = _switch(  # noqa: N815
-        "Skip the users table", "Write identify events only to identifies."
+        "Skip the users table", "Write identify events only to the table identifies."
     )
     underscoreDivideNumbers = _switch(  # noqa: N815
-        "Divide numbers by underscores", "As old RudderStack warehouses do: v2beta gives v_2_beta."
+        "Separate numbers with underscores",
+        "As in older RudderStack warehouses: v2beta becomes v_2_beta.",
     )
     allowUsersContextTraits = _switch(  # noqa: N815
-        "Traits of the context as columns",
-        "context.traits of identify events also without the prefix context_traits_. "
-        "Web and Python SDKs send their traits there.",
+        "Context traits as columns",
+        "Store context.traits of identify events without the prefix context_traits_ as well. Web "
+        "and Python SDKs send traits there.",
     )
     storeFullEvent = _switch(  # noqa: N815
-        "Store the full event", "Each row also holds the whole event, in rudder_event."
+        "Store the full event", "Each row also stores the whole event in rudder_event."
     )
     jsonPaths = _text(  # noqa: N815
         "JSON columns",
-        "Paths kept as jsonb, with commas between, like track.properties.cart, "
+        "Paths stored as jsonb, separated by commas, such as track.properties.cart, "
         "identify.traits.address.",
         required=False,
     )
@@ -195,13 +201,13 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("namespace") and data.get("namespace") == data.get("identity_schema"):
-            self.add_error("identity_schema", "Identities need a schema of their own.")
+            self.add_error("identity_schema", "Use a separate schema for identities.")
         if data.get("password") and data.get("remove_password"):
             self.add_error("remove_password", "Either enter a password or remove it.")
         if self._sends_password_elsewhere(data):
             self.add_error(
                 "password",
-                "Enter the password again: the stored one is for the old host, port and user only.",
+                "Enter the password again. The stored one is only for the old host, port and user.",
             )
         if not self.errors:
             self._check_config(data)
@@ -236,7 +242,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         place = {f"config__{name}": data[name] for name in PLACE}
         other = Destination.objects.filter(**place).exclude(pk=self.instance.pk).first()
         if other is not None:
-            self.add_error("identity_schema", f"It is that of {other}: choose another.")
+            self.add_error("identity_schema", f"It is used by {other}. Choose another.")
 
     def _check_config(self, data: dict[str, Any]) -> None:
         config = {name: data[name] for name in self.config_fields()}

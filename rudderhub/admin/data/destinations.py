@@ -67,15 +67,14 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     search_fields = ("name", "public_id")
     search_help_text = "Name or destination id"
     ordering = ("name", "id")
-    empty_text = "A destination is a Postgres database that the events are loaded into. Add one."
+    empty_text = "A destination is a Postgres database that receives the events. Add one."
     actions = ("test_connection", "load_now", "enable", "disable")
     readonly_fields = ("destination_id", "created", "connections")
     change_form_outer_before_template = "destinations/check_bar.html"
     also_deleted = (
-        "its connections, their history of loads and their dead letters, "
-        "its API tokens and the receipts of its erasures. "
-        "Tables in the warehouse and events in the log stay. "
-        "To stop loading and keep all this, disable it."
+        "Its connections, their loads and dead letters, its API tokens and erasure receipts are "
+        "deleted. Warehouse tables and the event log are kept. To stop loading and keep "
+        "everything, disable it."
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Destination | None = None) -> Any:
@@ -87,7 +86,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             *((("Connections", {"fields": ("connections",)}),) if obj else ()),
             ("Server", {"fields": (("host", "port"), ("database", "user"), *password, "sslmode")}),
             (
-                "When it is loaded",
+                "Schedule",
                 {
                     "fields": (
                         ("syncFrequency", "syncStartAt"),
@@ -142,7 +141,11 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def health(self, destination: DestinationRow) -> SafeString:
         """The worst health of its connections."""
         health = worst(status.health for status in destination.statuses)
-        return label(health.word, health.kind) if health else label("no source feeds it", "wait")
+        return (
+            label(health.word, health.kind)
+            if health
+            else label("not connected to a source", "wait")
+        )
 
     @display(description="lag", empty_value="-")
     def lag(self, destination: DestinationRow) -> str | None:
@@ -157,14 +160,14 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         error = next((row.error for row in connections if row.error), None)
         return clipped(error, size="short") if error else None
 
-    @display(description="is loaded")
+    @display(description="schedule")
     def schedule(self, destination: Destination) -> SafeString:
         try:
             return format_html("{}", Schedule.of(destination.config))
         except DestinationError as error:
             return label(str(error), "bad")
 
-    @display(description="fed by")
+    @display(description="sources")
     def connections(self, destination: DestinationRow) -> SafeString:
         """Each source with the health of its connection."""
         return format_html_join(
@@ -172,7 +175,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             '<p><a class="rh-link" href="{}">{}</a> {} {} pending'
             ' <span class="rh-detail">{} {}</span></p>',
             (_connection_cells(status) for status in destination.statuses),
-        ) or format_html("{}", "no source yet")
+        ) or format_html("{}", "no source")
 
     @display(description="destination id")
     def destination_id(self, destination: Destination) -> SafeString:
@@ -200,7 +203,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def load_now(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
         ask_for_load(request, Connection.objects.filter(destination__in=queryset))
 
-    @action(description="Disable: events wait in the log", permissions=["change"])
+    @action(description="Disable (events wait in the log)", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
         self.set_enabled(request, queryset, "Disabled", enabled=False)
 
@@ -210,7 +213,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         """To the new destination's page, where its connection can be tested."""
         if "_popup" in request.POST or "_addanother" in request.POST:
             return super().response_add(request, obj, post_url_continue)
-        messages.success(request, f"{obj} is saved. Test the connection next.")
+        messages.success(request, f"{obj} saved. Test the connection next.")
         return self.record_redirect(obj.pk)
 
     def record_context(self, request: HttpRequest, record: Destination) -> dict[str, Any]:
@@ -228,7 +231,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         return {
             "connections": connections.count(),
             **connection_counts(connections),
-            "receipts of erasures": Erasure.objects.filter(destination__in=records).count(),
+            "erasure receipts": Erasure.objects.filter(destination__in=records).count(),
             "API tokens": ProfileToken.objects.filter(destination__in=records).count(),
         }
 
@@ -271,7 +274,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"Ready views of {destination}",
+            "title": f"Ready-made views of {destination}",
             "planned": planned,
             "faults": faults,
             "back": self.record_url("change", pk),
@@ -289,8 +292,8 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             except DestinationError as error:
                 messages.error(request, f"{namespace}: {error}.")
             else:
-                self.log_change(request, destination, f"Made {made}.")
-                messages.success(request, f"Made {made}.")
+                self.log_change(request, destination, f"Created {made}.")
+                messages.success(request, f"Created {made}.")
 
 
 def _steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckStep]:

@@ -17,7 +17,8 @@ def origin(text: str) -> str:
     found = text.lower().removesuffix("/")
     if not _ORIGIN.fullmatch(found):
         raise ValidationError(
-            "%(text)s is not an origin: give scheme, host and port only, like https://shop.example",
+            "%(text)s is not an origin. Enter only scheme, host and port, like "
+            "https://shop.example",
             params={"text": text},
         )
     default_port = ":443" if found.startswith("https:") else ":80"
@@ -45,8 +46,10 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     allowed_origins = OriginsField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        help_text="Web sites that may send from a browser, one a line, like https://shop.example. "
-        "Empty: all. Servers send no origin and are always let in.",
+        help_text=(
+            "Web sites that can send from a browser, one per line, such as https://shop.example. "
+            "Leave empty to allow all. Servers send no origin and are always allowed."
+        ),
     )
 
     class Meta:
@@ -63,8 +66,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
             "max_body_bytes",
         )
         labels: ClassVar = {
-            "rate_limit_requests": "Requests at most",
-            "rate_limit_window_seconds": "In so many seconds",
-            "max_event_bytes": "Bytes of an event",
-            "max_body_bytes": "Bytes of a request",
+            "rate_limit_requests": "Maximum requests",
+            "rate_limit_window_seconds": "per … seconds",
+            "max_event_bytes": "Maximum bytes per event",
+            "max_body_bytes": "Maximum bytes per request",
         }

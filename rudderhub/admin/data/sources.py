@@ -77,9 +77,9 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     change_form_outer_after_template = "sources/send.html"
     fieldsets = (
         (None, {"fields": ("name", "type", "enabled", "source_id", "created")}),
-        ("What it sends", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),
+        ("Activity", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),
         (
-            "What is accepted",
+            "Accepted requests",
             {
                 "fields": (
                     "on_invalid_event",
@@ -92,9 +92,8 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     )
     add_fieldsets = ((None, {"fields": ("name", "type")}),)
     also_deleted = (
-        "its write keys, connections and their history of loads, its quarantine "
-        "and dead letters. Events in the log and tables in warehouses stay. "
-        "To stop a source and keep all this, disable it."
+        "Its write keys, connections, loads, quarantine and dead letters are deleted. The event "
+        "log and warehouse tables are kept. To stop a source and keep everything, disable it."
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
@@ -175,7 +174,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     def sdks(self, source: SourceRow) -> SafeString:
         sdks = source.activity.sdks
         if not sdks:
-            return format_html("{}", "none: no event has named one in context.library")
+            return format_html("{}", "none; no event has context.library")
         rows = ((sdk, when(sdk.last_at)) for sdk in sdks)
         return format_html(
             '<ul class="rh-plain">{}</ul>', format_html_join("", "<li>{}, last {}</li>", rows)
@@ -189,7 +188,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     @display(description="connections", ordering="connection_count")
     def feeds(self, source: SourceRow) -> SafeString:
         if not source.connection_count:
-            return label("none: not loaded", "wait")
+            return label("none; not loaded", "wait")
         url = f"{reverse('admin:destinations_connection_changelist')}?source__id__exact={source.pk}"
         return format_html('<a class="rh-link" href="{}">{}</a>', url, source.connection_count)
 
@@ -211,7 +210,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     def created(self, source: Source) -> SafeString:
         return when(source.created_at)
 
-    @action(description="Disable: refuse with 404", permissions=["change"])
+    @action(description="Disable (requests get a 404)", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         self.set_enabled(request, queryset, "Disabled", enabled=False)
 
@@ -261,7 +260,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
             return HttpResponseNotAllowed(["POST"])
         key = source.write_keys.active(timezone.now()).first()
         if key is None:
-            messages.error(request, "There is no active write key to send with: add one.")
+            messages.error(request, "The source has no active write key. Add one.")
             return self.record_redirect(pk)
         sample = send_sample_event(key.key, client_address(request.META))
         if not sample.outcome.accepted:
@@ -269,7 +268,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
             messages.error(request, f"Refused with {sample.outcome.status}: {answer}")
             return self.record_redirect(pk)
         self.log_change(request, source, "Sent a test event.")
-        messages.success(request, "Accepted and stored. Below is what becomes of it.")
+        messages.success(request, "Accepted and stored. Its trace is below.")
         event = Event.objects.get(message_id=sample.message_id, source_id=pk)
         return HttpResponseRedirect(reverse("admin:events_event_change", args=[event.pk]))
 
@@ -296,7 +295,7 @@ def _connection_item(status: ConnectionStatus) -> SafeString:
 def _connect_item(source: SourceRow, *, is_connected: bool) -> SafeString:
     """A link that connects the source, for users who may."""
     if not source.may_be_connected:
-        return format_html("{}", "" if is_connected else "none: its events stay in the log")
+        return format_html("{}", "" if is_connected else "none; its events stay in the log")
     url = f"{reverse('admin:destinations_connection_add')}?source={source.pk}"
     words = "Connect it to another destination" if is_connected else "Connect it to a destination"
     return format_html('<li><a class="rh-link" href="{}">{}</a></li>', url, words)

@@ -68,7 +68,7 @@ class WriteKeyInline(TabularInline):
 
     @display(description="last used")
     def last_used(self, key: WriteKey) -> SafeString:
-        return when(key.last_used_at, never="no use recorded")
+        return when(key.last_used_at, never="never used")
 
     @display(description="actions")
     def actions(self, key: WriteKey) -> SafeString:
@@ -102,7 +102,7 @@ class WriteKeyPages(RecordPages):
     def add_key(self, request: HttpRequest, pk: int) -> HttpResponse:
         source = self.changeable(request, pk)
         if request.method != "POST":
-            lines = ["Both the new key and those that are active now will work."]
+            lines = ["The new key works beside the current active keys."]
             return self._confirm(request, source, "Add a write key", lines, "Add the key")
         key = WriteKey.objects.create(source=source)
         return self._finish(request, source, f"Added write key {key}")
@@ -114,7 +114,7 @@ class WriteKeyPages(RecordPages):
             return self._too_late(request, source, key)
         if request.method != "POST":
             lines = [
-                "A new key is made. The old one works on for a while; then it is refused.",
+                "This creates a new key. The old key keeps working for the time you choose.",
                 _last_use(key),
             ]
             return self._confirm(
@@ -122,7 +122,7 @@ class WriteKeyPages(RecordPages):
             )
         hours = request.POST.get("hours", USUAL_OVERLAP)
         if hours not in OVERLAPS:
-            return HttpResponseBadRequest("hours is none of those offered")
+            return HttpResponseBadRequest("hours is not one of the choices")
         new = key.rotate(timezone.now() + timedelta(hours=int(hours)))
         if new is None:
             return self._too_late(request, source, key)
@@ -137,7 +137,7 @@ class WriteKeyPages(RecordPages):
         if request.method != "POST":
             others = source.write_keys.active(now).exclude(pk=key.pk).count()
             lines = [
-                "From now on requests with this key are refused with 401; SDKs drop their events.",
+                "Requests with this key get a 401 from now on, and SDKs drop their events.",
                 _last_use(key),
                 f"Other active keys of this source: {others}.",
             ]
@@ -168,7 +168,9 @@ class WriteKeyPages(RecordPages):
 
     def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
         """The answer when another tab or user was first, or the link is old."""
-        messages.warning(request, f"Write key {key} was rotated or revoked before: look below.")
+        messages.warning(
+            request, f"Write key {key} was already rotated or revoked. See the keys below."
+        )
         return self.record_redirect(source.pk)
 
     def _finish(self, request: HttpRequest, source: Source, done: str) -> HttpResponse:
@@ -183,5 +185,5 @@ def _key_url(name: str, key: WriteKey) -> str:
 
 def _last_use(key: WriteKey) -> SafeString:
     if key.last_used_at is None:
-        return format_html("{}", "No use of this key is recorded.")
+        return format_html("{}", "This key has never been used.")
     return format_html("The key was last used {}.", when(key.last_used_at))

@@ -31,7 +31,7 @@ class DoctorError(Exception):
 
 
 class Command(BaseCommand):
-    help = "Check each part of the instance: a line each, exit code 1 when one is not well."
+    help = "Check each part of the instance, one per line. Exits with 1 if a check fails."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -67,7 +67,7 @@ class Command(BaseCommand):
 def _settings() -> str:
     if len(settings.SECRET_KEY) < SECRET_KEY_LENGTH or settings.SECRET_KEY.startswith("not-set"):
         raise DoctorError(
-            f"RUDDERHUB_SECRET_KEY is not set or shorter than {SECRET_KEY_LENGTH} letters"
+            f"RUDDERHUB_SECRET_KEY is not set or shorter than {SECRET_KEY_LENGTH} characters"
         )
     if not settings.ENCRYPTION_KEYS:
         raise DoctorError("RUDDERHUB_ENCRYPTION_KEYS is not set")
@@ -75,7 +75,7 @@ def _settings() -> str:
         for key in settings.ENCRYPTION_KEYS:
             Fernet(key)
     except ValueError as error:
-        raise DoctorError("RUDDERHUB_ENCRYPTION_KEYS holds what is no Fernet key") from error
+        raise DoctorError("RUDDERHUB_ENCRYPTION_KEYS contains an invalid Fernet key") from error
     return "the secrets are set" + (", but RUDDERHUB_DEBUG is on" if settings.DEBUG else "")
 
 
@@ -108,7 +108,7 @@ def _migrations() -> str:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
-        raise DoctorError(f"{len(missing)} are not applied: run `manage.py migrate`")
+        raise DoctorError(f"{len(missing)} are not applied; run `manage.py migrate`")
     return "all are applied"
 
 
@@ -123,7 +123,7 @@ def _cache() -> str:
     finally:
         client.close()
     if policy != "noeviction":
-        raise DoctorError(f"maxmemory-policy is {policy}: noeviction keeps the broker's messages")
+        raise DoctorError(f"maxmemory-policy is {policy}, but the broker needs noeviction")
     return f"answers, speaks Redis {version}"
 
 
@@ -140,7 +140,7 @@ def _worker() -> str:
     try:
         answers = app.control.inspect(timeout=ANSWER_SECONDS).ping()
     except OperationalError as error:
-        raise DoctorError("cannot be asked: the broker does not answer") from error
+        raise DoctorError("not reachable because the broker does not answer") from error
     if not answers:
         raise DoctorError(f"none answers within {ANSWER_SECONDS} seconds")
     return f"{len(answers)} alive: {', '.join(sorted(answers))}"
@@ -148,7 +148,7 @@ def _worker() -> str:
 
 def _destination(destination: Destination) -> str:
     if destination.type != "POSTGRES":
-        return f"is of type {destination.type}, for which there is no check"
+        return f"is of type {destination.type}, which has no check"
     try:
         secrets = destination.secrets
     except (ImproperlyConfigured, ValueError) as error:

@@ -20,7 +20,7 @@ from sources.models import Source, WriteKey
 
 
 class Command(BaseCommand):
-    help = "How to reach this instance, its first source and its warehouse; shows secrets."
+    help = "Show how to reach this instance, its first source and its warehouse, with secrets."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -47,7 +47,7 @@ class Command(BaseCommand):
 def _facts() -> dict[str, str | None]:
     source = Source.objects.order_by("id").first()
     if source is None:
-        raise CommandError("there is no source yet: `make run` or `manage.py seed` makes one")
+        raise CommandError("there is no source; `make run` or `manage.py seed` creates one")
     key = WriteKey.objects.active(timezone.now()).filter(source=source).first()
     token = setup_token()
     return {

@@ -14,12 +14,12 @@ from destinations.postgres.config import PostgresConfig
 
 
 class Command(BaseCommand):
-    help = "Ask a warehouse in SQL, read-only, and print the rows: for machines without psql."
+    help = "Run a read-only SQL query in a warehouse and print the rows, on machines without psql."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("sql", help='such as "SELECT * FROM tracks"')
-        parser.add_argument("--destination", help="its name; the first one when left out")
+        parser.add_argument("--destination", help="name of the destination; default: the first one")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = Destination.objects.filter(type="POSTGRES").order_by("id")

@@ -9,7 +9,7 @@ from rudderhub.second_factor.codes import app_of, reset
 
 
 class Command(BaseCommand):
-    help = "Take a user's second factor away, when the phone and the recovery codes are lost."
+    help = "Remove a user's second factor if the phone and the recovery codes are lost."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
@@ -20,5 +20,7 @@ class Command(BaseCommand):
             raise CommandError(f"there is no user {options['username']!r}")
         if app_of(user) is None:
             raise CommandError(f"{user} has no second factor")
-        reset(user, "Reset the second factor by a command on the server.")
-        self.stdout.write(f"The second factor of {user} is reset: the password alone logs in now.")
+        reset(user, "Reset the second factor from the command line.")
+        self.stdout.write(
+            f"The second factor of {user} is reset. They can now log in with only the password."
+        )

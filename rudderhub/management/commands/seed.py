@@ -12,7 +12,7 @@ from sources.models import Source, SourceType, WriteKey
 
 
 class Command(BaseCommand):
-    help = "Make the first source, its write key and a warehouse; once, when there is no source."
+    help = "Create the first source, its write key and a warehouse, if there is no source."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -22,7 +22,7 @@ class Command(BaseCommand):
                 _follow(env.text("WAREHOUSE_URL"))
                 return
             _seed(env.text("WAREHOUSE_URL") or env.text("DATABASE_URL"))
-        self.stdout.write("made the source Website, a write key and the destination Warehouse")
+        self.stdout.write("created the source Website, a write key and the destination Warehouse")
 
 
 def _seed(warehouse_url: str) -> None:

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    help = "migrate, seed and info --json in one process: what `up` does before the parts start."
+    help = "migrate, seed and info --json in one process, as `up` does before starting the rest."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:

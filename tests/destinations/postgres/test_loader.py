@@ -149,7 +149,7 @@ def test_an_event_that_is_switched_off_leaves_no_row_and_no_identity(open_sessio
 
     session.load(prepared)
 
-    assert prepared.skipped == {"its integrations switch POSTGRES off": 1}
+    assert prepared.skipped == {"its integrations turn POSTGRES off": 1}
     assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m2",)]
     assert rows(warehouse, "SELECT user_id FROM rudder_identity.rudder_profiles") == [("u2",)]
 

@@ -123,9 +123,9 @@ def test_they_can_be_made_again_when_tables_have_come(connection, warehouse):
 
 
 def test_what_cannot_be_made_is_said(connection):
-    with pytest.raises(CommandError, match="nothing was loaded into"):
+    with pytest.raises(CommandError, match="nothing has been loaded into"):
         make_views(connection)
-    with pytest.raises(CommandError, match="nowhere has neither tracks nor pages nor screens yet"):
+    with pytest.raises(CommandError, match="nowhere has no table tracks, pages or screens yet"):
         make_views(connection, "--namespace", "nowhere")
     with pytest.raises(CommandError, match="'x' is not one destination; there are: "):
         call_command("create_views", "x")
