@@ -135,7 +135,7 @@ def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
     assert scarce[0] == "is nearly full"
     assert full[0] == "does not work"
     assert full[1].endswith(
-        "fewer than RUDDERHUB_MIN_FREE_MB=1000000000: events are refused with 503"
+        "fewer than RUDDERHUB_MIN_FREE_MB=1000000000; events are refused with 503"
     )
 
 
