@@ -22,8 +22,8 @@ from destinations.warehouse.identity import (
     Identifier,
     MalformedMergeError,
     Rules,
-    clean,
     statement,
+    visible_text,
 )
 from events.text import dumps
 
@@ -147,7 +147,7 @@ def _primary(event: Mapping[str, Any], source_id: str, rules: Rules) -> Identifi
     if stated is not None:
         return stated.primary
     for key, id_type in (("userId", USER_ID), ("anonymousId", ANONYMOUS_ID)):
-        if (value := clean(event.get(key))) is not None:
+        if (value := visible_text(event.get(key))) is not None:
             return Identifier(id_type, value)
     return None
 
@@ -162,7 +162,8 @@ def _rewrite(rows: Iterable[Row]) -> int:
 def _values(event: Mapping[str, Any], number: int, received_at: datetime) -> tuple[Any, ...]:
     """payload, type, event, user_id and anonymous_id as the log holds them; the row."""
     kind, name = event.get("type"), event.get("event")
-    user_id, anonymous_id = clean(event.get("userId")), clean(event.get("anonymousId"))
+    user_id = visible_text(event.get("userId"))
+    anonymous_id = visible_text(event.get("anonymousId"))
     return (
         orjson.dumps(event).decode(),
         str(kind),

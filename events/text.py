@@ -65,7 +65,11 @@ def parse_pk(text: str) -> int | None:
 
 
 def parse_time(value: Any) -> datetime | None:
-    """The time that a sender wrote, in UTC; None for what is not text or not a time."""
+    """The time that a sender wrote, in UTC; None for what is not text or not a time.
+
+    For the times of events. Which properties are times is RudderStack's rule, which reads fewer
+    spellings: datatypes.timestamp.
+    """
     if not isinstance(value, str):
         return None
     try:

@@ -198,7 +198,10 @@ def _is_for_another(destination_id: Any, own: str) -> bool:
 
 
 def _payload(text: str) -> dict[str, Any]:
-    """The event, exactly: without NUL and broken pairs, integers of any length in full."""
+    """The event, exactly: without NUL and broken pairs, integers of any length in full.
+
+    It was accepted, so unlike the gateway's reader this one refuses nothing.
+    """
     digits = text.encode(errors="replace").translate(_DIGITS)
     if "\\u0000" not in text and not any(each in digits for each in _LONG_NUMBERS):
         try:

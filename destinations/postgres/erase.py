@@ -17,7 +17,7 @@ from destinations.postgres.operations import Operation, OperationResult, operati
 from destinations.postgres.split import published
 from destinations.postgres.views import resolved_namespaces
 from destinations.warehouse.erasure import BLANK, DELETE, Erased
-from destinations.warehouse.identity import Identifier, clean
+from destinations.warehouse.identity import Identifier, visible_text
 from destinations.warehouse.jsontext import json_text
 
 SUPPRESS = """
@@ -124,7 +124,7 @@ def check(identifiers: Collection[Identifier], mode: str) -> None:
     """DestinationError for what cannot be erased."""
     if mode not in (DELETE, BLANK):
         raise DestinationError(f"mode is {mode!r}, expected {DELETE!r} or {BLANK!r}")
-    if not identifiers or any(clean(each.value) is None for each in identifiers):
+    if not identifiers or any(visible_text(each.value) is None for each in identifiers):
         raise DestinationError("an identifier to erase has no visible character")
 
 

@@ -43,7 +43,8 @@ class Discard(NamedTuple):
 def timestamp(text: str) -> str | None:
     """The moment as "2024-01-15T10:20:30.123Z" in UTC, or None when text is not a timestamp.
 
-    Fractions are cut to milliseconds, days past the month's end roll over.
+    Fractions are cut to milliseconds, days past the month's end roll over. The rule is
+    RudderStack's: a property in another spelling of a time stays text, as it does there.
     """
     if text[4:5] != "-" or len(text) > TIMESTAMP_LENGTH:
         return None

@@ -9,7 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from destinations.warehouse.facts import Facts, winners
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, clean
+from destinations.warehouse.identity import (
+    ANONYMOUS_ID,
+    USER_ID,
+    Identifier,
+    Statement,
+    visible_text,
+)
 from destinations.warehouse.rules import SKIPPED_TYPES
 
 DELETE, BLANK = "delete", "blank"
@@ -132,14 +138,14 @@ def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
     }
     for key, id_type in _TYPE_OF_KEY.items():
         if key in event:
-            is_erased = erased.is_named(id_type, clean(event[key]))
+            is_erased = erased.is_named(id_type, visible_text(event[key]))
             without[key] = None if is_erased else event[key]
     properties = event.get("mergeProperties")
     if isinstance(properties, list):
         without["mergeProperties"] = [
             item
             for item in properties
-            if not isinstance(item, dict) or clean(item.get("value")) not in erased.value_set
+            if not isinstance(item, dict) or visible_text(item.get("value")) not in erased.value_set
         ]
     return without
 

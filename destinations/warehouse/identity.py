@@ -108,17 +108,18 @@ def statement(
         traits=_traits(kind, event),
         event_time=event_time(event, received_at),
         received_at=received_at,
-        message_id=clean(event.get("messageId")) or "",
+        message_id=visible_text(event.get("messageId")) or "",
         source_id=source_id,
-        group_id=(clean(event.get("groupId")) or "") if kind == "group" else "",
+        group_id=(visible_text(event.get("groupId")) or "") if kind == "group" else "",
         blocked=tuple(blocked),
     )
 
 
-def clean(value: Any) -> str | None:
+def visible_text(value: Any) -> str | None:
     """An identifier's value as text; None when it is missing: null, a structure, or invisible.
 
-    12.0 is "12" and true is "true"; text stays as it is but for what Postgres cannot hold.
+    12.0 is "12" and true is "true"; text stays as it is but for what Postgres cannot hold. An
+    identifier keeps its spaces, which the gateway strips from other texts.
     """
     if isinstance(value, str):
         if value.isascii() and value.isprintable():  # the usual case, fast
@@ -168,11 +169,11 @@ def _stated(
             return own, [
                 Identifier(name, value)
                 for name in rules.trait_identifiers
-                if (value := clean(traits.get(name))) is not None
+                if (value := visible_text(traits.get(name))) is not None
             ]
         return own, []
     if kind == "alias":
-        user, previous = clean(event.get("userId")), clean(event.get("previousId"))
+        user, previous = visible_text(event.get("userId")), visible_text(event.get("previousId"))
         if user is None:
             return [], []
         return [Identifier(USER_ID, user)], [Identifier(USER_ID, previous)] if previous else []
@@ -184,9 +185,9 @@ def _stated(
 
 def _ids(event: Mapping[str, Any]) -> list[Identifier]:
     ids = []
-    if (user := clean(event.get("userId"))) is not None:
+    if (user := visible_text(event.get("userId"))) is not None:
         ids.append(Identifier(USER_ID, user))
-    if (anonymous := clean(event.get("anonymousId"))) is not None:
+    if (anonymous := visible_text(event.get("anonymousId"))) is not None:
         ids.append(Identifier(ANONYMOUS_ID, anonymous))
     return ids
 
@@ -206,10 +207,10 @@ def _merge_property(index: int, item: Any) -> Identifier:
     if not isinstance(item, dict):
         raise MalformedMergeError(f"{where} is not an object")
     kind = item.get("type")
-    name = clean(kind) if isinstance(kind, str) else None
+    name = visible_text(kind) if isinstance(kind, str) else None
     if name is None:
         raise MalformedMergeError(f"{where}.type is not a text with a visible character")
-    value = clean(item.get("value"))
+    value = visible_text(item.get("value"))
     if value is None:
         raise MalformedMergeError(f"{where}.value is missing, blank, an object or a list")
     return Identifier(_SPELLINGS.get(name, name), value)
@@ -236,6 +237,7 @@ def _received_at(event: Mapping[str, Any]) -> datetime:
 
 
 def _instant(value: Any) -> datetime | None:
+    """A time of an event as the gateway stores it, in ISO 8601; senders' spellings end there."""
     if not isinstance(value, str):
         return None
     try:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from destinations.warehouse.facts import Facts, join, values
 from destinations.warehouse.folding import Span, widest
-from destinations.warehouse.identity import USER_ID, Identifier, clean
+from destinations.warehouse.identity import USER_ID, Identifier, visible_text
 
 MAX_LISTED = 100
 
@@ -56,7 +56,7 @@ def profile_row(members: Sequence[Member], null_clears: bool) -> ProfileRow:
     return ProfileRow(
         rudder_id=oldest.key,
         user_id=_user_id(members),
-        email=clean(traits.get("email")) or next(iter(identifiers.get("email", ())), None),
+        email=visible_text(traits.get("email")) or next(iter(identifiers.get("email", ())), None),
         name=_name(traits),
         traits=traits,
         identifiers=identifiers,
@@ -80,8 +80,8 @@ def _recency(user: Member) -> tuple[bool, datetime, str]:
 
 
 def _name(traits: dict[str, Any]) -> str | None:
-    if name := clean(traits.get("name")):
+    if name := visible_text(traits.get("name")):
         return name
-    first = clean(traits.get("firstName")) or clean(traits.get("firstname"))
-    last = clean(traits.get("lastName")) or clean(traits.get("lastname"))
+    first = visible_text(traits.get("firstName")) or visible_text(traits.get("firstname"))
+    last = visible_text(traits.get("lastName")) or visible_text(traits.get("lastname"))
     return " ".join(part for part in (first, last) if part) or None
