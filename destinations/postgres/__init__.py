@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from destinations.interface import Feed
-from destinations.postgres import identity, restamp, unmerge
+from destinations.postgres import guards, identity, restamp, unmerge
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.connection import connect, table_exists
+from destinations.postgres.connection import Conn, connect, table_exists, translated_errors
 from destinations.postgres.graph import Graph
 from destinations.postgres.loader import PostgresSession, refresh_large_profiles
 from destinations.warehouse.dialect import DESTINATION_TYPE, IDENTIFIER_LIMIT
+from destinations.warehouse.identity import Rules
 from destinations.warehouse.naming import namespace
 from destinations.warehouse.transform import Options
 
@@ -27,6 +28,19 @@ def move_waiting_rows(config: PostgresConfig) -> None:
             pass
 
 
+def ensure_identities(conn: Conn, config: PostgresConfig, feed: Feed) -> Rules | None:
+    """Have the schema of identities as the config wants it; no rules if none are resolved."""
+    schema = config.identity_schema
+    identity.ensure_schema(conn, schema, feed.destination_id)
+    if not config.resolve_identities:
+        return None
+    traits = config.traits()
+    if traits is not None:
+        namespaces = feed.namespaces or (feed.namespace,)
+        guards.set_trait_identifiers(conn, schema, namespaces, traits)
+    return identity.read_rules(conn, schema)
+
+
 class PostgresDestination:
     """A warehouse in Postgres 15 or newer: event tables, users and resolved profiles."""
 
@@ -36,9 +50,15 @@ class PostgresDestination:
     def open(
         self, config: Mapping[str, Any], secrets: Mapping[str, Any], feed: Feed
     ) -> PostgresSession:
-        return PostgresSession(
-            PostgresConfig.of(config, secrets), Options.from_config(config), feed
-        )
+        wanted, options = PostgresConfig.of(config, secrets), Options.from_config(config)
+        conn = connect(wanted)
+        try:
+            with translated_errors():
+                rules = ensure_identities(conn, wanted, feed)
+        except BaseException:
+            conn.close()
+            raise
+        return PostgresSession(conn, wanted, options, feed, rules)
 
     def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
         """Refresh large profiles, and move rows of profiles that were split."""

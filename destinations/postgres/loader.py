@@ -23,9 +23,10 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.postgres import guards, identity, sql
+from destinations.postgres import identity, sql
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import (
+    Conn,
     connect,
     primary_message,
     table_exists,
@@ -56,32 +57,19 @@ def refresh_large_profiles(config: PostgresConfig) -> None:
 class PostgresSession:
     """A warehouse opened for one connection."""
 
-    def __init__(self, config: PostgresConfig, options: Options, feed: Feed) -> None:
-        self._config = config
+    def __init__(
+        self, conn: Conn, config: PostgresConfig, options: Options, feed: Feed, rules: Rules | None
+    ) -> None:
+        """The session closes conn; without rules it resolves no identities."""
         self._options = options
         self._feed = feed
         self._meets_stored = False
         self._schema = config.identity_schema
-        self._conn = connect(config)
+        self._conn = conn
+        self._rules = rules
         self._namespace = Namespace(
             self._conn, feed.namespace, self._schema, config.column_budget, config.widen_rows
         )
-        try:
-            with translated_errors():
-                identity.ensure_schema(self._conn, self._schema, feed.destination_id)
-                self._rules = self._read_rules()
-        except BaseException:
-            self._conn.close()
-            raise
-
-    def _read_rules(self) -> Rules | None:
-        if not self._config.resolve_identities:
-            return None
-        names = self._config.traits()
-        if names is not None:
-            namespaces = self._feed.namespaces or (self._feed.namespace,)
-            guards.set_trait_identifiers(self._conn, self._schema, namespaces, names)
-        return identity.read_rules(self._conn, self._schema)
 
     def close(self) -> None:
         self._conn.close()
