@@ -1,8 +1,11 @@
+"""Live events: the list of accepted events, and the page of one event with its trace."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -13,7 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -40,6 +43,9 @@ from events.sdks import library
 from sources.display import clipped, code_block, copyable, json_block, label, when
 from sources.models import Source
 from sources.snippets import curl
+
+if TYPE_CHECKING:
+    from events.admin.live_list import EventRow
 
 MOST_SAME = 10
 SHORT = 8
@@ -111,16 +117,16 @@ class EventAdmin(ReadOnlyAdmin):
         return when(event.received_at)
 
     @display(description="status")
-    def status(self, event: Event) -> SafeString:
-        return label(*event.summary)  # type: ignore[attr-defined]
+    def status(self, event: EventRow) -> SafeString:
+        return label(*event.summary)
 
     @display(description="event", empty_value="-")
     def name(self, event: Event) -> SafeString | None:
         return clipped(event.event, size="tight") if event.event else None
 
     @display(description="source")
-    def source_name(self, event: Event) -> SafeString:
-        return clipped(str(event.shown_source), size="tight")  # type: ignore[attr-defined]
+    def source_name(self, event: EventRow) -> SafeString:
+        return clipped(event.shown_source, size="tight")
 
     @display(description="user id", empty_value="-")
     def user(self, event: Event) -> SafeString | str | None:
@@ -136,8 +142,8 @@ class EventAdmin(ReadOnlyAdmin):
         return clipped(named, size="tight") if named else None
 
     @display(description="bytes")
-    def size(self, event: Event) -> str:
-        return f"{event.payload_bytes:,}"  # type: ignore[attr-defined]
+    def size(self, event: EventRow) -> str:
+        return f"{event.payload_bytes:,}"
 
     @display(description="again")
     def as_curl(self, event: Event) -> SafeString:
@@ -216,13 +222,8 @@ class EventAdmin(ReadOnlyAdmin):
             ("Send again", code_block(self._curl(request, record))),
         ]
 
-    def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        return [
-            path("<int:pk>/state/", wrap(self.state_view), name="events_event_state"),
-            path("<int:pk>/curl/", wrap(self.curl_view), name="events_event_curl"),
-            *super().get_urls(),
-        ]
+    def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
+        return {"state": self.state_view, "curl": self.curl_view}
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """For the trace, which asks until a state is another one than it has seen."""

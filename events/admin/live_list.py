@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from django.core.paginator import Paginator
 from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, Value, When
@@ -19,13 +19,24 @@ from events.models import Event
 from events.rates import head
 from sources.models import Source
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class _ListedValues(TypedDict):
+        payload_bytes: int
+        short_payload: str
+        shown_source: str
+        summary: tuple[str, str]
+
+    EventRow = WithAnnotations[Event, _ListedValues]
+
 PAGE = 50
 WINDOW, SEARCHED = 100_000, 40_000
-"""Ids that a page with a filter looks through, and one with a text to search."""
+"""How many ids a page with a filter checks, and a page with a search."""
 READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
 PART, MOST_PARTS = 200, 3
-"""Events of which a page looks for those in a state: so many at once, so many times."""
+"""How many events are checked for a state at once, and how often for one page."""
 
 
 class OctetLength(Func):
@@ -36,14 +47,14 @@ class OctetLength(Func):
 class LiveChangeList(ChangeList):
     """Newest first, by id and without a count.
 
-    A page with a filter or a search looks through a window of ids, so that it opens at once
-    however long the log is; "before" leads on to the older ones.
+    A page with a filter or a search checks a window of ids, so that it opens at once
+    however long the log is; "before" leads on to older events.
     """
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         self.filter_params.pop("before", None)
-        found: dict[str, Any] = super().get_filters_params(params)
-        return found
+        filters: dict[str, Any] = super().get_filters_params(params)
+        return filters
 
     def get_results(self, request: HttpRequest) -> None:
         self._sees = request.user.has_perm(PERMISSION)
@@ -58,19 +69,19 @@ class LiveChangeList(ChangeList):
         self.paginator = Paginator(self.result_list, PAGE)
         self._add_links(more=len(rows) > PAGE)
 
-    def _page(self, state: str) -> list[Event]:
-        """A page and one more; of those in a state, which is known once an event is looked at."""
+    def _page(self, state: str) -> list[EventRow]:
+        """A page and one event more; with a state, only the events in it."""
         rows = self._rows()
         if not state:
-            return _with_states(rows[: PAGE + 1])
-        found: list[Event] = []
+            return _event_rows(rows[: PAGE + 1])
+        page: list[EventRow] = []
         for part in range(MOST_PARTS):
-            looked = _with_states(rows[PART * part : PART * (part + 1)])
-            found += [event for event in looked if event.summary[0] == state]  # type: ignore[attr-defined]
-            if len(found) > PAGE or len(looked) < PART:
-                return found[: PAGE + 1]
-        self.looked_from = looked[-1].pk
-        return found
+            checked = _event_rows(rows[PART * part : PART * (part + 1)])
+            page += [row for row in checked if row.summary[0] == state]
+            if len(page) > PAGE or len(checked) < PART:
+                return page[: PAGE + 1]
+        self.looked_from = checked[-1].pk
+        return page
 
     def _rows(self) -> QuerySet[Event]:
         """A message id is found anywhere in the log, everything else in the window."""
@@ -85,10 +96,10 @@ class LiveChangeList(ChangeList):
             rows = rows.filter(pk__gte=self.looked_from)
         if not term:
             return rows
-        found = Q(user_id=term) | Q(anonymous_id=term) | Q(event=term)
-        if self._sees:  # by parts of a text that is hidden, letter by letter, it could be told
-            found |= reduce(or_, (Q(payload__icontains=text) for text in _as_stored(term)))
-        return rows.filter(found)
+        matches = Q(user_id=term) | Q(anonymous_id=term) | Q(event=term)
+        if self._sees:  # a search for parts could reveal a masked value letter by letter
+            matches |= reduce(or_, (Q(payload__icontains=text) for text in _stored_spellings(term)))
+        return rows.filter(matches)
 
     def _add_links(self, *, more: bool) -> None:
         older = self.result_list[-1].pk if more else self.looked_from
@@ -97,7 +108,7 @@ class LiveChangeList(ChangeList):
 
 
 def shortened(events: QuerySet[Event]) -> QuerySet[Event]:
-    """With the sizes of their payloads, and those payloads that are read."""
+    """The events with the sizes of their payloads, and with the payloads that are short enough."""
     short = Case(
         When(payload_bytes__lte=READ_BYTES, then=F("payload")),
         default=Value(""),
@@ -107,24 +118,21 @@ def shortened(events: QuerySet[Event]) -> QuerySet[Event]:
     return events.defer("payload").annotate(payload_bytes=size, short_payload=short)
 
 
-def _as_stored(term: str) -> set[str]:
-    """A text as it may stand in a payload: in a string, or as the page shows JSON."""
+def _stored_spellings(term: str) -> set[str]:
+    """How a payload may spell a text: inside a string, or as JSON without spaces."""
     inside = json.dumps(term, ensure_ascii=False)[1:-1]
     return {term, inside, term.replace('": ', '":')}
 
 
-def _with_states(rows: QuerySet[Event]) -> list[Event]:
-    """With sources and states, in four queries; without the longest payloads."""
-    events = list(rows)
-    for event in events:
-        event.payload = event.short_payload  # type: ignore[attr-defined]
-    names = dict(
-        Source.objects.filter(pk__in={event.source_id for event in events}).values_list(
-            "pk", "name"
-        )
-    )
-    known = stops(events)
-    for event in events:
-        event.shown_source = names.get(event.source_id, "deleted source")  # type: ignore[attr-defined]
-        event.summary = summary(known[event.pk])  # type: ignore[attr-defined]
-    return events
+def _event_rows(queryset: QuerySet[Event]) -> list[EventRow]:
+    """The events with their sources and states, in four queries; without the longest payloads."""
+    rows = [cast("EventRow", event) for event in queryset]
+    for row in rows:
+        row.payload = row.short_payload
+    sources = Source.objects.filter(pk__in={row.source_id for row in rows})
+    names = dict(sources.values_list("pk", "name"))
+    stops_of_event = stops(rows)
+    for row in rows:
+        row.shown_source = names.get(row.source_id, "deleted source")
+        row.summary = summary(stops_of_event[row.pk])
+    return rows

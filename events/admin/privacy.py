@@ -69,20 +69,13 @@ class ErasureAdmin(ReadOnlyAdmin):
         context = {**(extra_context or {}), "destinations": Destination.objects.all()}
         return super().changelist_view(request, context)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        erasure = self.get_object(request, object_id)
-        if erasure is not None:
-            context["progress"] = self.progress(erasure)
-            context["next_try"] = when(erasure.retry_at)
-            context["step"] = ErasureStep(erasure.step).label
-        return super().change_view(request, object_id, form_url, context)
+    def record_context(self, request: HttpRequest, record: Erasure) -> dict[str, Any]:
+        return {
+            **super().record_context(request, record),
+            "progress": self.progress(record),
+            "next_try": when(record.retry_at),
+            "step": ErasureStep(record.step).label,
+        }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Erasure]:
         return super().get_queryset(request).defer("held")

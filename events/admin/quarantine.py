@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -20,7 +21,7 @@ from django.db.models import (
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -224,30 +225,16 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def has_send_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perms(["events.change_quarantined", PERMISSION])
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        if object_id.isdigit():
-            number = int(object_id)
-            if self.has_send_again_permission(request):
-                context["send_again_url"] = _url("send_again", number)
-            if self.has_discard_permission(request):
-                context["discard_url"] = _url("discard", number)
-        return super().change_view(request, object_id, form_url, context)
+    def record_context(self, request: HttpRequest, record: Quarantined) -> dict[str, Any]:
+        context = super().record_context(request, record)
+        if self.has_send_again_permission(request):
+            context["send_again_url"] = self.record_url("send_again", record.pk)
+        if self.has_discard_permission(request):
+            context["discard_url"] = self.record_url("discard", record.pk)
+        return context
 
-    def get_urls(self) -> list[URLPattern]:
-        send = self.admin_site.admin_view(self.send_again_view)
-        discard = self.admin_site.admin_view(self.discard_view)
-        return [
-            path("<int:pk>/send-again/", send, name="events_quarantined_send_again"),
-            path("<int:pk>/discard/", discard, name="events_quarantined_discard"),
-            *super().get_urls(),
-        ]
+    def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
+        return {"send-again": self.send_again_view, "discard": self.discard_view}
 
     def discard_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_discard_permission(request):
@@ -262,7 +249,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         record = get_object_or_404(Quarantined.objects.select_related("source"), pk=pk)
         if request.method == "GET":
             self.note_look(request, record)
-        back = reverse("admin:events_quarantined_change", args=[pk])
+        back = self.record_url("change", pk)
         kept = bytes(record.body)
         body, outcome = _text(kept), None
         if request.method == "POST":
@@ -293,10 +280,6 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         how = "unchanged" if body is None else "edited"
         reruns.log_resend(request.user.pk, record, how, outcome)
         return outcome
-
-
-def _url(name: str, pk: int) -> str:
-    return reverse(f"admin:events_quarantined_{name}", args=[pk])
 
 
 def _place(text: str) -> Func:

@@ -1,18 +1,20 @@
+"""The base of pages that show records nobody edits, with their personal data masked."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib.admin import ShowFacets
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 
 from events.admin.looks import LOOKED, note_list
+from events.admin.record_pages import RecordPages
 from events.masking import PERMISSION
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(RecordPages):
     """A record of what happened: nobody adds, edits or deletes it here."""
 
     actions = None
@@ -25,15 +27,15 @@ class ReadOnlyAdmin(ModelAdmin):
     holds_personal_data = False
     lists_personal_data = False
     personal_fields: tuple[str, ...] = ()
-    """Nobody filters by them who may not see them: part by part a value could be told."""
+    """Fields that only users with the permission may filter by: a filter could reveal a value."""
     masked_search_fields: tuple[str, ...] | None = None
     masked_search_help_text = ""
 
     def hide(self, record: Any) -> None:
-        """Take what tells of a person out of a record, for those who may not see it."""
+        """Mask the personal data of a record, for users without the permission."""
 
     def hide_listed(self, record: Any) -> None:
-        """The same for a record in the list, which shows less of it."""
+        """Mask the personal data that the list shows of a record."""
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -58,34 +60,27 @@ class ReadOnlyAdmin(ModelAdmin):
             self.log_change(request, record, LOOKED)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        found = super().get_changelist_instance(request)
+        changelist = super().get_changelist_instance(request)
         if not _sees(request):
-            self._hide_list(found)
+            self._mask_changelist(changelist)
         elif self.lists_personal_data:
             note_list(request.user, self.model)
-        return found
+        return changelist
 
-    def _hide_list(self, found: Any) -> None:
-        found.search_help_text = self.masked_search_help_text or found.search_help_text
-        for record in found.result_list:
+    def _mask_changelist(self, changelist: Any) -> None:
+        changelist.search_help_text = self.masked_search_help_text or changelist.search_help_text
+        for record in changelist.result_list:
             self.hide_listed(record)
 
     def parts(self, request: HttpRequest, record: Any) -> list[tuple[str, SafeString]]:
         """Titles and contents shown over the whole width below the fields."""
         return []
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        record = self.get_object(request, object_id)
-        if record is not None and request.method == "GET" and self.has_view_permission(request):
+    def record_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        """With the parts; showing them is audited."""
+        if request.method == "GET" and self.has_view_permission(request):
             self.note_look(request, record)
-        context = {**(extra_context or {}), "parts": self.parts(request, record) if record else []}
-        return super().change_view(request, object_id, form_url, context)
+        return {"parts": self.parts(request, record)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,6 +1,8 @@
+"""The pages of dead letters: events that a connection could not load."""
+
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
@@ -19,6 +21,14 @@ from events.masking import masked_json
 from events.models import DeadLetter, Event, LetterState
 from events.reasons import reason_kind
 from sources.display import clipped, copyable, json_block, label, when
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class _WithEventName(TypedDict):
+        event_name: str | None
+
+    LetterRow = WithAnnotations[DeadLetter, _WithEventName]
 
 KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
 SHORT = 14
@@ -66,11 +76,14 @@ class KindFilter(SimpleListFilter):
 class LetterChangeList(ChangeList):
     """With the types and names of the events that the log still has, in one query."""
 
+    result_list: list[LetterRow]
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.result_list = list(self.result_list)
         ids = [letter.event_id for letter in self.result_list]
-        named = Event.objects.filter(pk__in=ids).order_by().values_list("pk", "type", "event")
-        names = {pk: f"{kind} · {name}" if name else kind for pk, kind, name in named}
+        events = Event.objects.filter(pk__in=ids).order_by().values_list("pk", "type", "event")
+        names = {pk: f"{kind} · {name}" if name else kind for pk, kind, name in events}
         for letter in self.result_list:
             letter.event_name = names.get(letter.event_id)
 
@@ -107,9 +120,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return when(letter.created_at)
 
     @display(description="event", empty_value="-")
-    def event(self, letter: DeadLetter) -> str | None:
-        name: str | None = letter.event_name  # type: ignore[attr-defined]
-        return name
+    def event(self, letter: LetterRow) -> str | None:
+        return letter.event_name
 
     @display(description="reason")
     def problem(self, letter: DeadLetter) -> SafeString:
@@ -191,15 +203,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         one = DeadLetter.objects.filter(pk=pk)
         return act(self, request, name, dead_letters.alike(letter) if reach == "alike" else one)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        letter = DeadLetter.objects.filter(pk=object_id).first() if object_id.isdigit() else None
-        if letter and letter.state == LetterState.OPEN and self.has_act_permission(request):
-            context["alike"] = dead_letters.alike(letter).count()
-        return super().change_view(request, object_id, form_url, context)
+    def record_context(self, request: HttpRequest, record: DeadLetter) -> dict[str, Any]:
+        context = super().record_context(request, record)
+        if record.state == LetterState.OPEN and self.has_act_permission(request):
+            context["alike"] = dead_letters.alike(record).count()
+        return context

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -161,24 +162,16 @@ class ReplayAdmin(ReadOnlyAdmin):
     def problem(self, replay: Replay) -> SafeString | None:
         return clipped(replay.error) if replay.error else None
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.cancel_view)
-        return [path("<int:pk>/cancel/", view, name="events_replay_cancel"), *super().get_urls()]
+    def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
+        return {"cancel": self.cancel_view}
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        replay = self.get_object(request, object_id)
-        if replay is not None:
-            context["progress"] = self.progress(replay)
-            context["is_running"] = replay.state == ReplayState.RUNNING
-        context["may_cancel"] = request.user.has_perm("destinations.change_connection")
-        return super().change_view(request, object_id, form_url, context)
+    def record_context(self, request: HttpRequest, record: Replay) -> dict[str, Any]:
+        return {
+            **super().record_context(request, record),
+            "progress": self.progress(record),
+            "is_running": record.state == ReplayState.RUNNING,
+            "may_cancel": request.user.has_perm("destinations.change_connection"),
+        }
 
     def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not request.user.has_perm("destinations.change_connection"):
@@ -191,4 +184,4 @@ class ReplayAdmin(ReadOnlyAdmin):
             messages.success(request, "Replay cancelled. Events loaded so far are kept.")
         else:
             messages.info(request, "It had already ended.")
-        return HttpResponseRedirect(reverse("admin:events_replay_change", args=[pk]))
+        return self.record_redirect(pk)

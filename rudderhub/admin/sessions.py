@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
@@ -15,24 +15,36 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from events.admin.summarised_deletion import SummarisedDeletion
 from rudderhub.second_factor.middleware import PASSED
 from rudderhub.sessions import ORIGIN, browser_name, stored_key
 from sources import audit
 from sources.display import clipped, label, when
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class _WithUser(TypedDict):
+        is_this: bool
+        username: str | None
+        app_pk: int | None
+
+    SessionRow = WithAnnotations[Session, _WithUser]
+
 
 class SessionChangeList(ChangeList):
+    result_list: list[SessionRow]
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        _add_users(self.result_list)
+        self.result_list = _rows_with_users(self.result_list)
 
 
 @admin.register(Session)
-class SessionAdmin(ModelAdmin):
+class SessionAdmin(SummarisedDeletion):
     """Logged-in browsers; deleting a session logs its user out. Everybody has their own."""
 
     list_display = fields = readonly_fields = (
@@ -43,23 +55,21 @@ class SessionAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
         this = Q(pk=stored_key(request.session.session_key or ""))
-        found = Session.objects.filter(expire_date__gt=timezone.now())
-        found = found.annotate(is_this=ExpressionWrapper(this, BooleanField()))
+        sessions = Session.objects.filter(expire_date__gt=timezone.now())
+        sessions = sessions.annotate(is_this=ExpressionWrapper(this, BooleanField()))
         if request.user.has_perm("sessions.view_session"):
-            return found
-        own = [each.pk for each in found if _user_pk(each) == str(request.user.pk)]
-        return found.filter(pk__in=own)
+            return sessions
+        own = [session.pk for session in sessions if _user_pk(session) == str(request.user.pk)]
+        return sessions.filter(pk__in=own)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SessionChangeList]:
         return SessionChangeList
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Session | None:
+    ) -> SessionRow | None:
         session: Session | None = super().get_object(request, object_id, from_field)
-        if session is not None:
-            _add_users([session])
-        return session
+        return _rows_with_users([session])[0] if session else None
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return True
@@ -80,22 +90,19 @@ class SessionAdmin(ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        chosen = list(objs)
-        _add_users(chosen)
-        names = [f"Session of {self.user(each)} from {self.address(each)}" for each in chosen]
-        may_not = any(not self.has_delete_permission(request, each) for each in chosen)
-        return names, {"sessions": len(names)}, {"session"} if may_not else set(), []
+        return super().get_deleted_objects(_rows_with_users(objs), request)
+
+    def deletion_name(self, record: SessionRow) -> str:
+        return f"Session of {self.user(record)} from {self.address(record)}"
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
-        chosen = list(queryset)
-        _add_users(chosen)
-        for session in chosen:
+        for session in _rows_with_users(queryset):
             text = f"Ended the session of {self.user(session)}."
             audit.note(request.user.pk, session, text, DELETION)
 
     @display(description="user")
-    def user(self, session: Session) -> str:
-        return session.username or "nobody"  # type: ignore[attr-defined]
+    def user(self, session: SessionRow) -> str:
+        return session.username or "nobody"
 
     @display(description="logged in")
     def since(self, session: Session) -> SafeString:
@@ -116,23 +123,25 @@ class SessionAdmin(ModelAdmin):
         return when(session.expire_date)
 
     @display(description="state")
-    def state(self, session: Session) -> SafeString:
-        if session.is_this:  # type: ignore[attr-defined]
+    def state(self, session: SessionRow) -> SafeString:
+        if session.is_this:
             return label("this browser", "good")
-        if session.app_pk in (None, session.get_decoded().get(PASSED)):  # type: ignore[attr-defined]
+        if session.app_pk in (None, session.get_decoded().get(PASSED)):
             return label("open", "good")
         return label("waiting for a code", "wait")
 
 
-def _add_users(sessions: Iterable[Any]) -> None:
-    """Their names and the numbers of their authenticator apps, in a query each."""
-    pks = {_user_pk(each) for each in sessions} - {None}
+def _rows_with_users(sessions: Iterable[Session]) -> list[SessionRow]:
+    """The same records, each with its user's name and the number of their authenticator app."""
+    rows = [cast("SessionRow", session) for session in sessions]
+    pks = {_user_pk(row) for row in rows} - {None}
     names = dict(User.objects.filter(pk__in=pks).values_list("pk", "username"))
     apps = Authenticator.objects.filter(user__in=pks, type=Authenticator.Type.TOTP)
     app_pks = dict(apps.values_list("user_id", "pk"))
-    for each in sessions:
-        pk = int(_user_pk(each) or 0)
-        each.username, each.app_pk = names.get(pk), app_pks.get(pk)
+    for row in rows:
+        pk = int(_user_pk(row) or 0)
+        row.username, row.app_pk = names.get(pk), app_pks.get(pk)
+    return rows
 
 
 def _user_pk(session: Session) -> str | None:
@@ -141,6 +150,6 @@ def _user_pk(session: Session) -> str | None:
 
 
 def _origin(session: Session) -> dict[str, str]:
-    """Of a session from before these were kept: nothing."""
-    found: dict[str, str] = session.get_decoded().get(ORIGIN, {})
-    return found
+    """Where and when the session began; empty for one that recorded nothing."""
+    origin: dict[str, str] = session.get_decoded().get(ORIGIN, {})
+    return origin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -27,6 +27,14 @@ from events.admin.readonly import ReadOnlyAdmin
 from rudderhub.second_factor.codes import app_of, reset
 from sources.display import copyable, label, when
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class _WithApp(TypedDict):
+        has_app: bool
+
+    UserRow = WithAnnotations[User, _WithApp]
+
 for model in (User, Group, EmailAddress, Authenticator):
     admin.site.unregister(model)  # the last two are django-allauth's own: nobody edits secrets
 
@@ -38,7 +46,7 @@ class GrantingAdmin(ModelAdmin):
         """With what was granted and taken away."""
         if add or not form.changed_data:
             return super().construct_change_message(request, form, formsets, add)
-        return [{"changed": {"fields": [_told(form, name) for name in form.changed_data]}}]
+        return [{"changed": {"fields": [_change_text(form, name) for name in form.changed_data]}}]
 
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
@@ -84,8 +92,8 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
         return when(user.date_joined)
 
     @display(description="second factor")
-    def second_factor(self, user: User) -> SafeString:
-        return label("on", "good") if user.has_app else label("off", "off")  # type: ignore[attr-defined]
+    def second_factor(self, user: UserRow) -> SafeString:
+        return label("on", "good") if user.has_app else label("off", "off")
 
     @action(
         description="Reset second factor",
@@ -159,8 +167,8 @@ class AuditAdmin(ReadOnlyAdmin):
         return copyable(entry.object_id or "")
 
 
-def _told(form: Any, name: str) -> str:
-    """A field that was changed; of roles, rights and switches also how."""
+def _change_text(form: Any, name: str) -> str:
+    """The label of a changed field; for roles, permissions and switches also what changed."""
     if name not in form.fields:
         return name  # the form of a password names the field of the user
     label_, new = str(form.fields[name].label or name), form.cleaned_data.get(name)
@@ -168,7 +176,8 @@ def _told(form: Any, name: str) -> str:
         return f"{label_} ({'on' if new else 'off'})"
     if not isinstance(new, QuerySet):
         return label_
-    old, now = ({str(each) for each in found} for found in (form.initial.get(name, ()), new))
+    old = {str(record) for record in form.initial.get(name, ())}
+    now = {str(record) for record in new}
     changes = (("added", sorted(now - old)), ("removed", sorted(old - now)))
     parts = [f"{how} {', '.join(names)}" for how, names in changes if names]
     return f"{label_} ({'; '.join(parts)})"
