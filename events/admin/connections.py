@@ -27,7 +27,7 @@ from unfold.views import ChangeList
 from destinations.models import Connection
 from events import rings
 from events.admin.connection_form import ConnectionForm
-from events.admin.drawing import MOST_DRAWN, pictures
+from events.admin.drawing import MOST_DRAWN, diagrams
 from events.admin.enabled_actions import EnabledActions
 from events.admin.fare import rows_with_status
 from events.admin.going import connection_counts, pending_events
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionChangeList(ChangeList):
-    """With a picture of the connections of the page above them."""
+    """Draws the connections of the page above the list."""
 
     result_list: list[ConnectionRow]
 
@@ -54,7 +54,7 @@ class ConnectionChangeList(ChangeList):
         self.result_list = rows_with_status(self.result_list)
         self.drawn = [row.status for row in self.result_list[:MOST_DRAWN]]
         everything = not self.has_active_filters and not self.query
-        self.pictures = pictures(self.drawn, everything=everything)
+        self.diagrams = diagrams(self.drawn, everything=everything)
 
 
 @admin.register(Connection)

@@ -1,4 +1,4 @@
-"""Connections as the nodes and edges of their picture."""
+"""The diagram of sources, connections and destinations, for wide and for narrow screens."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from django.urls import reverse
 
 from destinations.models import Connection, Destination
 from events.admin.fare import ConnectionStatus
-from events.admin.picture import NARROW, WIDE, Edge, Node, Picture, picture
+from events.admin.picture import NARROW, WIDE, Diagram, DiagramEdge, DiagramNode, diagram
 from sources.models import Source
 
 MOST_DRAWN = 60
 
 
-def pictures(statuses: Sequence[ConnectionStatus], *, everything: bool) -> list[Picture]:
+def diagrams(statuses: Sequence[ConnectionStatus], *, everything: bool) -> list[Diagram]:
     """For wide and for narrow screens; none when there is nothing to draw."""
     sources, destinations = _nodes([status.connection for status in statuses], everything)
     edges = [_edge(status) for status in statuses]
     return [
-        picture(sources, destinations, edges, layout)
+        diagram(sources, destinations, edges, layout)
         for layout in (WIDE, NARROW)
         if sources or destinations
     ]
 
 
-def _nodes(connections: Sequence[Connection], everything: bool) -> tuple[list[Node], list[Node]]:
+def _nodes(
+    connections: Sequence[Connection], everything: bool
+) -> tuple[list[DiagramNode], list[DiagramNode]]:
     """The sources and destinations of the connections; with `everything` also unconnected ones."""
     sources = {connection.source for connection in connections}
     destinations = {connection.destination for connection in connections}
@@ -35,9 +37,9 @@ def _nodes(connections: Sequence[Connection], everything: bool) -> tuple[list[No
     return _sorted_nodes(sources), _sorted_nodes(destinations)
 
 
-def _sorted_nodes(records: Iterable[Source | Destination]) -> list[Node]:
+def _sorted_nodes(records: Iterable[Source | Destination]) -> list[DiagramNode]:
     return [
-        Node(
+        DiagramNode(
             record.pk,
             record.name,
             reverse(f"admin:{record._meta.label_lower.replace('.', '_')}_change", args=[record.pk]),  # noqa: SLF001
@@ -47,11 +49,11 @@ def _sorted_nodes(records: Iterable[Source | Destination]) -> list[Node]:
     ]
 
 
-def _edge(status: ConnectionStatus) -> Edge:
+def _edge(status: ConnectionStatus) -> DiagramEdge:
     connection, health, lag = status.connection, status.health, status.lag
     events = status.backlog.events
     note = f"{events:,} pending" if events else "nothing pending"
-    return Edge(
+    return DiagramEdge(
         connection.source_id,
         connection.destination_id,
         health.kind,

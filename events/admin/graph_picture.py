@@ -1,7 +1,8 @@
-"""A profile's identifiers and links as boxes and lines: the numbers of an SVG, always the same.
+"""The layout of a profile's graph: its identifiers as boxes and its links as lines of an SVG.
 
-Up to three lanes: people in the middle, devices left of them, everything else right. Inside a
-lane an identifier stands near those that it is linked with.
+The same graph always gives the same numbers. There are up to three lanes: users in the middle,
+devices on the left, everything else on the right. Inside a lane an identifier stands near those
+that it is linked with.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID
 
 MOST_NODES, MOST_LINES = 60, 300
 LABELLED = 12
-"""Of more lines the label shows only while a line has the focus or the pointer."""
+"""With more lines, a label shows only while its line has the focus or the pointer."""
 
 BOX_WIDTH, BOX_HEIGHT, PITCH = 200, 38, 52
 LANE_GAP, MARGIN, BULGE = 116, 12, 22
@@ -25,8 +26,8 @@ LABEL_LENGTH, EVENT_LENGTH = 23, 12
 Pair = frozenset[str]
 
 
-class Node(NamedTuple):
-    """An identifier; one that is no member is the other end of a link that does not join."""
+class GraphNode(NamedTuple):
+    """An identifier; a non-member is the far end of a link that does not join."""
 
     key: str
     type: str
@@ -34,8 +35,8 @@ class Node(NamedTuple):
     is_member: bool = True
 
 
-class Link(NamedTuple):
-    """state is joined, or why the link does not join: cut, refused or hub."""
+class GraphLink(NamedTuple):
+    """A link; its state is "joined", or why it does not join: "cut", "refused" or "hub"."""
 
     a: str
     b: str
@@ -45,8 +46,8 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Box:
-    node: Node
+class GraphBox:
+    node: GraphNode
     shape: str
     x: float
     y: float
@@ -56,8 +57,8 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Line:
-    link: Link
+class GraphLine:
+    link: GraphLink
     curve: str
     label: str
     label_x: float
@@ -67,13 +68,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Picture:
-    boxes: Sequence[Box]
-    lines: Sequence[Line]
+class GraphLayout:
+    boxes: Sequence[GraphBox]
+    lines: Sequence[GraphLine]
     width: float
     height: float
     nodes: int
-    """Of the profile; more than boxes when some were left out."""
+    """How many the profile has; more than there are boxes when some were left out."""
     left_out_lines: int
     legend: Sequence[tuple[str, str, int]]
     """Shape, type and number of the boxes."""
@@ -83,9 +84,11 @@ class Picture:
     box_height: float = BOX_HEIGHT
 
 
-def picture(nodes: Sequence[Node], links: Sequence[Link], path: Collection[Pair] = ()) -> Picture:
-    """Of too many identifiers those on the path are drawn, then those with the most links."""
-    chosen = _chosen(nodes, links, path)
+def graph_layout(
+    nodes: Sequence[GraphNode], links: Sequence[GraphLink], path: Collection[Pair] = ()
+) -> GraphLayout:
+    """Draws at most MOST_NODES identifiers: first those on the path, then the most linked."""
+    chosen = _most_linked(nodes, links, path)
     kept = {node.key for node in chosen}
     inside = [link for link in links if link.a in kept and link.b in kept]
     inside.sort(key=lambda link: _pair(link) not in path)
@@ -96,10 +99,10 @@ def picture(nodes: Sequence[Node], links: Sequence[Link], path: Collection[Pair]
     lines = sorted(
         (_line(link, places, path, chosen) for link in drawn), key=lambda line: line.is_on_path
     )
-    return Picture(
+    return GraphLayout(
         boxes=boxes,
         lines=lines,
-        width=max(place.x for place in places.values()) + BOX_WIDTH + _outer(drawn, places),
+        width=max(place.x for place in places.values()) + BOX_WIDTH + _right_margin(drawn, places),
         height=max(place.y for place in places.values()) + BOX_HEIGHT + MARGIN,
         nodes=len(nodes),
         left_out_lines=len(inside) - len(drawn),
@@ -110,7 +113,7 @@ def picture(nodes: Sequence[Node], links: Sequence[Link], path: Collection[Pair]
 
 
 def shape(kind: str) -> str:
-    """Types are told apart by shape: their colour says nothing of its own."""
+    """The shape of an identifier's type, so that nobody has to tell types apart by colour."""
     if kind == USER_ID:
         return "circle"
     return "square" if kind == ANONYMOUS_ID else "diamond"
@@ -132,14 +135,14 @@ class _Lanes:
     y: dict[str, float] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Order the lanes by where the neighbours are, then give every box its height."""
+        """Order each lane by its neighbours, and give every box its height."""
         longest = max(range(len(self.keys)), key=lambda number: len(self.keys[number]))
         self._stack(longest)
         for number in range(len(self.keys)):
             if number != longest:
                 self._stand_beside(number)
         for _ in range(ROUNDS):
-            self.keys[longest].sort(key=self._wished)
+            self.keys[longest].sort(key=self._wished_y)
             self._stack(longest)
             for number in range(len(self.keys)):
                 if number != longest:
@@ -150,22 +153,24 @@ class _Lanes:
             self.y[key] = row * PITCH
 
     def _stand_beside(self, number: int) -> None:
-        """Each as near to its neighbours as the others leave room for."""
-        keys = sorted(self.keys[number], key=self._wished)
-        wishes = [self._wished(key) for key in keys]
-        found: list[float] = []
+        """Place each box of a lane as near to its neighbours as the other boxes allow."""
+        keys = sorted(self.keys[number], key=self._wished_y)
+        wishes = [self._wished_y(key) for key in keys]
+        heights: list[float] = []
         for wish in wishes:
-            found.append(max(wish, found[-1] + PITCH) if found else wish)
-        shift = (sum(wishes) - sum(found)) / len(found) if found else 0
+            heights.append(max(wish, heights[-1] + PITCH) if heights else wish)
+        shift = (sum(wishes) - sum(heights)) / len(heights) if heights else 0
         self.keys[number] = keys
-        self.y.update({key: y + shift for key, y in zip(keys, found, strict=True)})
+        self.y.update({key: y + shift for key, y in zip(keys, heights, strict=True)})
 
-    def _wished(self, key: str) -> float:
-        known = [self.y[other] for other in self.neighbours.get(key, ()) if other in self.y]
-        return sum(known) / len(known) if known else self.y.get(key, 0)
+    def _wished_y(self, key: str) -> float:
+        heights = [self.y[other] for other in self.neighbours.get(key, ()) if other in self.y]
+        return sum(heights) / len(heights) if heights else self.y.get(key, 0)
 
 
-def _chosen(nodes: Sequence[Node], links: Iterable[Link], path: Collection[Pair]) -> Sequence[Node]:
+def _most_linked(
+    nodes: Sequence[GraphNode], links: Iterable[GraphLink], path: Collection[Pair]
+) -> Sequence[GraphNode]:
     if len(nodes) <= MOST_NODES:
         return nodes
     degrees = Counter(key for link in links for key in (link.a, link.b))
@@ -175,16 +180,16 @@ def _chosen(nodes: Sequence[Node], links: Iterable[Link], path: Collection[Pair]
     return [node for node in nodes if node.key in kept]
 
 
-def _places(nodes: Sequence[Node], links: Sequence[Link]) -> dict[str, _Place]:
+def _places(nodes: Sequence[GraphNode], links: Sequence[GraphLink]) -> dict[str, _Place]:
     neighbours: dict[str, list[str]] = {}
     for link in links:
         neighbours.setdefault(link.a, []).append(link.b)
         neighbours.setdefault(link.b, []).append(link.a)
-    lanes = _Lanes([lane for lane in _split(nodes, neighbours) if lane], neighbours)
+    lanes = _Lanes([lane for lane in _lane_keys(nodes, neighbours) if lane], neighbours)
     if len(lanes.keys) > 1:
         lanes.settle()
     else:
-        lanes = _folded(lanes)
+        lanes = _folded_lane(lanes)
     top = min(lanes.y.values())
     left = BULGE * 2 if any(_is_within(lanes.keys[0], link) for link in links) else 0
     return {
@@ -198,8 +203,10 @@ def _places(nodes: Sequence[Node], links: Sequence[Link]) -> dict[str, _Place]:
     }
 
 
-def _split(nodes: Sequence[Node], neighbours: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Devices, people, everything else; a long side gives half of its surplus to the other."""
+def _lane_keys(
+    nodes: Sequence[GraphNode], neighbours: Mapping[str, Sequence[str]]
+) -> list[list[str]]:
+    """Keys of devices, users and other identifiers; a long side gives some to the other side."""
     sides: dict[str, list[str]] = {"square": [], "circle": [], "diamond": []}
     for node in nodes:
         sides[shape(node.type)].append(node.key)
@@ -213,9 +220,9 @@ def _split(nodes: Sequence[Node], neighbours: Mapping[str, Sequence[str]]) -> li
     return [left, middle, right]
 
 
-def _folded(lanes: _Lanes) -> _Lanes:
-    """One lane only: neighbours behind each other, down one lane and up the next."""
-    keys = _walk(lanes.keys[0], lanes.neighbours)
+def _folded_lane(lanes: _Lanes) -> _Lanes:
+    """A single lane folded into several: neighbours in a row, down one lane and up the next."""
+    keys = _depth_first(lanes.keys[0], lanes.neighbours)
     rows = max(3, -(-len(keys) // 3))
     folded = [keys[start : start + rows] for start in range(0, len(keys), rows)]
     for lane in folded[1::2]:
@@ -227,22 +234,22 @@ def _folded(lanes: _Lanes) -> _Lanes:
     return _Lanes(folded, lanes.neighbours, y)
 
 
-def _walk(keys: Sequence[str], neighbours: Mapping[str, Sequence[str]]) -> list[str]:
-    """Depth first from an end of the chain, if it is one."""
-    found: dict[str, None] = {}
+def _depth_first(keys: Sequence[str], neighbours: Mapping[str, Sequence[str]]) -> list[str]:
+    """The keys from one end of the chain, if they form one, in the order of a walk along it."""
+    walked: dict[str, None] = {}
     for start in sorted(keys, key=lambda key: len(neighbours.get(key, ()))):
         stack = [start]
         while stack:
             key = stack.pop()
-            if key not in found:
-                found[key] = None
-                stack += [other for other in neighbours.get(key, ()) if other not in found]
-    return list(found)
+            if key not in walked:
+                walked[key] = None
+                stack += [other for other in neighbours.get(key, ()) if other not in walked]
+    return list(walked)
 
 
-def _box(node: Node, place: _Place, on_path: Collection[str]) -> Box:
+def _box(node: GraphNode, place: _Place, on_path: Collection[str]) -> GraphBox:
     joins = "" if node.is_member else ", not in this profile"
-    return Box(
+    return GraphBox(
         node=node,
         shape=shape(node.type),
         x=place.x,
@@ -254,12 +261,15 @@ def _box(node: Node, place: _Place, on_path: Collection[str]) -> Box:
 
 
 def _line(
-    link: Link, places: Mapping[str, _Place], path: Collection[Pair], nodes: Sequence[Node]
-) -> Line:
+    link: GraphLink,
+    places: Mapping[str, _Place],
+    path: Collection[Pair],
+    nodes: Sequence[GraphNode],
+) -> GraphLine:
     values = {node.key: f"{node.type} {node.value}" for node in nodes}
     a, b = sorted((places[link.a], places[link.b]), key=_lane)
     curve, x, y = _curve(a, b, places.values())
-    return Line(
+    return GraphLine(
         link=link,
         curve=curve,
         label=_clipped(link.event, EVENT_LENGTH),
@@ -275,22 +285,22 @@ def _lane(place: _Place) -> int:
 
 
 def _curve(a: _Place, b: _Place, places: Iterable[_Place]) -> tuple[str, float, float]:
-    """A path from side to side, and a point in its middle."""
+    """The SVG path between two boxes, and a point in its middle."""
     y1, y2 = a.y + BOX_HEIGHT / 2, b.y + BOX_HEIGHT / 2
     if a.lane == b.lane:
         return _arc(a, y1, y2)
     x1, x2 = a.x + BOX_WIDTH, b.x
     between = [place for place in places if a.lane < place.lane < b.lane]
     if between:
-        return _through((x1, y1), (x2, y2), between)
+        return _curve_through((x1, y1), (x2, y2), between)
     bend = (x2 - x1) / 2
     return _cubic((x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2))
 
 
-def _through(
+def _curve_through(
     start: tuple[float, float], end: tuple[float, float], between: Sequence[_Place]
 ) -> tuple[str, float, float]:
-    """Past a lane: through the gap between two of its boxes that is nearest."""
+    """A curve that passes a lane through the nearest gap between two of its boxes."""
     space = (PITCH - BOX_HEIGHT) / 2
     gaps = [gap for at in between for gap in (at.y - space, at.y + BOX_HEIGHT + space)]
     wished = (start[1] + end[1]) / 2
@@ -304,7 +314,7 @@ def _through(
 
 
 def _arc(a: _Place, y1: float, y2: float) -> tuple[str, float, float]:
-    """Within a lane: straight to the next box, out of the left lane to the left, else right."""
+    """A curve within a lane: straight to the next box, else around the side of the lane."""
     if abs(y2 - y1) <= PITCH:
         x = a.x + BOX_WIDTH / 2
         first, last = min(y1, y2) + BOX_HEIGHT / 2, max(y1, y2) - BOX_HEIGHT / 2
@@ -321,28 +331,28 @@ def _cubic(numbers: tuple[float, ...]) -> tuple[str, float, float]:
     return f"M{x1} {y1}C{x2} {y2} {x3} {y3} {x4} {y4}", round(middle_x, 1), round(middle_y, 1)
 
 
-def _outer(links: Sequence[Link], places: Mapping[str, _Place]) -> float:
-    """Room on the right for arcs."""
+def _right_margin(links: Sequence[GraphLink], places: Mapping[str, _Place]) -> float:
+    """The margin, with room for arcs beside the last lane."""
     last = max(place.lane for place in places.values())
     arcs = any(places[link.a].lane == places[link.b].lane == last for link in links)
     return MARGIN + (3 * BULGE if arcs and last else 0)
 
 
-def _is_within(lane: Collection[str], link: Link) -> bool:
+def _is_within(lane: Collection[str], link: GraphLink) -> bool:
     return link.a in lane and link.b in lane
 
 
-def _legend(nodes: Iterable[Node]) -> list[tuple[str, str, int]]:
+def _legend(nodes: Iterable[GraphNode]) -> list[tuple[str, str, int]]:
     counts = Counter(node.type for node in nodes)
     return [(shape(kind), kind, count) for kind, count in counts.most_common()]
 
 
-def _pair(link: Link) -> Pair:
+def _pair(link: GraphLink) -> Pair:
     return frozenset((link.a, link.b))
 
 
 def _clipped(text: str, length: int) -> str:
-    """The beginning and the end of a long text: ids often differ in one of them only."""
+    """The beginning and the end of a long text, because ids often differ in only one of them."""
     if len(text) <= length:
         return text
     head = (length - 1) * 2 // 3

@@ -16,7 +16,7 @@ from destinations.interface import DestinationError
 from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.explain import JOINED, PathStep, explain
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
-from events.admin.graph_picture import Link, Node, Pair, Picture, picture
+from events.admin.graph_picture import GraphLayout, GraphLink, GraphNode, Pair, graph_layout
 from events.admin.veil import Shown, Veil
 from events.people import People
 from sources.models import Source
@@ -185,16 +185,16 @@ class PeoplePages:
         members: Sequence[Shown],
         links: Iterable[reading.LinkRecord],
         steps: Sequence[PathStep],
-    ) -> Picture | None:
+    ) -> GraphLayout | None:
         shown = [self._link(link) for link in links]
         inside = {each.key for each in members}
-        nodes = [Node(str(each.key), each.type, each.value) for each in members]
+        nodes = [GraphNode(str(each.key), each.type, each.value) for each in members]
         outside = {end.key: end for link in shown for end in link[:2] if end.key not in inside}
-        nodes += [Node(str(k), each.type, each.value, False) for k, each in outside.items()]
+        nodes += [GraphNode(str(k), each.type, each.value, False) for k, each in outside.items()]
         if len(nodes) == 1:
             return None
         path = {_keys(step.a, step.b) for step in self.steps(steps) if step.a and step.b}
-        return picture(nodes, [_drawn(link, inside) for link in shown], path)
+        return graph_layout(nodes, [_drawn(link, inside) for link in shown], path)
 
     def _timeline(self, stamps: Sequence[UUID], before: Before) -> dict[str, Any]:
         found = reading.events(
@@ -273,10 +273,10 @@ def _keys(a: Shown, b: Shown) -> Pair:
     return frozenset((str(a.key), str(b.key)))
 
 
-def _drawn(link: ShownLink, members: set[UUID]) -> Link:
+def _drawn(link: ShownLink, members: set[UUID]) -> GraphLink:
     joins = link.state == IN_FORCE and {link.a.key, link.b.key} <= members
     title = f"first seen in event {link.message_id} of {link.source}, {link.received_at:%F %T} UTC"
-    return Link(
+    return GraphLink(
         str(link.a.key),
         str(link.b.key),
         "joined" if joins else WHY_APART[link.state],

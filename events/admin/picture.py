@@ -1,7 +1,7 @@
-"""Sources, connections and destinations as the numbers of an SVG that the server draws.
+"""The layout of the diagram of sources, connections and destinations: the numbers of an SVG.
 
-Three columns: each connection is a box of its own between its source and its destination, so that
-no two labels share a place, however many there are. No Django here.
+It has three columns. Each connection is a box between its source and its destination, so that
+labels never overlap, however many connections there are. This module does not import Django.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ICONS = {"good": "✓", "wait": "…", "bad": "✗", "off": "‖"}
 
 
 @dataclass(frozen=True)
-class Node:
+class DiagramNode:
     """A source or a destination."""
 
     key: Hashable
@@ -25,8 +25,8 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Edge:
-    """A connection; `note` is its second line, `alternative` is what a screen reader says."""
+class DiagramEdge:
+    """A connection; `note` is its second line, `alternative` its text for screen readers."""
 
     source: Hashable
     destination: Hashable
@@ -39,9 +39,9 @@ class Edge:
 
 @dataclass(frozen=True)
 class Layout:
-    """Widths of the picture and of its boxes, and how many letters of a name they hold.
+    """The widths of the diagram and its boxes, and how many letters fit into a box.
 
-    A narrow picture names the destination at the connection, since its lines crowd.
+    A narrow diagram names the destination in the connection's box, because its lines crowd.
     """
 
     name: str
@@ -58,7 +58,7 @@ NARROW = Layout("narrow", 360, 104, 116, 14, 18, names_destination=True)
 
 
 @dataclass(frozen=True)
-class Box:
+class DiagramBox:
     x: float
     y: float
     width: float
@@ -78,47 +78,50 @@ class Box:
 
     @property
     def texts(self) -> list[tuple[float, float, str]]:
-        """Each line with the place of its middle."""
+        """Each line of text with the x and y of its middle."""
         step = BOX / (len(self.lines) + 1)
         middle = self.x + self.width / 2
         return [(middle, self.y + step * n, line) for n, line in enumerate(self.lines, 1)]
 
 
 @dataclass(frozen=True)
-class Line:
+class DiagramLine:
     path: str
     kind: str
 
 
 @dataclass(frozen=True)
-class Picture:
+class Diagram:
     layout: Layout
     height: float
-    boxes: Sequence[Box]
-    lines: Sequence[Line]
+    boxes: Sequence[DiagramBox]
+    lines: Sequence[DiagramLine]
 
 
-def picture(
-    sources: Sequence[Node], destinations: Sequence[Node], edges: Sequence[Edge], layout: Layout
-) -> Picture:
-    """The edges stand in the order of their sources, the destinations near their edges.
+def diagram(
+    sources: Sequence[DiagramNode],
+    destinations: Sequence[DiagramNode],
+    edges: Sequence[DiagramEdge],
+    layout: Layout,
+) -> Diagram:
+    """Edges stand in the order of their sources, destinations near their edges.
 
     Nodes without an edge stand below the others.
     """
     places = {node.key: place for place, node in enumerate(sources)}
     edges = sorted(edges, key=lambda edge: places[edge.source])
-    starts, lone_starts = _parted(sources, [edge.source for edge in edges])
-    ends, lone_ends = _parted(destinations, [edge.destination for edge in edges])
+    starts, lone_starts = _by_edges(sources, [edge.source for edge in edges])
+    ends, lone_ends = _by_edges(destinations, [edge.destination for edge in edges])
     joined = ROW * max(len(starts), len(edges), len(ends))
     x = layout.width - layout.end
-    left = {node.key: _node(node, 0, y, layout) for node, y in _spread(starts, joined)}
-    right = {node.key: _node(node, x, y, layout) for node, y in _spread(ends, joined)}
+    left = {node.key: _node_box(node, 0, y, layout) for node, y in _spread_nodes(starts, joined)}
+    right = {node.key: _node_box(node, x, y, layout) for node, y in _spread_nodes(ends, joined)}
     names = {node.key: f"→ {node.name}" for node in ends} if layout.names_destination else {}
-    middle = _middle(edges, names, layout, joined)
-    lone = [_node(node, 0, y, layout) for node, y in _below(lone_starts, joined)]
-    lone += [_node(node, x, y, layout) for node, y in _below(lone_ends, joined)]
+    middle = _edge_boxes(edges, names, layout, joined)
+    lone = [_node_box(node, 0, y, layout) for node, y in _nodes_below(lone_starts, joined)]
+    lone += [_node_box(node, x, y, layout) for node, y in _nodes_below(lone_ends, joined)]
     lines = [
-        Line(_curve(*ends), edge.kind)
+        DiagramLine(_curve(*ends), edge.kind)
         for edge, box in zip(edges, middle, strict=True)
         for ends in (
             (left[edge.source].right, box.left),
@@ -126,29 +129,35 @@ def picture(
         )
     ]
     height = joined + ROW * max(len(lone_starts), len(lone_ends))
-    return Picture(layout, height, [*left.values(), *middle, *right.values(), *lone], lines)
+    return Diagram(layout, height, [*left.values(), *middle, *right.values(), *lone], lines)
 
 
-def _parted(nodes: Sequence[Node], joined: Sequence[Hashable]) -> tuple[list[Node], list[Node]]:
-    """Those with edges by the mean place of these, so that few lines cross; and the others."""
+def _by_edges(
+    nodes: Sequence[DiagramNode], joined: Sequence[Hashable]
+) -> tuple[list[DiagramNode], list[DiagramNode]]:
+    """Nodes with edges, sorted by the mean place of these so that few lines cross; the others."""
     places = defaultdict(list)
     for place, key in enumerate(joined):
         places[key].append(place)
-    mean = {key: sum(found) / len(found) for key, found in places.items()}
+    mean = {key: sum(rows) / len(rows) for key, rows in places.items()}
     by_place = sorted((node for node in nodes if node.key in mean), key=lambda n: mean[n.key])
     return by_place, [node for node in nodes if node.key not in mean]
 
 
-def _spread(nodes: Sequence[Node], height: float) -> Iterable[tuple[Node, float]]:
+def _spread_nodes(
+    nodes: Sequence[DiagramNode], height: float
+) -> Iterable[tuple[DiagramNode, float]]:
     return zip(nodes, _rows(len(nodes), height), strict=True)
 
 
-def _below(nodes: Sequence[Node], height: float) -> Iterable[tuple[Node, float]]:
+def _nodes_below(
+    nodes: Sequence[DiagramNode], height: float
+) -> Iterable[tuple[DiagramNode, float]]:
     return ((node, height + ROW * place + (ROW - BOX) / 2) for place, node in enumerate(nodes))
 
 
-def _node(node: Node, x: float, y: float, layout: Layout) -> Box:
-    return Box(
+def _node_box(node: DiagramNode, x: float, y: float, layout: Layout) -> DiagramBox:
+    return DiagramBox(
         x,
         y,
         layout.end,
@@ -159,12 +168,12 @@ def _node(node: Node, x: float, y: float, layout: Layout) -> Box:
     )
 
 
-def _middle(
-    edges: Sequence[Edge], names: Mapping[Hashable, str], layout: Layout, height: float
-) -> list[Box]:
+def _edge_boxes(
+    edges: Sequence[DiagramEdge], names: Mapping[Hashable, str], layout: Layout, height: float
+) -> list[DiagramBox]:
     x = (layout.width - layout.middle) / 2
     return [
-        Box(
+        DiagramBox(
             x,
             y,
             layout.middle,
@@ -181,7 +190,7 @@ def _middle(
 
 
 def _rows(count: int, height: float) -> list[float]:
-    """The upper edges of so many boxes, spread over the height."""
+    """The y of each box when `count` boxes are spread over the height."""
     step = height / max(count, 1)
     return [round(step * (place + 0.5) - BOX / 2, 1) for place in range(count)]
 

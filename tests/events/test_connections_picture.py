@@ -11,7 +11,7 @@ import time_machine
 from django.utils import timezone
 
 from events import backlog, counting
-from events.admin.picture import NARROW, ROW, WIDE, Edge, Node, picture
+from events.admin.picture import NARROW, ROW, WIDE, DiagramEdge, DiagramNode, diagram
 from events.backlog import Backlog, backlogs
 from events.loads import run_load
 from events.log_database import log_connection
@@ -43,11 +43,11 @@ def html(response):
 
 def edge(source, destination, **fields):
     given = {"kind": "good", "word": "up to date", "note": "", "alternative": "", "url": "/"}
-    return Edge(source, destination, **given | fields)
+    return DiagramEdge(source, destination, **given | fields)
 
 
 def nodes(count):
-    return [Node(n, f"Node {n}", f"/{n}") for n in range(count)]
+    return [DiagramNode(n, f"Node {n}", f"/{n}") for n in range(count)]
 
 
 def overlaps(boxes):
@@ -65,7 +65,7 @@ def overlaps(boxes):
 def test_no_boxes_share_a_place_and_all_stay_within(count, layout):
     edges = [edge(n, n // 2) for n in range(count)]
 
-    drawn = picture(nodes(count), nodes(count), edges, layout)
+    drawn = diagram(nodes(count), nodes(count), edges, layout)
 
     assert len(drawn.boxes) == 3 * count
     assert len(drawn.lines) == 2 * count
@@ -78,7 +78,7 @@ def test_no_boxes_share_a_place_and_all_stay_within(count, layout):
 def test_many_connections_make_the_picture_higher_not_denser():
     edges = [edge(source, destination) for source in range(5) for destination in range(4)]
 
-    drawn = picture(nodes(5), nodes(4), edges, WIDE)
+    drawn = diagram(nodes(5), nodes(4), edges, WIDE)
 
     assert drawn.height == 20 * ROW
     assert overlaps(drawn.boxes) == []
@@ -86,9 +86,9 @@ def test_many_connections_make_the_picture_higher_not_denser():
 
 def test_destinations_stand_near_their_connections():
     edges = [edge(0, "b"), edge(1, "a")]
-    ends = [Node(key, key, "/") for key in ("unused", "a", "b")]
+    ends = [DiagramNode(key, key, "/") for key in ("unused", "a", "b")]
 
-    drawn = picture(nodes(2), ends, edges, WIDE)
+    drawn = diagram(nodes(2), ends, edges, WIDE)
 
     names = [box.lines[0] for box in drawn.boxes if box.x > WIDE.width / 2 and box.y < 2 * ROW]
     assert names == ["b", "a"]
@@ -96,7 +96,7 @@ def test_destinations_stand_near_their_connections():
 
 
 def test_a_line_leads_from_the_source_by_the_connection_to_the_destination():
-    drawn = picture(nodes(1), nodes(1), [edge(0, 0)], WIDE)
+    drawn = diagram(nodes(1), nodes(1), [edge(0, 0)], WIDE)
 
     assert [line.path for line in drawn.lines] == [
         "M220 27C285 27 285 27 350 27",
@@ -108,7 +108,7 @@ def test_health_is_said_by_a_sign_and_a_word():
     kinds = {"good": "up to date", "wait": "loading", "bad": "failing", "off": "paused"}
     edges = [edge(0, 0, kind=kind, word=word, note="n") for kind, word in kinds.items()]
 
-    drawn = picture(nodes(1), nodes(1), edges, WIDE)
+    drawn = diagram(nodes(1), nodes(1), edges, WIDE)
 
     assert [box.lines[0] for box in drawn.boxes if box.kind in kinds] == [
         "✓ up to date",
@@ -119,7 +119,7 @@ def test_health_is_said_by_a_sign_and_a_word():
 
 
 def test_long_names_are_cut_and_said_in_full():
-    drawn = picture([Node(0, "A" * 40, "/")], [], [], NARROW)
+    drawn = diagram([DiagramNode(0, "A" * 40, "/")], [], [], NARROW)
 
     (box,) = drawn.boxes
     assert box.lines == ["A" * 13 + "…"]
@@ -127,9 +127,13 @@ def test_long_names_are_cut_and_said_in_full():
 
 
 def test_a_narrow_picture_names_the_destination_at_the_connection():
-    given = ([Node(0, "Shop", "/")], [Node(1, "Lake", "/")], [edge(0, 1, note="2 pending")])
+    given = (
+        [DiagramNode(0, "Shop", "/")],
+        [DiagramNode(1, "Lake", "/")],
+        [edge(0, 1, note="2 pending")],
+    )
 
-    wide, narrow = picture(*given, WIDE), picture(*given, NARROW)
+    wide, narrow = diagram(*given, WIDE), diagram(*given, NARROW)
 
     assert wide.boxes[1].lines == ["✓ up to date", "2 pending"]
     assert narrow.boxes[1].lines == ["✓ up to date", "→ Lake"]

@@ -12,20 +12,20 @@ from events.admin.graph_picture import (
     LABELLED,
     MOST_LINES,
     MOST_NODES,
-    Link,
-    Node,
-    picture,
+    GraphLink,
+    GraphNode,
+    graph_layout,
 )
 
 TYPES = ("user_id", "anonymous_id", "email")
 
 
 def node(key, kind="user_id", **fields):
-    return Node(key, kind, f"value of {key}", **fields)
+    return GraphNode(key, kind, f"value of {key}", **fields)
 
 
 def link(a, b, state="joined"):
-    return Link(a, b, state, f"m-{a}-{b}", "stated first by a message")
+    return GraphLink(a, b, state, f"m-{a}-{b}", "stated first by a message")
 
 
 def devices(count):
@@ -63,7 +63,7 @@ def overlaps(drawn):
 
 @given(graphs())
 def test_no_box_covers_another_and_all_stand_inside(graph):
-    drawn = picture(*graph)
+    drawn = graph_layout(*graph)
 
     assert overlaps(drawn) == []
     assert all(0 <= box.x <= drawn.width - BOX_WIDTH for box in drawn.boxes)
@@ -72,14 +72,14 @@ def test_no_box_covers_another_and_all_stand_inside(graph):
 
 @given(graphs())
 def test_the_same_graph_gives_the_same_picture(graph):
-    assert picture(*graph) == picture(*graph)
+    assert graph_layout(*graph) == graph_layout(*graph)
 
 
 @pytest.mark.parametrize("graph", [devices(1), devices(4), devices(19), devices(59), chain(60)])
 def test_every_identifier_and_link_is_drawn_up_to_the_bound(graph):
     nodes, links = graph
 
-    drawn = picture(nodes, links)
+    drawn = graph_layout(nodes, links)
 
     assert {box.node for box in drawn.boxes} == set(nodes)
     assert {line.link for line in drawn.lines} == set(links)
@@ -87,7 +87,7 @@ def test_every_identifier_and_link_is_drawn_up_to_the_bound(graph):
 
 
 def test_many_devices_stand_on_both_sides_of_their_user():
-    drawn = picture(*devices(40))
+    drawn = graph_layout(*devices(40))
 
     user = next(box for box in drawn.boxes if box.node.key == "u")
     left = sum(box.x < user.x for box in drawn.boxes)
@@ -99,7 +99,7 @@ def test_of_too_many_identifiers_those_with_the_most_links_are_drawn():
     nodes, links = devices(100)
     nodes = [node("lonely", "email"), *nodes, node("late", "anonymous_id")]
 
-    drawn = picture(nodes, [*links, link("late", "u")])
+    drawn = graph_layout(nodes, [*links, link("late", "u")])
 
     keys = {box.node.key for box in drawn.boxes}
     assert len(keys) == MOST_NODES
@@ -112,14 +112,14 @@ def test_a_path_is_drawn_whatever_is_left_out():
     nodes, links = devices(100)
     path = {frozenset(("d99", "u"))}
 
-    drawn = picture(nodes, links, path)
+    drawn = graph_layout(nodes, links, path)
 
     assert {box.node.key for box in drawn.boxes if box.is_on_path} == {"d99", "u"}
     assert [line.link.a for line in drawn.lines if line.is_on_path] == ["d99"]
 
 
 def test_too_many_links_are_counted_and_left_out():
-    drawn = picture(*clique(30))
+    drawn = graph_layout(*clique(30))
 
     assert len(drawn.lines) == MOST_LINES
     assert drawn.left_out_lines == 30 * 29 // 2 - MOST_LINES
@@ -128,7 +128,7 @@ def test_too_many_links_are_counted_and_left_out():
 def test_types_have_shapes_and_a_line_says_what_it_is():
     nodes = [node("u"), node("d", "anonymous_id"), node("e", "email", is_member=False)]
 
-    drawn = picture(nodes, [link("d", "u"), link("u", "e", "cut")])
+    drawn = graph_layout(nodes, [link("d", "u"), link("u", "e", "cut")])
 
     assert [box.shape for box in drawn.boxes] == ["circle", "square", "diamond"]
     assert drawn.boxes[2].title == "email value of e, not in this profile"
@@ -142,7 +142,7 @@ def test_types_have_shapes_and_a_line_says_what_it_is():
 def test_a_line_past_a_lane_runs_through_a_gap():
     nodes = [node("d", "anonymous_id"), node("u1"), node("u2"), node("e", "email")]
 
-    drawn = picture(nodes, [link("d", "u1"), link("d", "u2"), link("d", "e"), link("e", "u1")])
+    drawn = graph_layout(nodes, [link("d", "u1"), link("d", "u2"), link("d", "e"), link("e", "u1")])
 
     line = next(each for each in drawn.lines if {each.link.a, each.link.b} == {"d", "e"})
     inside = [box for box in drawn.boxes if box.y < line.label_y < box.y + BOX_HEIGHT]
@@ -150,12 +150,12 @@ def test_a_line_past_a_lane_runs_through_a_gap():
 
 
 def test_labels_show_only_where_there_is_room():
-    assert picture(*devices(LABELLED)).has_labels
-    assert not picture(*devices(LABELLED + 1)).has_labels
+    assert graph_layout(*devices(LABELLED)).has_labels
+    assert not graph_layout(*devices(LABELLED + 1)).has_labels
 
 
 def test_a_long_value_keeps_its_beginning_and_its_end():
-    (box,) = picture([Node("k", "user_id", "0123456789" * 5)], []).boxes
+    (box,) = graph_layout([GraphNode("k", "user_id", "0123456789" * 5)], []).boxes
 
     assert box.label == "01234567890123…23456789"
     assert box.title.endswith("0123456789" * 5)
