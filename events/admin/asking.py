@@ -1,4 +1,4 @@
-"""The page between choosing records and doing something with them: what it touches, and a note."""
+"""The page that confirms an action: what it affects, and a note if the action takes one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ FORM_ONLY = ("csrfmiddlewaretoken", "confirm", "note")
 
 
 @dataclass(frozen=True)
-class Verb:
+class Confirmation:
+    """The texts of the page that confirms one action."""
+
     title: str
     yes: str
     text: str
@@ -22,31 +24,34 @@ class Verb:
 
 
 @dataclass(frozen=True)
-class Touched:
-    """What would be touched, by groups; obstacles are whys it cannot be done now, with links."""
+class Affected:
+    """A table of the affected records; obstacles are reasons not to act now, each with a link."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[object]]
     obstacles: Sequence[tuple[str, str]] = ()
 
 
-def confirmed(request: HttpRequest, verb: Verb) -> str | None:
-    """The note, which may be empty if none is wanted; None when there is still to be asked."""
+def confirmed_note(request: HttpRequest, confirmation: Confirmation) -> str | None:
+    """The note of a confirmed action, empty if it takes none; None if it is not confirmed yet."""
     note = request.POST.get("note", "").strip()
-    return note if "confirm" in request.POST and (note or not verb.takes_note) else None
+    return note if "confirm" in request.POST and (note or not confirmation.takes_note) else None
 
 
-def ask(of: ModelAdmin, request: HttpRequest, verb: Verb, touched: Touched) -> HttpResponse:
-    """Asks; the answer comes to the same address with the same fields."""
+def confirmation_page(
+    model_admin: ModelAdmin, request: HttpRequest, confirmation: Confirmation, affected: Affected
+) -> HttpResponse:
+    """The page; its form posts the same fields to the same address."""
+    opts = model_admin.opts
     names = [name for name in request.POST if name not in FORM_ONLY]
     context = {
-        **of.admin_site.each_context(request),
-        "opts": of.opts,
-        "title": verb.title,
-        "verb": verb,
-        "touched": touched,
+        **model_admin.admin_site.each_context(request),
+        "opts": opts,
+        "title": confirmation.title,
+        "confirmation": confirmation,
+        "affected": affected,
         "held": [(name, value) for name in names for value in request.POST.getlist(name)],
         "lacks_note": "confirm" in request.POST,
-        "back": reverse(f"admin:{of.opts.app_label}_{of.opts.model_name}_changelist"),
+        "back": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"),
     }
     return TemplateResponse(request, "events/ask.html", context)

@@ -1,3 +1,5 @@
+"""The form of a connection."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +11,7 @@ from destinations.models import Connection, FilterMode
 
 
 class LinesField(forms.CharField):
-    """A list of texts, shown one a line."""
+    """A list of texts, shown one per line."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What can be done with dead letters: each shows what it touches before it is confirmed."""
+"""Re-running and discarding dead letters, each after a confirmation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from unfold.admin import ModelAdmin
 from destinations.interface import DestinationError
 from destinations.models import Connection
 from events import dead_letters, replays, rings
-from events.admin.asking import Touched, Verb, ask, confirmed
+from events.admin.asking import Affected, Confirmation, confirmation_page, confirmed_note
 from events.models import DeadLetter, LetterState, Replay, ReplayState
 from sources.display import counted, when
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
 AT_MOST = f"At most {dead_letters.MOST_AT_ONCE:,} at once, the oldest first."
-VERBS = {
-    "rerun": Verb(
+CONFIRMATIONS = {
+    "rerun": Confirmation(
         title="Re-run dead letters",
         yes="Re-run them",
         text=(
@@ -32,7 +32,7 @@ VERBS = {
             f"{AT_MOST}"
         ),
     ),
-    "discard": Verb(
+    "discard": Confirmation(
         title="Discard dead letters",
         yes="Discard them",
         text=(
@@ -44,42 +44,44 @@ VERBS = {
 }
 
 
-def act(
-    site_of: ModelAdmin, request: HttpRequest, name: str, letters: QuerySet[DeadLetter]
+def dead_letter_action(
+    model_admin: ModelAdmin, request: HttpRequest, name: str, letters: QuerySet[DeadLetter]
 ) -> HttpResponse:
-    """Ask first; do it when that was confirmed."""
-    verb = VERBS.get(name)
-    if verb is None:
+    """Show the confirmation; once it is confirmed, run the action named "rerun" or "discard"."""
+    confirmation = CONFIRMATIONS.get(name)
+    if confirmation is None:
         raise Http404
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
     letters = letters.filter(state=LetterState.OPEN).order_by()
-    note = confirmed(request, verb)
+    note = confirmed_note(request, confirmation)
     if note is None:
-        return ask(site_of, request, verb, _touched(letters, name))
-    done = _discard if verb.takes_note else _rerun
+        return confirmation_page(model_admin, request, confirmation, _affected(letters, name))
+    act = _discard if confirmation.takes_note else _rerun
     back = reverse("admin:events_deadletter_changelist")
-    return HttpResponseRedirect(done(site_of, request, dead_letters.oldest(letters), note) or back)
+    return HttpResponseRedirect(
+        act(model_admin, request, dead_letters.oldest(letters), note) or back
+    )
 
 
 def _rerun(
-    site_of: ModelAdmin, request: HttpRequest, letters: QuerySet[DeadLetter], _note: str
+    model_admin: ModelAdmin, request: HttpRequest, letters: QuerySet[DeadLetter], _note: str
 ) -> str:
-    """One replay for each connection; where to look at it, or at all of them."""
+    """Begin a replay for each connection. Gives the address of the replay or of their list."""
     begun = [
         replay
         for connection in _connections(letters)
-        if (replay := _begin(site_of, request, connection, letters))
+        if (replay := _begin_rerun(model_admin, request, connection, letters))
     ]
     if begun:
-        messages.success(request, f"Re-running {sum(each.expected or 0 for each in begun):,}.")
+        messages.success(request, f"Re-running {sum(replay.expected or 0 for replay in begun):,}.")
     if len(begun) == 1:
         return reverse("admin:events_replay_change", args=[begun[0].pk])
     return reverse("admin:events_replay_changelist") if begun else ""
 
 
-def _begin(
-    site_of: ModelAdmin,
+def _begin_rerun(
+    model_admin: ModelAdmin,
     request: HttpRequest,
     connection: Connection,
     letters: QuerySet[DeadLetter],
@@ -90,7 +92,7 @@ def _begin(
         messages.error(request, f"{connection}: {error}.")
         return None
     letters_in_words = counted(replay.expected or 0, "dead letter")
-    site_of.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
+    model_admin.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
     try:
         rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:
@@ -101,13 +103,13 @@ def _begin(
 
 
 def _discard(
-    site_of: ModelAdmin, request: HttpRequest, letters: QuerySet[DeadLetter], note: str
+    model_admin: ModelAdmin, request: HttpRequest, letters: QuerySet[DeadLetter], note: str
 ) -> str:
     by = request.user.get_username()
     for connection in _connections(letters):
         count = dead_letters.discard(letters.filter(connection=connection), by, note)
         what = counted(count, "dead letter")
-        site_of.log_change(request, connection, f"Discarded {what}: {note}")
+        model_admin.log_change(request, connection, f"Discarded {what}: {note}")
         messages.success(request, f"Discarded {count:,} of {connection}.")
     return ""
 
@@ -117,35 +119,36 @@ def _connections(letters: QuerySet[DeadLetter]) -> list[Connection]:
     return list(Connection.objects.select_related("source", "destination").filter(pk__in=pks))
 
 
-def _touched(letters: QuerySet[DeadLetter], name: str) -> Touched:
+def _affected(letters: QuerySet[DeadLetter], name: str) -> Affected:
     groups = letters.values("connection", "kind").annotate(
         count=Count("pk"), since=Min("created_at")
     )
-    connections = {each.pk: each for each in _connections(letters)}
-    return Touched(
+    connections = {connection.pk: connection for connection in _connections(letters)}
+    running = _running_replays(connections) if name == "rerun" else ()
+    return Affected(
         ("Connection", "Reason", "Dead letters", "Oldest"),
         [
             (
-                _named(connections[each["connection"]]),
-                each["kind"],
-                each["count"],
-                when(each["since"]),
+                _connection_text(connections[group["connection"]]),
+                group["kind"],
+                group["count"],
+                when(group["since"]),
             )
-            for each in groups.order_by("-count")
+            for group in groups.order_by("-count")
         ],
-        [_running(replay) for replay in _replays(connections)] if name == "rerun" else [],
+        [_replay_obstacle(replay) for replay in running],
     )
 
 
-def _named(connection: Connection) -> str:
+def _connection_text(connection: Connection) -> str:
     goes_on = connection.enabled and connection.destination.enabled
     return f"{connection}" + ("" if goes_on else " (paused; waits until it is enabled)")
 
 
-def _replays(connections: Collection[int]) -> QuerySet[Replay]:
+def _running_replays(connections: Collection[int]) -> QuerySet[Replay]:
     return Replay.objects.filter(state=ReplayState.RUNNING, connection__in=connections)
 
 
-def _running(replay: Replay) -> tuple[str, str]:
+def _replay_obstacle(replay: Replay) -> tuple[str, str]:
     url = reverse("admin:events_replay_change", args=[replay.pk])
     return f"{replay} is running. Wait until it ends, or cancel it.", url

@@ -184,12 +184,14 @@ class EventAdmin(ReadOnlyAdmin):
     def anonymous_copy(self, event: Event) -> SafeString:
         return copyable(event.anonymous_id)
 
-    def hide_listed(self, record: Event) -> None:
-        record.user_id = masked_text(record.user_id)
-        record.anonymous_id = masked_text(record.anonymous_id)
+    def mask_listed(self, record: Event) -> None:
+        record.user_id, record.anonymous_id = (
+            masked_text(record.user_id),
+            masked_text(record.anonymous_id),
+        )
 
-    def hide(self, record: Event) -> None:
-        self.hide_listed(record)
+    def mask(self, record: Event) -> None:
+        self.mask_listed(record)
         record.payload = masked_json(record.payload)
 
     def parts(self, request: HttpRequest, record: Event) -> list[tuple[str, SafeString]]:
@@ -243,7 +245,7 @@ class EventAdmin(ReadOnlyAdmin):
         record = self.get_object(request, str(pk))
         if record is None:
             raise Http404
-        self.note_look(request, record)
+        self.audit_read(request, record)
         return HttpResponse(self._curl(request, record), content_type="text/plain; charset=utf-8")
 
     def _curl(self, request: HttpRequest, record: Event) -> str:

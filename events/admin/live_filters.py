@@ -1,4 +1,4 @@
-"""The filters of Live events: by what the log's newest part and the cursors tell."""
+"""The filters of Live events; they use the newest events and the cursors of connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SourceFilter(SimpleListFilter):
         return [(str(pk), name) for pk, name in Source.objects.values_list("pk", "name")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        """What is no source has sent nothing."""
+        """Events of the chosen source; none for a value that is no source."""
         chosen = self.value()
         if not chosen:
             return queryset
@@ -49,7 +49,7 @@ class TypeFilter(SimpleListFilter):
 
 
 class NameFilter(SimpleListFilter):
-    """By the names of the newest events: those that one wants while looking at them."""
+    """Offers the names of the newest events."""
 
     title = "event name"
     parameter_name = "name"
@@ -64,9 +64,9 @@ class NameFilter(SimpleListFilter):
 
 
 class StateFilter(SimpleListFilter):
-    """Events that may be in a state, by cursors and dead letters; the list looks at each of them.
+    """Events that may be in a state, by cursors and dead letters; the list checks each of them.
 
-    In a few queries, however long the log is.
+    It takes a few queries, however long the log is.
     """
 
     title = "status"
@@ -82,16 +82,16 @@ class StateFilter(SimpleListFilter):
             case "discarded":
                 return queryset.filter(pk__in=_newest_letters(LetterState.DISCARDED, request))
             case "no connection":
-                return queryset.exclude(source_id__in=_passed())
+                return queryset.exclude(source_id__in=_lowest_cursors())
             case "pending":
-                return queryset.filter(_of(_passed(), beyond=True))
+                return queryset.filter(_ids_filter(_lowest_cursors(), beyond=True))
             case "loaded" | "skipped":
-                return queryset.filter(_of(_passed(), beyond=False))
+                return queryset.filter(_ids_filter(_lowest_cursors(), beyond=False))
         return queryset
 
 
 def before(request: HttpRequest) -> int | None:
-    """The id before which the page begins; none on the newest page."""
+    """The id before which the page begins; None on the newest page."""
     return parse_pk(request.GET.get("before", ""))
 
 
@@ -102,17 +102,18 @@ def _newest_letters(state: LetterState, request: HttpRequest) -> list[int]:
     return list(letters.values_list("event_id", flat=True)[:DEAD_LETTERS])
 
 
-def _passed() -> dict[int, int]:
-    """By source: the id that all its connections have passed."""
-    found: dict[int, int] = {}
-    for each in Connection.objects.all():
-        found[each.source_id] = min(found.get(each.source_id, cursor(each)), cursor(each))
-    return found
+def _lowest_cursors() -> dict[int, int]:
+    """By source, the id up to which all its connections have read."""
+    cursors: dict[int, int] = {}
+    for connection in Connection.objects.all():
+        position = cursor(connection)
+        cursors[connection.source_id] = min(cursors.get(connection.source_id, position), position)
+    return cursors
 
 
-def _of(passed: dict[int, int], *, beyond: bool) -> Q:
-    """The events beyond these ids, or those up to them."""
-    found = Q(pk__in=[])
-    for source_pk, upto in passed.items():
-        found |= Q(source_id=source_pk, **{"pk__gt" if beyond else "pk__lte": upto})
-    return found
+def _ids_filter(cursors: dict[int, int], *, beyond: bool) -> Q:
+    """Matches the events of each source beyond its cursor, or those up to it."""
+    matches = Q(pk__in=[])
+    for source_pk, upto in cursors.items():
+        matches |= Q(source_id=source_pk, **{"pk__gt" if beyond else "pk__lte": upto})
+    return matches

@@ -1,3 +1,5 @@
+"""The pages of loads."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -153,7 +155,7 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="rows by table")
     def tables(self, load: Load) -> SafeString:
-        context = {"tables": _tables(load), "connection": load.connection}
+        context = {"tables": _table_details(load), "connection": load.connection}
         return SafeString(render_to_string("events/rows.html", context))
 
     @display(description="dead letters")
@@ -185,10 +187,10 @@ class LoadAdmin(ReadOnlyAdmin):
     def advice(self, load: Load) -> str:
         if not load.error:
             return "None."
-        return f"{load.error}\n{advice(load.error).text}\n{_afterwards(load)} Nothing is lost."
+        return f"{load.error}\n{advice(load.error).text}\n{_next_load_text(load)} Nothing is lost."
 
 
-def _afterwards(load: Load) -> str:
+def _next_load_text(load: Load) -> str:
     connection, now = load.connection, timezone.now()
     if Load.objects.filter(connection=connection, pk__gt=load.pk).exists():
         return "A later load continued at the same event."
@@ -201,23 +203,23 @@ def _afterwards(load: Load) -> str:
     return AFTERWARDS[LoadState(load.state)]
 
 
-def _tables(load: Load) -> list[TableDetail]:
-    """The most rows first."""
+def _table_details(load: Load) -> list[TableDetail]:
+    """Counts by table, the table with the most rows first."""
     names = {*load.rows, *load.repeated, *load.discarded, *load.added}
-    found = [
+    details = [
         TableDetail(
             name,
             load.rows.get(name, 0),
             load.repeated.get(name, 0),
             load.discarded.get(name, 0),
-            _new(load.added[name]) if name in load.added else "",
+            _new_columns_text(load.added[name]) if name in load.added else "",
         )
         for name in names
     ]
-    return sorted(found, key=lambda each: (-each.rows, each.name))
+    return sorted(details, key=lambda detail: (-detail.rows, detail.name))
 
 
-def _new(columns: list[str]) -> str:
+def _new_columns_text(columns: list[str]) -> str:
     if not columns:
         return "the table"
     more = f" and {len(columns) - MOST_COLUMNS} more" if len(columns) > MOST_COLUMNS else ""

@@ -1,4 +1,4 @@
-"""Lines of the audit log about looks at personal data."""
+"""Audits reads of personal data."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-LOOKED = "Viewed personal data."
-LOOKED_AT_LIST = "Viewed a list with personal data."
+RECORD_READ = "Viewed personal data."
+LIST_READ = "Viewed a list with personal data."
 LIST_SECONDS = 600
-"""A list that refreshes itself is one look for so long."""
+"""For how long repeated reads of one list, such as its refreshes, are audited once."""
 
 
 def is_refresh(request: HttpRequest) -> bool:
-    """Whether a page asks for itself again, to show progress: no look of its own."""
+    """Whether a page fetches itself again to show progress; that is not audited."""
     return "X-Refresh" in request.headers
 
 
-def note_list(user: Any, model: type[Model]) -> None:
+def audit_list(user: Any, model: type[Model]) -> None:
     if _is_due(f"look:{user.pk}:{model._meta.label_lower}"):  # noqa: SLF001
         LogEntry.objects.create(
             user_id=user.pk,
             content_type=ContentType.objects.get_for_model(model),
             object_repr=str(model._meta.verbose_name_plural),  # noqa: SLF001
             action_flag=CHANGE,
-            change_message=LOOKED_AT_LIST,
+            change_message=LIST_READ,
         )
 
 
 def _is_due(key: str) -> bool:
-    """Always while the cache is away."""
+    """Whether the read is to be audited; always while the cache does not answer."""
     try:
         return cache.add(key, 1, timeout=LIST_SECONDS)
     except RedisError as error:

@@ -1,3 +1,5 @@
+"""The pages of losses: events that retention dropped before they were loaded."""
+
 from __future__ import annotations
 
 from django.contrib import admin

@@ -1,3 +1,5 @@
+"""The pages of erasures, API tokens and self-checks of the identities."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,7 +21,7 @@ from destinations.models import (
     IdentityCheck,
     ProfileToken,
 )
-from events.admin.asking import Touched, Verb, ask, confirmed
+from events.admin.asking import Affected, Confirmation, confirmation_page, confirmed_note
 from events.admin.looks import is_refresh
 from events.admin.readonly import ReadOnlyAdmin
 from events.api import new_token
@@ -33,8 +35,8 @@ KINDS = {
     ErasureState.FAILED: "bad",
 }
 MODES = {"delete": "deleted", "blank": "blanked"}
-"""What became of the rows in the warehouse."""
-REVOKE = Verb(
+"""What happens to the rows in the warehouse, by mode."""
+REVOKE = Confirmation(
     title="Revoke API tokens",
     yes="Revoke them",
     text=(
@@ -83,18 +85,18 @@ class ErasureAdmin(ReadOnlyAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Fetched again and again for its progress it tells no reason, and so is no look."""
+        """Masks the reason in the requests that refresh the progress: those are not audited."""
         erasure = super().get_object(request, object_id, from_field)
         if erasure is not None and is_refresh(request):
             erasure.reason = masked_text(erasure.reason)
         return erasure
 
-    def note_look(self, request: HttpRequest, record: Any) -> None:
+    def audit_read(self, request: HttpRequest, record: Any) -> None:
         if not is_refresh(request):
-            super().note_look(request, record)
+            super().audit_read(request, record)
 
-    def hide(self, record: Erasure) -> None:
-        """A reason may tell who asked, an error quote what a database said."""
+    def mask(self, record: Erasure) -> None:
+        """A reason may name a person, and an error may quote values from a database."""
         record.reason, record.error = masked_text(record.reason), masked_text(record.error)
 
     @display(description="request")
@@ -203,9 +205,11 @@ class ProfileTokenAdmin(ModelAdmin):
     @action(description="Revoke…", permissions=["delete"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ProfileToken]) -> HttpResponse | None:
         active = queryset.filter(revoked_at=None).select_related("destination")
-        if confirmed(request, REVOKE) is None:
-            rows = [(each.name, each.destination, self.made(each)) for each in active]
-            return ask(self, request, REVOKE, Touched(("Token", "Destination", "Created"), rows))
+        if confirmed_note(request, REVOKE) is None:
+            rows = [(token.name, token.destination, self.made(token)) for token in active]
+            return confirmation_page(
+                self, request, REVOKE, Affected(("Token", "Destination", "Created"), rows)
+            )
         for token in active:
             token.revoked_at = timezone.now()
             token.save(update_fields=["revoked_at"])

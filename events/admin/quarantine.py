@@ -1,3 +1,5 @@
+"""The pages of the quarantine: refused requests, sending them again and discarding them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -29,7 +31,7 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from events import quarantine, reruns, rings
-from events.admin.asking import Touched, Verb, ask, confirmed
+from events.admin.asking import Affected, Confirmation, confirmation_page, confirmed_note
 from events.admin.readonly import ReadOnlyAdmin
 from events.masking import PERMISSION, masked_json
 from events.models import Quarantined
@@ -41,7 +43,7 @@ from sources.models import Source
 
 SEARCHED_BODIES = 2_000
 MOST_GROUPS = 50
-SEND_AGAIN = Verb(
+SEND_AGAIN = Confirmation(
     title="Send refused requests again",
     yes="Send them again",
     text=(
@@ -49,7 +51,7 @@ SEND_AGAIN = Verb(
         "unchanged, with its original time and address, the oldest first."
     ),
 )
-DISCARD = Verb(
+DISCARD = Confirmation(
     title="Discard refused requests",
     yes="Discard them",
     text=(
@@ -61,7 +63,7 @@ DISCARD = Verb(
 
 
 class RefusedStateFilter(SimpleListFilter):
-    """The open ones unless something else is asked for."""
+    """Shows the open requests unless another state is chosen."""
 
     title = "state"
     parameter_name = "state"
@@ -70,9 +72,9 @@ class RefusedStateFilter(SimpleListFilter):
         return [("sent", "Sent again"), ("discarded", "Discarded"), ("all", "All")]
 
     def choices(self, changelist: ChangeList) -> Any:
-        found = list(super().choices(changelist))
-        found[0]["display"] = "Refused"
-        return found
+        choices = list(super().choices(changelist))
+        choices[0]["display"] = "Refused"
+        return choices
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Quarantined]
@@ -112,8 +114,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        found = reruns.batches(timezone.now())
-        context = {"batches": found, "is_sending": any(each.waiting for each in found)}
+        batches = reruns.batches(timezone.now())
+        context = {"batches": batches, "is_sending": any(batch.waiting for batch in batches)}
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
@@ -122,14 +124,14 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Quarantined], search_term: str
     ) -> tuple[QuerySet[Quarantined], bool]:
-        """Also by the bodies of the newest."""
-        found, _ = super().get_search_results(request, queryset, search_term)
+        """Also searches the bodies of the newest requests."""
+        matches, _ = super().get_search_results(request, queryset, search_term)
         if not search_term.strip() or not request.user.has_perm(PERMISSION):
-            return found, False
+            return matches, False
         newest = queryset.order_by("-id").values("pk")[:SEARCHED_BODIES]
-        holding = Quarantined.objects.annotate(at=_place(search_term.strip()))
+        holding = Quarantined.objects.annotate(at=_body_position(search_term.strip()))
         holding = holding.filter(pk__in=Subquery(newest), at__gt=0)
-        named = found.order_by().values("pk")
+        named = matches.order_by().values("pk")
         return queryset.filter(Q(pk__in=named) | Q(pk__in=holding.values("pk"))), False
 
     @display(description="time")
@@ -160,25 +162,25 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     holds_personal_data = lists_personal_data = True
 
-    def hide_listed(self, record: Quarantined) -> None:
+    def mask_listed(self, record: Quarantined) -> None:
         record.reason = reason_kind(record.reason)
 
-    def hide(self, record: Quarantined) -> None:
-        self.hide_listed(record)
+    def mask(self, record: Quarantined) -> None:
+        self.mask_listed(record)
         record.body = masked_json(bytes(record.body).decode(errors="replace")).encode()
         record.body_bytes = len(record.body)
 
     def parts(self, request: HttpRequest, record: Quarantined) -> list[tuple[str, SafeString]]:
-        return [("Body", _body(record))]
+        return [("Body", _body_block(record))]
 
     @action(description="Send again as they are…", permissions=["send_again"])
     def send_again(
         self, request: HttpRequest, queryset: QuerySet[Quarantined]
     ) -> HttpResponse | None:
-        """For what is right by now: a limit was raised, a source was switched on."""
+        """For requests whose cause is fixed, such as a limit that was too low."""
         chosen = quarantine.open_requests(queryset)
-        if confirmed(request, SEND_AGAIN) is None:
-            return ask(self, request, SEND_AGAIN, _touched(chosen))
+        if confirmed_note(request, SEND_AGAIN) is None:
+            return confirmation_page(self, request, SEND_AGAIN, _affected(chosen))
         count = reruns.mark_waiting(chosen, request.user.pk)
         rings.send_or_leave(0, rings.Work.QUARANTINE)
         what = counted(count, "refused request")
@@ -190,9 +192,9 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     @action(description="Discard with a note…", permissions=["discard"])
     def discard(self, request: HttpRequest, queryset: QuerySet[Quarantined]) -> HttpResponse | None:
         chosen = quarantine.open_requests(queryset)
-        note = confirmed(request, DISCARD)
+        note = confirmed_note(request, DISCARD)
         if note is None:
-            return ask(self, request, DISCARD, _touched(chosen))
+            return confirmation_page(self, request, DISCARD, _affected(chosen))
         for source in Source.objects.filter(pk__in=chosen.order_by().values("source")):
             count = quarantine.discard_requests(
                 chosen.filter(source=source), request.user.get_username(), note
@@ -243,18 +245,18 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         return answer or HttpResponseRedirect(reverse("admin:events_quarantined_changelist"))
 
     def send_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Shows the body, sends it by its route, shows the answer."""
+        """Show the body; on POST send it through its route and show the answer."""
         if not self.has_send_again_permission(request):
             raise PermissionDenied
         record = get_object_or_404(Quarantined.objects.select_related("source"), pk=pk)
         if request.method == "GET":
-            self.note_look(request, record)
+            self.audit_read(request, record)
         back = self.record_url("change", pk)
         kept = bytes(record.body)
-        body, outcome = _text(kept), None
+        body, outcome = _body_text(kept), None
         if request.method == "POST":
             body = request.POST.get("body", "").replace("\r\n", "\n")
-            unchanged = body == _text(kept).replace("\r\n", "\n")
+            unchanged = body == _body_text(kept).replace("\r\n", "\n")
             try:
                 outcome = self._send(request, record, None if unchanged else body.encode())
             except AlreadyAcceptedError:
@@ -282,8 +284,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         return outcome
 
 
-def _place(text: str) -> Func:
-    """Where a text stands in the body, from 1; 0 when it does not."""
+def _body_position(text: str) -> Func:
+    """The position of a text in the body, from 1; 0 when the body does not contain it."""
     needle = Value(text.encode(), output_field=BinaryField())
     return Func(
         needle,
@@ -294,25 +296,25 @@ def _place(text: str) -> Func:
     )
 
 
-def _touched(refused: QuerySet[Quarantined]) -> Touched:
+def _affected(refused: QuerySet[Quarantined]) -> Affected:
     groups = refused.order_by().values("source__name", "status", "reason")
-    found = groups.annotate(count=Count("pk"), since=Min("received_at")).order_by("-count")
-    return Touched(
+    counted_groups = groups.annotate(count=Count("pk"), since=Min("received_at"))
+    return Affected(
         ("Source", "Status", "Reason", "Requests", "Oldest"),
         [
             (g["source__name"], g["status"], reason_kind(g["reason"]), g["count"], when(g["since"]))
-            for g in found[:MOST_GROUPS]
+            for g in counted_groups.order_by("-count")[:MOST_GROUPS]
         ],
     )
 
 
-def _text(body: bytes) -> str:
+def _body_text(body: bytes) -> str:
     return body.decode("utf-8", errors="backslashreplace")
 
 
-def _body(refused: Quarantined) -> SafeString:
+def _body_block(refused: Quarantined) -> SafeString:
     body = bytes(refused.body)
-    shown = json_block(_text(body))
+    shown = json_block(_body_text(body))
     if len(body) >= refused.body_bytes:
         return shown
     return format_html(

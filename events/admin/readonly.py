@@ -9,7 +9,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from events.admin.looks import LOOKED, note_list
+from events.admin.looks import RECORD_READ, audit_list
 from events.admin.record_pages import RecordPages
 from events.masking import PERMISSION
 
@@ -31,46 +31,46 @@ class ReadOnlyAdmin(RecordPages):
     masked_search_fields: tuple[str, ...] | None = None
     masked_search_help_text = ""
 
-    def hide(self, record: Any) -> None:
+    def mask(self, record: Any) -> None:
         """Mask the personal data of a record, for users without the permission."""
 
-    def hide_listed(self, record: Any) -> None:
+    def mask_listed(self, record: Any) -> None:
         """Mask the personal data that the list shows of a record."""
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
         record = super().get_object(request, object_id, from_field)
-        if record is not None and not _sees(request):
-            self.hide(record)
+        if record is not None and not _may_see(request):
+            self.mask(record)
         return record
 
     def get_search_fields(self, request: HttpRequest) -> Any:
-        if _sees(request) or self.masked_search_fields is None:
+        if _may_see(request) or self.masked_search_fields is None:
             return super().get_search_fields(request)
         return self.masked_search_fields
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        if lookup.partition(LOOKUP_SEP)[0] in self.personal_fields and not _sees(request):
+        if lookup.partition(LOOKUP_SEP)[0] in self.personal_fields and not _may_see(request):
             return False
         return super().lookup_allowed(lookup, value, request)
 
-    def note_look(self, request: HttpRequest, record: Any) -> None:
-        if self.holds_personal_data and _sees(request):
-            self.log_change(request, record, LOOKED)
+    def audit_read(self, request: HttpRequest, record: Any) -> None:
+        if self.holds_personal_data and _may_see(request):
+            self.log_change(request, record, RECORD_READ)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        if not _sees(request):
+        if not _may_see(request):
             self._mask_changelist(changelist)
         elif self.lists_personal_data:
-            note_list(request.user, self.model)
+            audit_list(request.user, self.model)
         return changelist
 
     def _mask_changelist(self, changelist: Any) -> None:
         changelist.search_help_text = self.masked_search_help_text or changelist.search_help_text
         for record in changelist.result_list:
-            self.hide_listed(record)
+            self.mask_listed(record)
 
     def parts(self, request: HttpRequest, record: Any) -> list[tuple[str, SafeString]]:
         """Titles and contents shown over the whole width below the fields."""
@@ -79,7 +79,7 @@ class ReadOnlyAdmin(RecordPages):
     def record_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         """With the parts; showing them is audited."""
         if request.method == "GET" and self.has_view_permission(request):
-            self.note_look(request, record)
+            self.audit_read(request, record)
         return {"parts": self.parts(request, record)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -92,5 +92,5 @@ class ReadOnlyAdmin(RecordPages):
         return False
 
 
-def _sees(request: HttpRequest) -> bool:
+def _may_see(request: HttpRequest) -> bool:
     return request.user.has_perm(PERMISSION)

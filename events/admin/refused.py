@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from events import dead_letters
-from events.admin.letter_actions import PERMISSIONS, act
+from events.admin.letter_actions import PERMISSIONS, dead_letter_action
 from events.admin.readonly import ReadOnlyAdmin
 from events.masking import masked_json
 from events.models import DeadLetter, Event, LetterState
@@ -36,7 +36,7 @@ GONE = "No longer in the log. If it is not loaded, its payload is below."
 
 
 class LetterStateFilter(SimpleListFilter):
-    """The open ones unless something else is asked for."""
+    """Shows the open dead letters unless another state is chosen."""
 
     title = "state"
     parameter_name = "state"
@@ -46,9 +46,9 @@ class LetterStateFilter(SimpleListFilter):
         return [*((state.value, state.label) for state in closed), ("all", "All")]
 
     def choices(self, changelist: ChangeList) -> Any:
-        found = list(super().choices(changelist))
-        found[0]["display"] = LetterState.OPEN.label
-        return found
+        choices = list(super().choices(changelist))
+        choices[0]["display"] = LetterState.OPEN.label
+        return choices
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter]
@@ -74,7 +74,7 @@ class KindFilter(SimpleListFilter):
 
 
 class LetterChangeList(ChangeList):
-    """With the types and names of the events that the log still has, in one query."""
+    """Adds the types and names of the events that the log still has, in one query."""
 
     result_list: list[LetterRow]
 
@@ -167,11 +167,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     holds_personal_data = lists_personal_data = True
 
-    def hide_listed(self, record: DeadLetter) -> None:
+    def mask_listed(self, record: DeadLetter) -> None:
         record.reason = reason_kind(record.reason)
 
-    def hide(self, record: DeadLetter) -> None:
-        self.hide_listed(record)
+    def mask(self, record: DeadLetter) -> None:
+        self.mask_listed(record)
         record.payload = masked_json(record.payload)
 
     def parts(self, request: HttpRequest, record: DeadLetter) -> list[tuple[str, SafeString]]:
@@ -181,11 +181,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @action(description="Re-run…", permissions=["act"])
     def rerun(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse:
-        return act(self, request, "rerun", queryset)
+        return dead_letter_action(self, request, "rerun", queryset)
 
     @action(description="Discard with a note…", permissions=["act"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse:
-        return act(self, request, "discard", queryset)
+        return dead_letter_action(self, request, "discard", queryset)
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perms(PERMISSIONS)
@@ -196,12 +196,14 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return [route, *super().get_urls()]
 
     def act_view(self, request: HttpRequest, pk: int, name: str, reach: str) -> HttpResponse:
-        """For one letter, or with the reach "alike" for all like it."""
+        """Act on one dead letter, or with the reach "alike" on all similar ones."""
         letter = self.get_queryset(request).filter(pk=pk).first()
         if letter is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
         one = DeadLetter.objects.filter(pk=pk)
-        return act(self, request, name, dead_letters.alike(letter) if reach == "alike" else one)
+        return dead_letter_action(
+            self, request, name, dead_letters.alike(letter) if reach == "alike" else one
+        )
 
     def record_context(self, request: HttpRequest, record: DeadLetter) -> dict[str, Any]:
         context = super().record_context(request, record)

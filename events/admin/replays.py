@@ -1,3 +1,5 @@
+"""The pages of replays, and the page that begins one."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -55,7 +57,7 @@ class ReplayForm(forms.Form):
 
 
 def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpResponse:
-    """Asks from when on, shows how many events that is, then begins with the time it showed."""
+    """Ask for a time, show how many events follow it, and begin the replay on confirmation."""
     connection = get_object_or_404(
         Connection.objects.select_related("source", "destination"), pk=pk
     )
@@ -65,8 +67,8 @@ def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpRes
     found = None
     if request.method == "POST" and form.is_valid():
         if request.POST.get("counted") == request.POST["since"] and "begin" in request.POST:
-            return _begin(request, connection, form.cleaned_data["since"])
-        found = _counted(request, connection, form.cleaned_data["since"])
+            return _begin_replay(request, connection, form.cleaned_data["since"])
+        found = _counted_range(request, connection, form.cleaned_data["since"])
     context = {
         **site.each_context(request),
         "opts": Connection._meta,  # noqa: SLF001
@@ -81,7 +83,7 @@ def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpRes
     return TemplateResponse(request, "events/replay.html", context)
 
 
-def _counted(
+def _counted_range(
     request: HttpRequest, connection: Connection, since: datetime | None
 ) -> replays.ReplayRange | None:
     try:
@@ -91,7 +93,9 @@ def _counted(
         return None
 
 
-def _begin(request: HttpRequest, connection: Connection, since: datetime | None) -> HttpResponse:
+def _begin_replay(
+    request: HttpRequest, connection: Connection, since: datetime | None
+) -> HttpResponse:
     try:
         replay = replays.begin(connection, since)
     except DestinationError as error:

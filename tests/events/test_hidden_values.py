@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 
-from events.admin.looks import LOOKED_AT_LIST
+from events.admin.looks import LIST_READ
 from events.models import DeadLetter
 from events.reasons import reason_kind
 from tests.support.factories import make_connection, make_event, make_source
@@ -102,4 +102,4 @@ def test_a_list_that_refreshes_itself_is_one_look(client):
         officer.get("/admin/events/event/")
 
     entry = LogEntry.objects.get()
-    assert (entry.object_repr, entry.get_change_message()) == ("events", LOOKED_AT_LIST)
+    assert (entry.object_repr, entry.get_change_message()) == ("events", LIST_READ)
