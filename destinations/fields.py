@@ -11,7 +11,7 @@ from django.db import models
 
 def fernet() -> MultiFernet:
     if not settings.ENCRYPTION_KEYS:
-        raise ImproperlyConfigured("RUDDERHUB_ENCRYPTION_KEYS is not set: `make run` generates one")
+        raise ImproperlyConfigured("RUDDERHUB_ENCRYPTION_KEYS is not set; `make run` generates one")
     return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
 
 

@@ -113,7 +113,7 @@ def run(erasure: Erasure) -> None:
 def _is_with_worker(erasure: Erasure) -> bool:
     erasure.refresh_from_db()
     if erasure.state == ErasureState.FAILED:
-        raise DestinationError(f"{erasure} has failed, a worker tries it again: {erasure.error}")
+        raise DestinationError(f"{erasure} failed and will be retried by a worker: {erasure.error}")
     if not erasure.is_done:
         sleep(LOOK_SECONDS)
     return not erasure.is_done

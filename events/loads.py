@@ -31,7 +31,7 @@ from events.reasons import public_error_text
 logger = logging.getLogger(__name__)
 
 FIRST_CHUNK_EVENTS = 1_000
-INTERRUPTED = "The worker ended before the load did; the next load went on from its last chunk."
+INTERRUPTED = "The worker ended before the load did. The next load continued from its last chunk."
 
 
 def run_load(connection: Connection, seconds: float = math.inf, upto: float = math.inf) -> bool:

@@ -65,7 +65,7 @@ def preview(connection: Connection, since: datetime | None) -> ReplayRange:
         try:
             first = log.first_id(conn, since, upto)
         except psycopg.errors.QueryCanceled as error:
-            text = f"no first event found within {COUNT_SECONDS} seconds: try the start of a day"
+            text = f"no first event found within {COUNT_SECONDS} seconds; try the start of a day"
             raise DestinationError(text) from error
         after = upto if first is None else min(first - 1, upto)
         return ReplayRange(
@@ -88,7 +88,7 @@ def rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
         chosen = dead_letters.open_of(connection, letters)
         ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
         if not ids["events"]:
-            raise DestinationError("none of the dead letters is open any more")
+            raise DestinationError("none of the dead letters is still open")
         found = ReplayRange(ids["first"] - 1, ids["last"], ids["events"])
         replay = _create(connection, found, only_dead_letters=True)
         chosen.update(replay=replay)

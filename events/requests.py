@@ -77,7 +77,9 @@ def delete_requests(source_pks: Iterable[int]) -> None:
         for source_pk in source_pks:
             cache.delete_many([_cache_key(source_pk, slot) for slot in range(SLOTS)])
     except RedisError as error:
-        raise DestinationUnavailableError("the cache, which keeps requests, is away") from error
+        raise DestinationUnavailableError(
+            "the cache that keeps requests does not answer"
+        ) from error
 
 
 def _slot_key(source_pk: int, received_at: datetime) -> str:

@@ -219,7 +219,7 @@ def _record(conn: psycopg.Connection[Any], partition: Partition, reader: Reader)
 
 
 _HARD_LIMIT = "The day was older than RUDDERHUB_RETENTION_HARD_DAYS."
-_PAUSED = "The connection was paused; only enabled connections hold the log."
+_PAUSED = "The connection was paused. The log is kept only for enabled connections."
 
 
 def _drop(conn: psycopg.Connection[Any], partition: Partition) -> None:

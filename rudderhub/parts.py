@@ -50,7 +50,7 @@ def run_processes(
     _thread(when_started)
     ending = endings.get()
     if ending:
-        say(f"{ending}: stopping everything")
+        say(f"{ending}; stopping everything")
     give_up = time.monotonic() + stop_seconds
     for number, until in ((signal.SIGTERM, give_up), (signal.SIGKILL, give_up + stop_seconds)):
         for process, follower in zip(processes.values(), followers, strict=True):

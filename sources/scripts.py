@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-HINT = "the browser SDKs are not installed on this server: run make sdk-scripts"
+HINT = "the browser SDKs are not installed on this server; run make sdk-scripts"
 
 
 class ScriptMissingError(Exception):

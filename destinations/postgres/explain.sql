@@ -229,7 +229,7 @@ BEGIN
     reasons := reasons + returned;
     RETURN QUERY
         SELECT 0, 'cut', a.id_type, a.id_value, b.id_type, b.id_value, NULL::text, NULL::text,
-            NULL::timestamptz, 'cut by ' || t.actor || ', and not stated since'
+            NULL::timestamptz, 'cut by ' || t.actor || ', and not linked again since'
         FROM {schema}.identity_tombstone t
         WHERE t.key_a = least(a.node_key, b.node_key)
             AND t.key_b = greatest(a.node_key, b.node_key)
@@ -242,7 +242,7 @@ BEGIN
     IF reasons = 0 THEN
         RETURN QUERY
             SELECT 0, 'apart', a.id_type, a.id_value, b.id_type, b.id_value, NULL::text, NULL::text,
-                NULL::timestamptz, 'no link in force leads from one to the other';
+                NULL::timestamptz, 'no active link leads from one to the other';
     END IF;
 END
 $$;
@@ -261,5 +261,5 @@ AS $$
         ) t (id_type)
         JOIN {schema}.identity_suppressed s
             ON s.node_key = {schema}.identity_key(t.id_type, identity_absence.identifier)
-    ) THEN 'erased' ELSE 'no event stated it, or the block list keeps it out' END
+    ) THEN 'erased' ELSE 'no event has it, or the block list blocks it' END
 $$;

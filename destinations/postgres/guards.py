@@ -143,7 +143,7 @@ def add_rule(
     For links stated while a value was blocked a replay is needed.
     """
     if (exact is None) == (pattern is None) or action not in ("block", "allow"):
-        raise DestinationError("a rule blocks or allows either an exact value or a pattern")
+        raise DestinationError("a rule needs either an exact value or a pattern")
     if pattern is not None:
         try:
             compile_pattern(pattern)

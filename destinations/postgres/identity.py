@@ -133,7 +133,7 @@ def ensure_schema(
     options are stored when they are given; without, a new graph has the defaults.
     """
     if "%" in schema:  # psycopg would take it for a placeholder
-        raise DestinationError(f"the schema name {schema!r} has a %, which is not supported")
+        raise DestinationError(f"the schema name {schema!r} contains %, which is not supported")
     if not _is_current(conn, schema):
         with conn.transaction():
             _wait(conn, "SELECT pg_advisory_xact_lock({}, hashtext({}))", SCHEMA_LOCK, schema)
@@ -142,7 +142,7 @@ def ensure_schema(
     if meta.destination_id != destination_id:
         raise DestinationError(
             f"the schema {schema!r} holds the identities of destination {meta.destination_id!r}; "
-            f"destination {destination_id!r} needs another one"
+            f"destination {destination_id!r} needs another schema"
         )
     if options is not None and options != meta.options:
         text = query(schema, "UPDATE {schema}.identity_meta SET options = %s")
@@ -157,8 +157,8 @@ def read_meta(conn: Conn, schema: str, *, any_isolation: bool = False) -> Meta:
     destination_id, version, isolation, options, *rest = row
     if version != VERSION:
         raise DestinationError(
-            f"the schema {schema!r} is of version {version}, expected {VERSION}: "
-            "run one version of rudderhub"
+            f"the schema {schema!r} is of version {version}, expected {VERSION}; run one version "
+            "of rudderhub"
         )
     if isolation != "read committed" and not any_isolation:
         raise DestinationError(

@@ -208,14 +208,14 @@ class Namespace:
         except errors.UniqueViolation as error:
             key = ", ".join(sql.key_of(table))
             raise TableRefusedError(
-                table, f"{self._name(table)} has rows of equal {key}: it needs a unique one"
+                table, f"{self._name(table)} has rows with the same {key}, which must be unique"
             ) from error
 
     def _warn_of_budget(self, table: str, changes: TablePlan) -> None:
         if EXTRA_COLUMN in changes.add:
             warning = (
-                f"{self._name(table)} has reached its budget of {self._budget} columns: "
-                f"further properties go to its column {EXTRA_COLUMN}"
+                f"{self._name(table)} has reached its limit of {self._budget} columns; further "
+                f"properties go to its column {EXTRA_COLUMN}"
             )
             logger.warning("%s", warning)
             self.warnings.append(warning)
@@ -253,16 +253,17 @@ class Namespace:
         if demands := [name for name in known.demands if name not in always]:
             raise TableRefusedError(
                 table,
-                f"{self._name(table)} demands a value in {', '.join(demands)}: events have none",
+                f"{self._name(table)} requires a value in {', '.join(demands)}, but events have "
+                "none",
             )
         ids = (*sql.key_of(table), *(("user_id",) if table == "identifies" else ()))
         expected = dict.fromkeys(ids, "string") | {"received_at": "datetime"}
         for column, kind in expected.items():
-            if known.columns.get(column, "nothing we can write") != kind:
+            if known.columns.get(column, "no type that can be written") != kind:
                 raise TableRefusedError(
                     table,
                     f"column {column} of {self._name(table)} is "
-                    f"{known.columns.get(column, 'nothing we can write')}, expected {kind}",
+                    f"{known.columns.get(column, 'no type that can be written')}, expected {kind}",
                 )
 
     def _read(self, *names: str) -> None:

@@ -131,7 +131,7 @@ def unmerge_event(
         first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
         pairs = list({frozenset(pair): pair for pair in [*first, *also]}.values())
         if not pairs:
-            raise DestinationError(f"no link is known to be stated by message {message_id!r}")
+            raise DestinationError(f"no link is known from message {message_id!r}")
         return _cut(op, pairs, reason, sides)
 
 
@@ -149,10 +149,10 @@ def unmerge_identifier(
     with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         stored = op.stored([identifier]).get(identifier)
         if stored is None:
-            raise DestinationError("no event has stated this identifier")
+            raise DestinationError("no event has this identifier")
         links = [link for link in op.links_of([stored.node_id]) if link[2] == IN_FORCE]
         if not links:
-            raise DestinationError("the identifier has no link in force")
+            raise DestinationError("the identifier has no active link")
         names = _names(op, {end for link in links for end in link[:2]})
         return _cut(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
 

@@ -42,7 +42,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """
     if not pattern or not _SAFE_PATTERN.fullmatch(pattern):
         raise ValueError(
-            f"the pattern {pattern!r} is more than characters and [classes] with one * or +"
+            f"the pattern {pattern!r} may contain only characters and [classes] with one * or +"
         )
     try:
         return re.compile(pattern)

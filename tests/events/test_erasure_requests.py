@@ -377,7 +377,7 @@ def test_the_command_says_that_a_worker_tries_again(hub):
     hub.load(event(1, userId="ann-1", event="Looked"))
     hub.conn.execute(REFUSES)
 
-    with pytest.raises(CommandError, match="a worker tries it again: keeps"):
+    with pytest.raises(CommandError, match="will be retried by a worker: keeps"):
         call_command("erase_person", hub.destination.name, "ann-1", "--yes")
 
 

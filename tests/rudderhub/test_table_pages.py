@@ -148,7 +148,7 @@ def test_the_list_shows_counts_and_times(admin, loaded):
 def test_columns_tell_what_they_are_since_when_and_what_was_discarded(admin, loaded):
     page = html(admin.get(table_url(loaded)))
 
-    assert "A property, first met on" in page
+    assert "A property, first seen on" in page
     assert "When rudderhub accepted the event." in page
     assert "widen/?table=paid&amp;column=n" in page
 
@@ -174,7 +174,7 @@ def test_a_table_of_a_schema_without_discards_is_shown(admin, connection):
     send(connection, event("m1", event="Paid", properties={"n": 1}))
     run_load(connection)
 
-    assert "first met on" in html(admin.get(table_url(connection)))
+    assert "first seen on" in html(admin.get(table_url(connection)))
 
 
 def test_tables_are_found_by_name_and_destination(admin, loaded):

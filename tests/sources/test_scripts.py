@@ -67,7 +67,7 @@ def test_without_the_packages_a_script_is_404_with_a_hint(client, sdk_dir, path)
 
     assert response.status_code == 404
     assert response.content == (
-        b"Not found: the browser SDKs are not installed on this server: run make sdk-scripts"
+        b"Not found: the browser SDKs are not installed on this server; run make sdk-scripts"
     )
 
 

@@ -12,20 +12,22 @@ from events.erasure_preview import preview
 
 class Command(BaseCommand):
     help = (
-        "Erases a person, or one identifier, from the warehouse and the event log, and suppresses "
-        "what comes later. Without --yes it only counts what would go."
+        "Erase a person or one identifier from the warehouse and the event log, and suppress "
+        "later data. Without --yes it only counts what would be erased."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="its name, destination id or number")
-        parser.add_argument("value", help="an identifier's value, or the id of a profile")
-        parser.add_argument("--type", help="the type of the identifier, like user_id")
+        parser.add_argument("destination", help="name, destination id or number of the destination")
+        parser.add_argument("value", help="value of an identifier, or profile id")
+        parser.add_argument("--type", help="type of the identifier, such as user_id")
         parser.add_argument(
-            "--only-identifier", action="store_true", help="not the whole profile; needs --type"
+            "--only-identifier",
+            action="store_true",
+            help="erase only this identifier, not the whole profile; needs --type",
         )
         parser.add_argument("--mode", choices=[DELETE, BLANK], default=DELETE)
         parser.add_argument("--reason", default="")
-        parser.add_argument("--yes", action="store_true", help="erase; there is no way back")
+        parser.add_argument("--yes", action="store_true", help="erase; this cannot be undone")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["only_identifier"] and not options["type"]:
@@ -60,4 +62,4 @@ def _counted(options: dict[str, Any]) -> tuple[dict[str, int], str]:
             opened, options["value"], options["type"], whole_profile=whole_profile
         )
         found = preview(destination, opened, identifiers, mode=options["mode"])
-    return found.counts, "Nothing is erased. Add --yes to do it."
+    return found.counts, "Nothing was erased. Add --yes to erase."

@@ -10,13 +10,13 @@ from events import people
 
 
 class Command(BaseCommand):
-    help = "Tells why two identifiers are one profile, or why they are not."
+    help = "Show why two identifiers belong to one profile, or why they do not."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="its name, destination id or number")
-        parser.add_argument("a", help="an identifier's value, or the id of a profile")
+        parser.add_argument("destination", help="name, destination id or number of the destination")
+        parser.add_argument("a", help="value of an identifier, or profile id")
         parser.add_argument("b")
-        parser.add_argument("--type-a", help="the type of the identifier, like user_id")
+        parser.add_argument("--type-a", help="type of the identifier, such as user_id")
         parser.add_argument("--type-b")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,6 +44,6 @@ def line(step: PathStep) -> str:
         ends += f" - {step.to_type} {step.to_value!r}"
     stated = ""
     if step.message_id is not None and step.received_at is not None:
-        stated = f" stated by {step.message_id} of {step.source_id} at {step.received_at:%F %T}"
+        stated = f" from event {step.message_id} of {step.source_id} at {step.received_at:%F %T}"
     detail = f" ({step.detail})" if step.detail else ""
     return f"{step.outcome}: {ends}{stated}{detail}"

@@ -11,12 +11,12 @@ from events.selfcheck import check_identities
 
 class Command(BaseCommand):
     help = (
-        "Computes a destination's identities anew from their links and compares. "
-        "Ends with 1 when anything differs."
+        "Recompute a destination's identities from their links and compare. Exits with 1 if "
+        "anything differs."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="its name, destination id or number")
+        parser.add_argument("destination", help="name, destination id or number of the destination")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -27,6 +27,7 @@ class Command(BaseCommand):
             self.stdout.write(difference)
         if found.differences:
             raise CommandError(
-                f"{len(found.differences)} differences or more; identity_rebuild mends them"
+                f"at least {len(found.differences)} differences; run identity_rebuild to correct "
+                "them"
             )
-        self.stdout.write("What is stored is what the links give.")
+        self.stdout.write("The stored identities match their links.")

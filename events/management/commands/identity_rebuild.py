@@ -11,12 +11,12 @@ from events import people
 
 class Command(BaseCommand):
     help = (
-        "Computes a destination's identities anew from their links and puts them in place in one "
+        "Recompute a destination's identities from their links and replace the stored ones in one "
         "transaction. Ids stay the same."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="its name, destination id or number")
+        parser.add_argument("destination", help="name, destination id or number of the destination")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -25,5 +25,5 @@ class Command(BaseCommand):
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
         for difference in mended:
-            self.stdout.write(f"mended {difference}")
-        self.stdout.write("Rebuilt." if mended else "Rebuilt: nothing differed.")
+            self.stdout.write(f"corrected {difference}")
+        self.stdout.write("Rebuilt." if mended else "Rebuilt. Nothing differed.")

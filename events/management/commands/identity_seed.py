@@ -11,12 +11,12 @@ from events import people
 
 class Command(BaseCommand):
     help = (
-        "Resolves the identities of event rows that were loaded while resolution was off. "
-        "Merge calls have no rows and traits are not in them: replay those."
+        "Resolve the identities of event rows that were loaded while resolution was off. Merge "
+        "calls and traits are not stored in rows; replay them instead."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="its name, destination id or number")
+        parser.add_argument("destination", help="name, destination id or number of the destination")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -24,4 +24,4 @@ class Command(BaseCommand):
                 seeded = seed(*opened.graph)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{seeded.people} pairs of ids stated, {seeded.rows} rows stamped.")
+        self.stdout.write(f"{seeded.people} pairs of ids linked, {seeded.rows} rows updated.")

@@ -17,13 +17,13 @@ COLUMNS = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "
 
 class Command(BaseCommand):
     help = (
-        "Holds the counts in the warehouses against the event log: accepted = loaded + "
-        "dead letters + skipped + lost + pending. Ends with 1 when that does not add up."
+        "Compare the counts in the warehouses with the event log: accepted = loaded + dead "
+        "letters + skipped + lost + pending. Exits with 1 if they do not add up."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="as one JSON object")
-        parser.add_argument("--connection", type=int, help="only the connection with this number")
+        parser.add_argument("--connection", type=int, help="only the connection with this id")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with log_reader() as conn:
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         else:
             self._table(found, silent)
         if not _adds_up(found):
-            raise CommandError("the ledger does not add up: see the column difference")
+            raise CommandError("the ledger does not add up; see the column difference")
 
     def _table(self, found: list[Balance], silent: dict[int, str]) -> None:
         names = [str(balance.connection) for balance in found]
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             self.stdout.write("  ".join([f"{name:<{width}}", *values]))
         for balance in found:
             if error := silent.get(balance.connection.pk):
-                self.stdout.write(f"{balance.connection}: as of its last load, since {error}")
+                self.stdout.write(f"{balance.connection}: as of its last load, because {error}")
         if _adds_up(found):
             self.stdout.write("The ledger adds up.")
 

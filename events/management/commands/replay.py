@@ -20,22 +20,20 @@ IDLE_SECONDS = 0.5
 
 class Command(BaseCommand):
     help = (
-        "Load a connection again from a time, or from the oldest event kept. "
-        "When this command is stopped, a worker goes on with it."
+        "Load a connection again from a time or from the oldest event kept. If this command is "
+        "stopped, a worker continues the replay."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("connection", type=int, help="the id of the connection")
+        parser.add_argument("connection", type=int, help="id of the connection")
         parser.add_argument(
             "--from",
             dest="since",
             required=True,
             metavar="TIME|oldest",
-            help="such as 2026-03-01 or 2026-03-01T12:30Z, in UTC unless it names a zone",
+            help="such as 2026-03-01 or 2026-03-01T12:30Z; UTC unless a zone is given",
         )
-        parser.add_argument(
-            "--dry-run", action="store_true", help="only say how many events it would load"
-        )
+        parser.add_argument("--dry-run", action="store_true", help="only count the events to load")
 
     def handle(self, *args: Any, **options: Any) -> None:
         connection = _connection(options["connection"])
@@ -72,9 +70,9 @@ class Command(BaseCommand):
 
 def _obstacle(replay: Replay) -> str:
     if replay.error:
-        return f" · waits: {replay.error}"
+        return f" · waiting: {replay.error}"
     if not replay.connection.enabled or not replay.connection.destination.enabled:
-        return " · waits: the connection is paused or its destination is disabled"
+        return " · waiting: the connection is paused or its destination is disabled"
     return ""
 
 
@@ -84,7 +82,7 @@ def _connection(pk: int) -> Connection:
     if found:
         return found
     known = "; ".join(f"{each.pk} is {each}" for each in connections.order_by("pk")[:20])
-    raise CommandError(f"there is no connection {pk}. {known or 'There is none at all.'}")
+    raise CommandError(f"there is no connection {pk}. {known or 'There are no connections.'}")
 
 
 def _time(text: str) -> datetime:

@@ -20,8 +20,9 @@ from destinations.warehouse.transform import (
 
 class Command(BaseCommand):
     help = (
-        "Show the warehouse rows of events; nothing is stored. Reads JSON lines from standard "
-        "input, each an event, or an object with event, destination_options, metadata and name."
+        "Show the warehouse rows of events without storing them. Reads JSON lines from standard "
+        "input. Each line is an event, or an object with event, destination_options, metadata and "
+        "name."
     )
     requires_system_checks: list[str] = []
 

@@ -14,25 +14,25 @@ from events.management.commands.explain_identity import line
 
 
 class Command(BaseCommand):
-    help = "Cuts links of a profile, or takes cuts back. Without --yes it only shows what it gives."
+    help = "Cut links of a profile, or restore cut links. Without --yes it only shows the result."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="its name, destination id or number")
+        parser.add_argument("destination", help="name, destination id or number of the destination")
         parser.add_argument(
             "identifiers",
             nargs="*",
             metavar="TYPE VALUE",
-            help="one identifier, or the two of a link, each as type and value",
+            help="one identifier, or the two identifiers of a link, each as type and value",
         )
-        parser.add_argument("--event", help="all links that this message stated")
-        parser.add_argument("--undo", action="store_true", help="put a cut link in force again")
+        parser.add_argument("--event", help="all links made by the event with this message id")
+        parser.add_argument("--undo", action="store_true", help="restore a cut link")
         parser.add_argument("--reason", default="")
-        parser.add_argument("--yes", action="store_true", help="do it")
+        parser.add_argument("--yes", action="store_true", help="make the change")
 
     def handle(self, *args: Any, **options: Any) -> None:
         words = options["identifiers"]
         if len(words) not in (0, 2, 4) or bool(words) == bool(options["event"]):
-            raise CommandError("name one identifier, two identifiers or an event")
+            raise CommandError("give one identifier, two identifiers or an event")
         if options["undo"] and len(words) != 4:  # noqa: PLR2004
             raise CommandError("--undo needs the two identifiers of a link")
         try:
@@ -73,4 +73,4 @@ class Command(BaseCommand):
             listed = ", ".join(f"{k}: {' '.join(v)}" for k, v in row.identifiers.items())
             self.stdout.write(f"profile {row.rudder_id}: {listed}")
         for table, count in outcome.moved.items():
-            self.stdout.write(f"rows that move: {count:,} of {table}")
+            self.stdout.write(f"rows to move: {count:,} of {table}")

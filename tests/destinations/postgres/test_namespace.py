@@ -193,10 +193,10 @@ OBSTACLES = {
         "column received_at of shop.clicked is date, expected datetime"
     ),
     "CREATE TABLE shop.clicked (id text PRIMARY KEY, note text NOT NULL)": (
-        "shop.clicked demands a value in note"
+        "shop.clicked requires a value in note"
     ),
     "CREATE TABLE shop.clicked AS SELECT 'x' AS id FROM generate_series(1, 2)": (
-        "shop.clicked has rows of equal id"
+        "shop.clicked has rows with the same id"
     ),
 }
 

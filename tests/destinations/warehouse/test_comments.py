@@ -14,13 +14,13 @@ MET = date(2026, 3, 1)
 @pytest.mark.parametrize(
     ("table", "column", "words"),
     [
-        ("tracks", "id", "The message id: an event sent twice is one row."),
+        ("tracks", "id", "The message id. An event that is sent twice has one row."),
         ("users", "id", "The id of the user."),
-        ("order_done", "total", "A property, first met on 2026-03-01."),
-        ("order_done", "name", "A property, first met on 2026-03-01."),
+        ("order_done", "total", "A property, first seen on 2026-03-01."),
+        ("order_done", "name", "A property, first seen on 2026-03-01."),
         ("pages", "name", "The name of the page or screen."),
-        ("users", "plan", "A trait, first met on 2026-03-01."),
-        ("tracks", "context_campaign_name", "Of the context, first met on 2026-03-01."),
+        ("users", "plan", "A trait, first seen on 2026-03-01."),
+        ("tracks", "context_campaign_name", "A context field, first seen on 2026-03-01."),
         ("rudder_discards", "row_id", "The id of the row."),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_destination_that_is_not_there_is_told(hub):
 
 def test_a_check_finds_nothing_then_a_damage_that_a_rebuild_mends(hub):
     name = hub.destination.public_id
-    assert run("identity_check", name) == "What is stored is what the links give.\n"
+    assert run("identity_check", name) == "The stored identities match their links.\n"
     hub.rows("DELETE FROM {schema}.identity_component RETURNING 1")
 
     with pytest.raises(CommandError, match="identity_rebuild"):
@@ -97,7 +97,7 @@ def test_an_unmerge_is_shown_first_and_done_with_yes(hub):
 
 def test_an_erasure_is_counted_first_and_done_with_yes(hub):
     text = run("erase_person", hub.destination.name, "ann")
-    assert text.endswith("Nothing is erased. Add --yes to do it.\n")
+    assert text.endswith("Nothing was erased. Add --yes to erase.\n")
     assert len(hub.clusters()) == 1
 
     assert "Erased: receipt" in run("erase_person", hub.destination.name, "ann", "--yes")
@@ -124,4 +124,4 @@ def test_rows_from_before_resolution_are_seeded_and_stamped(hub):
     assert (anonymous("phone"), user("carl"), user("carl-2")) in hub.clusters()
     assert hub.stamped()[carl] == ["m3"]
     assert hub.stamped("web.aliases_resolved") == {carl: ["m4"]}
-    assert run("identity_check", destination.name) == "What is stored is what the links give.\n"
+    assert run("identity_check", destination.name) == "The stored identities match their links.\n"
