@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from django.test import override_settings
 
 from tests.support.database import empty_few_tables
 from tests.support.instance import RunningInstance
+
+# An example takes longer on a machine with other work to do; each test has a limit of its own
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

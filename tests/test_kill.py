@@ -14,13 +14,14 @@ from tests.support.http import has_row, log_facts, post, table_of
 from tests.support.wait import wait_for
 
 EVENTS = 20_000
+CHUNK_EVENTS = 200
 KILLS = 10
 
 
 @pytest.fixture
 def small_chunks(instance):
     """The instance with a worker that loads in many small chunks."""
-    with instance.chunks_of(200):
+    with instance.chunks_of(CHUNK_EVENTS):
         yield instance
 
 
@@ -51,19 +52,20 @@ def test_every_event_is_there_once_after_ten_kills(small_chunks):
     with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:
         first = f"first-{uuid.uuid4()}"
         post(instance, "/v1/track", {"userId": "u", "event": "First", "messageId": first})
-        wait_for(lambda: has_row(warehouse, instance, "tracks", first), 30)
+        wait_for(lambda: has_row(warehouse, instance, "tracks", first))
         send(instance, names)
         count, last = log_facts(instance)
 
         pending_at_kills = []
         for _ in range(KILLS):
             reached = position(warehouse)
-            wait_for(lambda reached=reached: position(warehouse) > reached, 60)
-            time.sleep(chance.uniform(0, 0.25))
+            reached += chance.randrange(5) * CHUNK_EVENTS
+            wait_for(lambda reached=reached: position(warehouse) > reached)
+            time.sleep(chance.uniform(0, 0.03))  # somewhere in a chunk
             instance.kill_worker()
             pending_at_kills.append(last - position(warehouse))
             instance.start_worker()
-        wait_for(lambda: position(warehouse) >= last, 120)
+        wait_for(lambda: position(warehouse) >= last)
 
         query = SQL("SELECT id FROM {}").format(table_of(instance, "killed"))
         loaded = [row[0] for row in warehouse.execute(query)]

@@ -95,7 +95,7 @@ def replay(base_url, source_id, events):
         data=json.dumps({"batch": events}).encode(),
         headers={"Content-Type": "application/json", "X-Rudder-Source-Id": source_id},
     )
-    with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         assert response.read() == b"OK"
 
 
@@ -118,12 +118,12 @@ def test_profiles_are_those_of_the_oracle_after_workers_were_killed(running):
         for _ in range(KILLS):
             reached = positions(streams)
             running.start_worker()
-            wait_for(lambda reached=reached: positions(streams) != reached, 30)
+            wait_for(lambda reached=reached: positions(streams) != reached)
             time.sleep(chance.uniform(0, 0.2))
             running.kill_worker()
             under_way.append([each for each in positions(streams) if 0 < each < last])
         running.start_worker()
-        wait_for(lambda: min(positions(streams)) >= last, 60)
+        wait_for(lambda: min(positions(streams)) >= last)
 
         assert all(under_way)
         for stream in streams:

@@ -63,7 +63,7 @@ def test_the_sdk_sends_and_sql_answers(instance, client):
     client.flush()
 
     with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:
-        wait_for(lambda: has_row(warehouse, instance, "aliases", sent["alias"][0]), 30)
+        wait_for(lambda: has_row(warehouse, instance, "aliases", sent["alias"][0]))
         for kind, table in TABLES.items():
             stored = ids_of(warehouse, instance, table, person, device)
             assert Counter(stored) == Counter(sent[kind]), table

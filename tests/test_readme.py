@@ -43,9 +43,9 @@ def shell(instance, command):
 
 
 def shell_until(instance, command, output):
-    """What the command prints, asked again for some seconds until it is this output."""
+    """What the command prints, asked again until it is this output."""
     given = []
-    until = time.monotonic() + 15
+    until = time.monotonic() + 120
     while given != output and time.monotonic() < until:
         given = shell(instance, command)
     return given

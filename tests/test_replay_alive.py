@@ -45,19 +45,19 @@ def test_a_replay_survives_a_kill_and_loads_go_on(small_chunks):
     names = [f"replay-{uuid.uuid4()}" for _ in range(EVENTS)]
     with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:
         send(instance, names)
-        wait_for(lambda: has_row(warehouse, instance, "tracks", names[-1]), 120)
+        wait_for(lambda: has_row(warehouse, instance, "tracks", names[-1]))
         count, last = log_facts(instance)
         warehouse.execute(SQL("TRUNCATE {}").format(table_of(instance, "replayed")))
         replay = int(instance.manage("shell", "-v0", "-c", BEGIN).split()[-1])
-        wait_for(lambda: cursor(warehouse, replay)[1] > 0, 30)
+        wait_for(lambda: cursor(warehouse, replay)[1] > 0)
 
         instance.kill_worker()
         killed_at, _ = cursor(warehouse, replay)
         instance.start_worker()
-        wait_for(lambda: cursor(warehouse, replay)[0] > killed_at, 60)
+        wait_for(lambda: cursor(warehouse, replay)[0] > killed_at)
         late = f"late-{uuid.uuid4()}"
         post(instance, "/v1/track", {"userId": "u", "event": "Late", "messageId": late})
-        wait_for(lambda: has_row(warehouse, instance, "tracks", late), 60)
+        wait_for(lambda: has_row(warehouse, instance, "tracks", late))
         late_was_first = cursor(warehouse, replay)[0] < last
         wait_for(lambda: cursor(warehouse, replay)[0] >= last, 180)
 

@@ -225,7 +225,7 @@ def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
     killed = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", PARTS, str(erasure.pk)], cwd=ROOT, env=environment()
     )
-    wait_for(lambda: counted(erasure) > 0, 60)
+    wait_for(lambda: counted(erasure) > 0)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     reached = counted(erasure)
@@ -450,8 +450,8 @@ def test_two_erasures_of_one_event_at_once_clear_both_values(hub):
     with transaction.atomic():
         sought[ANN].erase(0, upto)
         other.start()
-        wait_for(waits_for_lock, 20)
-    other.join(20)
+        wait_for(waits_for_lock)
+    other.join()
 
     assert [value for value in ("ann-1", "bob-1") if value in Event.objects.get().payload] == []
 

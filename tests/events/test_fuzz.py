@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import string
-from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
@@ -47,7 +46,6 @@ EVENTS = st.dictionaries(NAMES, VALUES, max_size=8)
 BODIES = EVENTS | st.fixed_dictionaries({"batch": st.lists(EVENTS | VALUES, max_size=4)}) | VALUES
 LIMITS = settings(
     max_examples=150,
-    deadline=timedelta(seconds=3),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

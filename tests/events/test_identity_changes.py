@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from time import monotonic, sleep
 
 import psycopg
 import pytest
@@ -22,6 +21,7 @@ from events.tasks import go_on_with_change, ring_connections
 from tests.support.factories import make_admin
 from tests.support.identity_graph import event, user
 from tests.support.people import Hub, changes_made, erase_requested, everywhere
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,10 +200,7 @@ def go_on_alone(pk):
 
 
 def wait_for_updates(conn, count):
-    until = monotonic() + 10
-    while conn.execute(WAITING_UPDATES).fetchone() != (count,):
-        assert monotonic() < until
-        sleep(0.02)
+    wait_for(lambda: conn.execute(WAITING_UPDATES).fetchone() == (count,))
 
 
 def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin):

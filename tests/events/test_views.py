@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.core.cache import cache
 from django.test import override_settings
 from django.utils import timezone
@@ -19,6 +20,7 @@ from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+NOON = "2026-11-21T12:00:00Z"
 TRACK = {"userId": "ann", "event": "Signed Up"}
 
 
@@ -155,6 +157,7 @@ def test_a_bad_single_call_is_kept_by_such_a_source(client):
     assert Quarantined.objects.get().reason == "Invalid request: event is missing or blank"
 
 
+@time_machine.travel(NOON, tick=False)
 def test_the_limit_of_requests_is_answered_with_the_time_to_wait(client):
     source = make_source(rate_limit_requests=2, rate_limit_window_seconds=60)
     key = make_write_key(source)
@@ -188,6 +191,7 @@ def test_without_the_cache_there_is_no_limit(client):
     assert health.json()["notes"] == ["the cache does not answer; rate limits are off"]
 
 
+@time_machine.travel(NOON, tick=False)
 def test_unknown_keys_are_limited_by_address(client, django_assert_num_queries):
     post(client, make_write_key().key)
 

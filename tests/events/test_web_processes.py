@@ -85,13 +85,13 @@ def test_a_rotated_key_works_everywhere_within_a_second(servers):
 
 
 def test_the_budget_of_a_source_is_one_for_all_processes(servers):
-    key = make_write_key(make_source(rate_limit_requests=5, rate_limit_window_seconds=300))
+    key = make_write_key(make_source(rate_limit_requests=5, rate_limit_window_seconds=86_400))
     time.sleep(SEEN_SECONDS)
 
     answers = [identify(servers[number % 2], key.key) for number in range(8)]
 
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 3
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 86_400
 
 
 def test_an_address_may_guess_keys_so_many_times_a_minute(servers):
@@ -103,11 +103,11 @@ def test_an_address_may_guess_keys_so_many_times_a_minute(servers):
         for number in range(20)
     ]
 
-    statuses = [answer.status for answer in answers]
-    assert statuses[0] == 401
-    assert statuses[-1] == 429
-    assert answers[-1].text == "Too many requests: max requests limit reached"
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert answers[0].status == 401
+    refused = [answer for answer in answers if answer.status == 429]
+    assert len(refused) >= 20 - 2 * 8  # a minute may end on the way
+    assert refused[0].text == "Too many requests: max requests limit reached"
+    assert 1 <= int(refused[0].headers["Retry-After"]) <= 60
     assert identify(servers[0], key.key, address="192.0.2.2").status == 200
     assert identify(servers[0], "guess", address="192.0.2.3").status == 401
 

@@ -100,7 +100,7 @@ def test_postgres_that_a_dead_supervisor_left_is_stopped_first(own):
 
     start_postgres(own)
 
-    assert orphan.process.wait(timeout=5) == 0
+    assert orphan.process.wait(timeout=60) == 0
     assert rows(own.values["DATABASE_URL"]) == [("ada",)]
 
 
@@ -191,7 +191,7 @@ def test_valkey_that_a_dead_supervisor_left_is_stopped_first(own):
 
     second = start_valkey(own)
 
-    assert orphan.process.wait(timeout=5) == 0
+    assert orphan.process.wait(timeout=60) == 0
     assert second.port == orphan.port
 
 

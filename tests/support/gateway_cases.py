@@ -19,6 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.support.wait import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -57,16 +59,17 @@ def running_server(url, **environment):
             yield Server(port, process.pid)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def _wait_for(port):
-    for _ in range(200):
+    def listens():
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.1)
-    raise TimeoutError("the server did not start")
+            return True
+        return False
+
+    wait_for(listens)
 
 
 class Gate:
@@ -147,15 +150,13 @@ class Server:
         finally:
             connection.close()
 
-    def raw(self, data, timeout=5):
-        """Bytes as they are; what comes back until the server is silent or closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+    def raw(self, data):
+        """Bytes as they are; what comes back until the server closes, as the last request asks."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(data)
             received = b""
-            with contextlib.suppress(TimeoutError):
-                while part := connection.recv(65536):
-                    received += part
-                    connection.settimeout(0.5)
+            while part := connection.recv(65536):
+                received += part
             return received
 
     def peak_bytes(self):

@@ -18,7 +18,7 @@ def post(instance, path, body):
         data=json.dumps(body).encode(),
         headers={"Authorization": f"Basic {key}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         assert response.read() == b"OK"
 
 

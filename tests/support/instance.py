@@ -25,7 +25,7 @@ from rudderhub.env import ROOT
 from rudderhub.parts import procfile
 from tests.support.warehouse import drop_database
 
-START_SECONDS = 60
+START_SECONDS = 120
 _numbers = itertools.count(1)  # of Valkey's databases; two instances must not share a broker
 
 
@@ -68,7 +68,7 @@ class RunningInstance:
         for process in self.processes.values():
             _signal_group(process, signal.SIGTERM)
         for name in list(self.processes):
-            self.processes[name].wait(timeout=30)
+            self.processes[name].wait(timeout=120)
         with psycopg.connect(self.server, autocommit=True) as conn:
             for name in self.databases:
                 drop_database(conn, name)

@@ -25,7 +25,7 @@ from rudderhub.embedded import SHARED_FOLDER, postgres_home
 from rudderhub.env import read_env_file
 from rudderhub.instance import stored
 
-START_SECONDS = 90
+START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def running(**settings: str) -> Iterator[Instance]:
             yield _ready(process, environ, Path(folder))
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(120)
             _remove_data(Path(folder))
 
 

@@ -101,7 +101,7 @@ def test_a_rebuild_is_seen_whole_and_one_that_crashes_changes_nothing(graph, war
         blocker.execute(query(graph.schema, last_row))
         crashed = threading.Thread(target=rebuild_until_killed, args=[conn, graph.schema])
         crashed.start()
-        wait_for(lambda: writes_and_waits(graph, conn), 8)
+        wait_for(lambda: writes_and_waits(graph, conn))
         during = graph.rows(STATE)
         graph.conn.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
         crashed.join()
