@@ -126,7 +126,6 @@ ACCOUNT_ADAPTER = "rudderhub.second_factor.adapters.AccountAdapter"
 ACCOUNT_RATE_LIMITS = False  # LockOut counts wrong passwords, second_factor.codes wrong codes
 MFA_ADAPTER = "rudderhub.second_factor.adapters.MFAAdapter"
 MFA_TOTP_ISSUER = "rudderhub"
-MFA_TOTP_TOLERANCE = 1  # a clock may be off by half a minute
 AUTHENTICATION_BACKENDS = [
     "rudderhub.lockout.LockOut",
     "django.contrib.auth.backends.ModelBackend",

@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import time
 
-from allauth.core.internal.cryptokit import compare_user_code
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import (
-    format_hotp_value,
-    hotp_value,
-    yield_hotp_counters_from_time,
-)
 from allauth.mfa.utils import decrypt
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
+from rudderhub.second_factor.totp import matching_step
 from sources import audit
 
 FAILURES = 10
@@ -35,7 +29,7 @@ def app_of(user: User) -> Authenticator | None:
 def recovery_codes(user: User) -> list[str]:
     """Those not used yet."""
     kept = _held(user, Authenticator.Type.RECOVERY_CODES).first()
-    return RecoveryCodes(kept).get_unused_codes() if kept else []
+    return kept.wrap().get_unused_codes() if kept else []
 
 
 def use_code(user: User, code: str) -> Authenticator | None:
@@ -74,16 +68,13 @@ def _held(user: User, kind: str) -> QuerySet[Authenticator]:
 
 
 def _use_app_code(app: Authenticator, code: str) -> Authenticator | None:
-    secret = decrypt(app.data["secret"])
-    for counter in yield_hotp_counters_from_time():
-        expected = format_hotp_value(hotp_value(secret, counter))
-        is_new = counter > app.data.get("last_counter", 0)
-        if is_new and compare_user_code(actual=code, expected=expected):
-            app.data["last_counter"] = counter
-            return app
-    return None
+    step = matching_step(decrypt(app.data["secret"]), code, time.time())
+    if step is None or step <= app.data.get("last_counter", 0):
+        return None
+    app.data["last_counter"] = step
+    return app
 
 
 def _use_recovery_code(user: User, code: str) -> Authenticator | None:
     kept = _held(user, Authenticator.Type.RECOVERY_CODES).first()
-    return kept if kept and RecoveryCodes(kept).validate_code(code) else None
+    return kept if kept and kept.wrap().validate_code(code) else None

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from allauth.account.forms import ReauthenticateForm as ReauthenticateByPasswordForm
 from allauth.core import context
 from allauth.mfa.base.forms import ReauthenticateForm
-from allauth.mfa.totp.internal.auth import (
-    SECRET_SESSION_KEY,
-    generate_totp_secret,
-    validate_totp_code,
-)
 from allauth.mfa.utils import decrypt, encrypt
 from django import forms
 from django.contrib.auth.models import User
@@ -17,6 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from rudderhub.second_factor.codes import app_of, use_code, waits
+from rudderhub.second_factor.totp import matching_step, new_secret
+
+PENDING_SECRET = "second_factor_secret"  # noqa: S105  # a key of the session
 
 WRONG = (
     "This code is wrong or has already been used. Wait for the next one. If no code works, check "
@@ -40,7 +39,7 @@ class EnrolForm(forms.Form):
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]
-        if not validate_totp_code(self.secret, code):
+        if matching_step(self.secret, code, time.time()) is None:
             raise forms.ValidationError(WRONG)
         return code
 
@@ -72,6 +71,6 @@ class PasswordForm(ReauthenticateByPasswordForm):
 def _pending_secret() -> str:
     """Of the set-up that is under way: kept, encrypted, in the session until a code confirms it."""
     session = context.request.session
-    if SECRET_SESSION_KEY not in session:
-        session[SECRET_SESSION_KEY] = encrypt(generate_totp_secret())
-    return decrypt(session[SECRET_SESSION_KEY])
+    if PENDING_SECRET not in session:
+        session[PENDING_SECRET] = encrypt(new_secret())
+    return decrypt(session[PENDING_SECRET])

@@ -5,24 +5,20 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from allauth.account.decorators import reauthentication_required
 from allauth.account.views import BaseReauthenticateView, ReauthenticateView
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal.flows import generate_recovery_codes
-from allauth.mfa.totp.internal.flows import activate_totp
+from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView
 from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils.decorators import method_decorator
+from django.urls import reverse, reverse_lazy
 from django.views.generic.base import TemplateView
-from django.views.generic.edit import FormView
 
 from rudderhub.second_factor.codes import app_of, note, recovery_codes, use_code
-from rudderhub.second_factor.forms import CodeForm, EnrolForm, PasswordForm
+from rudderhub.second_factor.forms import PENDING_SECRET, CodeForm, EnrolForm, PasswordForm
 from rudderhub.second_factor.middleware import PASSED, next_step
 from sources.display import when
 
@@ -63,18 +59,21 @@ class Enrol(Page, ActivateTOTPView):
 
     def form_valid(self, form: EnrolForm) -> HttpResponse:
         user = _user(self.request)
-        app, _ = activate_totp(self.request, form)
+        super().form_valid(form)
+        del self.request.session[PENDING_SECRET]
         use_code(user, form.cleaned_data["code"])  # so that it does not work a second time
         note(user, "Set up a second factor.")
-        _pass(self.request, app)
+        _pass(self.request, app_of(user))
         return _show_codes(self.request)
 
+    def get_success_url(self) -> str:
+        return reverse("mfa_index")
 
-@method_decorator(reauthentication_required(app="allauth.mfa"), name="dispatch")
-class NewCodes(Page, FormView):  # type: ignore[type-arg]
+
+class NewCodes(Page, GenerateRecoveryCodesView):
     title = "Create new recovery codes?"
     template_name = "sources/confirm.html"
-    form_class = Form
+    success_url = reverse_lazy("mfa_index")
     extra_context = {
         "lines": ["Your current codes stop working."],
         "yes": "Create new codes",
@@ -84,10 +83,8 @@ class NewCodes(Page, FormView):  # type: ignore[type-arg]
         return super().get_context_data(**kwargs, back=reverse("mfa_index"))
 
     def form_valid(self, form: Form) -> HttpResponse:
-        user = _user(self.request)
-        if app_of(user):
-            generate_recovery_codes(self.request)
-            note(user, "Created new recovery codes.")
+        super().form_valid(form)
+        note(_user(self.request), "Created new recovery codes.")
         return _show_codes(self.request)
 
 
