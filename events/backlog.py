@@ -40,7 +40,7 @@ FROM unnest(%(keys)s::bigint[], %(sources)s::bigint[], %(cursors)s::bigint[])
 class Backlog:
     events: int = 0
     oldest_at: datetime | None = None
-    """When the oldest was accepted; None when none waits, or others' events lie before it."""
+    """When the oldest was accepted. None if none waits or it is beyond NEAR."""
 
     def seconds(self, now: datetime) -> float | None:
         return max((now - self.oldest_at).total_seconds(), 0) if self.oldest_at else None

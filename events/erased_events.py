@@ -42,7 +42,7 @@ WHERE id > %(after)s AND id <= %(upto)s AND source_id = ANY (%(sources)s::bigint
 )
 ORDER BY id
 """
-"""IN, for Postgres weighs every value of = ANY for each partition."""
+"""IN instead of = ANY: for = ANY the planner estimates every value in every partition."""
 
 SOUGHT_AT_MOST = 50
 """Of more texts it is faster to read all linking calls than to look for each in them."""
@@ -139,7 +139,7 @@ def _spellings(values: Iterable[str]) -> list[str]:
 
 
 def _primary(event: Mapping[str, Any], source_id: str, rules: Rules) -> Identifier | None:
-    """Whose the event is; of one that states nothing the user, else the device."""
+    """The primary identifier of the event's statement; without one, its user or device."""
     try:
         stated = statement(event, source_id, rules)
     except MalformedMergeError:

@@ -43,9 +43,9 @@ from sources.models import Source
 logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 1.0
-"""Then the worker looks after loads before it goes on with the log."""
+"""How long a worker erases from the log before it lets loads have their turn."""
 SLICE_IDS = 20_000
-"""So many ids of the log are looked at, and committed, at once."""
+"""Ids of the log that one transaction covers."""
 LOOK_SECONDS = 0.2
 
 
@@ -105,7 +105,10 @@ def erase_person(
 
 
 def run(erasure: Erasure) -> None:
-    """To its end, by turns with a worker that has taken it, too; DestinationError if it fails."""
+    """Run the erasure to its end, in turns with a worker that also has it.
+
+    Raises DestinationError if it fails.
+    """
     while run_slice(erasure) or _is_with_worker(erasure):
         pass
 
@@ -144,7 +147,7 @@ def _tried(erasure: Erasure, reader: psycopg.Connection[Any]) -> bool:
         texts = ErasedTexts(erased)
         with opened(erasure.destination) as people:
             _Work(erasure, people, erased, texts).go_on(reader)
-    except Exception as error:  # noqa: BLE001 - it is told, and tried again
+    except Exception as error:  # noqa: BLE001 - the erasure keeps it and is retried
         said = str(error) or type(error).__name__
         _fail(erasure, texts.without(said) if texts else said)
         if not isinstance(error, DestinationError | DestinationUnavailableError):

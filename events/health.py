@@ -14,7 +14,7 @@ from events.loads import is_due
 GOOD, WAIT, BAD, OFF = "good", "wait", "bad", "off"
 SEVERITY = (GOOD, WAIT, OFF, BAD)
 COMES_WITHIN = timedelta(minutes=5)
-"""A worker that runs does; then events that wait are a fault."""
+"""A running worker loads within this time; events that wait longer are a fault."""
 UNATTENDED = "not being loaded"
 
 

@@ -1,4 +1,4 @@
-"""That beat sends and a worker receives: when it was last so."""
+"""Records when a task of beat last reached a worker."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = timedelta(hours=1)
 SHOWN = 50
-"""Of each list of an effect so many are kept, beside how many there are."""
+"""Entries that are kept of each list of an effect, beside their count."""
 TOLD_SECONDS = 0.3
 CUT_SHORT = (
     "A worker was stopped during this change. It was made completely or not at all. Check which, "
@@ -56,7 +56,7 @@ def request(destination: Destination, user_pk: int, action: str, form: Form) -> 
 
 
 def confirm(change: IdentityChange, reason: str) -> bool:
-    """Have it made, as if it were new to a worker; False when it was confirmed before."""
+    """Confirm the change, so that a worker makes it; False if it was confirmed before."""
     form = {**change.form, "reason": [reason]}
     anew: dict[str, Any] = {"step": "", "percent": None, "created_at": timezone.now()}
     is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form, **anew)
@@ -115,7 +115,7 @@ def _log(change: IdentityChange, said: str) -> None:
 
 
 def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
-    """None when it failed, which is then told."""
+    """The effect of the change; None if it failed, with the error kept in the change."""
     try:
         with opened(change.destination) as people:
             tell = _teller(change)
@@ -127,7 +127,7 @@ def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
         _fail(change, f"{error}.")
     except psycopg.Error as error:
         _fail(change, f"Error from the warehouse: {primary_message(error)}.")
-    except Exception as error:  # noqa: BLE001 - it is told
+    except Exception as error:  # noqa: BLE001 - the change keeps it
         kind, frames = type(error).__name__, "".join(format_tb(error.__traceback__))
         logger.error("change broke change=%s\n%s%s", change.pk, frames, kind)  # noqa: TRY400
         _fail(change, f"It failed with {kind}. See the worker's log.")  # not what: it may quote

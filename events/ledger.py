@@ -39,7 +39,7 @@ class Balance:
 
     @property
     def difference(self) -> int:
-        """Events that nobody accounts for; less than nothing: accounted for twice."""
+        """Events that are in no count; negative if events are counted twice."""
         known = self.loaded + self.skipped + self.dead_letters + self.lost + self.pending
         return self.accepted - known
 

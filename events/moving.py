@@ -74,7 +74,7 @@ def move(
 ) -> None:
     """Write the events with after < id <= upto, or as many chunks as begin before `until`.
 
-    `until` is a time of time.monotonic(). `wrote` is told of each chunk once it is committed.
+    `until` is a time of time.monotonic(). `wrote` is called with each chunk after its commit.
     A dead letter that was tried before the run `began` counts another attempt.
     """
     for prepared in _prepared(session, read, after, upto, first_events, until):

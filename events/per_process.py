@@ -1,4 +1,4 @@
-"""What a process has one of, with threads or connections that a fork does not carry over."""
+"""Objects of which each process has one, since a fork copies no threads or connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Closable)
 
 
 class PerProcess(Generic[T]):
-    """Made when it is first asked for; a forked child makes its own."""
+    """Makes the object at the first get(); a forked child makes its own."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 5
 SLICE_SECONDS = 1.0
-"""Then the worker looks after loads before it goes on with the replay."""
+"""How long a worker replays before it lets loads have their turn."""
 
 
 @dataclass(frozen=True)
