@@ -1,4 +1,4 @@
-"""Tables of the warehouses, and what one of them has of an event."""
+"""Pages that read warehouses: tables, rows of one table, and the rows of one event."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from events.admin import trail as trails
 from events.masking import HIDDEN, PERMISSION
 from events.models import Event
 from rudderhub.warehouses import (
-    ask_each,
-    chosen,
-    may_view,
-    note,
+    audit_note,
+    chosen_destinations,
     page,
-    telling_faults,
+    query_each,
+    require_view_permission,
     warehouse,
     warehouses,
+    with_fault_page,
 )
 from sources.display import when
 
@@ -35,30 +35,31 @@ WHOLE_NUMBERS = ("bigint", "integer", "smallint")
 
 
 def tables(request: HttpRequest) -> HttpResponse:
-    may_view(request)
-    every, wanted = warehouses(), request.GET.get("q", "").strip()
-    asked = chosen(every, request)
-    answers, faults = ask_each(asked, browsing.tables)
-    found = [
-        (destination, _shown(kept, wanted), _budget(destination)) for destination, kept in answers
+    require_view_permission(request)
+    destinations, text = warehouses(), request.GET.get("q", "").strip()
+    chosen = chosen_destinations(destinations, request)
+    answers, faults = query_each(chosen, browsing.tables)
+    sections = [
+        (destination, _table_rows(summaries, text), _column_budget(destination))
+        for destination, summaries in answers
     ]
-    if wanted:
-        found = [each for each in found if each[1]]
+    if text:
+        sections = [(owner, rows, budget) for owner, rows, budget in sections if rows]
     context = {
         "title": "Tables",
-        "found": found,
+        "sections": sections,
         "faults": faults,
-        "warehouses": every,
-        "asked": asked,
-        "wanted": wanted,
+        "warehouses": destinations,
+        "chosen": chosen,
+        "text": text,
     }
     return page(request, "rudderhub/tables.html", context)
 
 
-@telling_faults
+@with_fault_page
 def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse:
-    """Its columns, some rows or the one with an id, and a query to copy."""
-    may_view(request)
+    """A table's columns, some rows or the row with an id, and a query to copy."""
+    require_view_permission(request)
     destination, config = warehouse(pk, schema)
     sees = request.user.has_perm(PERMISSION)
     row_id = request.GET.get("id", "")
@@ -69,7 +70,7 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
     if not columns:
         raise Http404
     if sees:
-        note(request, destination, f"Viewed rows of {schema}.{name}.")
+        audit_note(request, destination, f"Viewed rows of {schema}.{name}.")
     else:
         rows = [tuple(HIDDEN if value is not None else None for value in row) for row in rows]
     context = {
@@ -77,10 +78,12 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         "destination": destination,
         "schema": schema,
         "table": name,
-        "columns": [(each, _fill(each), discarded.get(each.name, 0)) for each in columns],
+        "columns": [
+            (column, _fill_text(column), discarded.get(column.name, 0)) for column in columns
+        ],
         "whole_numbers": WHOLE_NUMBERS,
-        "is_full": any(each.name == EXTRA_COLUMN for each in columns),
-        "budget": _budget(destination),
+        "is_full": any(column.name == EXTRA_COLUMN for column in columns),
+        "budget": _column_budget(destination),
         "sees": sees,
         "may_change": request.user.has_perm("destinations.change_destination"),
         "names": names,
@@ -94,48 +97,48 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
 
 def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
     """What the warehouse of a connection has of an event: rows, discards and profile."""
-    may_view(request)
+    require_view_permission(request)
     event = get_object_or_404(Event, pk=pk)
-    known = Connection.objects.select_related("source", "destination")
-    connection = get_object_or_404(known, pk=connection_pk, source_id=event.source_id)
+    connections = Connection.objects.select_related("source", "destination")
+    connection = get_object_or_404(connections, pk=connection_pk, source_id=event.source_id)
     sees = request.user.has_perm(PERMISSION)
     trail = trails.look(connection, event, sees=sees)
     if sees:
-        note(request, connection.destination, f"Viewed the rows of {event}.")
+        audit_note(request, connection.destination, f"Viewed the rows of {event}.")
     title = f"{event} in {connection.destination}"
     context = {"title": title, "event": event, "trail": trail}
     return page(request, "rudderhub/look.html", context)
 
 
-def _shown(
-    kept: Sequence[browsing.TableSummary], wanted: str
+def _table_rows(
+    summaries: Sequence[browsing.TableSummary], text: str
 ) -> list[tuple[browsing.TableSummary, str, SafeString]]:
-    """Those whose name holds the text, with their rows and the newest."""
+    """The tables whose name contains the text, each with its row count and newest row."""
     return [
-        (each, _rows(each), _newest(each))
-        for each in kept
-        if wanted.lower() in f"{each.schema}.{each.name}".lower()
+        (table, _row_count(table), _newest_row(table))
+        for table in summaries
+        if text.lower() in f"{table.schema}.{table.name}".lower()
     ]
 
 
-def _budget(destination: Destination) -> int:
+def _column_budget(destination: Destination) -> int:
     config = PostgresConfig.of(destination.config, destination.secrets)
     return config.column_budget or MOST_COLUMNS
 
 
-def _rows(table: browsing.TableSummary) -> str:
+def _row_count(table: browsing.TableSummary) -> str:
     if table.rows is None:
         return "not sampled yet"
     return f"{table.rows:,}" if table.exact else f"≈ {table.rows:,}"
 
 
-def _newest(table: browsing.TableSummary) -> SafeString:
+def _newest_row(table: browsing.TableSummary) -> SafeString:
     if table.newest is None:
         return when(None, never="-")
     return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
 
 
-def _fill(column: browsing.ColumnSummary) -> str:
+def _fill_text(column: browsing.ColumnSummary) -> str:
     if column.fill is None:
         return "no rows" if column.exact else "not sampled yet"
     return f"{'' if column.exact else '≈ '}{column.fill:.0%}"

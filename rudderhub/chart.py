@@ -1,4 +1,4 @@
-"""Bars of events by time and type, as the numbers of an SVG that the server draws."""
+"""The bar chart of events by time and type: the numbers of an SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHADES = ("track", "page", "identify", "screen", "group", "alias", "merge")
 
 @dataclass(frozen=True)
 class Block:
-    """One type in one bar."""
+    """The events of one type in one bar."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Block:
 class Chart:
     blocks: Sequence[Block]
     legend: Sequence[tuple[str, int, int]]
-    """Of each type: its name, shade and sum."""
+    """The name, shade and total of each type."""
     peak: int
     total: int
     width: int = WIDTH
@@ -44,7 +44,7 @@ def chart(counts: Sequence[BinCount], since: datetime, length: timedelta, bins: 
     peak = max(bars.values(), default=0)
     below = Counter[datetime]()
     blocks = []
-    for count in sorted(counts, key=lambda each: (each.start, shade(each.type), each.type)):
+    for count in sorted(counts, key=lambda count: (count.start, shade(count.type), count.type)):
         number = round((count.start - since) / length)
         blocks.append(_block(count, number, bins, peak, below[count.start]))
         below[count.start] += count.events

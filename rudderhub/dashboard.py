@@ -1,4 +1,4 @@
-"""The overview: what is set up, how much comes in, what is behind and what went wrong."""
+"""The overview: first steps, events received, the ledger of connections, and problems."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ MOST_CONNECTIONS = 20
 
 
 @dataclass(frozen=True)
-class Range:
-    """A stretch of time up to now, and the length of the bars that show it."""
+class Period:
+    """A period of time up to now, and the length of each bar of its chart."""
 
     name: str
     title: str
@@ -49,26 +49,26 @@ class Range:
         return self.length // self.bar + 1
 
     def begin(self, now: datetime) -> datetime:
-        """The beginning of a minute; of an hour where older counts are kept by the hour."""
+        """Its beginning: a full minute, or a full hour where counts are kept by the hour."""
         then = (now - self.length).replace(second=0, microsecond=0)
         return then.replace(minute=0) if self.length >= FOLDS["hour"] else then
 
 
-RANGES = {
-    found.name: found
-    for found in (
-        Range("10m", "10 minutes", timedelta(minutes=10), timedelta(minutes=1)),
-        Range("1h", "hour", timedelta(hours=1), timedelta(minutes=1)),
-        Range("6h", "6 hours", timedelta(hours=6), timedelta(minutes=5)),
-        Range("24h", "24 hours", timedelta(hours=24), timedelta(minutes=20)),
-        Range("7d", "7 days", timedelta(days=7), timedelta(hours=2)),
-        Range("30d", "30 days", timedelta(days=30), timedelta(hours=12)),
+PERIODS = {
+    period.name: period
+    for period in (
+        Period("10m", "10 minutes", timedelta(minutes=10), timedelta(minutes=1)),
+        Period("1h", "hour", timedelta(hours=1), timedelta(minutes=1)),
+        Period("6h", "6 hours", timedelta(hours=6), timedelta(minutes=5)),
+        Period("24h", "24 hours", timedelta(hours=24), timedelta(minutes=20)),
+        Period("7d", "7 days", timedelta(days=7), timedelta(hours=2)),
+        Period("30d", "30 days", timedelta(days=30), timedelta(hours=12)),
     )
 }
 
 
 class Cell(NamedTuple):
-    """A number, and the list of what it counts."""
+    """A number, and the address of the list of what it counts."""
 
     number: int
     url: str
@@ -83,7 +83,7 @@ class Flow:
     balance: Balance
     discards: int
     oldest_at: datetime | None
-    """When the oldest event that waits was accepted."""
+    """When the oldest pending event was accepted."""
 
     @property
     def since(self) -> SafeString | str:
@@ -103,22 +103,23 @@ class Flow:
 
     @property
     def cells(self) -> list[Cell]:
-        """What adds up, in the order of the columns."""
-        events = f"{_list('event')}?source={self.connection.source_id}"
+        """The numbers of the ledger, in the order of the columns."""
+        events = f"{_list_url('event')}?source={self.connection.source_id}"
+        lag = f"for {self.lag}" if self.lag else ""
         own = f"?connection__id__exact={self.connection.pk}"
         since = f"&event_id__gt={self.balance.since}" if self.balance.since else ""
-        found = self.balance
+        balance = self.balance
         return [
-            Cell(found.accepted, events),
-            Cell(found.loaded, _list("load") + own),
-            Cell(found.dead_letters, f"{_list('deadletter')}{own}&state=all{since}"),
-            Cell(found.skipped, f"{events}&status=skipped"),
-            Cell(found.lost, _list("loss") + own),
-            Cell(found.pending, f"{events}&status=pending", f"for {self.lag}" if self.lag else ""),
+            Cell(balance.accepted, events),
+            Cell(balance.loaded, _list_url("load") + own),
+            Cell(balance.dead_letters, f"{_list_url('deadletter')}{own}&state=all{since}"),
+            Cell(balance.skipped, f"{events}&status=skipped"),
+            Cell(balance.lost, _list_url("loss") + own),
+            Cell(balance.pending, f"{events}&status=pending", lag),
         ]
 
 
-def _list(model: str) -> str:
+def _list_url(model: str) -> str:
     return reverse(f"admin:events_{model}_changelist")
 
 
@@ -126,9 +127,9 @@ COUNTED = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """For DASHBOARD_CALLBACK of unfold; what the user may not view stays out."""
+    """The context of the page, for unfold's DASHBOARD_CALLBACK: only what the user may view."""
     now, newest = timezone.now(), head()
-    chosen = RANGES.get(request.GET.get("range", ""), RANGES["1h"])
+    chosen = PERIODS.get(request.GET.get("range", ""), PERIODS["1h"])
     source_pk = parse_pk(request.GET.get("source", ""))
     since, steps = chosen.begin(now), first_steps.ticks(now, newest)
     connections, others = _connections(request, source_pk)
@@ -138,37 +139,39 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "title": "Overview",
         "ticks": steps,
         "paste": first_steps.paste(request, now, steps),
-        "ranges": RANGES.values(),
+        "ranges": PERIODS.values(),
         "chosen": chosen,
         "sources": Source.objects.values_list("pk", "name"),
         "source_pk": source_pk,
         "flows": flows,
-        "sums": {name: sum(getattr(each.balance, name) for each in flows) for name in COUNTED},
-        "discards": sum(each.discards for each in flows),
+        "sums": {name: sum(getattr(flow.balance, name) for flow in flows) for name in COUNTED},
+        "discards": sum(flow.discards for flow in flows),
         "others": others,
         "whole": not request.GET.get("range"),
-        "speed": latency([each.pk for each in connections], since) if connections else None,
-        "troubles": [*_unattended(flows), *troubles(request, source_pk)],
-        **_received(request, chosen, since, source_pk),
+        "speed": latency([connection.pk for connection in connections], since)
+        if connections
+        else None,
+        "troubles": [*_unattended_trouble(flows), *troubles(request, source_pk)],
+        **_received_events(request, chosen, since, source_pk),
     }
 
 
-def _received(
-    request: HttpRequest, chosen: Range, since: datetime, source_pk: int | None
+def _received_events(
+    request: HttpRequest, chosen: Period, since: datetime, source_pk: int | None
 ) -> dict[str, Any]:
     if not request.user.has_perm("events.view_event"):
         return {"sees_events": False}
     counts = by_bin(since, chosen.bar, source_pk)
-    wanted = _refused_since(since, source_pk)
-    drawn = chart(counts, since, chosen.bar, chosen.bars)
-    refusals = Quarantined.objects.filter(**wanted).count()
+    refused = _refused_since(since, source_pk)
+    bars = chart(counts, since, chosen.bar, chosen.bars)
+    refusals = Quarantined.objects.filter(**refused).count()
     return {
         "sees_events": True,
-        "chart": drawn,
-        "accepted": drawn.total,
+        "chart": bars,
+        "accepted": bars.total,
         "refused": refusals,
-        "refused_query": urlencode({"state": "all", **wanted}),
-        "received": drawn.total + refusals,
+        "refused_query": urlencode({"state": "all", **refused}),
+        "received": bars.total + refusals,
         "bar_minutes": chosen.bar // timedelta(minutes=1),
     }
 
@@ -178,27 +181,32 @@ def _refused_since(since: datetime, source_pk: int | None) -> dict[str, Any]:
 
 
 def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Connection], int]:
-    """The first ones, and how many others there are."""
+    """The connections that fit on the page, and the number of the others."""
     if not request.user.has_perm("destinations.view_connection"):
         return [], 0
-    found = Connection.objects.select_related("source", "destination").order_by("pk")
+    connections = Connection.objects.select_related("source", "destination").order_by("pk")
     if source_pk:
-        found = found.filter(source_id=source_pk)
-    return list(found[:MOST_CONNECTIONS]), max(found.count() - MOST_CONNECTIONS, 0)
+        connections = connections.filter(source_id=source_pk)
+    others = max(connections.count() - MOST_CONNECTIONS, 0)
+    return list(connections[:MOST_CONNECTIONS]), others
 
 
 def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Flow]:
-    found = balances(connections, since)
-    discards, waits_since = _discards(found), oldest(connections)
+    ledger = balances(connections, since)
+    discards, oldest_at = _discard_counts(ledger), oldest(connections)
     return [
-        Flow(each.connection, each, discards.get(pk, 0), waits_since[pk] if each.pending else None)
-        for each in found
-        for pk in [each.connection.pk]
+        Flow(
+            balance.connection,
+            balance,
+            discards.get(balance.connection.pk, 0),
+            oldest_at[balance.connection.pk] if balance.pending else None,
+        )
+        for balance in ledger
     ]
 
 
-def _unattended(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
-    """That no worker comes, once for all connections; the first of them is named."""
+def _unattended_trouble(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
+    """One trouble for all connections that no worker loads; it names the first of them."""
     waiting = [flow for flow in flows if flow.health.word == UNATTENDED]
     if not waiting:
         return []
@@ -214,8 +222,8 @@ def _unattended(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
     return [(trouble, len(waiting))]
 
 
-def _discards(found: Sequence[Balance]) -> dict[int, int]:
-    """Of the loads that each balance counts."""
-    stretches = (Q(connection=each.connection, upto_id__gt=each.since) for each in found)
-    loads = Load.objects.filter(reduce(or_, stretches, Q(pk__in=[])), discards__gt=0)
+def _discard_counts(ledger: Sequence[Balance]) -> dict[int, int]:
+    """By connection, the discarded values of the loads that its balance counts."""
+    periods = (Q(connection=balance.connection, upto_id__gt=balance.since) for balance in ledger)
+    loads = Load.objects.filter(reduce(or_, periods, Q(pk__in=[])), discards__gt=0)
     return dict(loads.order_by().values_list("connection").annotate(Sum("discards")))

@@ -1,4 +1,4 @@
-"""Discards of the warehouses: what did not fit, as a file, and putting it into its rows."""
+"""Pages of discards: values that did not fit their column, their export, and recovering them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from events.masking import PERMISSION
 from rudderhub.reapplying import Column
 from rudderhub.tasks import widen_and_reapply
 from rudderhub.warehouses import (
-    ask_each,
-    chosen,
-    may_view,
-    note,
+    audit_note,
+    chosen_destinations,
     page,
-    telling_faults,
+    query_each,
+    require_view_permission,
     warehouse,
     warehouses,
+    with_fault_page,
 )
 from sources.display import when
 
@@ -46,29 +46,29 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def discards(request: HttpRequest) -> HttpResponse:
-    may_view(request)
-    every, wanted = warehouses(), _wanted(request)
-    asked = chosen(every, request)
+    require_view_permission(request)
+    destinations, wanted = warehouses(), _wanted_discards(request)
+    chosen = chosen_destinations(destinations, request)
 
-    def groups(conn: Conn, schemas: Any) -> list[tuple[str, list[browsing.DiscardGroup]]]:
-        found = ((schema, browsing.discard_groups(conn, schema, wanted)) for schema in schemas)
-        return [(schema, listed) for schema, listed in found if listed]
+    def groups_by_schema(conn: Conn, schemas: Any) -> list[tuple[str, list[browsing.DiscardGroup]]]:
+        pairs = ((schema, browsing.discard_groups(conn, schema, wanted)) for schema in schemas)
+        return [(schema, groups) for schema, groups in pairs if groups]
 
-    answers, faults = ask_each(asked, groups)
-    found = [
-        (destination, schema, [(each, when(each.first), when(each.last)) for each in listed])
+    answers, faults = query_each(chosen, groups_by_schema)
+    sections = [
+        (destination, schema, [(group, when(group.first), when(group.last)) for group in groups])
         for destination, schemas in answers
-        for schema, listed in schemas
+        for schema, groups in schemas
     ]
     sees = request.user.has_perm(PERMISSION)
-    for destination, schema, _ in found if sees else ():
-        note(request, destination, f"Viewed discards of {schema}.")
+    for destination, schema, _ in sections if sees else ():
+        audit_note(request, destination, f"Viewed discards of {schema}.")
     context = {
         "title": "Discards",
-        "found": found,
+        "sections": sections,
         "faults": faults,
-        "warehouses": every,
-        "asked": asked,
+        "warehouses": destinations,
+        "chosen": chosen,
         "wanted": wanted,
         "most": browsing.MOST_GROUPS,
         "sees": sees,
@@ -77,33 +77,35 @@ def discards(request: HttpRequest) -> HttpResponse:
     return page(request, "rudderhub/discards.html", context)
 
 
-@telling_faults
+@with_fault_page
 def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponseBase:
-    may_view(request)
+    require_view_permission(request)
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
     destination, config = warehouse(pk, schema)
-    wanted = _wanted(request)
+    wanted = _wanted_discards(request)
     with browsing.opened(config) as conn:
         count = browsing.count_discards(conn, schema, wanted)
-    note(request, destination, f"Exported {count} discards of {schema}{_narrowed(wanted)}.")
+    audit_note(
+        request, destination, f"Exported {count} discards of {schema}{_wanted_text(wanted)}."
+    )
     return StreamingHttpResponse(
-        _lines(config, schema, wanted),
+        _csv_lines(config, schema, wanted),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="discards-{schema}.csv"'},
     )
 
 
-@telling_faults
+@with_fault_page
 def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
-    """Says what will happen to a column, then has a worker do it."""
+    """Preview widening a column; on POST have a worker do it."""
     if not request.user.has_perm("destinations.change_destination"):
         raise PermissionDenied
     destination, config = warehouse(pk, schema)
     name, column = request.GET.get("table", ""), request.GET.get("column", "")
     column_of = Column(destination.pk, schema, name, column)
     if request.method == "POST":
-        _begin(request, column_of)
+        _begin_widening(request, column_of)
         return HttpResponseRedirect(request.get_full_path())
     progress = column_of.progress()
     is_running = progress is not None and not progress.is_over
@@ -122,8 +124,8 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     return page(request, "rudderhub/widen.html", context)
 
 
-def _begin(request: HttpRequest, column: Column) -> None:
-    """Unless it runs."""
+def _begin_widening(request: HttpRequest, column: Column) -> None:
+    """Start widening the column, unless it is running already."""
     place = (column.destination_pk, column.schema, column.table, column.name)
     try:
         if not column.begin():
@@ -138,26 +140,26 @@ def _begin(request: HttpRequest, column: Column) -> None:
         column.forget()
 
 
-def _wanted(request: HttpRequest) -> Wanted:
+def _wanted_discards(request: HttpRequest) -> Wanted:
     return Wanted(request.GET.get("table", "").strip(), request.GET.get("q", "").strip())
 
 
-def _narrowed(wanted: Wanted) -> str:
+def _wanted_text(wanted: Wanted) -> str:
     table = f", table {wanted.table}" if wanted.table else ""
     return f"{table}, with {wanted.text!r}" if wanted.text else table
 
 
-def _lines(config: PostgresConfig, schema: str, wanted: Wanted) -> Iterator[str]:
-    """CSV that spreadsheets read as UTF-8 and take for no formulas."""
+def _csv_lines(config: PostgresConfig, schema: str, wanted: Wanted) -> Iterator[str]:
+    """CSV that spreadsheets read as UTF-8 and in which no value is a formula."""
     yield f"{_BYTE_ORDER_MARK}table,column,value,reason,row,received_at\r\n"
     with browsing.opened(config) as conn:
         for row in browsing.discards(conn, schema, wanted):
             line = io.StringIO()
-            csv.writer(line).writerow([_cell(value) for value in row])
+            csv.writer(line).writerow([_csv_cell(value) for value in row])
             yield line.getvalue()
 
 
-def _cell(value: Any) -> str:
+def _csv_cell(value: Any) -> str:
     text = "" if value is None else str(value)
     is_formula = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
     return f"'{text}" if is_formula else text

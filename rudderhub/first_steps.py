@@ -1,4 +1,4 @@
-"""The first steps of a new instance: four ticks, and lines to paste until all are green."""
+"""The first steps of a new instance: four ticks, and a command to paste until all are done."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from sources.snippets import snippets
 
 @dataclass(frozen=True)
 class Tick:
+    """One first step, whether it is done, and what to do next if it is not."""
+
     title: str
     done: bool
     next_step: str
@@ -28,16 +30,20 @@ class Tick:
 
 
 class Paste(NamedTuple):
-    """A line that makes the ticks green, and the source that it sends to."""
+    """A command that completes the steps, and the source that it sends to."""
 
     source: Source
     code: str
 
 
 def ticks(now: datetime, newest: int) -> list[Tick]:
-    """newest: the id of the last event, 0 in an empty log."""
+    """The first steps; `newest` is the id of the last event, 0 in an empty log."""
     loaded = Load.objects.filter(events__gt=0)
-    resolving = [each.pk for each in Destination.objects.all() if _resolves(each)]
+    resolving = [
+        destination.pk
+        for destination in Destination.objects.all()
+        if _resolves_identities(destination)
+    ]
     return [
         Tick(
             "Write key created",
@@ -51,13 +57,13 @@ def ticks(now: datetime, newest: int) -> list[Tick]:
             "Send one from a source. Its page has snippets to paste.",
             reverse("admin:sources_source_changelist"),
         ),
-        Tick("Row in the warehouse", loaded.exists(), *_towards_a_row(newest)),
-        Tick("Person resolved", _resolved(loaded, resolving), *_towards_a_person(resolving)),
+        Tick("Row in the warehouse", loaded.exists(), *_row_step(newest)),
+        Tick("Person resolved", _is_person_resolved(loaded, resolving), *_person_step(resolving)),
     ]
 
 
 def paste(request: HttpRequest, now: datetime, steps: Sequence[Tick]) -> Paste | None:
-    """Until all is done, for those who may change sources; None without a key to send with."""
+    """The command, for users who may change sources; None once all is done or without a key."""
     if all(tick.done for tick in steps) or not request.user.has_perm("sources.change_source"):
         return None
     keys = WriteKey.objects.active(now).filter(source__enabled=True).select_related("source")
@@ -68,7 +74,7 @@ def paste(request: HttpRequest, now: datetime, steps: Sequence[Tick]) -> Paste |
     return Paste(key.source, curl.code)
 
 
-def _towards_a_row(newest: int) -> tuple[str, str]:
+def _row_step(newest: int) -> tuple[str, str]:
     connections = reverse("admin:destinations_connection_changelist")
     if not Connection.objects.exists():
         return "Connect a source to a destination.", connections
@@ -77,17 +83,17 @@ def _towards_a_row(newest: int) -> tuple[str, str]:
     return "Appears within seconds. If not, the connection shows why.", connections
 
 
-def _towards_a_person(resolving: Sequence[int]) -> tuple[str, str]:
+def _person_step(resolving: Sequence[int]) -> tuple[str, str]:
     destinations = reverse("admin:destinations_destination_changelist")
     if resolving or not Destination.objects.exists():
         return "Appears with the first row of an event that has a user id.", destinations
     return "Turn on identity resolution in a destination.", destinations
 
 
-def _resolved(loaded: QuerySet[Load], resolving: Sequence[int]) -> bool:
+def _is_person_resolved(loaded: QuerySet[Load], resolving: Sequence[int]) -> bool:
     named = loaded.filter(rows__has_any_keys=list(EVENT_TABLES.values()))
     return named.filter(connection__destination__in=resolving).exists()
 
 
-def _resolves(destination: Destination) -> bool:
+def _resolves_identities(destination: Destination) -> bool:
     return bool(destination.config.get("resolve_identities", True))

@@ -1,4 +1,4 @@
-"""The state of the parts, their versions and the settings in force."""
+"""The page System: the state of each part of the instance, versions, settings and audit log."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from sources.display import counted, length
 SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN")
 """Of names of settings."""
 SILENT = timedelta(minutes=2)
-"""Beat has the log counted every ten seconds."""
+"""Beat is silent after this time; it sends a task every ten seconds."""
 ANSWER_SECONDS = 2
 PING_SECONDS = 0.75
 SCARCE_TIMES = 5
-"""Fewer than so many times the free space that must be: somebody should look in time."""
+"""Disk space is scarce below this many times the space that must stay free."""
 GOOD, SCARCE, UNCERTAIN, BAD = "good", "scarce", "uncertain", "bad"
 WORDS = {
     GOOD: "works",
@@ -64,7 +64,7 @@ NEWEST = 10
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the instance, how it is, and what to do about it."""
+    """A part of the instance, its state, and what to do about it."""
 
     name: str
     kind: str
@@ -81,7 +81,7 @@ class _UncertainError(Exception):
 
 
 class _ScarceError(Exception):
-    """It works, but not for long."""
+    """The part works, but will run out of space soon."""
 
 
 def system(request: HttpRequest) -> HttpResponse:
@@ -90,17 +90,17 @@ def system(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Settings",
-        "parts": _parts(),
+        "parts": _checked_parts(),
         "versions": _versions(),
         "values": _settings(),
         "users": User.objects.filter(is_active=True).count(),
         "roles": Group.objects.count(),
-        "audit": _audit(request),
+        "audit": _newest_log_entries(request),
     }
     return TemplateResponse(request, "rudderhub/system.html", context)
 
 
-def _audit(request: HttpRequest) -> list[LogEntry]:
+def _newest_log_entries(request: HttpRequest) -> list[LogEntry]:
     if not request.user.has_perm("admin.view_logentry"):
         return []
     return list(LogEntry.objects.select_related("user", "content_type")[:NEWEST])
@@ -113,17 +113,17 @@ def _versions() -> list[tuple[str, str]]:
 
 def _settings() -> list[tuple[str, str]]:
     values = Env()
-    return [(PREFIX + name, _masked(name, values.text(name))) for name in sorted(DEFAULTS)]
+    return [(PREFIX + name, _masked_setting(name, values.text(name))) for name in sorted(DEFAULTS)]
 
 
-def _masked(name: str, value: str) -> str:
+def _masked_setting(name: str, value: str) -> str:
     if value and name.endswith("_URL"):
-        return _bare(value)
+        return _url_without_secrets(value)
     return HIDDEN if value and name.endswith(SECRET_ENDINGS) else value
 
 
-def _bare(url: str) -> str:
-    """Where it leads, without user, password and options; hidden when they cannot be told apart."""
+def _url_without_secrets(url: str) -> str:
+    """The address without user, password and options; masked if it cannot be parsed safely."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -134,16 +134,16 @@ def _bare(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
-def _parts() -> list[Part]:
-    found: dict[str, Part] = {}
-    for name, look in _LOOKS.items():
-        found[name] = _try(name, look, found)
-    return list(found.values())
+def _checked_parts() -> list[Part]:
+    parts: dict[str, Part] = {}
+    for name, check in _CHECKS.items():
+        parts[name] = _checked_part(name, check, parts)
+    return list(parts.values())
 
 
-def _try(name: str, look: Look, found: Parts) -> Part:
+def _checked_part(name: str, check: Check, parts: Parts) -> Part:
     try:
-        return Part(name, GOOD, look(found))
+        return Part(name, GOOD, check(parts))
     except _UncertainError as error:
         return Part(name, UNCERTAIN, str(error))
     except _ScarceError as error:
@@ -152,7 +152,7 @@ def _try(name: str, look: Look, found: Parts) -> Part:
         return Part(name, BAD, " ".join(str(error).split()), REMEDIES[name])
 
 
-def _postgres(_found: Parts) -> str:
+def _postgres(_parts: Parts) -> str:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT version(), pg_size_pretty(pg_database_size(current_database())),"
@@ -162,26 +162,26 @@ def _postgres(_found: Parts) -> str:
     return f"{server.partition(' on ')[0]}, {size}, {counted(sessions, 'connection')}"
 
 
-def _cache(_found: Parts) -> str:
+def _cache(_parts: Parts) -> str:
     cache.set("system:look", 1, timeout=5)
     if not cache.get("system:look"):
         raise OSError("does not keep values; rate limits are off")
     url = str(settings.CACHES["default"]["LOCATION"])
     with Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as server:
-        found = server.info("server")
-    name = "Valkey" if "valkey_version" in found else "Redis"
-    return f"{name} {found.get('valkey_version') or found['redis_version']}"
+        info = server.info("server")
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return f"{name} {info.get('valkey_version') or info['redis_version']}"
 
 
-def _broker(_found: Parts) -> str:
-    """Celery keeps its address apart from the cache's."""
+def _broker(_parts: Parts) -> str:
+    """Checked on its own: the broker's address may differ from the cache's."""
     with app.connection_for_read() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
         return f"answers ({broker.transport.driver_name})"
 
 
-def _workers(found: Parts) -> str:
-    if found["Broker"].kind == BAD:
+def _workers(parts: Parts) -> str:
+    if parts["Broker"].kind == BAD:
         raise _UncertainError("the broker, which reaches them, does not answer")
     first = app.control.ping(timeout=PING_SECONDS, limit=1)  # the next ping loses what comes later
     if not first:
@@ -189,8 +189,8 @@ def _workers(found: Parts) -> str:
     return f"{next(iter(first[0]))} answers"
 
 
-def _beat(found: Parts) -> str:
-    if found["Cache"].kind == BAD:
+def _beat(parts: Parts) -> str:
+    if parts["Cache"].kind == BAD:
         raise _UncertainError("the cache, which stores the heartbeat, does not answer")
     at, now = heartbeat.last(), timezone.now()
     if at is not None and now - at <= SILENT:
@@ -198,27 +198,27 @@ def _beat(found: Parts) -> str:
         counters = f"{waiting:,} events not counted yet" if waiting else "counters up to date"
         return f"last heartbeat {length(at, now)} ago; {counters}"
     heard = f"no heartbeat {f'for {length(at, now)}' if at else 'yet'}"
-    if found["Workers"].kind != GOOD:
+    if parts["Workers"].kind != GOOD:
         raise _UncertainError(f"{heard}, but workers record it, and none answers")
     raise OperationalError(f"{heard}; scheduled work waits")
 
 
-def _disk(_found: Parts) -> str:
+def _disk(_parts: Parts) -> str:
     free, total = disk.space_mb(settings.VAR_DIR)
     least = settings.MIN_FREE_MB
     if settings.DATA_DIR is None:
         return f"{free:,} MB free of {total:,}; Postgres has its own disk"
     if shortage := disk.shortage():
         raise OSError(f"{shortage}; events are refused with 503")
-    told = f"{free:,} MB free of {total:,}; events are refused below {least:,} MB"
+    space = f"{free:,} MB free of {total:,}; events are refused below {least:,} MB"
     if free < SCARCE_TIMES * least:
-        raise _ScarceError(told)
-    return told
+        raise _ScarceError(space)
+    return space
 
 
 Parts = Mapping[str, Part]
-Look = Callable[[Parts], str]
-_LOOKS: dict[str, Look] = {
+Check = Callable[[Parts], str]
+_CHECKS: dict[str, Check] = {
     "Postgres": _postgres,
     "Cache": _cache,
     "Broker": _broker,

@@ -1,4 +1,4 @@
-"""What goes wrong now and went wrong last, in plain words, with what to do."""
+"""Problems for the overview: what fails now and what failed last, each with what to do."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sources.display import counted, when
 NEWEST = 5
 MOST_FAILING = 20
 ERASURE_BEGINS, ERASURE_ENDS = timedelta(minutes=5), timedelta(hours=1)
-"""After the request; later, the overview says that it has not."""
-LOADS_LOOKED_AT = 100
+"""How long after the request an erasure is reported if it has not begun, or not ended."""
+NEWEST_LOADS = 100
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that went wrong: when, what in words, and where to act."""
+    """Something that went wrong: when, what, why, and where to fix it."""
 
     at: datetime | None
     what: str
@@ -43,65 +43,64 @@ class Trouble:
 
 
 def troubles(request: HttpRequest, source_pk: int | None) -> list[tuple[Trouble, int]]:
-    """Connections that fail now, then the newest refusals; alike ones once, with their number.
+    """Each distinct trouble that the user may see, with how often it occurs.
 
-    Reasons are told without the values in them: an overview is no look at personal data.
-
-    With a source: its own, and those of the destinations that it feeds.
+    Reasons are given without the values in them, because reads of the overview are not audited.
+    With a source: its own troubles, and those of the destinations that it feeds.
     """
-    return _alike(list(_troubles(request, source_pk)))
+    return _counted_troubles(list(_visible_troubles(request, source_pk)))
 
 
-def _troubles(request: HttpRequest, source_pk: int | None) -> Iterator[Trouble]:
+def _visible_troubles(request: HttpRequest, source_pk: int | None) -> Iterator[Trouble]:
     may = request.user.has_perm
     if may("destinations.view_connection"):
-        yield from map(_failing, _failing_now(source_pk))
+        yield from map(_failing_trouble, _failing_connections(source_pk))
     if may("destinations.view_identitycheck"):
-        yield from map(_differing, _differences(source_pk))
+        yield from map(_check_trouble, _failed_checks(source_pk))
     if may("destinations.view_erasure"):
-        yield from map(_not_erased, _stuck(source_pk))
+        yield from map(_erasure_trouble, _stuck_erasures(source_pk))
     if may("events.view_load"):
-        loads = _through(Load.objects.all(), source_pk)[:LOADS_LOOKED_AT]
-        yield from (_warned(load) for load in loads if load.warnings)
+        loads = _of_connections(Load.objects.all(), source_pk)[:NEWEST_LOADS]
+        yield from (_warning_trouble(load) for load in loads if load.warnings)
     if may("events.view_loss"):
-        yield from map(_lost, _through(Loss.objects.all(), source_pk)[:NEWEST])
+        yield from map(_loss_trouble, _of_connections(Loss.objects.all(), source_pk)[:NEWEST])
     if may("events.view_deadletter"):
         letters = DeadLetter.objects.filter(state=LetterState.OPEN).defer("payload")
-        yield from map(_dead, _through(letters, source_pk)[:NEWEST])
+        yield from map(_dead_letter_trouble, _of_connections(letters, source_pk)[:NEWEST])
     if may("events.view_quarantined"):
-        yield from map(_refused, _newest_refused(source_pk))
+        yield from map(_refusal_trouble, _newest_refused(source_pk))
 
 
-def _alike(found: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
-    """Each once, with how many say the same; the first of them is the newest."""
-    counts = Counter((each.what, each.why) for each in found)
-    firsts = {(each.what, each.why): each for each in reversed(found)}
+def _counted_troubles(troubles: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
+    """The first, and so the newest, of troubles with the same text, with their number."""
+    counts = Counter((trouble.what, trouble.why) for trouble in troubles)
+    firsts = {(trouble.what, trouble.why): trouble for trouble in reversed(troubles)}
     return [(firsts[key], count) for key, count in counts.items()]
 
 
-def _through(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
-    """Those of connections, of this source if there is one."""
-    found = records.select_related("connection__source", "connection__destination")
-    return found.filter(connection__source_id=source_pk) if source_pk else found
+def _of_connections(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
+    """Records of connections, only those of the source if there is one."""
+    records = records.select_related("connection__source", "connection__destination")
+    return records.filter(connection__source_id=source_pk) if source_pk else records
 
 
-def _fed(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
-    """Those of destinations that the source feeds."""
+def _of_destinations(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
+    """Records of destinations, only those that the source feeds if there is one."""
     if not source_pk:
         return records
     fed = Connection.objects.filter(source_id=source_pk).values("destination_id")
     return records.filter(destination_id__in=fed)
 
 
-def _failing_now(source_pk: int | None) -> QuerySet[Connection]:
-    found = Connection.objects.filter(enabled=True, destination__enabled=True)
+def _failing_connections(source_pk: int | None) -> QuerySet[Connection]:
+    active = Connection.objects.filter(enabled=True, destination__enabled=True)
     if source_pk:
-        found = found.filter(source_id=source_pk)
-    failing = found.exclude(error="").select_related("source", "destination")
+        active = active.filter(source_id=source_pk)
+    failing = active.exclude(error="").select_related("source", "destination")
     return failing.order_by("pk")[:MOST_FAILING]
 
 
-def _failing(connection: Connection) -> Trouble:
+def _failing_trouble(connection: Connection) -> Trouble:
     return Trouble(
         connection.last_loaded_at,
         f"{connection} is not being loaded",
@@ -111,14 +110,14 @@ def _failing(connection: Connection) -> Trouble:
     )
 
 
-def _differences(source_pk: int | None) -> list[IdentityCheck]:
-    """The newest checks of destinations, where they found any."""
-    checks = _fed(IdentityCheck.objects.select_related("destination"), source_pk)
+def _failed_checks(source_pk: int | None) -> list[IdentityCheck]:
+    """The newest self-check of each destination, if it found differences."""
+    checks = _of_destinations(IdentityCheck.objects.select_related("destination"), source_pk)
     newest = checks.order_by("destination_id", "-id").distinct("destination_id")
     return [check for check in newest if check.differences]
 
 
-def _differing(check: IdentityCheck) -> Trouble:
+def _check_trouble(check: IdentityCheck) -> Trouble:
     return Trouble(
         check.created_at,
         f"Identities of {check.destination} differ from their links",
@@ -128,16 +127,16 @@ def _differing(check: IdentityCheck) -> Trouble:
     )
 
 
-def _stuck(source_pk: int | None) -> QuerySet[Erasure]:
-    """Erasures that failed, that no worker has begun, or that take long."""
+def _stuck_erasures(source_pk: int | None) -> QuerySet[Erasure]:
+    """Erasures that failed, that no worker has begun, or that take too long."""
     now = timezone.now()
     not_begun = Q(state=ErasureState.WAITING, created_at__lt=now - ERASURE_BEGINS)
     not_ended = Q(state=ErasureState.RUNNING, created_at__lt=now - ERASURE_ENDS)
-    found = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun | not_ended)
-    return _fed(found, source_pk).select_related("destination").defer("held")[:NEWEST]
+    stuck = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun | not_ended)
+    return _of_destinations(stuck, source_pk).select_related("destination").defer("held")[:NEWEST]
 
 
-def _not_erased(erasure: Erasure) -> Trouble:
+def _erasure_trouble(erasure: Erasure) -> Trouble:
     why = {
         ErasureState.WAITING: "No worker has started it.",
         ErasureState.RUNNING: f"It is at {erasure.percent} %.",
@@ -153,7 +152,7 @@ def _not_erased(erasure: Erasure) -> Trouble:
     )
 
 
-def _warned(load: Load) -> Trouble:
+def _warning_trouble(load: Load) -> Trouble:
     return Trouble(
         load.finished_at,
         f"A load of {load.connection} had a warning",
@@ -163,7 +162,7 @@ def _warned(load: Load) -> Trouble:
     )
 
 
-def _lost(loss: Loss) -> Trouble:
+def _loss_trouble(loss: Loss) -> Trouble:
     return Trouble(
         loss.created_at,
         f"Lost: {loss}",
@@ -174,7 +173,7 @@ def _lost(loss: Loss) -> Trouble:
     )
 
 
-def _dead(letter: DeadLetter) -> Trouble:
+def _dead_letter_trouble(letter: DeadLetter) -> Trouble:
     return Trouble(
         letter.created_at,
         f"{letter.connection} could not load an event",
@@ -186,13 +185,13 @@ def _dead(letter: DeadLetter) -> Trouble:
 
 
 def _newest_refused(source_pk: int | None) -> QuerySet[Quarantined]:
-    found = Quarantined.objects.filter(accepted_at=None, discarded_at=None)
+    refused = Quarantined.objects.filter(accepted_at=None, discarded_at=None)
     if source_pk:
-        found = found.filter(source_id=source_pk)
-    return found.select_related("source").defer("body")[:NEWEST]
+        refused = refused.filter(source_id=source_pk)
+    return refused.select_related("source").defer("body")[:NEWEST]
 
 
-def _refused(refused: Quarantined) -> Trouble:
+def _refusal_trouble(refused: Quarantined) -> Trouble:
     return Trouble(
         refused.received_at,
         f"A request from {refused.source} was refused with {refused.status}",

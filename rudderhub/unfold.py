@@ -1,4 +1,4 @@
-"""How the admin looks and what its navigation holds: in the order that data flows."""
+"""The settings of unfold: the look of the admin and its navigation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
-def _always(_request: HttpRequest) -> bool:
-    """For pages where everybody has something of one's own."""
+def _everyone(_request: HttpRequest) -> bool:
+    """For pages that show each user records of their own."""
     return True
 
 
@@ -38,7 +38,7 @@ def _page(title: str, icon: str, name: str, model: str) -> dict[str, Any]:
     }
 
 
-def _is_of_people(request: HttpRequest) -> bool:
+def _is_people(request: HttpRequest) -> bool:
     return "/admin/people/" in request.path
 
 
@@ -106,7 +106,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     {
                         **_page("Profiles", "person_search", "people", "destinations.destination"),
-                        "active": lambda request: _is_of_people(request) and not _is_rules(request),
+                        "active": lambda request: _is_people(request) and not _is_rules(request),
                     },
                     {
                         **_page(
@@ -115,7 +115,7 @@ UNFOLD: dict[str, Any] = {
                             "people-first-rules",
                             "destinations.destination",
                         ),
-                        "active": lambda request: _is_of_people(request) and _is_rules(request),
+                        "active": lambda request: _is_people(request) and _is_rules(request),
                     },
                     _item("Privacy", "shield_person", "destinations.erasure"),
                     _item("Self-checks", "fact_check", "destinations.identitycheck"),
@@ -137,7 +137,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Users", "group", "auth.user"),
                     _item("Roles", "badge", "auth.group"),
-                    {**_item("Sessions", "devices", "sessions.session"), "permission": _always},
+                    {**_item("Sessions", "devices", "sessions.session"), "permission": _everyone},
                     _item("Audit log", "history", "admin.logentry"),
                     _page("Settings", "settings_heart", "system", "auth.user"),
                     {

@@ -1,4 +1,4 @@
-"""Asking warehouses for a page: all at once, each for seconds at most; and their faults."""
+"""Queries warehouses for a page, all at once and each for a few seconds at most."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ View = Callable[..., HttpResponseBase]
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a warehouse could not be asked, and the next step."""
+    """Why a warehouse could not be queried, and what to do about it."""
 
     destination: Destination
     error: str
@@ -40,32 +40,36 @@ class Fault:
         return advice(self.error)
 
 
-def ask_each(
-    destinations: Iterable[Destination], question: Callable[[Conn, Sequence[str]], Answer]
+def query_each(
+    destinations: Iterable[Destination], query: Callable[[Conn, Sequence[str]], Answer]
 ) -> tuple[list[tuple[Destination, Answer]], list[Fault]]:
-    """The answers about the schemas of each destination, and the faults of those without one."""
+    """The answers by destination, and the faults. The query gets a connection and schemas."""
 
-    def ask(asked: tuple[Destination, Sequence[str]]) -> Answer | Fault:
-        destination, schemas = asked
+    def answer_or_fault(destination: Destination, schemas: Sequence[str]) -> Answer | Fault:
         try:
             config = PostgresConfig.of(destination.config, destination.secrets)
             with browsing.opened(config) as conn:
-                return question(conn, schemas)
+                return query(conn, schemas)
         except (DestinationError, DestinationUnavailableError) as error:
             return Fault(destination, str(error))
 
-    every = [(each, each.namespaces()) for each in destinations]
+    destinations = list(destinations)
+    schemas = [destination.namespaces() for destination in destinations]
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-        told = list(zip((each for each, _ in every), pool.map(ask, every), strict=True))
-    found = [(each, answer) for each, answer in told if not isinstance(answer, Fault)]
-    return found, [answer for _, answer in told if isinstance(answer, Fault)]
+        results = list(pool.map(answer_or_fault, destinations, schemas))
+    answers = [
+        (destination, result)
+        for destination, result in zip(destinations, results, strict=True)
+        if not isinstance(result, Fault)
+    ]
+    return answers, [result for result in results if isinstance(result, Fault)]
 
 
-def telling_faults(view: View) -> View:
-    """The view of one destination, or why its warehouse could not be asked."""
+def with_fault_page(view: View) -> View:
+    """Wraps the view of one destination: it shows a page with the fault of the warehouse."""
 
     @wraps(view)
-    def told(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapped(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, pk, *args, **kwargs)
         except (DestinationError, DestinationUnavailableError) as error:
@@ -73,38 +77,40 @@ def telling_faults(view: View) -> View:
             context = {"title": f"{fault.destination} cannot be queried", "fault": fault}
             return page(request, "rudderhub/fault.html", context, status=503)
 
-    return told
+    return wrapped
 
 
 def warehouses() -> list[Destination]:
     return list(Destination.objects.filter(type="POSTGRES"))
 
 
-def chosen(every: Sequence[Destination], request: HttpRequest) -> list[Destination]:
-    """The one that the query names; all of them when it names none."""
-    wanted = request.GET.get("destination", "")
-    return [each for each in every if wanted in ("", str(each.pk))]
+def chosen_destinations(
+    destinations: Sequence[Destination], request: HttpRequest
+) -> list[Destination]:
+    """The destination that the request names, or all of them if it names none."""
+    pk = request.GET.get("destination", "")
+    return [destination for destination in destinations if pk in ("", str(destination.pk))]
 
 
 def warehouse(pk: int, schema: str) -> tuple[Destination, PostgresConfig]:
-    """404 for a schema that is none of the destination's."""
+    """The destination and its config; 404 for a schema that is not one of its own."""
     destination = get_object_or_404(Destination, pk=pk, type="POSTGRES")
     if schema not in destination.namespaces():
         raise Http404
     return destination, PostgresConfig.of(destination.config, destination.secrets)
 
 
-def may_view(request: HttpRequest) -> None:
+def require_view_permission(request: HttpRequest) -> None:
     if not request.user.has_perm("destinations.view_destination"):
         raise PermissionDenied
 
 
-def note(request: HttpRequest, destination: Destination, text: str) -> None:
+def audit_note(request: HttpRequest, destination: Destination, text: str) -> None:
     audit.note(request.user.pk, destination, text)
 
 
 def page(
     request: HttpRequest, template: str, context: Mapping[str, Any], status: int = 200
 ) -> HttpResponse:
-    shown = {**admin.site.each_context(request), **context}
-    return TemplateResponse(request, template, shown, status=status)
+    full_context = {**admin.site.each_context(request), **context}
+    return TemplateResponse(request, template, full_context, status=status)
