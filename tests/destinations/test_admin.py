@@ -7,28 +7,17 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
-from django.test import Client
 
 from destinations.models import Destination
 from destinations.postgres.check import STEPS, check
 from destinations.postgres.config import PostgresConfig
-from tests.support.factories import make_admin, make_connection, make_destination
+from tests.support.factories import make_connection, make_destination
+from tests.support.http import html
 from tests.support.stub_servers import hanging_up_on_all
 
 PASSWORD = "s3cret-of-the-warehouse"
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def admin(client: Client) -> Client:
-    client.force_login(make_admin())
-    return client
-
-
-def page(response) -> str:
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def own_server(**changes: Any) -> dict[str, Any]:
@@ -66,10 +55,10 @@ def url(destination: Destination, name: str = "change") -> str:
     return f"/admin/destinations/destination/{destination.pk}/{name}/"
 
 
-def test_a_destination_is_made_from_the_form(admin):
+def test_a_destination_is_made_from_the_form(admin_client):
     given = form(password=PASSWORD, storeFullEvent="on", jsonPaths="track.properties.cart")
 
-    page(admin.post("/admin/destinations/destination/add/", given, follow=True))
+    html(admin_client.post("/admin/destinations/destination/add/", given, follow=True))
 
     destination = Destination.objects.get()
     assert destination.secrets == {"password": PASSWORD}
@@ -98,25 +87,25 @@ def test_a_destination_is_made_from_the_form(admin):
     }
 
 
-def test_the_password_is_never_rendered(admin):
+def test_the_password_is_never_rendered(admin_client):
     destination = make_destination(secrets={"password": PASSWORD})
     wrong = form(password=PASSWORD, port="0")
 
-    shown = page(admin.get(url(destination)))
-    refused = page(admin.post(url(destination), wrong))
-    checked = page(admin.post(url(destination, "check")))
-    listed = page(admin.get("/admin/destinations/destination/"))
+    shown = html(admin_client.get(url(destination)))
+    refused = html(admin_client.post(url(destination), wrong))
+    checked = html(admin_client.post(url(destination, "check")))
+    listed = html(admin_client.get("/admin/destinations/destination/"))
 
     assert all(PASSWORD not in each for each in (shown, refused, checked, listed))
     assert "stored; leave empty to keep it" in shown
 
 
-def test_neither_history_nor_logs_hold_the_password(admin, caplog):
+def test_neither_history_nor_logs_hold_the_password(admin_client, caplog):
     caplog.set_level(logging.DEBUG)
     destination = make_destination(form(), secrets={})
 
-    admin.post(url(destination), form(password=PASSWORD))
-    admin.post(url(destination, "check"))
+    admin_client.post(url(destination), form(password=PASSWORD))
+    admin_client.post(url(destination, "check"))
 
     history = LogEntry.objects.get().change_message
     assert "password" in history
@@ -124,11 +113,11 @@ def test_neither_history_nor_logs_hold_the_password(admin, caplog):
     assert PASSWORD not in caplog.text
 
 
-def test_an_empty_password_keeps_the_stored_one(admin):
+def test_an_empty_password_keeps_the_stored_one(admin_client):
     address = {"host": "db.example", "port": 5432, "user": "loader"}
     destination = make_destination(address, secrets={"password": PASSWORD})
 
-    admin.post(url(destination), form(database="other"))
+    admin_client.post(url(destination), form(database="other"))
 
     destination.refresh_from_db()
     assert destination.config["database"] == "other"
@@ -136,30 +125,30 @@ def test_an_empty_password_keeps_the_stored_one(admin):
 
 
 @pytest.mark.parametrize("change", [{"host": "evil.example"}, {"port": "6000"}, {"user": "eve"}])
-def test_the_stored_password_is_not_sent_to_another_address(admin, change):
+def test_the_stored_password_is_not_sent_to_another_address(admin_client, change):
     address = {"host": "db.example", "port": 5432, "user": "loader"}
     destination = make_destination(address, secrets={"password": PASSWORD})
 
-    shown = page(admin.post(url(destination), form(**change)))
+    shown = html(admin_client.post(url(destination), form(**change)))
 
     assert "Enter the password again" in shown
     destination.refresh_from_db()
     assert destination.config["host"] == "db.example"
 
 
-def test_a_stored_password_can_be_removed(admin):
+def test_a_stored_password_can_be_removed(admin_client):
     destination = make_destination(secrets={"password": PASSWORD})
 
-    admin.post(url(destination), form(remove_password="on"))
+    admin_client.post(url(destination), form(remove_password="on"))
 
     destination.refresh_from_db()
     assert destination.secrets == {}
 
 
-def test_config_that_the_form_does_not_know_stays(admin):
+def test_config_that_the_form_does_not_know_stays(admin_client):
     destination = make_destination({"preferAppend": True}, secrets={})
 
-    admin.post(url(destination), form())
+    admin_client.post(url(destination), form())
 
     destination.refresh_from_db()
     assert destination.config["preferAppend"] is True
@@ -182,27 +171,27 @@ def test_config_that_the_form_does_not_know_stays(admin):
         ),
     ],
 )
-def test_a_bad_setting_is_refused_in_words(admin, change, words):
-    shown = page(admin.post("/admin/destinations/destination/add/", form(**change)))
+def test_a_bad_setting_is_refused_in_words(admin_client, change, words):
+    shown = html(admin_client.post("/admin/destinations/destination/add/", form(**change)))
 
     assert words in shown
     assert not Destination.objects.exists()
 
 
-def test_the_saved_settings_are_shown_again(admin):
+def test_the_saved_settings_are_shown_again(admin_client):
     destination = make_destination({"host": "db7.example", "port": 6543, "skipUsersTable": True})
 
-    shown = page(admin.get(url(destination)))
+    shown = html(admin_client.get(url(destination)))
 
     assert 'value="db7.example"' in shown
     assert 'value="6543"' in shown
 
 
-def test_the_test_goes_through_every_step_and_leaves_nothing(admin):
+def test_the_test_goes_through_every_step_and_leaves_nothing(admin_client):
     secrets = {"password": own_password()}
     destination = make_destination(own_server(sslmode="prefer"), secrets)
 
-    shown = page(admin.post(url(destination, "check")))
+    shown = html(admin_client.post(url(destination, "check")))
 
     assert "can be loaded" in shown
     with connection.cursor() as cursor:
@@ -306,62 +295,62 @@ def test_a_server_that_never_answers_fails_at_logging_in_with_what_to_look_at():
     assert "sent no reply for 5 seconds. Check that it is Postgres" in detail
 
 
-def test_the_list_tests_connections_at_once(admin):
+def test_the_list_tests_connections_at_once(admin_client):
     with hanging_up_on_all(4) as port:
         address = {"host": "127.0.0.1", "port": port}
         mute = [make_destination(address).pk for _ in range(4)]
         chosen = {"_selected_action": mute, "action": "test_connection"}
-        shown = page(admin.post("/admin/destinations/destination/", chosen, follow=True))
+        shown = html(admin_client.post("/admin/destinations/destination/", chosen, follow=True))
 
     assert shown.count("server closed the connection unexpectedly") == 4
 
 
-def test_two_destinations_do_not_share_their_identities(admin):
+def test_two_destinations_do_not_share_their_identities(admin_client):
     add = "/admin/destinations/destination/add/"
-    admin.post(add, form(name="First"))
+    admin_client.post(add, form(name="First"))
 
-    refused = page(admin.post(add, form(name="Second")))
-    admin.post(add, form(name="Third", identity_schema="third"))
+    refused = html(admin_client.post(add, form(name="Second")))
+    admin_client.post(add, form(name="Third", identity_schema="third"))
     first = Destination.objects.get(name="First")
-    admin.post(url(first, "change"), form(name="Renamed"))
+    admin_client.post(url(first, "change"), form(name="Renamed"))
 
     assert "It is used by First. Choose another." in refused
     assert sorted(each.name for each in Destination.objects.all()) == ["Renamed", "Third"]
 
 
-def test_the_list_tests_connections_and_names_the_failing_step(admin):
+def test_the_list_tests_connections_and_names_the_failing_step(admin_client):
     destination = make_destination(name="Far away")
     chosen = {"_selected_action": [destination.pk], "action": "test_connection"}
 
-    shown = page(admin.post("/admin/destinations/destination/", chosen, follow=True))
+    shown = html(admin_client.post("/admin/destinations/destination/", chosen, follow=True))
 
     assert "Far away: Reach the server failed." in shown
 
 
-def test_a_config_with_a_hole_is_told_instead_of_tried(admin):
+def test_a_config_with_a_hole_is_told_instead_of_tried(admin_client):
     destination = make_destination({"host": ""})
 
-    shown = page(admin.post(url(destination, "check")))
+    shown = html(admin_client.post(url(destination, "check")))
 
     assert "the config of the warehouse lacks host" in shown
 
 
-def test_a_test_is_started_by_post_only(admin):
-    assert admin.get(url(make_destination(), "check")).status_code == 405
+def test_a_test_is_started_by_post_only(admin_client):
+    assert admin_client.get(url(make_destination(), "check")).status_code == 405
 
 
-def test_a_destination_without_a_source_says_so(admin):
+def test_a_destination_without_a_source_says_so(admin_client):
     lonely, fed = make_destination(), make_connection().destination
 
-    assert "No source is connected to this destination" in page(admin.get(url(lonely)))
-    assert "No source is connected to this destination" not in page(admin.get(url(fed)))
+    assert "No source is connected to this destination" in html(admin_client.get(url(lonely)))
+    assert "No source is connected to this destination" not in html(admin_client.get(url(fed)))
 
 
-def test_destinations_are_switched_from_the_list(admin):
+def test_destinations_are_switched_from_the_list(admin_client):
     destination = make_destination()
     chosen = {"_selected_action": [destination.pk]}
 
-    admin.post("/admin/destinations/destination/", chosen | {"action": "disable"})
+    admin_client.post("/admin/destinations/destination/", chosen | {"action": "disable"})
 
     destination.refresh_from_db()
     assert not destination.enabled

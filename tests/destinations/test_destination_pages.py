@@ -7,7 +7,6 @@ from datetime import time, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -19,18 +18,16 @@ from destinations.schedule import Schedule
 from events import rings
 from events.loads import run_load
 from rudderhub.celery import app
-from tests.support.connections import connection, event, rows, send
+from tests.support.connections import event, rows, send
 from tests.support.factories import (
-    make_admin,
     make_connection,
     make_destination,
     make_event,
     make_source,
 )
+from tests.support.http import html
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-__all__ = ["connection"]
 
 LIST = "/admin/destinations/destination/"
 VIEWS = """
@@ -42,17 +39,8 @@ ORDER BY 1
 
 
 @pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
-@pytest.fixture
-def viewer(client):
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_destination"))
-    client.force_login(user)
-    return client
+def viewer(staff_client):
+    return staff_client("view_destination")
 
 
 @pytest.fixture
@@ -62,42 +50,37 @@ def broker(monkeypatch) -> KombuConnection:
     return found
 
 
-def html(response):
-    assert response.status_code == 200
-    return response.content.decode()
-
-
 def url(connection, name):
     return f"{LIST}{connection.destination_id}/{name}/"
 
 
-def test_a_destination_fares_as_its_worst_connection(admin):
+def test_a_destination_fares_as_its_worst_connection(admin_client):
     destination = make_destination()
     source, now = make_source(), timezone.now()
     make_connection(make_source(), destination)
     make_connection(source, destination, error="no route to host", failures=1)
     make_event(source, received_at=now - timedelta(minutes=7))
 
-    page = html(admin.get(LIST))
+    page = html(admin_client.get(LIST))
 
     assert "failing" in page
     assert "no route to host" in page
     assert "7\xa0minutes" in page
 
 
-def test_a_destination_that_no_source_feeds_says_so(admin):
+def test_a_destination_that_no_source_feeds_says_so(admin_client):
     make_destination()
 
-    assert "not connected to a source" in html(admin.get(LIST))
+    assert "not connected to a source" in html(admin_client.get(LIST))
 
 
-def test_the_list_tells_schemas_and_schedule(admin):
+def test_the_list_tells_schemas_and_schedule(admin_client):
     destination = make_destination({"syncFrequency": "30", "syncStartAt": "02:00"})
     make_connection(make_source(), destination, namespace="shop")
     make_connection(make_source(), destination, namespace="app")
     make_destination({"syncFrequency": "often"})
 
-    page = html(admin.get(LIST))
+    page = html(admin_client.get(LIST))
 
     assert "app, shop" in page
     assert "every 30 min from 02:00" in page
@@ -120,19 +103,19 @@ def test_a_schedule_is_said_in_words(schedule, words):
     assert str(schedule) == words
 
 
-def test_a_destination_names_its_connections_and_their_errors(admin):
+def test_a_destination_names_its_connections_and_their_errors(admin_client):
     connection = make_connection(make_source(name="Shop"), error="Connection refused")
 
-    page = html(admin.get(url(connection, "change")))
+    page = html(admin_client.get(url(connection, "change")))
 
     assert f"/admin/destinations/connection/{connection.pk}/change/" in page
     assert "Connection refused No server listens there. Start it" in page
 
 
-def test_the_list_asks_no_more_for_more_connections(admin):
+def test_the_list_asks_no_more_for_more_connections(admin_client):
     def queries():
         with CaptureQueriesContext(database) as asked:
-            html(admin.get(LIST))
+            html(admin_client.get(LIST))
         return len(asked)
 
     destination = make_destination()
@@ -145,14 +128,14 @@ def test_the_list_asks_no_more_for_more_connections(admin):
     assert queries() == few
 
 
-def test_load_now_asks_for_every_connection_and_ends_their_waits(admin, broker):
+def test_load_now_asks_for_every_connection_and_ends_their_waits(admin_client, broker):
     destination, later = make_destination(), timezone.now() + timedelta(hours=1)
     one = make_connection(make_source(), destination, retry_at=later)
     two = make_connection(make_source(), destination, retry_at=later)
     for each in (one, two):
         rings.answered(each.pk)
 
-    page = html(admin.post(url(one, "load"), follow=True))
+    page = html(admin_client.post(url(one, "load"), follow=True))
 
     assert f"Loading requested: {one}, {two}" in page
     one.refresh_from_db()
@@ -163,14 +146,14 @@ def test_load_now_asks_for_every_connection_and_ends_their_waits(admin, broker):
         queue.clear()
 
 
-def test_ready_views_are_shown_before_they_are_made(admin, connection, warehouse):
+def test_ready_views_are_shown_before_they_are_made(admin_client, connection, warehouse):
     send(connection, event("m1", event="Paid"), event("m2", type="page"))
     run_load(connection)
 
-    before = html(admin.get(url(connection, "views")))
+    before = html(admin_client.get(url(connection, "views")))
     made_by_looking = rows(warehouse, VIEWS)
-    after = html(admin.post(url(connection, "views"), follow=True))
-    again = html(admin.get(url(connection, "views")))
+    after = html(admin_client.post(url(connection, "views"), follow=True))
+    again = html(admin_client.get(url(connection, "views")))
 
     assert "shop.rudder_sessions" in before
     assert "pages, tracks" in before or "tracks, pages" in before
@@ -182,47 +165,47 @@ def test_ready_views_are_shown_before_they_are_made(admin, connection, warehouse
     assert LogEntry.objects.filter(change_message__startswith="Created shop.rudder").count() == 1
 
 
-def test_a_schema_without_their_tables_says_why_there_are_none(admin, connection):
+def test_a_schema_without_their_tables_says_why_there_are_none(admin_client, connection):
     send(connection, event("m1", type="identify"))
     run_load(connection)
 
-    shown = html(admin.get(url(connection, "views")))
-    tried = html(admin.post(url(connection, "views"), follow=True))
+    shown = html(admin_client.get(url(connection, "views")))
+    tried = html(admin_client.post(url(connection, "views"), follow=True))
 
     assert "shop has no table tracks, pages or screens yet" in shown
     assert "Create views" not in shown
     assert "shop has no table tracks, pages or screens yet" in tried
 
 
-def test_ready_views_of_a_server_that_is_away_say_so(admin):
+def test_ready_views_of_a_server_that_is_away_say_so(admin_client):
     connection = make_connection(namespace="shop")
 
-    assert "not possible" in html(admin.get(url(connection, "views")))
+    assert "not possible" in html(admin_client.get(url(connection, "views")))
 
 
-def test_a_server_that_never_answers_is_asked_once_for_all_schemas(admin):
+def test_a_server_that_never_answers_is_asked_once_for_all_schemas(admin_client):
     with socket.create_server(("127.0.0.1", 0)) as server:
         destination = make_destination({"port": server.getsockname()[1]})
         for name in ("a", "b", "c"):
             make_connection(destination=destination, namespace=name)
-        shown = html(admin.get(f"{LIST}{destination.pk}/views/"))
+        shown = html(admin_client.get(f"{LIST}{destination.pk}/views/"))
 
     assert shown.count("connection timeout expired") == 1
 
 
-def test_views_that_are_in_use_keep_nobody_waiting(admin, connection, warehouse):
+def test_views_that_are_in_use_keep_nobody_waiting(admin_client, connection, warehouse):
     send(connection, event("m1", event="Paid"))
     run_load(connection)
-    admin.post(url(connection, "views"))
+    admin_client.post(url(connection, "views"))
     with warehouse.transaction():
         warehouse.execute("LOCK TABLE shop.rudder_sessions IN ACCESS SHARE MODE")
-        refused = html(admin.post(url(connection, "views"), follow=True))
+        refused = html(admin_client.post(url(connection, "views"), follow=True))
 
     assert "lock timeout" in refused
 
 
-def test_before_the_first_load_there_is_nothing_to_make_views_of(admin):
-    page = html(admin.get(url(make_connection(), "views")))
+def test_before_the_first_load_there_is_nothing_to_make_views_of(admin_client):
+    page = html(admin_client.get(url(make_connection(), "views")))
 
     assert "Nothing has been loaded into this destination yet" in page
 
@@ -235,14 +218,14 @@ def test_who_may_only_look_does_nothing_to_a_destination(viewer, name):
     assert f"/{name}/" not in html(viewer.get(url(connection, "change")))
 
 
-def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin, connection):
+def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin_client, connection):
     send(connection, event("m1"), event("m2", type="nonsense"))
     run_load(connection)
     destination = connection.destination
     Erasure.objects.create(destination=destination, state="done")
 
-    preview = admin.get(url(connection, "delete"))
-    admin.post(url(connection, "delete"), {"post": "yes"})
+    preview = admin_client.get(url(connection, "delete"))
+    admin_client.post(url(connection, "delete"), {"post": "yes"})
 
     assert dict(preview.context["model_count"]) == {
         "destinations": 1,
@@ -257,10 +240,10 @@ def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin, con
     assert LogEntry.objects.get().is_deletion()
 
 
-def test_a_destination_whose_erasure_is_not_done_is_kept(admin, connection):
+def test_a_destination_whose_erasure_is_not_done_is_kept(admin_client, connection):
     waiting = Erasure.objects.create(destination=connection.destination, state="waiting")
 
-    refused = html(admin.post(url(connection, "delete"), {"post": "yes"}))
+    refused = html(admin_client.post(url(connection, "delete"), {"post": "yes"}))
 
     assert f"{waiting}; wait until it ends" in refused
     assert Destination.objects.get() == connection.destination

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 from kombu import Connection as KombuConnection
@@ -16,28 +15,17 @@ from events.admin import live_list
 from events.models import DeadLetter, Event, Load, Quarantined
 from rudderhub.celery import app
 from tests.support.factories import (
-    make_admin,
     make_connection,
     make_destination,
     make_event,
     make_source,
 )
+from tests.support.http import html
 from tests.support.stub_servers import hanging_up
 
 EVENTS = "/admin/events/event/"
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def admin(client: Client) -> Client:
-    client.force_login(make_admin())
-    return client
-
-
-def page(response) -> str:
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def use_broker(monkeypatch, url: str) -> KombuConnection:
@@ -52,61 +40,61 @@ def shown(response) -> list[str]:
     return [event.message_id for event in response.context["cl"].result_list]
 
 
-def state_of(admin: Client, event: Event) -> str:
-    (row,) = admin.get(EVENTS, {"q": event.message_id}).context["cl"].result_list
+def state_of(admin_client: Client, event: Event) -> str:
+    (row,) = admin_client.get(EVENTS, {"q": event.message_id}).context["cl"].result_list
     return row.summary[0]
 
 
-def test_live_events_are_newest_first(admin):
+def test_live_events_are_newest_first(admin_client):
     first, second = make_event(), make_event()
 
-    assert shown(admin.get(EVENTS)) == [second.message_id, first.message_id]
+    assert shown(admin_client.get(EVENTS)) == [second.message_id, first.message_id]
 
 
-def test_older_events_are_reached_page_by_page(admin, monkeypatch):
+def test_older_events_are_reached_page_by_page(admin_client, monkeypatch):
     monkeypatch.setattr(live_list, "PAGE", 2)
     events = [make_event().message_id for _ in range(5)][::-1]
 
-    one = admin.get(EVENTS)
-    two = admin.get(EVENTS + one.context["cl"].older_url)
-    three = admin.get(EVENTS + two.context["cl"].older_url)
+    one = admin_client.get(EVENTS)
+    two = admin_client.get(EVENTS + one.context["cl"].older_url)
+    three = admin_client.get(EVENTS + two.context["cl"].older_url)
 
     assert [shown(one), shown(two), shown(three)] == [events[:2], events[2:4], events[4:]]
     assert three.context["cl"].older_url == ""
-    assert "This is the end of the log." in page(three)
+    assert "This is the end of the log." in html(three)
 
 
 @pytest.mark.parametrize("field", ["message_id", "user_id", "anonymous_id", "event"])
-def test_events_are_found_by_any_id_and_by_name(admin, field):
+def test_events_are_found_by_any_id_and_by_name(admin_client, field):
     found = make_event(**{field: "sought"})
     make_event(**{field: "other"})
 
-    assert shown(admin.get(EVENTS, {"q": " sought "})) == [found.message_id]
+    assert shown(admin_client.get(EVENTS, {"q": " sought "})) == [found.message_id]
 
 
-def test_a_search_goes_on_beyond_its_window(admin, monkeypatch):
+def test_a_search_goes_on_beyond_its_window(admin_client, monkeypatch):
     monkeypatch.setattr(live_list, "SEARCHED", 2)
     old = make_event(user_id="ann")
     for _ in range(3):
         make_event(user_id="bob")
 
-    first = admin.get(EVENTS, {"q": "ann"})
-    second = admin.get(EVENTS + first.context["cl"].older_url)
+    first = admin_client.get(EVENTS, {"q": "ann"})
+    second = admin_client.get(EVENTS + first.context["cl"].older_url)
 
     assert shown(first) == []
     assert shown(second) == [old.message_id]
 
 
-def test_a_message_id_is_found_beyond_the_window(admin, monkeypatch):
+def test_a_message_id_is_found_beyond_the_window(admin_client, monkeypatch):
     monkeypatch.setattr(live_list, "SEARCHED", 2)
     old = make_event(message_id="sought")
     for _ in range(3):
         make_event()
 
-    assert shown(admin.get(EVENTS, {"q": "sought"})) == [old.message_id]
+    assert shown(admin_client.get(EVENTS, {"q": "sought"})) == [old.message_id]
 
 
-def test_events_are_filtered_by_source_and_type(admin):
+def test_events_are_filtered_by_source_and_type(admin_client):
     source = make_source()
     page_event = make_event(source, type="page")
     make_event(source, type="track")
@@ -114,42 +102,42 @@ def test_events_are_filtered_by_source_and_type(admin):
 
     filters = {"source": source.pk, "type": "page"}
 
-    assert shown(admin.get(EVENTS, filters)) == [page_event.message_id]
+    assert shown(admin_client.get(EVENTS, filters)) == [page_event.message_id]
 
 
-def test_an_event_of_a_deleted_source_is_still_shown(admin):
+def test_an_event_of_a_deleted_source_is_still_shown(admin_client):
     event = make_event()
     event.source.delete()
 
-    assert shown(admin.get(EVENTS)) == [event.message_id]
-    assert "deleted source" in page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    assert shown(admin_client.get(EVENTS)) == [event.message_id]
+    assert "deleted source" in html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
 
-def test_the_state_of_an_event_follows_the_cursors(admin):
+def test_the_state_of_an_event_follows_the_cursors(admin_client):
     source = make_source()
     event = make_event(source)
-    without = state_of(admin, event)
+    without = state_of(admin_client, event)
     one = make_connection(source, position=event.pk)
-    loaded = state_of(admin, event)
+    loaded = state_of(admin_client, event)
     make_connection(source, position=event.pk - 1)
-    pending = state_of(admin, event)
+    pending = state_of(admin_client, event)
     DeadLetter.objects.create(
         connection=one, event_id=event.pk, message_id=event.message_id, reason="r", payload="{}"
     )
 
     assert (without, loaded, pending) == ("no connection", "loaded", "pending")
-    assert state_of(admin, event) == "dead letter"
+    assert state_of(admin_client, event) == "dead letter"
 
 
-def test_an_event_before_its_connection_is_not_called_loaded(admin):
+def test_an_event_before_its_connection_is_not_called_loaded(admin_client):
     source = make_source()
     event = make_event(source)
     make_connection(source, start_position=event.pk, position=event.pk)
 
-    assert state_of(admin, event) == "before"
+    assert state_of(admin_client, event) == "before"
 
 
-def test_the_trace_shows_each_connection_with_its_reason(admin):
+def test_the_trace_shows_each_connection_with_its_reason(admin_client):
     source = make_source(name="Shop")
     payload = (
         '{"type":"track","event":"E","messageId":"o\'hara","receivedAt":"2026-03-01T12:00:00Z"}'
@@ -158,76 +146,77 @@ def test_the_trace_shows_each_connection_with_its_reason(admin):
     make_connection(source, position=event.pk, namespace="shop")
     failing = make_connection(source, make_destination(name="Far"), error="no route")
 
-    html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    page = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
     assert (
         "SELECT * FROM &quot;shop&quot;.&quot;tracks&quot; WHERE id = &#x27;o&#x27;&#x27;hara"
-        in html
+        in page
     )
-    assert "The last load failed: no route" in html
-    assert f"/admin/destinations/connection/{failing.pk}/change/" in html
+    assert "The last load failed: no route" in page
+    assert f"/admin/destinations/connection/{failing.pk}/change/" in page
 
 
-def test_a_payload_is_shown_indented_and_as_text(admin):
+def test_a_payload_is_shown_indented_and_as_text(admin_client):
     event = make_event(payload='{"event":"<script>alert(1)</script>","n":1.10}')
 
-    html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    page = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
-    assert "<script>alert(1)" not in html
-    assert "  &quot;n&quot;: 1.1\n" in html
-    assert "&quot;n&quot;:1.10}" in html
+    assert "<script>alert(1)" not in page
+    assert "  &quot;n&quot;: 1.1\n" in page
+    assert "&quot;n&quot;:1.10}" in page
 
 
 @pytest.mark.parametrize("payload", ["[" * 5000, "9" * 5000])
-def test_a_payload_that_cannot_be_indented_is_shown_as_it_is(admin, payload):
+def test_a_payload_that_cannot_be_indented_is_shown_as_it_is(admin_client, payload):
     event = make_event(payload=payload)
 
-    assert payload in page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    assert payload in html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
 
-def test_the_log_cannot_be_changed_in_the_admin(admin):
+def test_the_log_cannot_be_changed_in_the_admin(admin_client):
     event = make_event()
 
     answers = [
-        admin.post(f"{EVENTS}{event.pk}/{name}/").status_code for name in ("change", "delete")
+        admin_client.post(f"{EVENTS}{event.pk}/{name}/").status_code
+        for name in ("change", "delete")
     ]
 
     assert answers == [403, 403]
-    assert admin.get(f"{EVENTS}add/").status_code == 403
+    assert admin_client.get(f"{EVENTS}add/").status_code == 403
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_is_made_and_starts_where_it_is_told(admin):
+def test_a_connection_is_made_and_starts_where_it_is_told(admin_client):
     source, destination = make_source(), make_destination()
     event = make_event(source)
     given = {"source": source.pk, "destination": destination.pk, "start": "now", "enabled": "on"}
 
-    admin.post("/admin/destinations/connection/add/", given | {"filter_mode": "all"})
+    admin_client.post("/admin/destinations/connection/add/", given | {"filter_mode": "all"})
 
     connection = Connection.objects.get()
     assert (connection.start_position, connection.enabled) == (event.pk, True)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_is_made_paused_and_with_its_filter(admin):
+def test_a_connection_is_made_paused_and_with_its_filter(admin_client):
     """So that nothing is loaded before it is as it shall be."""
     given = {"source": make_source().pk, "destination": make_destination().pk, "start": "oldest"}
     only = {"filter_mode": "only", "filtered_events": "Paid"}
 
-    told = page(admin.post("/admin/destinations/connection/add/", given | only, follow=True))
+    told = html(admin_client.post("/admin/destinations/connection/add/", given | only, follow=True))
 
     connection = Connection.objects.get()
     assert (connection.enabled, connection.filtered_events) == (False, ["Paid"])
     assert "Loading starts automatically once it is enabled." in told
 
 
-def test_deleting_a_connection_counts_what_goes_with_it(admin):
+def test_deleting_a_connection_counts_what_goes_with_it(admin_client):
     event = make_event()
     connection = make_connection(event.source)
     Load.objects.create(connection=connection, after_id=0, upto_id=1)
     connection.dead_letters.create(event_id=1, message_id="m", reason="r", payload="{}")
 
-    asked = admin.get(f"/admin/destinations/connection/{connection.pk}/delete/")
+    asked = admin_client.get(f"/admin/destinations/connection/{connection.pk}/delete/")
 
     assert dict(asked.context["model_count"]) == {
         "connections": 1,
@@ -238,91 +227,95 @@ def test_deleting_a_connection_counts_what_goes_with_it(admin):
     }
 
 
-def test_the_page_of_a_connection_follows_how_it_fares(admin):
+def test_the_page_of_a_connection_follows_how_it_fares(admin_client):
     event = make_event()
     connection = make_connection(event.source)
     url = f"/admin/destinations/connection/{connection.pk}"
-    whole = page(admin.get(f"{url}/change/"))
-    before = page(admin.get(f"{url}/state/"))
+    whole = html(admin_client.get(f"{url}/change/"))
+    before = html(admin_client.get(f"{url}/state/"))
     connection.position, connection.last_loaded_at = event.pk, timezone.now()
     connection.save()
 
-    after = page(admin.get(f"{url}/state/"))
+    after = html(admin_client.get(f"{url}/state/"))
 
     assert f'data-live-url="{url}/state/"' in whole
     assert "loading" in before
     assert "up to date" in after
 
 
-def test_who_may_not_see_connections_does_not_see_how_they_fare(client):
-    client.force_login(User.objects.create_user("nobody", is_staff=True))
+def test_who_may_not_see_connections_does_not_see_how_they_fare(staff_client):
+    client = staff_client()
 
     answer = client.get(f"/admin/destinations/connection/{make_connection().pk}/state/")
 
     assert answer.status_code == 403
 
 
-def test_connections_are_found_as_the_list_writes_them(admin):
+def test_connections_are_found_as_the_list_writes_them(admin_client):
     connection = make_connection()
     make_connection(connection.source)
 
-    found = admin.get("/admin/destinations/connection/", {"q": str(connection)})
+    found = admin_client.get("/admin/destinations/connection/", {"q": str(connection)})
 
     assert list(found.context["cl"].result_list) == [connection]
 
 
-def test_the_page_of_a_failing_connection_says_what_to_do(admin):
+def test_the_page_of_a_failing_connection_says_what_to_do(admin_client):
     connection = make_connection(error="connection refused")
 
-    html = page(admin.get(f"/admin/destinations/connection/{connection.pk}/change/"))
+    page = html(admin_client.get(f"/admin/destinations/connection/{connection.pk}/change/"))
 
-    assert "connection refused<br>No server listens there" in html
+    assert "connection refused<br>No server listens there" in page
 
 
-def test_the_list_of_connections_shows_health_and_what_is_pending(admin):
+def test_the_list_of_connections_shows_health_and_what_is_pending(admin_client):
     source = make_source()
     make_connection(source, position=make_event(source).pk)
     make_connection(source, error="no route to host", failures=3)
     make_connection(source, enabled=False)
 
-    html = page(admin.get("/admin/destinations/connection/"))
+    page = html(admin_client.get("/admin/destinations/connection/"))
 
-    assert "up to date" in html
-    assert "failing" in html
-    assert "no route to host" in html
-    assert "paused" in html
+    assert "up to date" in page
+    assert "failing" in page
+    assert "no route to host" in page
+    assert "paused" in page
 
 
-def test_saving_a_connection_leaves_its_cursor_to_the_load(admin):
+def test_saving_a_connection_leaves_its_cursor_to_the_load(admin_client):
     connection = make_connection(position=5)
     Connection.objects.filter(pk=connection.pk).update(position=9)
 
-    admin.post(f"/admin/destinations/connection/{connection.pk}/change/", {"filter_mode": "all"})
+    admin_client.post(
+        f"/admin/destinations/connection/{connection.pk}/change/", {"filter_mode": "all"}
+    )
 
     connection.refresh_from_db()
     assert (connection.enabled, connection.position) == (False, 9)
 
 
-def test_connections_are_paused_and_enabled_from_the_list(admin):
+def test_connections_are_paused_and_enabled_from_the_list(admin_client):
     connection = make_connection()
     chosen = {"_selected_action": [connection.pk]}
 
-    admin.post("/admin/destinations/connection/", chosen | {"action": "pause"})
+    admin_client.post("/admin/destinations/connection/", chosen | {"action": "pause"})
     paused = not Connection.objects.get().enabled
-    admin.post("/admin/destinations/connection/", chosen | {"action": "enable"})
+    admin_client.post("/admin/destinations/connection/", chosen | {"action": "enable"})
 
     assert paused
     assert Connection.objects.get().enabled
 
 
-def test_load_now_ends_the_wait_and_rings_a_worker(admin, monkeypatch):
+def test_load_now_ends_the_wait_and_rings_a_worker(admin_client, monkeypatch):
     connection = make_connection(retry_at=timezone.now() + timedelta(hours=1))
     rings.answered(connection.pk)
     broker = use_broker(monkeypatch, "memory://")
 
-    html = page(admin.post(f"/admin/destinations/connection/{connection.pk}/load/", follow=True))
+    page = html(
+        admin_client.post(f"/admin/destinations/connection/{connection.pk}/load/", follow=True)
+    )
 
-    assert f"Loading requested: {connection}" in html
+    assert f"Loading requested: {connection}" in page
     connection.refresh_from_db()
     assert connection.retry_at is None
     message = broker.SimpleQueue("celery").get(timeout=1)
@@ -330,30 +323,30 @@ def test_load_now_ends_the_wait_and_rings_a_worker(admin, monkeypatch):
     assert message.payload[0] == [connection.pk]
 
 
-def test_load_now_says_when_a_connection_is_paused(admin):
+def test_load_now_says_when_a_connection_is_paused(admin_client):
     connection = make_connection(enabled=False)
     chosen = {"_selected_action": [connection.pk], "action": "load_now"}
 
-    html = page(admin.post("/admin/destinations/connection/", chosen, follow=True))
+    page = html(admin_client.post("/admin/destinations/connection/", chosen, follow=True))
 
-    assert f"{connection} is paused or its destination is disabled." in html
+    assert f"{connection} is paused or its destination is disabled." in page
 
 
-def test_load_now_without_a_broker_says_so_after_one_attempt(admin, monkeypatch):
+def test_load_now_without_a_broker_says_so_after_one_attempt(admin_client, monkeypatch):
     connection = make_connection()
     chosen = {"_selected_action": [connection.pk], "action": "load_now"}
     rings.answered(connection.pk)
 
     with hanging_up() as (port, clients):
         use_broker(monkeypatch, f"redis://127.0.0.1:{port}/0")
-        html = page(admin.post("/admin/destinations/connection/", chosen, follow=True))
+        page = html(admin_client.post("/admin/destinations/connection/", chosen, follow=True))
 
-    assert "The broker does not answer." in html
+    assert "The broker does not answer." in page
     assert LogEntry.objects.get().get_change_message() == "Requested a load."
     assert len(clients) == 1
 
 
-def test_loads_show_rows_by_table_and_advice(admin):
+def test_loads_show_rows_by_table_and_advice(admin_client):
     connection = make_connection()
     done = Load.objects.create(
         connection=connection,
@@ -367,16 +360,16 @@ def test_loads_show_rows_by_table_and_advice(admin):
         connection=connection, after_id=9, upto_id=9, state="waiting", error="no route"
     )
 
-    listed = page(admin.get("/admin/events/load/"))
-    one = page(admin.get(f"/admin/events/load/{done.pk}/change/"))
-    other = page(admin.get(f"/admin/events/load/{waiting.pk}/change/"))
+    listed = html(admin_client.get("/admin/events/load/"))
+    one = html(admin_client.get(f"/admin/events/load/{done.pk}/change/"))
+    other = html(admin_client.get(f"/admin/events/load/{waiting.pk}/change/"))
 
     assert "succeeded" in listed
     assert "<code>tracks</code>" in one
     assert "The next load starts automatically at the same event. Nothing is lost." in other
 
 
-def test_dead_letters_are_searched_and_lead_to_their_trace(admin):
+def test_dead_letters_are_searched_and_lead_to_their_trace(admin_client):
     event = make_event(message_id="m-1")
     letter = DeadLetter.objects.create(
         connection=make_connection(event.source),
@@ -386,15 +379,15 @@ def test_dead_letters_are_searched_and_lead_to_their_trace(admin):
         payload='{"a": 1}',
     )
 
-    listed = page(admin.get("/admin/events/deadletter/", {"q": "columns"}))
-    html = page(admin.get(f"/admin/events/deadletter/{letter.pk}/change/"))
+    listed = html(admin_client.get("/admin/events/deadletter/", {"q": "columns"}))
+    page = html(admin_client.get(f"/admin/events/deadletter/{letter.pk}/change/"))
 
     assert "too many columns" in listed
-    assert f"{EVENTS}{event.pk}/change/" in html
-    assert "&quot;a&quot;: 1" in html
+    assert f"{EVENTS}{event.pk}/change/" in page
+    assert "&quot;a&quot;: 1" in page
 
 
-def test_quarantine_shows_a_body_that_is_not_text_and_says_when_it_was_cut(admin):
+def test_quarantine_shows_a_body_that_is_not_text_and_says_when_it_was_cut(admin_client):
     refused = Quarantined.objects.create(
         source=make_source(),
         route="/v1/track",
@@ -404,71 +397,69 @@ def test_quarantine_shows_a_body_that_is_not_text_and_says_when_it_was_cut(admin
         body_bytes=9000,
     )
 
-    listed = page(admin.get("/admin/events/quarantined/", {"q": "json"}))
-    html = page(admin.get(f"/admin/events/quarantined/{refused.pk}/change/"))
+    listed = html(admin_client.get("/admin/events/quarantined/", {"q": "json"}))
+    page = html(admin_client.get(f"/admin/events/quarantined/{refused.pk}/change/"))
 
     assert "body is not JSON" in listed
-    assert "\\x80{&lt;b&gt;" in html
-    assert "Only the first 5 of 9,000 bytes were kept." in html
+    assert "\\x80{&lt;b&gt;" in page
+    assert "Only the first 5 of 9,000 bytes were kept." in page
 
 
-def test_the_list_of_sources_shows_when_each_last_sent(admin):
+def test_the_list_of_sources_shows_when_each_last_sent(admin_client):
     make_event(make_source(name="Busy"), received_at=timezone.now() - timedelta(minutes=5))
     make_source(name="Silent")
 
-    html = page(admin.get("/admin/sources/source/"))
+    page = html(admin_client.get("/admin/sources/source/"))
 
-    assert "5\xa0minutes ago" in html
-    assert "none yet" in html
+    assert "5\xa0minutes ago" in page
+    assert "none yet" in page
 
 
-def test_lists_offer_no_counts_per_filter(admin):
+def test_lists_offer_no_counts_per_filter(admin_client):
     make_event()
 
-    assert "Show counts" not in page(admin.get(EVENTS))
+    assert "Show counts" not in html(admin_client.get(EVENTS))
 
 
 def test_the_list_of_connections_asks_no_more_the_more_there_are(
-    admin, django_assert_max_num_queries
+    admin_client, django_assert_max_num_queries
 ):
     for _ in range(8):
         make_connection()
 
     with django_assert_max_num_queries(12):
-        admin.get("/admin/destinations/connection/")
+        admin_client.get("/admin/destinations/connection/")
 
 
-def test_empty_lists_say_what_they_wait_for(admin):
-    assert "No events yet." in page(admin.get(EVENTS))
-    assert "No loads yet." in page(admin.get("/admin/events/load/"))
-    assert "Nothing matches" in page(admin.get(EVENTS, {"q": "nobody"}))
+def test_empty_lists_say_what_they_wait_for(admin_client):
+    assert "No events yet." in html(admin_client.get(EVENTS))
+    assert "No loads yet." in html(admin_client.get("/admin/events/load/"))
+    assert "Nothing matches" in html(admin_client.get(EVENTS, {"q": "nobody"}))
 
 
-def test_the_overview_shows_the_rate_and_the_newest_errors(admin):
+def test_the_overview_shows_the_rate_and_the_newest_errors(admin_client):
     event = make_event()
     make_connection(event.source, make_destination(name="Far"), error="no route to host")
 
-    html = page(admin.get("/admin/"))
+    page = html(admin_client.get("/admin/"))
 
-    assert "1 event in the last hour" in html
-    assert "is not being loaded" in html
-    assert "no route to host" in html
+    assert "1 event in the last hour" in page
+    assert "is not being loaded" in page
+    assert "no route to host" in page
 
 
-def test_who_may_not_see_events_sees_none_on_the_overview(client):
+def test_who_may_not_see_events_sees_none_on_the_overview(staff_client):
     make_connection(make_event().source, error="no route to host")
-    client.force_login(User.objects.create_user("newcomer", is_staff=True))
+    client = staff_client()
 
-    html = page(client.get("/admin/"))
+    page = html(client.get("/admin/"))
 
-    assert "Events in the last hour" not in html
-    assert "no route to host" not in html
+    assert "Events in the last hour" not in page
+    assert "no route to host" not in page
 
 
-def test_who_may_only_look_cannot_start_a_load(client):
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_connection"))
-    client.force_login(viewer)
+def test_who_may_only_look_cannot_start_a_load(staff_client):
+    client = staff_client("view_connection")
 
     answer = client.post(f"/admin/destinations/connection/{make_connection().pk}/load/")
 
@@ -479,48 +470,50 @@ def test_who_may_only_look_cannot_start_a_load(client):
     ("status", "found"),
     [("dead letter", [0]), ("loaded", [1]), ("pending", [2]), ("no connection", [3])],
 )
-def test_events_are_filtered_by_status(admin, status, found):
+def test_events_are_filtered_by_status(admin_client, status, found):
     source = make_source()
     events = [make_event(source), make_event(source), make_event(source), make_event()]
     connection = make_connection(source, position=events[1].pk)
     dead = {"event_id": events[0].pk, "message_id": events[0].message_id}
     DeadLetter.objects.create(connection=connection, reason="r", payload="{}", **dead)
 
-    assert shown(admin.get(EVENTS, {"status": status})) == [events[n].message_id for n in found]
+    assert shown(admin_client.get(EVENTS, {"status": status})) == [
+        events[n].message_id for n in found
+    ]
 
 
-def test_events_are_filtered_by_name_and_found_by_any_text(admin):
+def test_events_are_filtered_by_name_and_found_by_any_text(admin_client):
     paid = make_event(event="Paid", payload='{"event": "Paid", "coupon": "SPRING"}')
     make_event(event="Left")
 
-    assert shown(admin.get(EVENTS, {"name": "Paid"})) == [paid.message_id]
-    assert shown(admin.get(EVENTS, {"q": "SPRING"})) == [paid.message_id]
+    assert shown(admin_client.get(EVENTS, {"name": "Paid"})) == [paid.message_id]
+    assert shown(admin_client.get(EVENTS, {"q": "SPRING"})) == [paid.message_id]
 
 
-def test_the_sdk_of_an_event_is_shown(admin):
+def test_the_sdk_of_an_event_is_shown(admin_client):
     library = '{"context": {"library": {"name": "rudder-node", "version": "2.1.0"}}}'
     make_event(payload=library)
     make_event(payload='{"context": {"library": "' + "x" * live_list.READ_BYTES + '"}}')
 
-    html = page(admin.get(EVENTS))
+    page = html(admin_client.get(EVENTS))
 
-    assert "rudder-node 2.1.0" in html
-    assert "x" * 100 not in html
+    assert "rudder-node 2.1.0" in page
+    assert "x" * 100 not in page
 
 
-def test_a_search_in_vain_says_where_to_look_next(admin):
+def test_a_search_in_vain_says_where_to_look_next(admin_client):
     make_event()
 
-    html = page(admin.get(EVENTS, {"q": "nowhere"}))
+    page = html(admin_client.get(EVENTS, {"q": "nowhere"}))
 
-    assert "Nothing matches" in html
-    assert "To see refused requests" in html
+    assert "Nothing matches" in page
+    assert "To see refused requests" in page
 
 
-def test_an_event_is_copied_as_curl(admin):
+def test_an_event_is_copied_as_curl(admin_client):
     event = make_event(payload='{"type": "track", "event": "it\'s"}')
 
-    html = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    page = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
-    assert "/v1/batch -u" in html
-    assert "$WRITE_KEY:" in html
+    assert "/v1/batch -u" in page
+    assert "$WRITE_KEY:" in page

@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from events.loads import run_load
-from tests.support.connections import connection, event, rows, send
-
-__all__ = ["connection"]
+from tests.support.connections import event, rows, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,29 +16,16 @@ from events.backlog import Backlog, backlogs
 from events.loads import run_load
 from events.log_database import log_connection
 from events.models import Loss
-from tests.support.connections import connection, event, send
+from tests.support.connections import event, send
 from tests.support.factories import (
-    make_admin,
     make_connection,
     make_destination,
     make_event,
     make_source,
 )
-
-__all__ = ["connection"]
+from tests.support.http import html
 
 LIST = "/admin/destinations/connection/"
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
-def html(response):
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def edge(source, destination, **fields):
@@ -140,13 +127,13 @@ def test_a_narrow_picture_names_the_destination_at_the_connection():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin):
+def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin_client):
     source, destination = make_source(name="Shop & Co"), make_destination(name="Lake")
     failing = make_connection(source, destination, error="no route", failures=1)
     make_event(source)
     make_event(source)
 
-    page = html(admin.get(LIST))
+    page = html(admin_client.get(LIST))
 
     assert page.count('<svg class="rh-picture') == 2
     said = re.findall(r"<title>Shop &amp; Co → Lake: failing, 2 pending, for \d s</title>", page)
@@ -156,13 +143,13 @@ def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_not_connected_is_drawn_unless_the_list_is_filtered(admin):
+def test_what_is_not_connected_is_drawn_unless_the_list_is_filtered(admin_client):
     connected = make_connection(make_source(name="Fed"))
     make_source(name="Alone")
     make_destination(name="Empty")
 
-    everything = html(admin.get(LIST))
-    filtered = html(admin.get(LIST, {"source__id__exact": connected.source_id}))
+    everything = html(admin_client.get(LIST))
+    filtered = html(admin_client.get(LIST, {"source__id__exact": connected.source_id}))
 
     assert "<title>Alone</title>" in everything
     assert "<title>Empty</title>" in everything
@@ -171,8 +158,8 @@ def test_what_is_not_connected_is_drawn_unless_the_list_is_filtered(admin):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_anything_there_is_no_picture(admin):
-    assert "rh-picture" not in html(admin.get(LIST))
+def test_without_anything_there_is_no_picture(admin_client):
+    assert "rh-picture" not in html(admin_client.get(LIST))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -243,14 +230,14 @@ def test_an_oldest_event_behind_many_of_others_is_not_looked_for(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_load_ends_the_lag(admin, connection):
+def test_a_load_ends_the_lag(admin_client, connection):
     now = timezone.now()
     send(connection, event("m1"), received_at=now - timedelta(minutes=7))
     with time_machine.travel(now, tick=False):
-        before = html(admin.get(f"{LIST}{connection.pk}/change/"))
+        before = html(admin_client.get(f"{LIST}{connection.pk}/change/"))
     run_load(connection)
 
-    after = html(admin.get(f"{LIST}{connection.pk}/change/"))
+    after = html(admin_client.get(f"{LIST}{connection.pk}/change/"))
 
     assert "7\xa0minutes" in before
     assert "loading" in before

@@ -13,10 +13,9 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Replay
 from events.reasons import reason_kind
 from events.tasks import load_replay
-from tests.support.connections import NOW, connection, event, rows, send
+from tests.support.connections import NOW, event, rows, send
 from tests.support.factories import make_connection, make_event
-
-__all__ = ["connection"]
+from tests.support.http import html
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,12 +29,6 @@ def _fresh():
     yield
     log.close_writer()
     rings.close_ringer()
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(User.objects.create_superuser("ada"))
-    return client
 
 
 @pytest.fixture
@@ -58,11 +51,6 @@ def letter(message_id):
     return DeadLetter.objects.get(message_id=message_id)
 
 
-def page(response):
-    assert response.status_code == 200
-    return response.content.decode()
-
-
 def work():
     """As a worker that takes every ring."""
     for replay in Replay.objects.filter(state="running"):
@@ -73,36 +61,36 @@ def shown(response):
     return sorted(each.message_id for each in response.context["cl"].result_list)
 
 
-def rerun(admin, message_id, reach="one"):
-    return admin.post(f"{LIST}{letter(message_id).pk}/rerun/{reach}/", {"confirm": "1"})
+def rerun(admin_client, message_id, reach="one"):
+    return admin_client.post(f"{LIST}{letter(message_id).pk}/rerun/{reach}/", {"confirm": "1"})
 
 
-def test_the_list_tells_of_the_open_ones_and_can_be_narrowed(admin, dead):
+def test_the_list_tells_of_the_open_ones_and_can_be_narrowed(admin_client, dead):
     other = make_connection()
-    text = page(admin.get(LIST))
-    of_type = admin.get(LIST, {"kind": letter("m4").kind})
+    text = html(admin_client.get(LIST))
+    of_type = admin_client.get(LIST, {"kind": letter("m4").kind})
 
     assert "track · Paid" in text
-    assert shown(admin.get(LIST)) == ["m2", "m3", "m4"]
+    assert shown(admin_client.get(LIST)) == ["m2", "m3", "m4"]
     assert shown(of_type) == ["m4"]
-    assert shown(admin.get(LIST, {"q": "shop.paid is a view"})) == ["m2", "m3"]
-    assert shown(admin.get(LIST, {"q": "m3"})) == ["m3"]
-    assert shown(admin.get(LIST, {"connection__id__exact": other.pk})) == []
-    assert shown(admin.get(LIST, {"state": "loaded"})) == []
+    assert shown(admin_client.get(LIST, {"q": "shop.paid is a view"})) == ["m2", "m3"]
+    assert shown(admin_client.get(LIST, {"q": "m3"})) == ["m3"]
+    assert shown(admin_client.get(LIST, {"connection__id__exact": other.pk})) == []
+    assert shown(admin_client.get(LIST, {"state": "loaded"})) == []
 
 
-def test_a_rerun_is_shown_before_anything_is_done(admin, dead):
-    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/alike/"))
+def test_a_rerun_is_shown_before_anything_is_done(admin_client, dead):
+    text = html(admin_client.get(f"{LIST}{letter('m2').pk}/rerun/alike/"))
 
     assert "<td>2</td>" in text
     assert "shop.paid is a view" in text
     assert not Replay.objects.exists()
 
 
-def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin, dead, warehouse):
+def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
 
-    answer = rerun(admin, "m2")
+    answer = rerun(admin_client, "m2")
     replay = Replay.objects.get()
     rung = cache.get(f"ring:replay:{replay.pk}")
     work()
@@ -120,21 +108,21 @@ def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin, dead, warehouse):
     assert done.user.username == "ada"
 
 
-def test_all_alike_are_rerun_and_no_other(admin, dead, warehouse):
+def test_all_alike_are_rerun_and_no_other(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
 
-    rerun(admin, "m3", "alike")
+    rerun(admin_client, "m3", "alike")
     work()
 
     assert letters() == {"m2": ("loaded", 2), "m3": ("loaded", 2), "m4": ("open", 1)}
     assert rows(warehouse, "SELECT id FROM shop.paid ORDER BY id") == [("m2",), ("m3",)]
 
 
-def test_a_long_rerun_goes_chunk_by_chunk(admin, dead, warehouse, settings):
+def test_a_long_rerun_goes_chunk_by_chunk(admin_client, dead, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     warehouse.execute("DROP VIEW shop.paid")
 
-    rerun(admin, "m2", "alike")
+    rerun(admin_client, "m2", "alike")
     work()
 
     replay = Replay.objects.get()
@@ -142,10 +130,10 @@ def test_a_long_rerun_goes_chunk_by_chunk(admin, dead, warehouse, settings):
     assert letters() == {"m2": ("loaded", 2), "m3": ("loaded", 2), "m4": ("open", 1)}
 
 
-def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin, dead, warehouse):
+def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid; CREATE SEQUENCE shop.paid")
 
-    rerun(admin, "m2")
+    rerun(admin_client, "m2")
     work()
 
     found = letter("m2")
@@ -155,49 +143,49 @@ def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin, dead,
     assert Replay.objects.get().dead_letters == 1
 
 
-def test_selected_ones_are_rerun_from_the_list(admin, dead, warehouse):
+def test_selected_ones_are_rerun_from_the_list(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
     chosen = [str(letter(name).pk) for name in ("m2", "m4")]
 
-    asked = page(admin.post(LIST, {"action": "rerun", "_selected_action": chosen}))
-    admin.post(LIST, {"action": "rerun", "_selected_action": chosen, "confirm": "1"})
+    asked = html(admin_client.post(LIST, {"action": "rerun", "_selected_action": chosen}))
+    admin_client.post(LIST, {"action": "rerun", "_selected_action": chosen, "confirm": "1"})
     work()
 
     assert all(f'name="_selected_action" value="{pk}"' in asked for pk in chosen)
     assert letters() == {"m2": ("loaded", 2), "m3": ("open", 1), "m4": ("open", 2)}
 
 
-def test_a_rerun_twice_changes_nothing_in_the_warehouse(admin, dead, warehouse):
+def test_a_rerun_twice_changes_nothing_in_the_warehouse(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
     payloads = dict(DeadLetter.objects.values_list("pk", "payload"))
-    rerun(admin, "m2", "alike")
+    rerun(admin_client, "m2", "alike")
     work()
     before = rows(warehouse, "SELECT id, n, received_at FROM shop.paid ORDER BY id")
 
     for pk, payload in payloads.items():
         DeadLetter.objects.filter(pk=pk).update(state="open", payload=payload)
-    rerun(admin, "m2", "alike")
+    rerun(admin_client, "m2", "alike")
     work()
 
     assert rows(warehouse, "SELECT id, n, received_at FROM shop.paid ORDER BY id") == before
 
 
-def test_a_rerun_needs_no_log(admin, dead, warehouse):
+def test_a_rerun_needs_no_log(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
     with log_connection() as conn:
         conn.execute("TRUNCATE events_event")
 
-    rerun(admin, "m2")
+    rerun(admin_client, "m2")
     work()
 
     assert letters()["m2"] == ("loaded", 2)
     assert rows(warehouse, "SELECT id FROM shop.paid") == [("m2",)]
 
 
-def test_what_a_killed_rerun_had_loaded_is_closed_by_its_next_turn(admin, dead, warehouse):
+def test_what_a_killed_rerun_had_loaded_is_closed_by_its_next_turn(admin_client, dead, warehouse):
     """Killed between the warehouse's commit and ours: the cursor has passed it."""
     warehouse.execute("DROP VIEW shop.paid")
-    rerun(admin, "m2", "alike")
+    rerun(admin_client, "m2", "alike")
     work()
     Replay.objects.update(state="running", finished_at=None)
     DeadLetter.objects.filter(message_id="m3").update(state="open", attempts=1)
@@ -208,11 +196,11 @@ def test_what_a_killed_rerun_had_loaded_is_closed_by_its_next_turn(admin, dead, 
     assert Replay.objects.get().state == "succeeded"
 
 
-def test_a_dead_letter_is_discarded_with_a_note(admin, dead):
+def test_a_dead_letter_is_discarded_with_a_note(admin_client, dead):
     url = f"{LIST}{letter('m2').pk}/discard/alike/"
 
-    without = page(admin.post(url, {"confirm": "1", "note": " "}))
-    admin.post(url, {"confirm": "1", "note": "a test of ours"})
+    without = html(admin_client.post(url, {"confirm": "1", "note": " "}))
+    admin_client.post(url, {"confirm": "1", "note": "a test of ours"})
 
     assert "Add a note" in without
     assert letters() == {"m2": ("discarded", 1), "m3": ("discarded", 1), "m4": ("open", 1)}
@@ -222,15 +210,15 @@ def test_a_dead_letter_is_discarded_with_a_note(admin, dead):
     assert LogEntry.objects.filter(
         change_message="Discarded 2 dead letters: a test of ours", user__username="ada"
     ).exists()
-    assert shown(admin.get(LIST)) == ["m4"]
-    assert "a test of ours" in page(admin.get(f"{LIST}{found.pk}/change/"))
+    assert shown(admin_client.get(LIST)) == ["m4"]
+    assert "a test of ours" in html(admin_client.get(f"{LIST}{found.pk}/change/"))
 
 
-def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin, dead, warehouse):
+def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
-    rerun(admin, "m2")
+    rerun(admin_client, "m2")
     work()
-    admin.post(f"{LIST}{letter('m4').pk}/discard/one/", {"confirm": "1", "note": "noise"})
+    admin_client.post(f"{LIST}{letter('m4').pk}/discard/one/", {"confirm": "1", "note": "noise"})
     send(dead, event("m5", event="Paid"))
     run_load(dead)
 
@@ -238,13 +226,13 @@ def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin, dead, wareho
 
     assert (balance.accepted, balance.loaded, balance.dead_letters) == (5, 2, 3)
     assert balance.difference == 0
-    assert shown(admin.get(LIST)) == ["m3"]
-    assert shown(admin.get(LIST, {"state": "all"})) == ["m2", "m3", "m4"]
+    assert shown(admin_client.get(LIST)) == ["m3"]
+    assert shown(admin_client.get(LIST, {"state": "all"})) == ["m2", "m3", "m4"]
 
 
-def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin, dead, warehouse):
+def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin_client, dead, warehouse):
     warehouse.execute("DROP VIEW shop.paid")
-    rerun(admin, "m2")
+    rerun(admin_client, "m2")
     work()
     warehouse.execute("DROP TABLE shop.paid; CREATE SEQUENCE shop.paid")
 
@@ -256,31 +244,31 @@ def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin, dead, war
     assert '"messageId": "m2"' in found.payload
 
 
-def test_one_replay_of_a_connection_runs_at_a_time(admin, dead):
+def test_one_replay_of_a_connection_runs_at_a_time(admin_client, dead):
     replay = replays.begin(dead, None)
 
-    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
-    rerun(admin, "m2")
+    text = html(admin_client.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
+    rerun(admin_client, "m2")
 
     assert f"{replay} is running" in text
     assert Replay.objects.count() == 1
     assert letters()["m2"] == ("open", 1)
 
 
-def test_a_paused_connection_is_said_to_wait_and_its_rerun_does(admin, dead):
+def test_a_paused_connection_is_said_to_wait_and_its_rerun_does(admin_client, dead):
     dead.destination.enabled = False
     dead.destination.save()
 
-    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
-    rerun(admin, "m2")
+    text = html(admin_client.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
+    rerun(admin_client, "m2")
     work()
 
     assert "paused; waits until it is enabled" in text
     assert (Replay.objects.get().state, letters()["m2"]) == ("running", ("open", 1))
 
 
-def test_a_rerun_holds_no_day_of_the_log(admin, dead):
-    rerun(admin, "m2")
+def test_a_rerun_holds_no_day_of_the_log(admin_client, dead):
+    rerun(admin_client, "m2")
 
     with log_connection() as conn:
         days = retention.keep_within(conn, retention.Limits(days=1), NOW + timedelta(days=9))
@@ -288,30 +276,28 @@ def test_a_rerun_holds_no_day_of_the_log(admin, dead):
     assert NOW.date() in days
 
 
-def test_a_settled_one_leaves_the_overview(admin, dead):
-    before = page(admin.get("/admin/"))
+def test_a_settled_one_leaves_the_overview(admin_client, dead):
+    before = html(admin_client.get("/admin/"))
     DeadLetter.objects.update(state="discarded")
 
     assert "could not load an event" in before
-    assert "could not load an event" not in page(admin.get("/admin/"))
+    assert "could not load an event" not in html(admin_client.get("/admin/"))
 
 
-def test_a_discarded_one_is_not_rerun(admin, dead):
-    admin.post(f"{LIST}{letter('m2').pk}/discard/one/", {"confirm": "1", "note": "noise"})
+def test_a_discarded_one_is_not_rerun(admin_client, dead):
+    admin_client.post(f"{LIST}{letter('m2').pk}/discard/one/", {"confirm": "1", "note": "noise"})
 
-    text = page(admin.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
-    rerun(admin, "m2")
+    text = html(admin_client.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
+    rerun(admin_client, "m2")
 
     assert "None of these are open any more" in text
     assert not Replay.objects.exists()
 
 
-def test_who_may_not_change_connections_may_only_look(client, dead):
-    reader = User.objects.create_user("reader", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
-    client.force_login(reader)
+def test_who_may_not_change_connections_may_only_look(staff_client, dead):
+    client = staff_client("view_deadletter")
 
-    look = page(client.get(f"{LIST}{letter('m2').pk}/change/"))
+    look = html(client.get(f"{LIST}{letter('m2').pk}/change/"))
     answer = rerun(client, "m2")
 
     assert "Re-run" not in look
@@ -329,7 +315,7 @@ def test_values_in_a_reason_are_hidden_from_who_may_not_see_them(client, dead):
     client.force_login(reader)
 
     pages = [
-        page(client.get(url))
+        html(client.get(url))
         for url in (LIST, f"{LIST}{found.pk}/change/", f"{EVENTS}{found.event_id}/change/")
     ]
 
@@ -382,34 +368,34 @@ def test_a_replay_keeps_what_it_skipped_and_why(connection):
     assert list(replay.skip_reasons.values()) == [1]
 
 
-def test_the_progress_of_a_rerun_is_shown_and_refreshed(admin, dead):
-    rerun(admin, "m2", "alike")
+def test_the_progress_of_a_rerun_is_shown_and_refreshed(admin_client, dead):
+    rerun(admin_client, "m2", "alike")
     url = f"/admin/events/replay/{Replay.objects.get().pk}/change/"
-    before = page(admin.get(url))
+    before = html(admin_client.get(url))
     work()
 
-    after = page(admin.get(url))
+    after = html(admin_client.get(url))
 
     assert 'data-live="2"' in before
     assert "data-live" not in after.partition("<script")[0]
     assert "100 %" in after
 
 
-def test_events_of_a_dropped_day_keep_the_list_open(admin, dead):
+def test_events_of_a_dropped_day_keep_the_list_open(admin_client, dead):
     event_of_another = make_event()
     DeadLetter.objects.create(
         connection=dead, event_id=10**9, message_id=event_of_another.message_id, reason="r"
     )
 
-    assert "m4" in shown(admin.get(LIST))
+    assert "m4" in shown(admin_client.get(LIST))
 
 
-def test_at_most_so_many_are_settled_at_once_the_oldest_first(admin, dead, monkeypatch):
+def test_at_most_so_many_are_settled_at_once_the_oldest_first(admin_client, dead, monkeypatch):
     monkeypatch.setattr(dead_letters, "MOST_AT_ONCE", 1)
 
-    preview = page(admin.get(f"{LIST}{letter('m3').pk}/discard/alike/"))
-    admin.post(f"{LIST}{letter('m3').pk}/discard/alike/", {"confirm": "1", "note": "old"})
-    rerun(admin, "m3", "alike")
+    preview = html(admin_client.get(f"{LIST}{letter('m3').pk}/discard/alike/"))
+    admin_client.post(f"{LIST}{letter('m3').pk}/discard/alike/", {"confirm": "1", "note": "old"})
+    rerun(admin_client, "m3", "alike")
 
     assert "<td>2</td>" in preview
     assert letters() == {"m2": ("discarded", 1), "m3": ("open", 1), "m4": ("open", 1)}

@@ -30,7 +30,6 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Event, Quarantined
 from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
-from tests.support.factories import make_admin
 from tests.support.identity_graph import event, user
 from tests.support.people import NOW, Hub, changes_made, everywhere, parsed
 from tests.support.wait import wait_for
@@ -50,30 +49,24 @@ def hub(warehouse, warehouse_url):
     log.close_writer()
 
 
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
 def request(hub, identifier=ANN):
     with people.opened(hub.destination) as opened:
         return erasures.request(hub.destination, opened, [identifier], actor="eve")
 
 
-def confirm(hub, admin):
+def confirm(hub, admin_client):
     """The page that follows once a worker has taken it up."""
     form = {"action": "erase", "value": "ann-1"}
-    asked = admin.post(f"/admin/people/{hub.destination.pk}/act/", form)
+    asked = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
     changes_made()
-    admin.post(asked.url, {"confirm": "1", "reason": "asked"})
+    admin_client.post(asked.url, {"confirm": "1", "reason": "asked"})
     changes_made()
-    return admin.get(asked.url)
+    return admin_client.get(asked.url)
 
 
-def page_of(admin, erasure, **headers):
+def page_of(admin_client, erasure, **headers):
     url = f"/admin/destinations/erasure/{erasure.pk}/change/"
-    return admin.get(url, headers=headers).content.decode()
+    return admin_client.get(url, headers=headers).content.decode()
 
 
 def queued(settings):
@@ -86,16 +79,16 @@ def in_log():
     return list(Event.objects.order_by("id").values_list("type", flat=True))
 
 
-def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin, settings):
+def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin_client, settings):
     hub.load(event(1, userId="ann-1", event="Looked"), event(2, userId="bob-1"))
 
-    answer = confirm(hub, admin)
+    answer = confirm(hub, admin_client)
     erasure = Erasure.objects.get()
     asked = (
         erasure.state,
         len(hub.clusters()),
         in_log(),
-        'data-live="2"' in page_of(admin, erasure),
+        'data-live="2"' in page_of(admin_client, erasure),
     )
     while not erasure.is_done:
         continue_erasure(erasure.pk)
@@ -107,14 +100,14 @@ def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin, setting
     assert in_log() == ["erased", "track"]
     assert erasure.counts["event log"] == 1
     assert erasure.counts["web.tracks"] == 1
-    page = page_of(admin, erasure)
+    page = page_of(admin_client, erasure)
     assert "web.tracks" in page
     assert "data-live" not in page
 
 
-def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin, settings):
+def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin_client, settings):
     hub.load(event(1, userId="ann-1", event="Looked"))
-    confirm(hub, admin)
+    confirm(hub, admin_client)
     erasure = Erasure.objects.get()
 
     held, row = erasure.held, raw(erasure)
@@ -295,7 +288,7 @@ def test_a_worker_lets_another_go_on_alone(hub):
     assert (goes_on, erasure.state) == (False, "waiting")
 
 
-def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin):
+def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin_client):
     hub.load(event(1, userId="ann-1", event="Looked"))
     erasure = request(hub)
     port = move_to(hub, 1)
@@ -303,7 +296,7 @@ def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin):
     erasure.refresh_from_db()
     failed = (erasure.state, erasure.failures, "refused" in erasure.error)
     continue_erasure(erasure.pk)  # too early
-    shown, overview = page_of(admin, erasure), admin.get("/admin/").content.decode()
+    shown, overview = page_of(admin_client, erasure), admin_client.get("/admin/").content.decode()
     move_to(hub, port)
     Erasure.objects.update(retry_at=timezone.now())
 
@@ -315,7 +308,7 @@ def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin):
     assert f"Erasure {erasure.pk} in {hub.destination} is not done" in overview
     assert (erasure.state, erasure.error, erasure.failures) == ("done", "", 0)
     assert hub.clusters() == {}
-    assert "is not done" not in admin.get("/admin/").content.decode()
+    assert "is not done" not in admin_client.get("/admin/").content.decode()
 
 
 def move_to(hub, port):
@@ -343,12 +336,14 @@ def test_beat_waits_with_one_that_has_just_failed(hub):
         ("running", 65, "It is at 0 %."),
     ],
 )
-def test_an_erasure_that_does_not_begin_or_end_is_on_the_overview(hub, admin, state, minutes, said):
+def test_an_erasure_that_does_not_begin_or_end_is_on_the_overview(
+    hub, admin_client, state, minutes, said
+):
     request(hub)
     asked = timezone.now() - timedelta(minutes=minutes)
     Erasure.objects.update(state=state, created_at=asked)
 
-    page = admin.get("/admin/").content.decode()
+    page = admin_client.get("/admin/").content.decode()
 
     assert ("is not done" in page and said in page) if said else "is not done" not in page
 
@@ -382,7 +377,7 @@ def test_the_command_says_that_a_worker_tries_again(hub):
 
 
 def test_identifiers_that_no_key_reads_any_more_are_told_and_the_list_still_opens(
-    hub, admin, settings
+    hub, admin_client, settings
 ):
     erasure = request(hub)
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
@@ -395,16 +390,16 @@ def test_identifiers_that_no_key_reads_any_more_are_told_and_the_list_still_open
         "failed",
         "RUDDERHUB_ENCRYPTION_KEYS cannot decrypt a stored secret",
     )
-    assert "failed" in admin.get("/admin/destinations/erasure/").content.decode()
-    assert "cannot decrypt" in page_of(admin, erasure)
+    assert "failed" in admin_client.get("/admin/destinations/erasure/").content.decode()
+    assert "cannot decrypt" in page_of(admin_client, erasure)
 
 
-def test_the_page_that_refreshes_itself_tells_of_nobody_and_logs_one_look(hub, admin):
+def test_the_page_that_refreshes_itself_tells_of_nobody_and_logs_one_look(hub, admin_client):
     erasure = request(hub)
     Erasure.objects.update(reason="their wish", state="failed", error="no answer")
 
-    first = page_of(admin, erasure)
-    again = [page_of(admin, erasure, x_refresh="1") for _ in range(3)]
+    first = page_of(admin_client, erasure)
+    again = [page_of(admin_client, erasure, x_refresh="1") for _ in range(3)]
 
     assert "their wish" in first
     assert ["no answer" in page and "their wish" not in page for page in again] == [True] * 3
@@ -425,14 +420,14 @@ def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monk
     assert not Erasure.objects.exists()
 
 
-def test_the_admin_says_that_its_count_is_the_least(hub, admin, monkeypatch):
+def test_the_admin_says_that_its_count_is_the_least(hub, admin_client, monkeypatch):
     monkeypatch.setattr("events.identity_actions.COUNT_SECONDS", 0)
     hub.load(event(1, userId="ann-1", event="Looked"))
 
     form = {"action": "erase", "value": "ann-1"}
-    asked = admin.post(f"/admin/people/{hub.destination.pk}/act/", form)
+    asked = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
     changes_made()
-    page = admin.get(asked.url).content.decode()
+    page = admin_client.get(asked.url).content.decode()
 
     assert '<td>event log</td><td class="rh-number">at least 1, in the newest part</td>' in page
     assert '<td>web.tracks</td><td class="rh-number">1</td>' in page

@@ -9,18 +9,10 @@ from destinations.models import Connection, FilterMode
 from events import ledger, replays
 from events.loads import run_load
 from events.models import DeadLetter, Event, Load, Replay
-from tests.support.connections import connection, event, rows, send
-from tests.support.factories import make_admin, make_connection
-
-__all__ = ["connection"]
+from tests.support.connections import event, rows, send
+from tests.support.factories import make_connection
 
 FILTERED = "the event filter of the connection leaves it out"
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
 
 
 def names(*called, only):
@@ -103,24 +95,28 @@ def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_trace_of_an_event_that_was_left_out_says_why(admin, connection):
+def test_the_trace_of_an_event_that_was_left_out_says_why(admin_client, connection):
     set_filter(connection, FilterMode.EXCEPT, "Left")
     send(connection, event("m1", event="Left"))
     run_load(connection)
 
-    page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
+    page = admin_client.get(
+        f"/admin/events/event/{Event.objects.get().pk}/change/"
+    ).content.decode()
 
     assert f"No row because {FILTERED}. If it was loaded before" in page
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_that_an_earlier_filter_left_out_is_not_called_loaded(admin, connection):
+def test_an_event_that_an_earlier_filter_left_out_is_not_called_loaded(admin_client, connection):
     set_filter(connection, FilterMode.EXCEPT, "Left")
     send(connection, event("m1", event="Left"))
     run_load(connection)
     set_filter(connection, FilterMode.ALL)
 
-    page = admin.get(f"/admin/events/event/{Event.objects.get().pk}/change/").content.decode()
+    page = admin_client.get(
+        f"/admin/events/event/{Event.objects.get().pk}/change/"
+    ).content.decode()
 
     assert ": no row now</strong>" in page
     assert "the event filter left the event out" in page
@@ -128,34 +124,34 @@ def test_an_event_that_an_earlier_filter_left_out_is_not_called_loaded(admin, co
 
 
 @pytest.mark.django_db
-def test_the_list_marks_connections_with_a_filter(admin):
+def test_the_list_marks_connections_with_a_filter(admin_client):
     make_connection(filter_mode="only", filtered_events=["Paid"])
     make_connection()
 
-    page = admin.get("/admin/destinations/connection/").content.decode()
+    page = admin_client.get("/admin/destinations/connection/").content.decode()
 
     assert page.count('<span class="rh-label rh-off">filtered</span>') == 1
 
 
 @pytest.mark.django_db
-def test_the_filter_is_set_one_event_a_line(admin):
+def test_the_filter_is_set_one_event_a_line(admin_client):
     connection = make_connection(position=5)
     url = f"/admin/destinations/connection/{connection.pk}/change/"
     given = {"enabled": "on", "filter_mode": "only", "filtered_events": " Order Done \r\n\r\npage"}
 
-    admin.post(url, given)
+    admin_client.post(url, given)
 
     connection.refresh_from_db()
     assert connection.event_filter == names("Order Done", "page", only=True)
-    assert "Order Done\npage</textarea>" in admin.get(url).content.decode()
+    assert "Order Done\npage</textarea>" in admin_client.get(url).content.decode()
 
 
 @pytest.mark.django_db
-def test_a_filter_without_events_is_refused_in_words(admin):
+def test_a_filter_without_events_is_refused_in_words(admin_client):
     connection = make_connection()
     given = {"enabled": "on", "filter_mode": "except", "filtered_events": " "}
 
-    answer = admin.post(f"/admin/destinations/connection/{connection.pk}/change/", given)
+    answer = admin_client.post(f"/admin/destinations/connection/{connection.pk}/change/", given)
 
     assert "Enter at least one event" in answer.content.decode()
     assert Connection.objects.get().event_filter is None

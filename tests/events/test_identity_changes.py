@@ -18,7 +18,6 @@ from events.erasure_preview import preview
 from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.tasks import go_on_with_change, ring_connections
-from tests.support.factories import make_admin
 from tests.support.identity_graph import event, user
 from tests.support.people import Hub, changes_made, erase_requested, everywhere
 from tests.support.wait import wait_for
@@ -42,12 +41,6 @@ def hub(warehouse, warehouse_url):
     return hub
 
 
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
 def ask(hub, client, **data):
     """The address of what was asked for."""
     return client.post(f"/admin/people/{hub.destination.pk}/act/", data).url
@@ -69,9 +62,9 @@ def rules(hub):
     return hub.rows("SELECT exact FROM {schema}.identity_rule_list WHERE actor <> 'default'")
 
 
-def test_a_request_only_asks_and_a_worker_counts(hub, admin):
-    url = block(hub, admin)
-    asked = page(admin, url)
+def test_a_request_only_asks_and_a_worker_counts(hub, admin_client):
+    url = block(hub, admin_client)
+    asked = page(admin_client, url)
     is_rung = cache.get(f"ring:change:{change().pk}")
 
     go_on_with_change(change().pk)
@@ -80,14 +73,14 @@ def test_a_request_only_asks_and_a_worker_counts(hub, admin):
     assert "A worker is counting the changes" in asked
     assert is_rung
     assert cache.get(f"ring:change:{change().pk}") is None
-    counted = page(admin, url)
+    counted = page(admin_client, url)
     assert "data-live" not in counted
     assert "Profiles: 1 before, 2 after" in counted
     assert rules(hub) == []
 
 
-def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin):
-    block(hub, admin)
+def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin_client):
+    block(hub, admin_client)
     waiting = change().pk
     cache.clear()
 
@@ -101,56 +94,56 @@ def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin):
     assert cache.get(f"ring:change:{waiting}") is None
 
 
-def test_what_is_confirmed_twice_is_made_once(hub, admin):
-    url = block(hub, admin)
+def test_what_is_confirmed_twice_is_made_once(hub, admin_client):
+    url = block(hub, admin_client)
     changes_made()
 
-    admin.post(url, {"confirm": "1", "reason": ""})
-    at_work = page(admin, url)
-    second = admin.post(url, {"confirm": "1", "reason": ""}, follow=True).content.decode()
+    admin_client.post(url, {"confirm": "1", "reason": ""})
+    at_work = page(admin_client, url)
+    second = admin_client.post(url, {"confirm": "1", "reason": ""}, follow=True).content.decode()
     changes_made()
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
 
     assert "A worker is making the changes" in at_work
     assert "This was already confirmed." in second
     assert rules(hub) == [("tablet",)]
-    assert "Changes made" in page(admin, url)
+    assert "Changes made" in page(admin_client, url)
 
 
-def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin):
-    url = block(hub, admin)
+def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin_client):
+    url = block(hub, admin_client)
 
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
 
     assert change().state == "counted"
     assert rules(hub) == []
 
 
-def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin):
-    url = block(hub, admin)
+def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin_client):
+    url = block(hub, admin_client)
     changes_made()
     IdentityChange.objects.update(state="doing")
 
     changes_made()
 
-    told = page(admin, url)
+    told = page(admin_client, url)
     assert "A worker was stopped during this change" in told
     assert rules(hub) == []
     noted = LogEntry.objects.latest("pk")
     assert noted.change_message == "Add a rule: a worker was stopped during it."
-    again = admin.post(url, {}).url
+    again = admin_client.post(url, {}).url
     changes_made()
-    admin.post(again, {"confirm": "1", "reason": ""})
+    admin_client.post(again, {"confirm": "1", "reason": ""})
     changes_made()
     assert rules(hub) == [("tablet",)]
 
 
-def test_two_workers_do_not_make_one_change(hub, admin):
-    url = block(hub, admin)
+def test_two_workers_do_not_make_one_change(hub, admin_client):
+    url = block(hub, admin_client)
     changes_made()
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
 
     with log_reader() as other, try_lock(other, Lock.CHANGE, change().pk):
         changes_made()
@@ -161,10 +154,10 @@ def test_two_workers_do_not_make_one_change(hub, admin):
     assert rules(hub) == [("tablet",)]
 
 
-def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(hub, admin):
-    url = block(hub, admin)
+def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(hub, admin_client):
+    url = block(hub, admin_client)
     changes_made()
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     pk = change().pk
 
     with ThreadPoolExecutor() as workers, log_connection() as other, log_connection() as looking:
@@ -203,65 +196,65 @@ def wait_for_updates(conn, count):
     wait_for(lambda: conn.execute(WAITING_UPDATES).fetchone() == (count,))
 
 
-def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin):
+def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin_client):
     config = hub.destination.config
     hub.destination.config = {**config, "port": 1}
     hub.destination.save()
-    url = block(hub, admin)
+    url = block(hub, admin_client)
     changes_made()
-    told = page(admin, url)
+    told = page(admin_client, url)
     hub.destination.config = config
     hub.destination.save()
 
-    again = admin.post(url, {}).url
+    again = admin_client.post(url, {}).url
     changes_made()
 
     assert '<span class="rh-label rh-bad">failed</span>' in told
     assert "Try again" in told
-    assert "Profiles: 1 before, 2 after" in page(admin, again)
+    assert "Profiles: 1 before, 2 after" in page(admin_client, again)
 
 
-def test_without_a_worker_the_page_says_where_to_look(hub, admin):
-    url = block(hub, admin)
+def test_without_a_worker_the_page_says_where_to_look(hub, admin_client):
+    url = block(hub, admin_client)
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
 
-    assert "No worker has started this yet" in page(admin, url)
+    assert "No worker has started this yet" in page(admin_client, url)
 
 
-def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin):
-    url = ask(hub, admin, action="erase", value="bob")
+def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin_client):
+    url = ask(hub, admin_client, action="erase", value="bob")
     changes_made()
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=60))
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
 
-    at_once = page(admin, url)
+    at_once = page(admin_client, url)
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
-    later = page(admin, url)
+    later = page(admin_client, url)
 
     assert "A worker is making the changes</strong></p>" in at_once
     assert "No worker has started this yet" not in at_once
     assert "No worker has started this yet" in later
 
 
-def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin):
-    url = block(hub, admin)
+def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin_client):
+    url = block(hub, admin_client)
     changes_made()
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
 
-    told = admin.post(url, {"link": "a b"}, follow=True).content.decode()
+    told = admin_client.post(url, {"link": "a b"}, follow=True).content.decode()
 
     assert "This was already confirmed." in told
     assert change().state == "done"
 
 
-def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin):
-    url = block(hub, admin)
+def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin_client):
+    url = block(hub, admin_client)
     changes_made()
     hub.destination.config = {**hub.destination.config, "port": 1}
     hub.destination.save()
 
-    told = page(admin, url)
+    told = page(admin_client, url)
 
     assert "Reload the preview" in told
     assert 'name="confirm"' not in told
@@ -282,11 +275,11 @@ def test_who_lost_the_right_confirms_nothing(hub, client):
     assert change().state == "counted"
 
 
-def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin):
-    url = block(hub, admin)
+def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin_client):
+    url = block(hub, admin_client)
     IdentityChange.objects.update(step="event log", percent=34)
 
-    shown = [page(admin, url, x_refresh="1") for _ in range(3)]
+    shown = [page(admin_client, url, x_refresh="1") for _ in range(3)]
 
     assert all("event log, 34 %" in each for each in shown)
     assert not LogEntry.objects.exists()
@@ -322,8 +315,8 @@ def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
     assert within == [False] * 6
 
 
-def test_only_who_asked_sees_it(hub, admin, client):
-    url = block(hub, admin)
+def test_only_who_asked_sees_it(hub, admin_client, client):
+    url = block(hub, admin_client)
     changes_made()
     client.force_login(User.objects.create_superuser("other", password=None))
 
@@ -335,8 +328,8 @@ def test_only_who_asked_sees_it(hub, admin, client):
     assert rules(hub) == []
 
 
-def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin, settings):
-    ask(hub, admin, action="erase", value="ann")
+def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin_client, settings):
+    ask(hub, admin_client, action="erase", value="ann")
     changes_made()
     with database.cursor() as cursor:
         cursor.execute("SELECT form, effect FROM destinations_identitychange")
@@ -350,26 +343,26 @@ def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admi
     assert [message for message in messages if b'"ann"' in message] == []
 
 
-def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin):
-    block(hub, admin)
-    url = ask(hub, admin, action="erase", value="bob")
+def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin_client):
+    block(hub, admin_client)
+    url = ask(hub, admin_client, action="erase", value="bob")
     changes_made()
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
-    made = admin.get(url).url
+    made = admin_client.get(url).url
 
     erase_requested()
 
     assert made == f"/admin/destinations/erasure/{Erasure.objects.get().pk}/change/"
     assert [(each.form, each.effect) for each in IdentityChange.objects.all()] == [({}, {})]
     assert "tablet" not in everywhere(hub)
-    assert admin.get(url).url == made
+    assert admin_client.get(url).url == made
 
 
-def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin):
-    url = ask(hub, admin, action="erase", value="bob")
+def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin_client):
+    url = ask(hub, admin_client, action="erase", value="bob")
     changes_made()
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
 
     erasure = Erasure.objects.get()
@@ -378,9 +371,9 @@ def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin):
     assert hub.clusters() == {}
 
 
-def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin):
-    url = block(hub, admin)
-    block(hub, admin)
+def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin_client):
+    url = block(hub, admin_client)
+    block(hub, admin_client)
     old, new = IdentityChange.objects.order_by("pk")
     IdentityChange.objects.filter(pk=old.pk).update(
         created_at=timezone.now() - identity_changes.KEPT - timedelta(seconds=1)
@@ -389,19 +382,19 @@ def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin):
     identity_changes.forget_old(timezone.now())
 
     assert change() == new
-    assert "This preview has expired" in page(admin, url)
-    assert page(admin, url, x_refresh="1") == ""
+    assert "This preview has expired" in page(admin_client, url)
+    assert page(admin_client, url, x_refresh="1") == ""
 
 
-def test_whether_a_null_clears_a_trait_is_tried_and_set(hub, admin):
+def test_whether_a_null_clears_a_trait_is_tried_and_set(hub, admin_client):
     hub.load(event(5, "identify", userId="ann", traits={"city": None}))
     assert [*hub.rows("SELECT traits FROM {schema}.rudder_profiles")] == [({"city": "Ulm"},)]
 
-    url = ask(hub, admin, action="limits", null_clears="yes")
+    url = ask(hub, admin_client, action="limits", null_clears="yes")
     changes_made()
-    counted = page(admin, url)
+    counted = page(admin_client, url)
     before = hub.rows("SELECT traits FROM {schema}.rudder_profiles")
-    admin.post(url, {"confirm": "1", "reason": ""})
+    admin_client.post(url, {"confirm": "1", "reason": ""})
     changes_made()
 
     assert "<td>Null clears</td>" in counted

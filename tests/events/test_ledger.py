@@ -24,7 +24,7 @@ from events.models import (
 )
 from events.tasks import count_log, keep_log
 from sources.models import OnInvalidEvent
-from tests.support.connections import NOW, connection, event, send
+from tests.support.connections import NOW, event, send
 from tests.support.factories import (
     make_admin,
     make_connection,
@@ -35,8 +35,6 @@ from tests.support.factories import (
 from tests.support.gateway_cases import basic
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-__all__ = ["connection"]
 
 
 def numbers(connection, since=None):

@@ -7,38 +7,26 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 
 from events.admin import live, live_list
 from events.models import LetterState
 from tests.support.factories import (
-    make_admin,
     make_connection,
     make_destination,
     make_event,
     make_source,
     make_write_key,
 )
+from tests.support.http import html
 
 pytestmark = pytest.mark.django_db
 
 EVENTS = "/admin/events/event/"
 
 
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
-def page(response):
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def listed(admin, **query):
+def listed(admin_client, **query):
     """The message ids and states of a page of live events."""
-    response = admin.get(EVENTS, query)
+    response = admin_client.get(EVENTS, query)
     assert response.status_code == 200
     rows = response.context["cl"].result_list
     return [(event.message_id, event.summary[0]) for event in rows]
@@ -49,7 +37,7 @@ def payload(**fields):
 
 
 @pytest.fixture
-def every_state(admin):
+def every_state(admin_client):
     """Events of a source with two connections, one of which has come less far."""
     source = make_source()
     names = ("dead", "given up", "left out", "through", "half way")
@@ -66,7 +54,7 @@ def every_state(admin):
                 event_id=event.pk, message_id="m", reason="r", payload="{}", state=state
             )
     make_event(message_id="alone")
-    return admin
+    return admin_client
 
 
 @pytest.mark.parametrize(
@@ -95,7 +83,7 @@ def test_every_event_is_found_by_one_status(every_state):
     )
 
 
-def test_a_rare_status_is_looked_for_further_back(admin, monkeypatch):
+def test_a_rare_status_is_looked_for_further_back(admin_client, monkeypatch):
     monkeypatch.setattr(live_list, "PART", 2)
     monkeypatch.setattr(live_list, "MOST_PARTS", 2)
     source = make_source()
@@ -103,10 +91,10 @@ def test_a_rare_status_is_looked_for_further_back(admin, monkeypatch):
     events = [make_event(source, payload=payload()) for _ in range(4)]
     make_connection(source, position=events[-1].pk)
 
-    newest = admin.get(EVENTS, {"status": "skipped"}).context["cl"]
+    newest = admin_client.get(EVENTS, {"status": "skipped"}).context["cl"]
 
     assert (newest.result_count, newest.looked_from) == (0, events[0].pk)
-    assert listed(admin, status="skipped", before=events[0].pk) == [("left out", "skipped")]
+    assert listed(admin_client, status="skipped", before=events[0].pk) == [("left out", "skipped")]
     assert f"before={events[0].pk}" in newest.older_url
 
 
@@ -125,7 +113,7 @@ def test_a_rare_status_is_looked_for_further_back(admin, monkeypatch):
         "two\nlines",
     ],
 )
-def test_any_text_of_an_event_finds_it_in_any_case(admin, term):
+def test_any_text_of_an_event_finds_it_in_any_case(admin_client, term):
     properties = {"a": 'say "hi"', "b": "SPRING", "total": 42, "c": "back\\slash"}
     stored = json.dumps(
         {"properties": {**properties, "d": "Zoë 🦊", "e": "two\nlines"}},
@@ -135,18 +123,18 @@ def test_any_text_of_an_event_finds_it_in_any_case(admin, term):
     make_event(message_id="found", payload=stored)
     make_event(message_id="other")
 
-    assert [name for name, _ in listed(admin, q=term)] == ["found"]
+    assert [name for name, _ in listed(admin_client, q=term)] == ["found"]
 
 
 @pytest.mark.parametrize("source", ["abc", "9" * 30, "-1"])
-def test_what_is_no_source_has_sent_nothing(admin, source):
+def test_what_is_no_source_has_sent_nothing(admin_client, source):
     make_event()
 
-    assert listed(admin, source=source) == []
+    assert listed(admin_client, source=source) == []
 
 
-def test_the_refused_of_a_source_are_looked_for_in_the_quarantine(admin):
-    answer = admin.get(EVENTS, {"status": "refused", "source": "7", "q": "x y"})
+def test_the_refused_of_a_source_are_looked_for_in_the_quarantine(admin_client):
+    answer = admin_client.get(EVENTS, {"status": "refused", "source": "7", "q": "x y"})
 
     query = urlencode({"q": "x y", "source__id__exact": "7"})
     assert answer["Location"] == f"/admin/events/quarantined/?{query}"
@@ -155,11 +143,11 @@ def test_the_refused_of_a_source_are_looked_for_in_the_quarantine(admin):
 ODD = {"text": 'it\'s "odd" $HOME `id` \\n !x ü 🦊 %s', "end": "'"}
 
 
-def test_the_line_for_a_shell_gives_the_event_unchanged(admin):
+def test_the_line_for_a_shell_gives_the_event_unchanged(admin_client):
     key = make_write_key()
     event = make_event(key.source, payload=json.dumps(ODD, ensure_ascii=False))
 
-    line = page(admin.get(f"{EVENTS}{event.pk}/curl/"))
+    line = html(admin_client.get(f"{EVENTS}{event.pk}/curl/"))
     tell = (
         f"curl() {{ {sys.executable} -c 'import json, sys; print(json.dumps(sys.argv))' \"$@\"; }}"
     )
@@ -173,97 +161,95 @@ def test_the_line_for_a_shell_gives_the_event_unchanged(admin):
     assert LogEntry.objects.count() == 1
 
 
-def test_the_line_of_a_long_event_is_no_argument_too_long_for_a_shell(admin):
+def test_the_line_of_a_long_event_is_no_argument_too_long_for_a_shell(admin_client):
     event = make_event(payload=json.dumps({"text": "x" * 200_000}))
 
-    line = page(admin.get(f"{EVENTS}{event.pk}/curl/"))
+    line = html(admin_client.get(f"{EVENTS}{event.pk}/curl/"))
     script = f"curl() {{ cat; }}\n{line}\n"
     ran = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, check=True)
 
     assert json.loads(ran.stdout) == {"batch": [{"text": "x" * 200_000}]}
 
 
-def test_the_line_for_a_shell_hides_what_its_reader_may_not_see(client):
+def test_the_line_for_a_shell_hides_what_its_reader_may_not_see(staff_client):
     event = make_event(make_write_key().source, payload='{"userId": "ann"}')
-    reader = User.objects.create_user("reader", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_event"))
-    client.force_login(reader)
+    client = staff_client("view_event")
 
-    line = page(client.get(f"{EVENTS}{event.pk}/curl/"))
+    line = html(client.get(f"{EVENTS}{event.pk}/curl/"))
 
     assert "ann" not in line
     assert "$WRITE_KEY" in line
 
 
 @pytest.mark.parametrize("view", ["curl", "state"])
-def test_who_may_not_see_events_gets_neither_line_nor_state(client, view):
+def test_who_may_not_see_events_gets_neither_line_nor_state(staff_client, view):
     event = make_event()
-    client.force_login(User.objects.create_user("nobody", is_staff=True))
+    client = staff_client()
 
     assert client.get(f"{EVENTS}{event.pk}/{view}/").status_code == 403
 
 
-def test_the_trace_follows_until_a_state_changes(admin):
+def test_the_trace_follows_until_a_state_changes(admin_client):
     event = make_event(payload=payload())
     connection = make_connection(event.source)
-    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    trace = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
     seen = {"seen": f"{connection.pk}:pending"}
 
-    waiting = page(admin.get(f"{EVENTS}{event.pk}/state/", seen))
+    waiting = html(admin_client.get(f"{EVENTS}{event.pk}/state/", seen))
     connection.position = event.pk
     connection.save()
-    over = page(admin.get(f"{EVENTS}{event.pk}/state/", seen))
+    over = html(admin_client.get(f"{EVENTS}{event.pk}/state/", seen))
 
     assert f'data-live-url="{EVENTS}{event.pk}/state/?{urlencode(seen)}"' in trace
     assert f"Waiting for {connection.destination}" in waiting
     assert over == ""
-    assert "data-live" not in page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    assert "data-live" not in html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
 
-def test_asking_for_states_is_no_look_at_personal_data(admin):
+def test_asking_for_states_is_no_look_at_personal_data(admin_client):
     event = make_event()
 
-    admin.get(f"{EVENTS}{event.pk}/state/")
+    admin_client.get(f"{EVENTS}{event.pk}/state/")
 
     assert not LogEntry.objects.exists()
 
 
-def test_a_pending_event_says_what_to_do_about_the_last_error(admin):
+def test_a_pending_event_says_what_to_do_about_the_last_error(admin_client):
     event = make_event()
     make_connection(event.source, error="connection refused")
 
-    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    trace = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
     assert "The last load failed: connection refused. No server listens there" in trace
 
 
-def test_a_warehouse_is_not_asked_after_others_took_too_long(admin, monkeypatch):
+def test_a_warehouse_is_not_asked_after_others_took_too_long(admin_client, monkeypatch):
     monkeypatch.setattr(live, "ASK_SECONDS", 0.0)
     event = make_event(payload=payload())
     connection = make_connection(event.source, position=event.pk)
 
-    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    trace = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
     assert "This warehouse was not queried" in trace
     assert f"{EVENTS}{event.pk}/in/{connection.pk}/" in trace
 
 
-def test_a_skipped_event_is_not_said_to_name_nobody(admin):
+def test_a_skipped_event_is_not_said_to_name_nobody(admin_client):
     event = make_event(payload=payload(integrations={"All": False}))
     make_connection(event.source, position=event.pk)
 
-    trace = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    trace = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
     assert "turn POSTGRES off" in trace
     assert "The event has no identifier" not in trace
 
 
-def test_the_trace_leads_to_its_source_until_that_is_deleted(admin):
+def test_the_trace_leads_to_its_source_until_that_is_deleted(admin_client):
     event = make_event()
     link = f"/admin/sources/source/{event.source_id}/change/"
-    with_source = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    with_source = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
     event.source.delete()
-    without = page(admin.get(f"{EVENTS}{event.pk}/change/"))
+    without = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
     assert link in with_source
     assert link not in without

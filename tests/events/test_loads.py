@@ -11,10 +11,8 @@ from events.locks import Lock, try_lock
 from events.log_database import log_connection
 from events.models import DeadLetter, Load
 from events.tasks import load_connection
-from tests.support.connections import NOW, connection, event, rows, send
+from tests.support.connections import NOW, event, rows, send
 from tests.support.factories import make_connection, make_destination
-
-__all__ = ["connection"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -3,25 +3,16 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth.models import Permission, User
 
 from events import replays
 from events.advice import advice
 from events.loads import run_load
 from events.models import Load
 from events.tasks import load_replay
-from tests.support.connections import connection, event, send
-from tests.support.factories import make_admin, make_connection
-
-__all__ = ["connection"]
+from tests.support.connections import event, send
+from tests.support.factories import make_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
 
 
 def loaded(connection, *events):
@@ -41,18 +32,18 @@ def page(client, load):
     return response.content.decode()
 
 
-def test_a_load_tells_which_tables_and_columns_it_made(admin, connection):
+def test_a_load_tells_which_tables_and_columns_it_made(admin_client, connection):
     first = loaded(connection, paid("m1", n=1))
     second = loaded(connection, paid("m2", n=2, colour="red"))
     third = loaded(connection, paid("m3", n=3))
 
     assert first.added["paid"] == first.added["tracks"] == []
     assert (second.added, third.added) == ({"paid": ["colour"]}, {})
-    assert "<td>the table</td>" in page(admin, first)
-    assert "<td>columns colour</td>" in page(admin, second)
+    assert "<td>the table</td>" in page(admin_client, first)
+    assert "<td>columns colour</td>" in page(admin_client, second)
 
 
-def test_a_load_counts_what_came_more_than_once(admin, connection):
+def test_a_load_counts_what_came_more_than_once(admin_client, connection):
     first = loaded(connection, paid("m1"), paid("m1"))
     second = loaded(connection, paid("m1"), paid("m2"))
 
@@ -61,14 +52,14 @@ def test_a_load_counts_what_came_more_than_once(admin, connection):
     assert first.events == second.events == 2
 
 
-def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin, connection):
+def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin_client, connection):
     loaded(connection, paid("m1", n=1), paid("m1", n=1))
     loaded(connection, paid("m2", n=2, colour="red"))
     Load.objects.create(
         connection=connection, state="failed", after_id=0, upto_id=0, error="permission denied"
     )
 
-    text = admin.get("/admin/events/load/").content.decode()
+    text = admin_client.get("/admin/events/load/").content.decode()
 
     assert re.search(r"\d tables", text)
     assert "1 column" in text
@@ -76,7 +67,7 @@ def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin, connecti
     assert "missing permission" in text
 
 
-def test_a_load_counts_discards_by_table(admin, connection):
+def test_a_load_counts_discards_by_table(admin_client, connection):
     loaded(connection, paid("m1", n=1))
     load = loaded(connection, paid("m2", n="many"), event("m3", event="Seen"))
 
@@ -84,31 +75,31 @@ def test_a_load_counts_discards_by_table(admin, connection):
     assert load.discards == 1
 
 
-def test_the_dead_letters_of_a_load_are_one_click_away(admin, connection):
+def test_the_dead_letters_of_a_load_are_one_click_away(admin_client, connection):
     loaded(connection, event("m1", type="nonsense"))
     load = loaded(connection, event("m2", type="nonsense"), paid("m3"))
 
-    text = page(admin, load)
+    text = page(admin_client, load)
     url = text.partition("/admin/events/deadletter/?")[2].partition('"')[0].replace("&amp;", "&")
-    listed = admin.get(f"/admin/events/deadletter/?{url}").context["cl"].result_list
+    listed = admin_client.get(f"/admin/events/deadletter/?{url}").context["cl"].result_list
 
     assert [each.message_id for each in listed] == ["m2"]
 
 
-def test_loads_are_filtered_and_found_by_their_error(admin):
+def test_loads_are_filtered_and_found_by_their_error(admin_client):
     connection, other = make_connection(), make_connection()
     made = {"after_id": 0, "upto_id": 0}
     failed = Load.objects.create(connection=connection, state="failed", error="no route", **made)
     Load.objects.create(connection=other, state="succeeded", **made)
 
     def shown(**query):
-        return list(admin.get("/admin/events/load/", query).context["cl"].result_list)
+        return list(admin_client.get("/admin/events/load/", query).context["cl"].result_list)
 
     assert shown(q="route") == shown(state__exact="failed") == [failed]
     assert shown(connection__id__exact=connection.pk) == [failed]
 
 
-def test_a_failed_load_is_classed_and_can_be_retried(admin, connection):
+def test_a_failed_load_is_classed_and_can_be_retried(admin_client, connection):
     load = loaded(connection, paid("m1"))
     connection.destination.config["port"] = 1
     connection.destination.save()
@@ -120,7 +111,7 @@ def test_a_failed_load_is_classed_and_can_be_retried(admin, connection):
         error='connection to server at "127.0.0.1", port 1 failed: Connection refused',
     )
 
-    text = page(admin, failed)
+    text = page(admin_client, failed)
 
     assert "out of reach" in text
     assert "No server listens there" in text
@@ -128,11 +119,9 @@ def test_a_failed_load_is_classed_and_can_be_retried(admin, connection):
     assert "Retry now" in text
 
 
-def test_who_may_not_change_connections_is_offered_no_retry(client, connection):
+def test_who_may_not_change_connections_is_offered_no_retry(staff_client, connection):
     load = loaded(connection, paid("m1"))
-    reader = User.objects.create_user("reader", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_load"))
-    client.force_login(reader)
+    client = staff_client("view_load")
 
     assert "Load now" not in page(client, load)
 
@@ -152,25 +141,25 @@ def test_errors_have_a_class(error, kind):
     assert advice(error).kind == kind
 
 
-def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin, connection):
+def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin_client, connection):
     loaded(connection, paid("m1"), event("m2", event="B", integrations={"All": False}))
     replay = replays.begin(connection, None)
     load_replay(replay.pk)
 
-    text = admin.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
+    text = admin_client.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
 
     assert "its integrations turn POSTGRES off: 1" in text
 
 
-def test_attempts_without_a_destination_share_a_load_that_waits(admin, connection):
+def test_attempts_without_a_destination_share_a_load_that_waits(admin_client, connection):
     destination, port = connection.destination, connection.destination.config["port"]
     destination.config["port"] = 1
     first = loaded(connection, paid("m1"))
     second = loaded(connection)
-    waiting = page(admin, second)
+    waiting = page(admin_client, second)
     connection.enabled = False
     connection.save()
-    paused = page(admin, second)
+    paused = page(admin_client, second)
     destination.config["port"] = port
     third = loaded(connection)
     first.refresh_from_db()
@@ -182,7 +171,7 @@ def test_attempts_without_a_destination_share_a_load_that_waits(admin, connectio
     assert re.search(r"The next load starts automatically in \d+ s\. Nothing is lost\.", waiting)
     assert "the connection is paused or its destination is disabled" in paused
     assert (first.state, third.state, third.events) == ("failed", "succeeded", 1)
-    assert "A later load continued at the same event." in page(admin, first)
+    assert "A later load continued at the same event." in page(admin_client, first)
 
 
 def test_a_wait_ends_with_the_next_try_though_nothing_is_left_to_load(connection):
@@ -199,9 +188,9 @@ def test_a_wait_ends_with_the_next_try_though_nothing_is_left_to_load(connection
     ]
 
 
-def test_the_tables_of_a_load_lead_to_their_rows_and_discards(admin, connection):
+def test_the_tables_of_a_load_lead_to_their_rows_and_discards(admin_client, connection):
     loaded(connection, paid("m1", n=1))
-    text = page(admin, loaded(connection, paid("m2", n="many")))
+    text = page(admin_client, loaded(connection, paid("m2", n="many")))
     destination = connection.destination_id
 
     assert f'href="/admin/tables/{destination}/shop/paid/"' in text

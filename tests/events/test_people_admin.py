@@ -10,7 +10,6 @@ from django.contrib.auth.models import Permission, User
 from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
 from events import log, people
 from events.models import Load
-from tests.support.factories import make_admin
 from tests.support.identity_graph import anonymous, event, user
 from tests.support.people import Hub, changes_made, erase_requested
 
@@ -33,12 +32,6 @@ def hub(warehouse, warehouse_url):
     hub.load(event(2, anonymousId="phone", userId="bob", event="Looked"))
     hub.load(event(3, anonymousId="tablet", userId="bob", event="Looked"))
     return hub
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
 
 
 def act(hub, client, confirm="", reason="", **data):
@@ -75,37 +68,37 @@ def looks():
     return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
 
 
-def test_a_profile_is_found_by_any_identifier(hub, admin):
-    page = admin.get("/admin/people/", {"q": "phone", "destination": hub.destination.pk})
+def test_a_profile_is_found_by_any_identifier(hub, admin_client):
+    page = admin_client.get("/admin/people/", {"q": "phone", "destination": hub.destination.pk})
 
     assert str(hub.profile("ann")) in page.content.decode()
 
 
-def test_the_newest_profiles_are_listed_before_anybody_asks(hub, admin):
+def test_the_newest_profiles_are_listed_before_anybody_asks(hub, admin_client):
     hub.load(event(4, userId="carl", event="Looked"))
 
-    page = admin.get("/admin/people/").content.decode()
+    page = admin_client.get("/admin/people/").content.decode()
 
     assert page.index(str(hub.profile("carl"))) < page.index(str(hub.profile("ann")))
 
 
-def test_a_search_without_result_says_so(hub, admin):
-    page = admin.get("/admin/people/", {"q": "nobody"}).content.decode()
+def test_a_search_without_result_says_so(hub, admin_client):
+    page = admin_client.get("/admin/people/", {"q": "nobody"}).content.decode()
 
     assert "No profile has this identifier" in page
 
 
-def test_a_profile_shows_traits_links_events_and_the_path_to_another(hub, admin):
+def test_a_profile_shows_traits_links_events_and_the_path_to_another(hub, admin_client):
     url = f"/admin/people/{hub.destination.pk}/{hub.profile('ann')}/"
 
-    page = admin.get(url, {"with": "phone"}).content.decode()
+    page = admin_client.get(url, {"with": "phone"}).content.decode()
 
     for text in ("ann@x.example", "m1", "m3", "looked", "Previous ids", "tablet", "joined"):
         assert text in page
 
 
-def test_the_picture_has_each_identifier_and_link_and_marks_the_path(hub, admin):
-    page = profile_page(hub, admin, **{"from": "tablet", "with": "phone"})
+def test_the_picture_has_each_identifier_and_link_and_marks_the_path(hub, admin_client):
+    page = profile_page(hub, admin_client, **{"from": "tablet", "with": "phone"})
 
     assert page.count('class="rh-node rh-node-circle') == 3  # two users, and the legend
     assert page.count('class="rh-edge rh-edge-joined') == 3
@@ -114,33 +107,33 @@ def test_the_picture_has_each_identifier_and_link_and_marks_the_path(hub, admin)
     assert "anonymous_id tablet to user_id bob: first seen in event m3 of web" in page
 
 
-def test_a_cut_link_stays_in_the_picture_of_both_sides(hub, admin):
-    act(hub, admin, action="cut", confirm="1", link=tablet_of_bob(hub))
+def test_a_cut_link_stays_in_the_picture_of_both_sides(hub, admin_client):
+    act(hub, admin_client, action="cut", confirm="1", link=tablet_of_bob(hub))
 
     for value in ("ann", "bob"):
-        page = profile_page(hub, admin, value)
+        page = profile_page(hub, admin_client, value)
         assert page.count('class="rh-edge rh-edge-cut"') == 2  # and the legend
         assert "Restore…" in page
 
 
-def test_a_warehouse_with_one_event_table_has_a_timeline(warehouse, warehouse_url, admin):
+def test_a_warehouse_with_one_event_table_has_a_timeline(warehouse, warehouse_url, admin_client):
     hub = Hub(warehouse, warehouse_url)
     hub.load(event(3, "page", userId="ann"))
 
-    page = profile_page(hub, admin)
+    page = profile_page(hub, admin_client)
 
     assert ">m3</code>" in page.partition('id="events"')[2]
 
 
-def test_the_timeline_goes_on_with_the_next_page(hub, admin):
+def test_the_timeline_goes_on_with_the_next_page(hub, admin_client):
     """All at one time: the pages are told apart by the message."""
     same = {"receivedAt": "2026-03-01T11:00:00.000Z", "userId": "ann", "event": "Looked"}
     hub.load(*({**event(1, **same), "messageId": f"n{number:02}"} for number in range(25)))
 
-    first = profile_page(hub, admin)
+    first = profile_page(hub, admin_client)
     older = re.search(r'rel="next" href="[?]([^"#]+)', first)[1].replace("&amp;", "&")
     url = f"/admin/people/{hub.destination.pk}/{hub.profile('ann')}/?{older}"
-    second = admin.get(url).content.decode()
+    second = admin_client.get(url).content.decode()
 
     def messages(page):
         return re.findall(r"<code[^>]*>([mn]\d+)</code>", page.partition('id="events"')[2])
@@ -149,10 +142,10 @@ def test_the_timeline_goes_on_with_the_next_page(hub, admin):
     assert messages(second) == ["n04", "n03", "n02", "n01", "n00", "m3", "m2", "m1"]
 
 
-def test_an_export_holds_all_of_a_person_and_is_in_the_audit_log(hub, admin):
+def test_an_export_holds_all_of_a_person_and_is_in_the_audit_log(hub, admin_client):
     rudder_id = hub.profile("ann")
 
-    answer = admin.get(f"/admin/people/{hub.destination.pk}/{rudder_id}/export/")
+    answer = admin_client.get(f"/admin/people/{hub.destination.pk}/{rudder_id}/export/")
 
     found = json.loads(answer.content)
     assert answer["Content-Disposition"].startswith("attachment")
@@ -165,79 +158,84 @@ def test_an_export_holds_all_of_a_person_and_is_in_the_audit_log(hub, admin):
     assert looks() == [f"Exported the profile {rudder_id}."]
 
 
-def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin):
+def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin_client):
     bob = tablet_of_bob(hub)
 
-    page = act(hub, admin, action="cut", link=bob).content.decode()
+    page = act(hub, admin_client, action="cut", link=bob).content.decode()
     assert "Preview: nothing has been changed yet" in page
     assert "Profiles: 1 before, 2 after" in page
     assert page.count('class="rh-side"') == 2
     assert len(hub.clusters()) == 1
 
-    act(hub, admin, action="cut", confirm="1", reason="tablet", link=bob)
+    act(hub, admin_client, action="cut", confirm="1", reason="tablet", link=bob)
 
     assert set(hub.clusters()) == {
         (anonymous("tablet"), user("ann")),
         (anonymous("phone"), user("bob")),
     }
     assert looks() == ["Previewed: Cut links.", "Cut links."]
-    assert "split off" in rules_page(hub, admin)
-    act(hub, admin, action="undo", confirm="1", link=bob)
+    assert "split off" in rules_page(hub, admin_client)
+    act(hub, admin_client, action="undo", confirm="1", link=bob)
     assert len(hub.clusters()) == 1
 
 
-def test_an_action_on_a_profile_leads_back_to_it(hub, admin):
+def test_an_action_on_a_profile_leads_back_to_it(hub, admin_client):
     rudder_id = hub.profile("ann")
 
     done = act(
-        hub, admin, action="cut", confirm="1", link=tablet_of_bob(hub), profile=str(rudder_id)
+        hub,
+        admin_client,
+        action="cut",
+        confirm="1",
+        link=tablet_of_bob(hub),
+        profile=str(rudder_id),
     )
 
     assert f'href="/admin/people/{hub.destination.pk}/{rudder_id}/">Back<' in done.content.decode()
 
 
-def test_a_merge_is_undone_from_its_row_and_comes_back(hub, admin):
+def test_a_merge_is_undone_from_its_row_and_comes_back(hub, admin_client):
     before = hub.clusters()
-    row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin))[1]
+    row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin_client))[1]
 
-    preview = act(hub, admin, action="cut", merge=row).content.decode()
+    preview = act(hub, admin_client, action="cut", merge=row).content.decode()
     assert "Profiles: 1 before, 2 after" in preview
     assert hub.clusters() == before
 
-    act(hub, admin, action="cut", merge=row, confirm="1", reason="shared tablet")
+    act(hub, admin_client, action="cut", merge=row, confirm="1", reason="shared tablet")
     assert set(hub.clusters()) == {
         (anonymous("tablet"), user("ann")),
         (anonymous("phone"), user("bob")),
     }
-    page = rules_page(hub, admin)
+    page = rules_page(hub, admin_client)
     assert 'name="merge"' not in page
 
-    act(hub, admin, action="undo", confirm="1", link=tablet_of_bob(hub))
+    act(hub, admin_client, action="undo", confirm="1", link=tablet_of_bob(hub))
 
     assert hub.clusters() == before
-    assert rules_page(hub, admin).count("merged") == page.count("merged") + 1
+    assert rules_page(hub, admin_client).count("merged") == page.count("merged") + 1
 
 
-def test_undoing_a_merge_that_has_a_second_path_names_it_to_be_cut_too(hub, admin):
+def test_undoing_a_merge_that_has_a_second_path_names_it_to_be_cut_too(hub, admin_client):
     hub.load(event(4, anonymousId="laptop", userId="ann", event="Looked"))
     hub.load(event(5, anonymousId="laptop", userId="bob", event="Looked"))
-    row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin))[1]
+    row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin_client))[1]
 
-    preview = act(hub, admin, action="cut", merge=row).content.decode()
+    preview = act(hub, admin_client, action="cut", merge=row).content.decode()
     assert "Still joined" in preview
 
     laptop = link(hub, anonymous("laptop"), user("bob"))
     assert laptop in preview or " ".join(reversed(laptop.split())) in preview
-    act(hub, admin, action="cut", merge=row, link=laptop, confirm="1")
+    act(hub, admin_client, action="cut", merge=row, link=laptop, confirm="1")
 
     assert len(hub.clusters()) == 2
 
 
-def test_all_links_of_an_event_are_cut_also_those_that_others_stated_first(hub, admin):
+def test_all_links_of_an_event_are_cut_also_those_that_others_stated_first(hub, admin_client):
     stated = [{"type": "phone", "value": "0123"}]
     hub.load(event(6, "merge", userId="bob", anonymousId="phone", mergeProperties=stated))
 
-    act(hub, admin, action="cut", message="m6", confirm="1")
+    act(hub, admin_client, action="cut", message="m6", confirm="1")
 
     assert set(hub.clusters()) == {
         (anonymous("tablet"), user("ann"), user("bob")),
@@ -246,7 +244,7 @@ def test_all_links_of_an_event_are_cut_also_those_that_others_stated_first(hub, 
     }
 
 
-def test_a_forged_key_changes_nothing(hub, admin):
+def test_a_forged_key_changes_nothing(hub, admin_client):
     forged = [
         {"link": "x y"},
         {"link": "x"},
@@ -256,26 +254,29 @@ def test_a_forged_key_changes_nothing(hub, admin):
         {"merge": "9" * 30},
     ]
 
-    pages = [act(hub, admin, action="cut", confirm="1", **data) for data in forged]
+    pages = [act(hub, admin_client, action="cut", confirm="1", **data) for data in forged]
 
     assert [page.context["change"].state for page in pages] == ["failed"] * len(forged)
     assert len(hub.clusters()) == 1
 
 
-def test_a_held_merge_is_released(warehouse, warehouse_url, admin):
+def test_a_held_merge_is_released(warehouse, warehouse_url, admin_client):
     hub = Hub(warehouse, warehouse_url, {"size_limit": 2})
     hub.load(event(1, anonymousId="a", userId="u"), event(2, anonymousId="b", userId="u"))
     held = re.search(
-        r'value="release"><input type="hidden" name="link" value="([^"]+)"', rules_page(hub, admin)
+        r'value="release"><input type="hidden" name="link" value="([^"]+)"',
+        rules_page(hub, admin_client),
     )
 
-    act(hub, admin, action="release", link=held[1], confirm="1")
+    act(hub, admin_client, action="release", link=held[1], confirm="1")
 
     assert list(hub.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
     assert "Release a blocked merge." in looks()
 
 
-def test_a_held_merge_is_told_by_its_load_and_on_the_overview(warehouse, warehouse_url, admin):
+def test_a_held_merge_is_told_by_its_load_and_on_the_overview(
+    warehouse, warehouse_url, admin_client
+):
     hub = Hub(warehouse, warehouse_url, {"size_limit": 2})
     hub.load(event(1, anonymousId="a", userId="u"))
     assert Load.objects.latest("pk").warnings == []
@@ -284,20 +285,20 @@ def test_a_held_merge_is_told_by_its_load_and_on_the_overview(warehouse, warehou
 
     told = "merges blocked by the size limit: 1"
     assert Load.objects.latest("pk").warnings == [told]
-    assert told in admin.get("/admin/").content.decode()
+    assert told in admin_client.get("/admin/").content.decode()
     hub.load(event(2, anonymousId="b", userId="u"))
     assert Load.objects.latest("pk").warnings == []
 
 
-def test_the_merge_log_goes_on_with_the_next_page(hub, admin):
+def test_the_merge_log_goes_on_with_the_next_page(hub, admin_client):
     number = hub.rows(
         "INSERT INTO {schema}.identity_merge_log (old_rudder_id, new_rudder_id, actor)"
         " SELECT gen_random_uuid(), gen_random_uuid(), 'old entry' FROM generate_series(1, 60)"
         " RETURNING id"
     )[9][0]
 
-    first = rules_page(hub, admin)
-    second = admin.get(f"/admin/people/{hub.destination.pk}/rules/?before={number + 1}")
+    first = rules_page(hub, admin_client)
+    second = admin_client.get(f"/admin/people/{hub.destination.pk}/rules/?before={number + 1}")
 
     assert first.count("old entry") == 50
     assert f'href="?before={number + 1}"' in first
@@ -305,48 +306,48 @@ def test_the_merge_log_goes_on_with_the_next_page(hub, admin):
     assert "m3" in second.content.decode()
 
 
-def test_the_navigation_leads_to_the_rules_of_a_destination(hub, admin):
-    page = admin.get("/admin/people/").content.decode()
+def test_the_navigation_leads_to_the_rules_of_a_destination(hub, admin_client):
+    page = admin_client.get("/admin/people/").content.decode()
     assert "/admin/people/rules/" in page
 
-    answer = admin.get("/admin/people/rules/")
+    answer = admin_client.get("/admin/people/rules/")
 
     assert answer.url == f"/admin/people/{hub.destination.pk}/rules/"
 
 
-def test_the_biggest_profiles_are_listed(hub, admin):
-    page = rules_page(hub, admin).partition("Biggest profiles")[2]
+def test_the_biggest_profiles_are_listed(hub, admin_client):
+    page = rules_page(hub, admin_client).partition("Biggest profiles")[2]
 
     assert re.search(rf"{hub.profile('ann')}.*?rh-number\">4<", page, re.DOTALL)
 
 
-def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin):
+def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin_client):
     rudder_id = str(hub.profile("ann"))
 
-    page = act(hub, admin, action="erase", value=rudder_id).content.decode()
+    page = act(hub, admin_client, action="erase", value=rudder_id).content.decode()
     assert "web.tracks" in page
     assert not Erasure.objects.exists()
 
-    act(hub, admin, action="erase", value=rudder_id, confirm="1", reason="asked")
+    act(hub, admin_client, action="erase", value=rudder_id, confirm="1", reason="asked")
     erase_requested()
 
     erasure = Erasure.objects.get()
     assert hub.clusters() == {}
     assert erasure.reason == "asked"
-    page = admin.get(f"/admin/destinations/erasure/{erasure.pk}/change/").content.decode()
+    page = admin_client.get(f"/admin/destinations/erasure/{erasure.pk}/change/").content.decode()
     assert "web.tracks" in page
-    assert admin.get("/admin/destinations/erasure/").status_code == 200
+    assert admin_client.get("/admin/destinations/erasure/").status_code == 200
 
 
-def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin):
+def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin_client):
     form = {"value": "ghost", "type": "user_id", "scope": "identifier"}
 
     assert f"/admin/people/{hub.destination.pk}/act/" in (
-        admin.get("/admin/destinations/erasure/").content.decode()
+        admin_client.get("/admin/destinations/erasure/").content.decode()
     )
-    act(hub, admin, action="erase", confirm="1", value="ghost", scope="identifier")
+    act(hub, admin_client, action="erase", confirm="1", value="ghost", scope="identifier")
     assert not Erasure.objects.exists()  # of which type?
-    act(hub, admin, action="erase", confirm="1", **form)
+    act(hub, admin_client, action="erase", confirm="1", **form)
     erase_requested()
     hub.load(event(7, userId="ghost", event="Looked"))
 
@@ -354,34 +355,34 @@ def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin):
     assert Erasure.objects.count() == 1
 
 
-def test_a_rule_is_tried_added_and_removed(hub, admin):
-    page = act(hub, admin, action="add_rule", exact="tablet").content.decode()
+def test_a_rule_is_tried_added_and_removed(hub, admin_client):
+    page = act(hub, admin_client, action="add_rule", exact="tablet").content.decode()
     assert "Stored identifiers hidden" in page
     assert len(hub.clusters()) == 1
 
-    act(hub, admin, action="add_rule", exact="tablet", confirm="1")
+    act(hub, admin_client, action="add_rule", exact="tablet", confirm="1")
     assert len(hub.clusters()) == 2
 
     (rule,) = hub.rows("SELECT id::text FROM {schema}.identity_rule_list WHERE exact = 'tablet'")
-    act(hub, admin, action="remove_rule", rule=rule[0], confirm="1")
+    act(hub, admin_client, action="remove_rule", rule=rule[0], confirm="1")
     assert len(hub.clusters()) == 1
 
 
-def test_a_lower_hub_limit_is_tried_and_set(hub, admin):
-    act(hub, admin, action="limits", hub_limit="1", size_limit="", confirm="1")
+def test_a_lower_hub_limit_is_tried_and_set(hub, admin_client):
+    act(hub, admin_client, action="limits", hub_limit="1", size_limit="", confirm="1")
 
     assert (anonymous("tablet"),) in hub.clusters()
 
 
-def test_traits_that_identify_are_tried_and_set_with_the_destination(hub, admin):
+def test_traits_that_identify_are_tried_and_set_with_the_destination(hub, admin_client):
     form = {"action": "limits", "trait_identifiers": "email, phone"}
-    act(hub, admin, **form)
+    act(hub, admin_client, **form)
     assert (
         "trait_identifiers" not in Destination.objects.get().config
         or not (Destination.objects.get().config["trait_identifiers"])
     )
 
-    act(hub, admin, confirm="1", **form)
+    act(hub, admin_client, confirm="1", **form)
 
     assert Destination.objects.get().config["trait_identifiers"] == "email, phone"
     assert hub.rows("SELECT options -> 'trait_identifiers' FROM {schema}.identity_meta") == [
@@ -389,22 +390,22 @@ def test_traits_that_identify_are_tried_and_set_with_the_destination(hub, admin)
     ]
 
 
-def test_limits_that_are_sent_as_they_are_leave_the_destination_alone(hub, admin):
+def test_limits_that_are_sent_as_they_are_leave_the_destination_alone(hub, admin_client):
     """Its form may say something new that no load has taken over yet."""
     hub.destination.config["trait_identifiers"] = "email"
     hub.destination.save()
     form = {"hub_limit": "3", "size_limit": "", "trait_identifiers": ""}
 
-    page = act(hub, admin, action="limits", **form).content.decode()
-    act(hub, admin, action="limits", confirm="1", **form)
+    page = act(hub, admin_client, action="limits", **form).content.decode()
+    act(hub, admin_client, action="limits", confirm="1", **form)
 
     assert "Hub limit" in page
     assert "Size limit" not in page
     assert Destination.objects.get().config["trait_identifiers"] == "email"
 
 
-def test_a_wrong_limit_is_told(hub, admin):
-    answer = act(hub, admin, action="limits", hub_limit="many")
+def test_a_wrong_limit_is_told(hub, admin_client):
+    answer = act(hub, admin_client, action="limits", hub_limit="many")
 
     assert "a limit is &#x27;many&#x27;" in answer.content.decode()
 
@@ -431,14 +432,14 @@ def personal(page):
 
 
 @pytest.fixture
-def marked(hub, admin):
+def marked(hub, admin_client):
     """With a cut, a rule, a hub and an erasure, each about somebody."""
     hub.load(event(8, anonymousId="phone", userId="carl", event="Looked"))
-    act(hub, admin, action="add_rule", exact="secret-rule", confirm="1")
+    act(hub, admin_client, action="add_rule", exact="secret-rule", confirm="1")
     hub.load(event(9, anonymousId="tablet", userId="dora", event="Looked"))
     cut = link(hub, anonymous("tablet"), user("dora"))
-    act(hub, admin, action="cut", confirm="1", reason="their wish", link=cut)
-    act(hub, admin, action="erase", value="carl", type="user_id", scope="identifier",
+    act(hub, admin_client, action="cut", confirm="1", reason="their wish", link=cut)
+    act(hub, admin_client, action="erase", value="carl", type="user_id", scope="identifier",
         confirm="1", reason="their wish")  # fmt: skip
     erase_requested()
     LogEntry.objects.all().delete()
@@ -473,8 +474,8 @@ def test_who_may_not_see_personal_data_sees_none_on_any_page(marked, client):
     assert looks() == []
 
 
-def test_the_same_pages_show_it_to_who_may_and_each_is_in_the_audit_log(marked, admin):
-    seen = {url: personal(admin.get(url).content.decode()) for url in pages(marked)}
+def test_the_same_pages_show_it_to_who_may_and_each_is_in_the_audit_log(marked, admin_client):
+    seen = {url: personal(admin_client.get(url).content.decode()) for url in pages(marked)}
 
     assert [url for url, values in seen.items() if not values] == ["/admin/destinations/erasure/"]
     assert len(looks()) == len(seen) - 1
@@ -506,46 +507,46 @@ def test_who_may_not_see_personal_data_exports_none(marked, client):
 
 
 @pytest.mark.parametrize("action", ["cut", "erase", "limits"])
-def test_who_may_only_look_changes_nothing(hub, client, action):
-    client.force_login(User.objects.create_user("eve", is_staff=True))
+def test_who_may_only_look_changes_nothing(hub, staff_client, action):
+    client = staff_client()
 
     assert act(hub, client, action=action, value_a="ann", confirm="1").status_code == 403
     assert client.get("/admin/people/").status_code == 403
 
 
-def test_a_token_is_shown_once_and_can_be_revoked(hub, admin):
+def test_a_token_is_shown_once_and_can_be_revoked(hub, admin_client):
     url = "/admin/destinations/profiletoken/"
-    page = admin.post(
+    page = admin_client.post(
         f"{url}add/", {"destination": hub.destination.pk, "name": "reports"}, follow=True
     )
     token = ProfileToken.objects.get()
     text = page.content.decode().split("It is not shown again: ")[1].split("<")[0].strip()
     find = {"identifier": "ann"}
     headers = {"Authorization": f"Bearer {text}"}
-    assert admin.get("/api/v1/profiles", find, headers=headers).status_code == 200
+    assert admin_client.get("/api/v1/profiles", find, headers=headers).status_code == 200
 
     form = {"action": "revoke", "_selected_action": [token.pk]}
-    asked = admin.post(url, form).content.decode()
+    asked = admin_client.post(url, form).content.decode()
     assert "Revoke them" in asked
-    assert admin.get("/api/v1/profiles", find, headers=headers).status_code == 200
+    assert admin_client.get("/api/v1/profiles", find, headers=headers).status_code == 200
 
-    admin.post(url, {**form, "confirm": "1"})
+    admin_client.post(url, {**form, "confirm": "1"})
 
-    assert admin.get("/api/v1/profiles", find, headers=headers).status_code == 401
+    assert admin_client.get("/api/v1/profiles", find, headers=headers).status_code == 401
 
 
-def test_a_difference_is_an_alert_on_the_overview(hub, admin):
+def test_a_difference_is_an_alert_on_the_overview(hub, admin_client):
     IdentityCheck.objects.create(destination=hub.destination, differences=["hub: a", "hub: b"])
-    assert "differ from their links" in admin.get("/admin/").content.decode()
+    assert "differ from their links" in admin_client.get("/admin/").content.decode()
 
     IdentityCheck.objects.create(destination=hub.destination)
 
-    assert "differ from their links" not in admin.get("/admin/").content.decode()
+    assert "differ from their links" not in admin_client.get("/admin/").content.decode()
 
 
-def test_the_navigation_marks_the_page_that_is_open(hub, admin):
+def test_the_navigation_marks_the_page_that_is_open(hub, admin_client):
     def marked(page):
         return re.findall(r'<a href="(/admin/people[^"]*)" class="[^"]* active">', page)
 
-    assert marked(rules_page(hub, admin)) == ["/admin/people/rules/"]
-    assert marked(profile_page(hub, admin)) == ["/admin/people/"]
+    assert marked(rules_page(hub, admin_client)) == ["/admin/people/rules/"]
+    assert marked(profile_page(hub, admin_client)) == ["/admin/people/"]

@@ -30,12 +30,6 @@ def key():
     return make_write_key(make_source(name="Shop"))
 
 
-@pytest.fixture
-def admin(client):
-    client.force_login(User.objects.create_superuser("ada"))
-    return client
-
-
 def send(client, key, body, path="/v1/track"):
     headers = {"HTTP_AUTHORIZATION": f"Basic {basic(key.key)}"}
     return client.post(path, body, content_type="application/json", **headers)
@@ -54,40 +48,40 @@ def reader(client, *codenames):
     return client
 
 
-def test_a_refused_request_is_found_by_any_text_of_its_body(admin, key):
-    send(admin, key, '{"messageId":"m1","userId":"u"}')
-    send(admin, key, '{"messageId":"m2","userId":"u"}')
+def test_a_refused_request_is_found_by_any_text_of_its_body(admin_client, key):
+    send(admin_client, key, '{"messageId":"m1","userId":"u"}')
+    send(admin_client, key, '{"messageId":"m2","userId":"u"}')
     first, second = Quarantined.objects.order_by("id")
 
-    assert shown(admin, q="m1") == [first.pk]
-    assert shown(admin, q='"m2"') == [second.pk]
-    assert shown(admin, q="/v1/track") == [second.pk, first.pk]
-    assert shown(admin, q="m3") == []
-    assert shown(admin, q="m1", status__exact="413") == []
+    assert shown(admin_client, q="m1") == [first.pk]
+    assert shown(admin_client, q='"m2"') == [second.pk]
+    assert shown(admin_client, q="/v1/track") == [second.pk, first.pk]
+    assert shown(admin_client, q="m3") == []
+    assert shown(admin_client, q="m1", status__exact="413") == []
 
 
-def test_refused_is_a_status_that_leads_from_live_events_to_the_quarantine(admin):
-    answer = admin.get("/admin/events/event/", {"status": "refused", "q": "m 1"})
+def test_refused_is_a_status_that_leads_from_live_events_to_the_quarantine(admin_client):
+    answer = admin_client.get("/admin/events/event/", {"status": "refused", "q": "m 1"})
 
     assert answer["Location"] == f"{LIST}?q=m+1"
 
 
-def test_discarding_is_shown_first_and_takes_a_note(admin, key):
-    send(admin, key, "{")
-    send(admin, key, "[")
+def test_discarding_is_shown_first_and_takes_a_note(admin_client, key):
+    send(admin_client, key, "{")
+    send(admin_client, key, "[")
     chosen = [str(pk) for pk in Quarantined.objects.values_list("pk", flat=True)]
     form = {"action": "discard", "_selected_action": chosen}
 
-    asked = admin.post(LIST, form).content.decode()
-    without = admin.post(LIST, {**form, "confirm": "1", "note": ""}).content.decode()
-    before = shown(admin)
-    admin.post(LIST, {**form, "confirm": "1", "note": "a scanner"})
+    asked = admin_client.post(LIST, form).content.decode()
+    without = admin_client.post(LIST, {**form, "confirm": "1", "note": ""}).content.decode()
+    before = shown(admin_client)
+    admin_client.post(LIST, {**form, "confirm": "1", "note": "a scanner"})
 
     assert "<td>Shop</td>" in asked
     assert "Add a note" in without
     assert len(before) == 2
-    assert shown(admin) == []
-    assert len(shown(admin, state="discarded")) == 2
+    assert shown(admin_client) == []
+    assert len(shown(admin_client, state="discarded")) == 2
     kept = Quarantined.objects.first()
     assert (kept.discarded_by, kept.note) == ("ada", "a scanner")
     assert LogEntry.objects.filter(
@@ -95,47 +89,47 @@ def test_discarding_is_shown_first_and_takes_a_note(admin, key):
     ).exists()
 
 
-def test_one_is_discarded_from_its_page(admin, key):
-    send(admin, key, "{")
+def test_one_is_discarded_from_its_page(admin_client, key):
+    send(admin_client, key, "{")
     refused = Quarantined.objects.get()
     url = f"{LIST}{refused.pk}/discard/"
 
-    offered = admin.get(f"{LIST}{refused.pk}/change/").content.decode()
-    admin.post(url, {"confirm": "1", "note": "a scanner"})
-    after = admin.get(f"{LIST}{refused.pk}/change/").content.decode()
+    offered = admin_client.get(f"{LIST}{refused.pk}/change/").content.decode()
+    admin_client.post(url, {"confirm": "1", "note": "a scanner"})
+    after = admin_client.get(f"{LIST}{refused.pk}/change/").content.decode()
 
     assert url in offered
     assert url not in after
     assert "by ada: a scanner" in after
 
 
-def test_what_was_sent_again_leaves_the_list(admin, key):
-    send(admin, key, '{"userId":"u"}')
+def test_what_was_sent_again_leaves_the_list(admin_client, key):
+    send(admin_client, key, '{"userId":"u"}')
     refused = Quarantined.objects.get()
 
-    admin.post(f"{LIST}{refused.pk}/send-again/", {"body": '{"userId":"u","event":"E"}'})
+    admin_client.post(f"{LIST}{refused.pk}/send-again/", {"body": '{"userId":"u","event":"E"}'})
 
     assert Event.objects.get().event == "E"
-    assert shown(admin) == []
-    assert shown(admin, state="sent") == shown(admin, state="all") == [refused.pk]
+    assert shown(admin_client) == []
+    assert shown(admin_client, state="sent") == shown(admin_client, state="all") == [refused.pk]
 
 
-def test_sending_many_again_is_shown_before_it_is_done(admin, key):
-    send(admin, key, "{")
+def test_sending_many_again_is_shown_before_it_is_done(admin_client, key):
+    send(admin_client, key, "{")
     chosen = [Quarantined.objects.get().pk]
 
-    asked = admin.post(LIST, {"action": "send_again", "_selected_action": chosen})
+    asked = admin_client.post(LIST, {"action": "send_again", "_selected_action": chosen})
 
     assert "Send them again" in asked.content.decode()
     assert not LogEntry.objects.filter(change_message__startswith="Sent again").exists()
 
 
-def test_an_export_holds_the_bodies_and_leaves_an_audit_line(admin, key):
-    send(admin, key, '{"userId":"é"}')
-    send(admin, key, b"\xff")
+def test_an_export_holds_the_bodies_and_leaves_an_audit_line(admin_client, key):
+    send(admin_client, key, '{"userId":"é"}')
+    send(admin_client, key, b"\xff")
     chosen = list(Quarantined.objects.values_list("pk", flat=True))
 
-    answer = admin.post(LIST, {"action": "export", "_selected_action": chosen})
+    answer = admin_client.post(LIST, {"action": "export", "_selected_action": chosen})
 
     lines = [json.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
     assert [each.get("body", each.get("body_base64")) for each in lines] == [

@@ -23,10 +23,8 @@ from events.models import DeadLetter, Load, Replay
 from events.retention import Limits, keep_within
 from events.tasks import load_replay, ring_connections
 from rudderhub.env import ROOT
-from tests.support.connections import NOW, connection, event, rows, send
+from tests.support.connections import NOW, event, rows, send
 from tests.support.wait import wait_for
-
-__all__ = ["connection"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

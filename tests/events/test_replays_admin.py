@@ -4,22 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.core.cache import cache
 
 from destinations.models import Connection
 from events import log, replays
 from events.log_database import log_connection
 from events.models import Replay
-from tests.support.factories import make_admin, make_connection, make_event
+from tests.support.factories import make_connection, make_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
 
 
 @pytest.fixture
@@ -41,16 +34,16 @@ def page_of(connection):
 @pytest.mark.parametrize(
     ("since", "count"), [("", 2), ("2026-03-02", 1), ("2026-03-01 12:00", 2), ("2026-03-03", 0)]
 )
-def test_the_events_are_counted_before_anything_is_done(admin, connection, since, count):
-    page = admin.post(page_of(connection), {"since": since, "preview": "1"}).content.decode()
+def test_the_events_are_counted_before_anything_is_done(admin_client, connection, since, count):
+    page = admin_client.post(page_of(connection), {"since": since, "preview": "1"}).content.decode()
 
     assert f"<strong>{count} event{'s' * (count != 1)}</strong> would be loaded again" in page
     assert ("Replay them" in page) == (count > 0)
     assert not Replay.objects.exists()
 
 
-def test_a_replay_begins_and_a_worker_is_rung(admin, connection):
-    response = admin.post(page_of(connection), BEGIN)
+def test_a_replay_begins_and_a_worker_is_rung(admin_client, connection):
+    response = admin_client.post(page_of(connection), BEGIN)
 
     replay = Replay.objects.get()
     assert response["Location"] == f"/admin/events/replay/{replay.pk}/change/"
@@ -58,69 +51,73 @@ def test_a_replay_begins_and_a_worker_is_rung(admin, connection):
     assert cache.get(f"ring:replay:{replay.pk}")
 
 
-def test_the_audit_log_says_who_began_a_replay(admin, connection):
-    admin.post(page_of(connection), BEGIN)
+def test_the_audit_log_says_who_began_a_replay(admin_client, connection):
+    admin_client.post(page_of(connection), BEGIN)
 
     assert LogEntry.objects.get().get_change_message() == (
         f"Began {Replay.objects.get()} from 2026-03-02 00:00:00 UTC."
     )
 
 
-def test_a_time_that_was_not_counted_is_counted_first(admin, connection):
-    changed = admin.post(page_of(connection), BEGIN | {"since": ""}).content.decode()
-    unseen = admin.post(page_of(connection), {"since": "", "begin": "1"}).content.decode()
+def test_a_time_that_was_not_counted_is_counted_first(admin_client, connection):
+    changed = admin_client.post(page_of(connection), BEGIN | {"since": ""}).content.decode()
+    unseen = admin_client.post(page_of(connection), {"since": "", "begin": "1"}).content.decode()
 
     assert "<strong>2 events</strong> would be loaded again" in changed
     assert "<strong>2 events</strong> would be loaded again" in unseen
     assert not Replay.objects.exists()
 
 
-def test_the_trace_fills_in_the_time_of_its_event(admin, connection):
-    page = admin.get(page_of(connection), {"since": "2026-03-01 12:00:00"}).content.decode()
+def test_the_trace_fills_in_the_time_of_its_event(admin_client, connection):
+    page = admin_client.get(page_of(connection), {"since": "2026-03-01 12:00:00"}).content.decode()
 
     assert 'value="2026-03-01 12:00:00"' in page
 
 
-def test_a_paused_connection_says_that_its_replay_will_wait(admin, connection):
-    running = admin.get(page_of(connection)).content.decode()
+def test_a_paused_connection_says_that_its_replay_will_wait(admin_client, connection):
+    running = admin_client.get(page_of(connection)).content.decode()
     Connection.objects.update(enabled=False)
 
     assert "waits until both are enabled" not in running
-    assert "waits until both are enabled" in admin.get(page_of(connection)).content.decode()
+    assert "waits until both are enabled" in admin_client.get(page_of(connection)).content.decode()
 
 
-def test_a_log_that_does_not_answer_in_time_is_said_to_be_slow(admin, connection, monkeypatch):
+def test_a_log_that_does_not_answer_in_time_is_said_to_be_slow(
+    admin_client, connection, monkeypatch
+):
     monkeypatch.setattr(replays, "COUNT_SECONDS", 1)
 
     with log_connection() as other, other.transaction():
         other.execute("LOCK TABLE events_event IN ACCESS EXCLUSIVE MODE")
-        page = admin.post(page_of(connection), {"since": "", "preview": "1"}).content.decode()
+        page = admin_client.post(
+            page_of(connection), {"since": "", "preview": "1"}
+        ).content.decode()
 
     assert "no first event found within 1 seconds" in page
     assert "Count the events" in page
 
 
-def test_a_time_that_is_none_is_said_to_be_none(admin, connection):
-    page = admin.post(page_of(connection), {"since": "soon", "begin": "1"}).content.decode()
+def test_a_time_that_is_none_is_said_to_be_none(admin_client, connection):
+    page = admin_client.post(page_of(connection), {"since": "soon", "begin": "1"}).content.decode()
 
     assert "Enter a time like" in page
     assert not Replay.objects.exists()
 
 
-def test_a_running_replay_is_shown_in_place_of_the_form(admin, connection):
+def test_a_running_replay_is_shown_in_place_of_the_form(admin_client, connection):
     replays.begin(connection, None)
 
-    page = admin.get(page_of(connection)).content.decode()
+    page = admin_client.get(page_of(connection)).content.decode()
 
     assert "A replay is running." in page
     assert "Count the events" not in page
 
 
-def test_progress_is_shown_and_it_can_be_cancelled(admin, connection):
+def test_progress_is_shown_and_it_can_be_cancelled(admin_client, connection):
     replay = replays.begin(connection, None)
-    shown = admin.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
+    shown = admin_client.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
 
-    admin.post(f"/admin/events/replay/{replay.pk}/cancel/")
+    admin_client.post(f"/admin/events/replay/{replay.pk}/cancel/")
 
     replay.refresh_from_db()
     assert '<progress max="100" value="0">' in shown
@@ -128,8 +125,8 @@ def test_progress_is_shown_and_it_can_be_cancelled(admin, connection):
     assert replay.state == "cancelled"
 
 
-def test_who_may_not_change_connections_may_not_replay_or_cancel(client, connection):
-    client.force_login(User.objects.create_user("eve", is_staff=True))
+def test_who_may_not_change_connections_may_not_replay_or_cancel(staff_client, connection):
+    client = staff_client()
     replay = replays.begin(connection, None)
 
     assert client.get(page_of(connection)).status_code == 403

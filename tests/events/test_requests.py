@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
 from events import log, requests, rings
@@ -91,13 +90,11 @@ def test_of_a_long_body_the_beginning_is_kept(client, key):
     assert f"Only the start of {len(body):,} bytes is shown." in shown
 
 
-def test_who_may_not_see_personal_data_sees_the_shape(client, key):
+def test_who_may_not_see_personal_data_sees_the_shape(client, staff_client, key):
     send(client, key, json.dumps(TRACK), HTTP_USER_AGENT="shop/2")
-    reader = User.objects.create_user("reader", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_event"))
-    client.force_login(reader)
+    viewer = staff_client("view_event")
 
-    shown = part(client)
+    shown = part(viewer)
 
     assert "userId" in shown
     assert "ann" not in shown

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import override_settings
 
@@ -282,12 +282,10 @@ def test_what_was_sent_or_discarded_meanwhile_is_not_sent_again(many):
     assert not waiting_requests().exists()
 
 
-def test_only_who_may_change_the_quarantine_sends_again(client):
+def test_only_who_may_change_the_quarantine_sends_again(client, staff_client):
     send(client, make_write_key(), "/v1/track", "{")
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_quarantined"))
-    client.force_login(viewer)
+    viewer = staff_client("view_quarantined")
 
     url = f"/admin/events/quarantined/{Quarantined.objects.get().pk}/send-again/"
 
-    assert client.post(url, {"body": "{}"}).status_code == 403
+    assert viewer.post(url, {"body": "{}"}).status_code == 403

@@ -8,10 +8,8 @@ from django.utils import timezone
 
 from events.models import Load
 from events.tasks import load_connection
-from tests.support.connections import connection, event, rows, send
+from tests.support.connections import event, rows, send
 from tests.support.factories import make_admin
-
-__all__ = ["connection"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -5,18 +5,10 @@ from django.contrib.auth.models import Permission, User
 
 from events.loads import run_load
 from events.models import DeadLetter, Event
-from tests.support.connections import connection, event, send
+from tests.support.connections import event, send
 from tests.support.factories import make_admin, make_write_key
 
-__all__ = ["connection"]
-
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
 
 
 def loaded(connection, *events):
@@ -44,10 +36,10 @@ def reader(client, *codenames):
     return client
 
 
-def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin, connection):
+def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin_client, connection):
     loaded(connection, event("m1", event="Paid"))
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     table = f"/admin/tables/{connection.destination_id}/shop"
     assert f'<a class="rh-link" href="{table}/tracks/?id=m1">' in trace
@@ -58,28 +50,28 @@ def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin, connection
     assert "All values were stored" in trace
 
 
-def test_an_identify_is_traced_to_its_users_row(admin, connection):
+def test_an_identify_is_traced_to_its_users_row(admin_client, connection):
     loaded(connection, event("m1", type="identify", userId="ann"))
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     assert "/shop/identifies/?id=m1" in trace
     assert "/shop/users/?id=ann" in trace
 
 
-def test_a_value_that_did_not_fit_is_shown_with_its_reason(admin, connection):
+def test_a_value_that_did_not_fit_is_shown_with_its_reason(admin_client, connection):
     loaded(connection, event("m1", event="Paid", properties={"n": 1}))
     loaded(connection, event("m2", event="Paid", properties={"n": "many"}))
 
-    assert "<strong>paid.n</strong>: <code>many</code>" in trace_of(admin, "m2")
-    assert "paid.n" not in trace_of(admin, "m1")
+    assert "<strong>paid.n</strong>: <code>many</code>" in trace_of(admin_client, "m2")
+    assert "paid.n" not in trace_of(admin_client, "m1")
 
 
-def test_a_row_that_was_deleted_is_said_to_be_gone(admin, connection, warehouse):
+def test_a_row_that_was_deleted_is_said_to_be_gone(admin_client, connection, warehouse):
     loaded(connection, event("m1", event="Paid"))
     warehouse.execute("DELETE FROM shop.paid")
 
-    assert 'shop.paid <span class="rh-label rh-off">no row now' in trace_of(admin, "m1")
+    assert 'shop.paid <span class="rh-label rh-off">no row now' in trace_of(admin_client, "m1")
 
 
 ANN = {"userId": "ann", "anonymousId": "x"}
@@ -112,97 +104,101 @@ RULES = {
 
 
 @pytest.mark.parametrize("kind", RULES)
-def test_the_profile_is_shown_with_the_rule_that_linked_it(admin, connection, kind):
+def test_the_profile_is_shown_with_the_rule_that_linked_it(admin_client, connection, kind):
     link, words = RULES[kind]
     loaded(connection, event("m1", event="Paid", userId="ann"), link)
     made = Event.objects.get(message_id="link")
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     assert "Matched by user_id ann." in trace
     assert words in trace
     assert f'<a class="rh-link" href="/admin/events/event/{made.pk}/change/">link</a>' in trace
     assert f"/admin/people/{connection.destination_id}/" in trace
-    assert "this event" in trace_of(admin, "link")
+    assert "this event" in trace_of(admin_client, "link")
 
 
-def test_a_trait_that_identifies_is_named_as_the_rule(admin, connection):
+def test_a_trait_that_identifies_is_named_as_the_rule(admin_client, connection):
     connection.destination.config["trait_identifiers"] = "email"
     connection.destination.save()
     loaded(connection, event("m1", type="identify", userId="ann", traits={"email": "a@b.c"}))
 
-    assert "linked by the trait identifier email of an identify event" in trace_of(admin, "m1")
+    assert "linked by the trait identifier email of an identify event" in trace_of(
+        admin_client, "m1"
+    )
 
 
-def test_a_profile_of_one_identifier_needs_no_link(admin, connection):
+def test_a_profile_of_one_identifier_needs_no_link(admin_client, connection):
     loaded(connection, event("m1", event="Paid", userId="ann"))
 
-    assert "the profile's only identifier" in trace_of(admin, "m1")
+    assert "the profile's only identifier" in trace_of(admin_client, "m1")
 
 
-def test_the_link_of_an_event_that_left_the_log_is_still_told(admin, connection):
+def test_the_link_of_an_event_that_left_the_log_is_still_told(admin_client, connection):
     loaded(connection, event("link", type="identify", **ANN), event("m1", event="P", userId="ann"))
     Event.objects.filter(message_id="link").delete()
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
     assert ">link</code>" in trace
     assert "</span>, no longer in the log" in trace
 
 
-def test_a_skipped_event_says_why_it_has_no_row(admin, connection):
+def test_a_skipped_event_says_why_it_has_no_row(admin_client, connection):
     loaded(connection, event("m1", event="Paid", integrations={"All": False}))
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     assert ": skipped</strong>" in trace
     assert "its integrations turn POSTGRES off" in trace
-    (row,) = admin.get("/admin/events/event/").context["cl"].result_list
+    (row,) = admin_client.get("/admin/events/event/").context["cl"].result_list
     assert row.summary == ("skipped", "off")
 
 
-def test_a_dead_letter_is_traced_to_its_rerun(admin, connection):
+def test_a_dead_letter_is_traced_to_its_rerun(admin_client, connection):
     loaded(connection, event("m1", type="nonsense"))
     letter = DeadLetter.objects.get()
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     assert letter.reason.replace('"', "&quot;") in trace
     assert f'href="/admin/events/deadletter/{letter.pk}/rerun/one/"' in trace
 
 
-def test_what_became_of_a_dead_letter_is_told(admin, connection):
+def test_what_became_of_a_dead_letter_is_told(admin_client, connection):
     loaded(connection, event("m1", type="nonsense"))
     DeadLetter.objects.update(state="discarded", closed_by="ada", note="our own test")
 
-    discarded = trace_of(admin, "m1")
+    discarded = trace_of(admin_client, "m1")
     DeadLetter.objects.update(state="loaded", attempts=2)
 
     assert ": discarded</strong>" in discarded
     assert "discarded by ada: our own test" in discarded
-    assert "Loaded at attempt 2" in trace_of(admin, "m1")
+    assert "Loaded at attempt 2" in trace_of(admin_client, "m1")
 
 
-def test_a_loaded_event_says_how_to_load_it_again(admin, connection):
+def test_a_loaded_event_says_how_to_load_it_again(admin_client, connection):
     loaded(connection, event("m1", event="Paid"))
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     assert "To load this event again" in trace
     assert f"/admin/destinations/connection/{connection.pk}/replay/" in trace
 
 
-def test_a_pending_event_can_be_loaded_at_once(admin, connection):
+def test_a_pending_event_can_be_loaded_at_once(admin_client, connection):
     send(connection, event("m1", event="Paid"))
 
-    assert f'action="/admin/destinations/connection/{connection.pk}/load/"' in trace_of(admin, "m1")
+    assert f'action="/admin/destinations/connection/{connection.pk}/load/"' in trace_of(
+        admin_client, "m1"
+    )
 
 
-def test_a_warehouse_that_is_away_leaves_the_query(admin, connection):
+def test_a_warehouse_that_is_away_leaves_the_query(admin_client, connection):
     loaded(connection, event("m1", event="Paid"))
     connection.destination.config["port"] = 1
     connection.destination.save()
 
-    trace = trace_of(admin, "m1")
+    trace = trace_of(admin_client, "m1")
 
     assert "no answer from the warehouse" in trace
     assert "WHERE id = &#x27;m1&#x27;;" in trace
@@ -230,18 +226,20 @@ def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(client, conn
     assert "SELECT" not in trace
 
 
-def test_an_event_that_came_twice_names_the_other(admin, connection):
+def test_an_event_that_came_twice_names_the_other(admin_client, connection):
     loaded(connection, event("m1", event="Paid"), event("m2", event="Paid"))
     send(connection, event("m1", event="Paid"))
     first, again = Event.objects.filter(message_id="m1").order_by("pk")
 
     trace = " ".join(
-        dict(admin.get(f"/admin/events/event/{first.pk}/change/").context["parts"])["Trace"].split()
+        dict(admin_client.get(f"/admin/events/event/{first.pk}/change/").context["parts"])[
+            "Trace"
+        ].split()
     )
 
     assert f'href="/admin/events/event/{again.pk}/change/">event {again.pk}</a>' in trace
     assert "Its rows are written once" in trace
-    assert "more than once" not in trace_of(admin, "m2")
+    assert "more than once" not in trace_of(admin_client, "m2")
 
 
 def test_curl_has_the_key_for_those_who_may_change_sources_only(client, connection):

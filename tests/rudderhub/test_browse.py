@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.cache import cache
 
 from events import log
@@ -13,10 +13,9 @@ from events.models import Event
 from rudderhub import reapplying
 from rudderhub.reapplying import Column, Progress
 from rudderhub.tasks import widen_and_reapply
-from tests.support.connections import connection, event, send
-from tests.support.factories import make_admin, make_destination
-
-__all__ = ["connection"]
+from tests.support.connections import event, send
+from tests.support.factories import make_destination
+from tests.support.http import html
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,12 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _fresh():
     cache.clear()
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
 
 
 @pytest.fixture
@@ -42,31 +35,26 @@ def loaded(connection):
     return connection
 
 
-def html(response):
-    assert response.status_code == 200
-    return response.content.decode()
-
-
 def lines(response):
     assert response.status_code == 200
     return b"".join(response.streaming_content).decode("utf-8-sig").splitlines()
 
 
-def test_tables_of_a_warehouse_are_listed(admin, loaded):
-    assert "shop.paid" in html(admin.get("/admin/tables/"))
+def test_tables_of_a_warehouse_are_listed(admin_client, loaded):
+    assert "shop.paid" in html(admin_client.get("/admin/tables/"))
 
 
-def test_a_warehouse_that_is_away_is_named(admin, loaded):
+def test_a_warehouse_that_is_away_is_named(admin_client, loaded):
     make_destination(name="Far")
 
-    page = html(admin.get("/admin/tables/"))
+    page = html(admin_client.get("/admin/tables/"))
 
     assert "Far" in page
     assert "No server listens there. Start it, or correct the host and port." in page
 
 
-def test_a_table_is_shown_with_columns_rows_and_query(admin, loaded):
-    page = html(admin.get(f"/admin/tables/{loaded.destination_id}/shop/paid/"))
+def test_a_table_is_shown_with_columns_rows_and_query(admin_client, loaded):
+    page = html(admin_client.get(f"/admin/tables/{loaded.destination_id}/shop/paid/"))
 
     assert "bigint" in page
     assert "m2" in page
@@ -74,14 +62,12 @@ def test_a_table_is_shown_with_columns_rows_and_query(admin, loaded):
 
 
 @pytest.mark.parametrize("path", ["pg_catalog/pg_authid", "shop/nothing"])
-def test_only_tables_of_connections_are_shown(admin, loaded, path):
-    assert admin.get(f"/admin/tables/{loaded.destination_id}/{path}/").status_code == 404
+def test_only_tables_of_connections_are_shown(admin_client, loaded, path):
+    assert admin_client.get(f"/admin/tables/{loaded.destination_id}/{path}/").status_code == 404
 
 
-def test_an_analyst_sees_no_values(client, loaded):
-    analyst = User.objects.create_user("analyst", is_staff=True)
-    analyst.user_permissions.add(Permission.objects.get(codename="view_destination"))
-    client.force_login(analyst)
+def test_an_analyst_sees_no_values(staff_client, loaded):
+    client = staff_client("view_destination")
 
     page = html(client.get(f"/admin/tables/{loaded.destination_id}/shop/paid/"))
     export = client.get(f"/admin/discards/{loaded.destination_id}/shop/export/")
@@ -90,20 +76,22 @@ def test_an_analyst_sees_no_values(client, loaded):
     assert export.status_code == 403
 
 
-def test_discards_are_grouped_and_exported(admin, loaded):
-    page = html(admin.get("/admin/discards/"))
-    export = lines(admin.get(f"/admin/discards/{loaded.destination_id}/shop/export/"))
+def test_discards_are_grouped_and_exported(admin_client, loaded):
+    page = html(admin_client.get("/admin/discards/"))
+    export = lines(admin_client.get(f"/admin/discards/{loaded.destination_id}/shop/export/"))
 
     assert "many" in page
     assert export[0] == "table,column,value,reason,row,received_at"
     assert export[1].startswith("paid,n,many,")
 
 
-def test_discards_are_searched_by_table_column_and_reason(admin, loaded):
+def test_discards_are_searched_by_table_column_and_reason(admin_client, loaded):
     destination = loaded.destination_id
-    by_column = html(admin.get(f"/admin/discards/?q=Paid.n&table=paid&destination={destination}"))
+    by_column = html(
+        admin_client.get(f"/admin/discards/?q=Paid.n&table=paid&destination={destination}")
+    )
     nothing = [
-        html(admin.get(f"/admin/discards/?{query}"))
+        html(admin_client.get(f"/admin/discards/?{query}"))
         for query in ("q=other", "table=pai", f"q=paid&destination={destination + 1}")
     ]
 
@@ -111,16 +99,16 @@ def test_discards_are_searched_by_table_column_and_reason(admin, loaded):
     assert ["Nothing matches" in page for page in nothing] == [True, True, True]
 
 
-def test_an_export_of_discards_leaves_an_audit_line(admin, loaded):
-    admin.get(f"/admin/discards/{loaded.destination_id}/shop/export/")
+def test_an_export_of_discards_leaves_an_audit_line(admin_client, loaded):
+    admin_client.get(f"/admin/discards/{loaded.destination_id}/shop/export/")
 
     assert LogEntry.objects.filter(change_message="Exported 1 discards of shop.").exists()
 
 
-def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
+def test_widening_says_what_it_touches_and_tells_the_audit_log(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
 
-    preview = html(admin.get(path))
+    preview = html(admin_client.get(path))
     widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
 
     assert "1 value of shop.paid.n was discarded." in preview
@@ -132,15 +120,15 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin, loaded):
     )
 
 
-def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
+def test_the_progress_of_widening_is_shown_until_its_outcome(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     column = Column(loaded.destination_id, "shop", "paid", "n")
     column.tell(Progress(seen=10_000, total=40_000))
 
-    running = html(admin.get(path))
-    again = html(admin.post(path, follow=True))
+    running = html(admin_client.get(path))
+    again = html(admin_client.post(path, follow=True))
     widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
-    ended = html(admin.get(path))
+    ended = html(admin_client.get(path))
 
     assert "25 %" in running
     assert "10,000 of 40,000 values" in running
@@ -150,21 +138,21 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin, loaded):
     assert "</button>" not in ended.partition("and does not change")[2].partition("Back")[0]
 
 
-def test_widening_that_is_not_heard_of_can_be_begun_again(admin, loaded, monkeypatch):
+def test_widening_that_is_not_heard_of_can_be_begun_again(admin_client, loaded, monkeypatch):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     column = Column(loaded.destination_id, "shop", "paid", "n")
     column.tell(Progress(seen=1, total=2))
     monkeypatch.setattr(reapplying, "SILENT", timedelta(0))
 
-    silent = html(admin.get(path))
-    admin.post(path)
+    silent = html(admin_client.get(path))
+    admin_client.post(path)
 
     assert "No progress for several minutes" in silent
     assert "Widen and re-apply</button>" in silent
     assert column.progress() == Progress()
 
 
-def test_what_breaks_a_widening_is_its_outcome(admin, loaded, warehouse):
+def test_what_breaks_a_widening_is_its_outcome(admin_client, loaded, warehouse):
     warehouse.execute(
         "DROP TABLE shop.rudder_discards; CREATE VIEW shop.rudder_discards AS TABLE shop.paid"
     )
@@ -176,7 +164,7 @@ def test_what_breaks_a_widening_is_its_outcome(admin, loaded, warehouse):
     assert outcome in LogEntry.objects.get().get_change_message()
 
 
-def test_what_became_of_a_column_is_told_with_its_values(admin, loaded, warehouse):
+def test_what_became_of_a_column_is_told_with_its_values(admin_client, loaded, warehouse):
     actor = User.objects.get().pk
     column = Column(loaded.destination_id, "shop", "paid", "n")
     warehouse.execute("CREATE VIEW shop.mine AS SELECT n FROM shop.paid")
@@ -189,17 +177,17 @@ def test_what_became_of_a_column_is_told_with_its_values(admin, loaded, warehous
     assert column.progress().outcome == "1 re-applied, 0 still do not fit"
 
 
-def test_the_preview_tells_how_many_values_fit(admin, loaded, warehouse):
+def test_the_preview_tells_how_many_values_fit(admin_client, loaded, warehouse):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     warehouse.execute(
         "UPDATE shop.rudder_discards SET column_value = '1.5',"
         " reason = 'incompatible schema conversion from int to float'"
     )
-    whole = html(admin.get(path))
+    whole = html(admin_client.get(path))
     warehouse.execute("ALTER TABLE shop.paid ALTER COLUMN n TYPE text")
-    of_text = html(admin.get(path))
+    of_text = html(admin_client.get(path))
     warehouse.execute("ALTER TABLE shop.paid DROP COLUMN n")
-    gone = html(admin.get(path))
+    gone = html(admin_client.get(path))
 
     assert "<strong>1 fits</strong>" in whole
     assert "<code>text</code> and does not change" in of_text
@@ -207,28 +195,28 @@ def test_the_preview_tells_how_many_values_fit(admin, loaded, warehouse):
     assert "The column shop.paid.n no longer exists" in gone
 
 
-def test_widening_is_begun_by_a_worker(admin, loaded):
+def test_widening_is_begun_by_a_worker(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
 
-    answer = admin.post(path)
+    answer = admin_client.post(path)
 
     assert answer["Location"] == path
     assert Column(loaded.destination_id, "shop", "paid", "n").progress() == Progress()
 
 
-def test_widening_without_a_cache_begins_nothing(admin, loaded, settings):
+def test_widening_without_a_cache_begins_nothing(admin_client, loaded, settings):
     settings.CACHES = {
         "default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
     }
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
 
-    answer = html(admin.post(path, follow=True))
+    answer = html(admin_client.post(path, follow=True))
 
     assert "the cache or the broker does not answer." in answer
     assert "Widen and re-apply</button>" in answer
 
 
-def test_the_export_holds_what_the_list_shows_and_no_formulas(admin, loaded, warehouse):
+def test_the_export_holds_what_the_list_shows_and_no_formulas(admin_client, loaded, warehouse):
     warehouse.execute("""
         INSERT INTO shop.rudder_discards (table_name, column_name, column_value, reason, row_id)
         VALUES ('other', 'a', '=1+1', '', '1'), ('other', 'b', '-5', '', '2'),
@@ -236,8 +224,8 @@ def test_the_export_holds_what_the_list_shows_and_no_formulas(admin, loaded, war
     """)
     address = f"/admin/discards/{loaded.destination_id}/shop/export/?table=other"
 
-    exported = lines(admin.get(address))
-    narrowed = lines(admin.get(address + "&q=Ü"))
+    exported = lines(admin_client.get(address))
+    narrowed = lines(admin_client.get(address + "&q=Ü"))
 
     assert sorted(exported[1:]) == ["other,a,'=1+1,,1,", "other,b,-5,,2,", "other,ü,'@x,,3,"]
     assert narrowed[1:] == ["other,ü,'@x,,3,"]
@@ -246,25 +234,25 @@ def test_the_export_holds_what_the_list_shows_and_no_formulas(admin, loaded, war
     ).exists()
 
 
-def test_the_rows_of_an_event_are_found(admin, loaded):
+def test_the_rows_of_an_event_are_found(admin_client, loaded):
     m2 = Event.objects.get(message_id="m2")
 
-    page = html(admin.get(f"/admin/events/event/{m2.pk}/in/{loaded.pk}/"))
+    page = html(admin_client.get(f"/admin/events/event/{m2.pk}/in/{loaded.pk}/"))
 
     assert "shop.tracks" in page
     assert "shop.paid" in page
     assert "paid.n" in page
 
 
-def test_one_row_of_a_table_is_shown(admin, loaded):
-    page = html(admin.get(f"/admin/tables/{loaded.destination_id}/shop/paid/?id=m1"))
+def test_one_row_of_a_table_is_shown(admin_client, loaded):
+    page = html(admin_client.get(f"/admin/tables/{loaded.destination_id}/shop/paid/?id=m1"))
 
     assert "<td>m1</td>" in page
     assert "<td>m2</td>" not in page
 
 
-def test_the_system_page_hides_secrets(admin, settings):
-    page = html(admin.get("/admin/system/"))
+def test_the_system_page_hides_secrets(admin_client, settings):
+    page = html(admin_client.get("/admin/system/"))
 
     assert "RUDDERHUB_SECRET_KEY" in page
     assert "Postgres: works" in page

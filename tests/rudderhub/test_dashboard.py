@@ -3,7 +3,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from events import counting
@@ -13,7 +12,6 @@ from events.models import Load
 from rudderhub import dashboard
 from rudderhub.chart import chart
 from tests.support.factories import (
-    make_admin,
     make_connection,
     make_event,
     make_source,
@@ -26,67 +24,61 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
-def overview(admin, **query):
-    response = admin.get("/admin/", query)
+def overview(admin_client, **query):
+    response = admin_client.get("/admin/", query)
     assert response.status_code == 200
     return response.context
 
 
-def test_received_is_accepted_and_refused(admin):
+def test_received_is_accepted_and_refused(admin_client):
     source = make_source()
     make_event(source)
     make_event(source)
     source.quarantined.create(route="/v1/track", status=400, reason="r", body=b"{", body_bytes=1)
 
-    seen = overview(admin)
+    seen = overview(admin_client)
 
     assert (seen["received"], seen["accepted"], seen["refused"]) == (3, 2, 1)
 
 
-def test_the_overview_is_limited_to_a_range_and_a_source(admin):
+def test_the_overview_is_limited_to_a_range_and_a_source(admin_client):
     source = make_source()
     make_event(source)
     make_event(source, received_at=timezone.now() - timedelta(hours=3))
     make_event()
 
-    assert overview(admin)["accepted"] == 2
-    assert overview(admin, range="6h")["accepted"] == 3
-    assert overview(admin, range="6h", source=source.pk)["accepted"] == 2
+    assert overview(admin_client)["accepted"] == 2
+    assert overview(admin_client, range="6h")["accepted"] == 3
+    assert overview(admin_client, range="6h", source=source.pk)["accepted"] == 2
 
 
-def test_the_ledger_of_the_overview_adds_up(admin):
+def test_the_ledger_of_the_overview_adds_up(admin_client):
     source = make_source()
     make_connection(source)
     make_event(source)
     make_event(source)
 
-    (flow,) = overview(admin)["flows"]
+    (flow,) = overview(admin_client)["flows"]
 
     balance = flow.balance
     assert (balance.accepted, balance.pending, balance.difference) == (2, 2, 0)
 
 
-def test_a_person_is_resolved_where_the_config_does_not_say_no(admin):
+def test_a_person_is_resolved_where_the_config_does_not_say_no(admin_client):
     connection = make_connection()
     Load.objects.create(
         connection=connection, after_id=0, upto_id=1, events=1, rows={"identifies": 1}
     )
-    by_default = overview(admin)["ticks"][3].done
+    by_default = overview(admin_client)["ticks"][3].done
     connection.destination.config["resolve_identities"] = False
     connection.destination.save()
 
-    assert (by_default, overview(admin)["ticks"][3].done) == (True, False)
+    assert (by_default, overview(admin_client)["ticks"][3].done) == (True, False)
 
 
 @pytest.mark.parametrize("query", [{"range": "x"}, {"source": "x"}, {"source": "9" * 30}])
-def test_a_strange_address_shows_the_usual_overview(admin, query):
-    assert overview(admin, **query)["chosen"].name == "1h"
+def test_a_strange_address_shows_the_usual_overview(admin_client, query):
+    assert overview(admin_client, **query)["chosen"].name == "1h"
 
 
 def test_bars_are_stacked_by_type():
@@ -119,14 +111,14 @@ def test_counted_and_just_come_events_are_in_the_bins():
     ]
 
 
-def test_the_ledger_ends_with_sums_that_add_up(admin):
+def test_the_ledger_ends_with_sums_that_add_up(admin_client):
     source = make_source()
     make_connection(source)
     make_connection(source)
     make_event(source)
     make_event(source)
 
-    seen = overview(admin)
+    seen = overview(admin_client)
 
     assert seen["sums"] == {
         **dict.fromkeys(("loaded", "dead_letters", "skipped", "lost", "difference"), 0),
@@ -135,21 +127,21 @@ def test_the_ledger_ends_with_sums_that_add_up(admin):
     }
 
 
-def test_the_backlog_tells_since_when_events_wait(admin):
+def test_the_backlog_tells_since_when_events_wait(admin_client):
     waiting_connection(7)
 
-    (flow,) = overview(admin)["flows"]
+    (flow,) = overview(admin_client)["flows"]
 
     assert (flow.balance.pending, flow.lag) == (1, "7\xa0minutes")
 
 
-def test_a_connection_that_waits_for_its_schedule_is_not_called_loading(admin):
+def test_a_connection_that_waits_for_its_schedule_is_not_called_loading(admin_client):
     connection = make_connection(synced_at=timezone.now())
     connection.destination.config["syncFrequency"] = "30"
     connection.destination.save()
     make_event(connection.source)
 
-    (flow,) = overview(admin)["flows"]
+    (flow,) = overview(admin_client)["flows"]
 
     assert "scheduled" in flow.state
 
@@ -165,11 +157,11 @@ def waiting_connection(minutes, made=60, loaded=60):
     return connection
 
 
-def test_events_that_no_worker_loads_are_a_fault(admin):
+def test_events_that_no_worker_loads_are_a_fault(admin_client):
     waiting_connection(7)
     waiting_connection(6)
 
-    seen = overview(admin)
+    seen = overview(admin_client)
 
     assert ["not being loaded" in flow.state for flow in seen["flows"]] == [True, True]
     ((trouble, count),) = seen["troubles"]
@@ -182,16 +174,16 @@ def test_events_that_no_worker_loads_are_a_fault(admin):
     [{"minutes": 4}, {"minutes": 7, "loaded": 1}, {"minutes": 7, "made": 0}],
     ids=["just come", "being loaded", "just made"],
 )
-def test_events_that_wait_for_a_little_are_no_fault(admin, minutes):
+def test_events_that_wait_for_a_little_are_no_fault(admin_client, minutes):
     waiting_connection(**minutes)
 
-    seen = overview(admin)
+    seen = overview(admin_client)
 
     assert "loading" in seen["flows"][0].state
     assert seen["troubles"] == []
 
 
-def test_errors_that_say_the_same_are_one_with_their_number(admin):
+def test_errors_that_say_the_same_are_one_with_their_number(admin_client):
     connection = make_connection()
     for number in range(3):
         connection.dead_letters.create(
@@ -199,28 +191,28 @@ def test_errors_that_say_the_same_are_one_with_their_number(admin):
         )
     connection.dead_letters.create(event_id=9, message_id="m", reason="no user", payload="{}")
 
-    found = [(trouble.why, count) for trouble, count in overview(admin)["troubles"]]
+    found = [(trouble.why, count) for trouble, count in overview(admin_client)["troubles"]]
 
     assert found == [("no user", 1), ("no type", 3)]
 
 
-def test_connections_beyond_the_first_are_counted(admin, monkeypatch):
+def test_connections_beyond_the_first_are_counted(admin_client, monkeypatch):
     monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
     make_connection()
     make_connection()
 
-    seen = overview(admin)
+    seen = overview(admin_client)
 
     assert (len(seen["flows"]), seen["others"]) == (1, 1)
 
 
-def test_reasons_are_told_without_the_values_in_them(admin):
+def test_reasons_are_told_without_the_values_in_them(admin_client):
     make_connection().dead_letters.create(
         event_id=1, message_id="m", reason='"ann" is no user', kind="… is no user", payload="{}"
     )
     refuse(make_source(), reason="type is 'ann'")
 
-    told = [trouble.why for trouble, _ in overview(admin)["troubles"]]
+    told = [trouble.why for trouble, _ in overview(admin_client)["troubles"]]
 
     assert told == ["… is no user", "type is …"]
 
@@ -230,7 +222,7 @@ def refuse(source, **fields):
     return source.quarantined.create(**defaults | fields)
 
 
-def test_the_refused_lead_to_a_list_of_just_them(admin):
+def test_the_refused_lead_to_a_list_of_just_them(admin_client):
     source = make_source()
     refuse(source)
     refuse(source, discarded_at=timezone.now())
@@ -238,13 +230,13 @@ def test_the_refused_lead_to_a_list_of_just_them(admin):
     refuse(source, received_at=timezone.now() - timedelta(hours=3))
     refuse(make_source())
 
-    seen = overview(admin, range="1h", source=source.pk)
-    listed = admin.get(f"/admin/events/quarantined/?{seen['refused_query']}")
+    seen = overview(admin_client, range="1h", source=source.pk)
+    listed = admin_client.get(f"/admin/events/quarantined/?{seen['refused_query']}")
 
     assert (seen["refused"], listed.context["cl"].result_count) == (2, 2)
 
 
-def test_errors_are_those_of_the_chosen_source(admin):
+def test_errors_are_those_of_the_chosen_source(admin_client):
     one = make_connection(make_source(name="Shop"), error="no route")
     other = make_connection(make_source(name="Blog"), error="no room")
     for connection in (one, other):
@@ -253,26 +245,26 @@ def test_errors_are_those_of_the_chosen_source(admin):
             event_id=1, message_id="m", reason=f"dead of {connection.source}", payload="{}"
         )
 
-    found = [trouble.why for trouble, _ in overview(admin, source=one.source_id)["troubles"]]
+    found = [trouble.why for trouble, _ in overview(admin_client, source=one.source_id)["troubles"]]
 
     assert found == ["no route", "dead of Shop", "refused of Shop"]
 
 
-def test_a_connection_that_fails_is_told_however_many_there_are(admin, monkeypatch):
+def test_a_connection_that_fails_is_told_however_many_there_are(admin_client, monkeypatch):
     monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
     make_connection()
     make_connection(error="no route")
 
-    assert [trouble.why for trouble, _ in overview(admin)["troubles"]] == ["no route"]
+    assert [trouble.why for trouble, _ in overview(admin_client)["troubles"]] == ["no route"]
 
 
-def test_what_is_switched_off_is_not_said_to_fail(admin):
+def test_what_is_switched_off_is_not_said_to_fail(admin_client):
     make_connection(enabled=False, error="no route")
     off = make_connection(error="no route")
     off.destination.enabled = False
     off.destination.save()
 
-    assert overview(admin)["troubles"] == []
+    assert overview(admin_client)["troubles"] == []
 
 
 @pytest.mark.parametrize(
@@ -284,16 +276,16 @@ def test_what_is_switched_off_is_not_said_to_fail(admin):
         (400, "Invalid request: event is missing or blank", "Fix the sender"),
     ],
 )
-def test_a_refusal_says_what_to_do(admin, status, reason, words):
+def test_a_refusal_says_what_to_do(admin_client, status, reason, words):
     refuse(make_source(), status=status, reason=reason)
 
-    ((trouble, _),) = overview(admin)["troubles"]
+    ((trouble, _),) = overview(admin_client)["troubles"]
 
     assert words in trouble.advice
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_long_range_counts_hours_that_were_folded_whole(admin):
+def test_a_long_range_counts_hours_that_were_folded_whole(admin_client):
     edge = (timezone.now() - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
     make_event(received_at=edge)
     make_event(received_at=edge + timedelta(minutes=59))
@@ -302,10 +294,10 @@ def test_a_long_range_counts_hours_that_were_folded_whole(admin):
         counting.advance(conn)
         counting.fold(conn, timezone.now())
 
-    assert overview(admin, range="7d")["accepted"] == 2
+    assert overview(admin_client, range="7d")["accepted"] == 2
 
 
-def test_discards_are_those_of_the_loads_that_the_ledger_counts(admin):
+def test_discards_are_those_of_the_loads_that_the_ledger_counts(admin_client):
     connection = make_connection()
     for after, discards in ((0, 1), (5, 20), (9, 300)):
         Load.objects.create(
@@ -315,18 +307,18 @@ def test_discards_are_those_of_the_loads_that_the_ledger_counts(admin):
     connection.standings.create(at=hour, position=0, is_start=True, accepted=0)
     connection.standings.create(at=hour, position=5, accepted=5)
 
-    assert overview(admin)["discards"] == 321
-    assert overview(admin, range="1h")["discards"] == 320
+    assert overview(admin_client)["discards"] == 321
+    assert overview(admin_client, range="1h")["discards"] == 320
 
 
-def test_a_first_event_is_ready_to_paste_until_a_person_is_resolved(admin):
+def test_a_first_event_is_ready_to_paste_until_a_person_is_resolved(admin_client):
     key = make_write_key()
-    before = overview(admin)["paste"]
+    before = overview(admin_client)["paste"]
     make_event(key.source)
     connection = make_connection(key.source)
     Load.objects.create(connection=connection, after_id=0, upto_id=1, events=1, rows={"tracks": 1})
 
-    after = overview(admin)
+    after = overview(admin_client)
 
     assert before.source == key.source
     assert f"-u '{key.key}:'" in before.code
@@ -334,25 +326,23 @@ def test_a_first_event_is_ready_to_paste_until_a_person_is_resolved(admin):
     assert after["paste"] is None
 
 
-def test_a_key_that_sends_nothing_is_not_offered_to_paste(admin):
+def test_a_key_that_sends_nothing_is_not_offered_to_paste(admin_client):
     make_write_key(make_source(enabled=False))
     make_write_key(revoked_at=timezone.now())
 
-    assert overview(admin)["paste"] is None
+    assert overview(admin_client)["paste"] is None
 
 
-def test_who_may_not_change_sources_sees_no_key_on_the_overview(client):
+def test_who_may_not_change_sources_sees_no_key_on_the_overview(staff_client):
     make_write_key()
-    reader = User.objects.create_user("reader", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_source"))
-    client.force_login(reader)
+    client = staff_client("view_source")
 
     assert overview(client)["paste"] is None
 
 
-def test_the_next_steps_follow_what_is_there(admin):
+def test_the_next_steps_follow_what_is_there(admin_client):
     def steps():
-        return [tick.next_step for tick in overview(admin)["ticks"] if not tick.done][-2:]
+        return [tick.next_step for tick in overview(admin_client)["ticks"] if not tick.done][-2:]
 
     nothing = steps()
     connection = make_connection()

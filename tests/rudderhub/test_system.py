@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 import time_machine
 from celery.contrib.testing.worker import start_worker
-from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.utils import timezone
 
@@ -15,7 +14,6 @@ from events import disk
 from events.tasks import count_log
 from rudderhub import system
 from rudderhub.celery import app
-from tests.support.factories import make_admin
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,20 +24,14 @@ def fresh():
     cache.clear()
 
 
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
 def parts(client):
     response = client.get("/admin/system/")
     assert response.status_code == 200
     return {part.name: part for part in response.context["parts"]}
 
 
-def test_what_answers_is_said_to_work_with_its_version(admin):
-    found = parts(admin)
+def test_what_answers_is_said_to_work_with_its_version(admin_client):
+    found = parts(admin_client)
 
     assert {name for name, part in found.items() if part.kind == "good"} == {
         *("Postgres", "Cache", "Broker", "Disk")
@@ -60,77 +52,81 @@ def worker(monkeypatch):
         yield
 
 
-def test_without_a_worker_the_page_says_what_stands_still(admin):
-    assert told(admin, "Workers") == (
+def test_without_a_worker_the_page_says_what_stands_still(admin_client):
+    assert told(admin_client, "Workers") == (
         "does not work",
         "no worker answers; nothing is loaded until one runs",
     )
-    assert "Start the worker from the Procfile." in admin.get("/admin/system/").content.decode()
+    assert (
+        "Start the worker from the Procfile." in admin_client.get("/admin/system/").content.decode()
+    )
 
 
-def test_beat_is_heard_by_the_work_that_it_has_done(admin):
+def test_beat_is_heard_by_the_work_that_it_has_done(admin_client):
     count_log()
 
-    word, detail = told(admin, "Beat")
+    word, detail = told(admin_client, "Beat")
 
     assert word == "works"
     assert re.fullmatch(r"last heartbeat \d s ago; counters up to date", detail)
 
 
-def test_beat_that_is_not_heard_does_not_work_when_a_worker_answers(admin, worker):
+def test_beat_that_is_not_heard_does_not_work_when_a_worker_answers(admin_client, worker):
     silent = ("does not work", "no heartbeat for 5 minutes; scheduled work waits")
-    wait_for(lambda: told(admin, "Workers")[0] == "works")
-    assert [told(admin, "Workers")[0] for _ in range(5)] == ["works"] * 5
+    wait_for(lambda: told(admin_client, "Workers")[0] == "works")
+    assert [told(admin_client, "Workers")[0] for _ in range(5)] == ["works"] * 5
     count_log()
 
     with time_machine.travel(timezone.now() + timedelta(minutes=5)):
-        wait_for(lambda: told(admin, "Beat") == silent)
+        wait_for(lambda: told(admin_client, "Beat") == silent)
 
 
-def test_nobody_knows_of_beat_without_a_worker(admin):
-    assert told(admin, "Beat") == (
+def test_nobody_knows_of_beat_without_a_worker(admin_client):
+    assert told(admin_client, "Beat") == (
         "unknown",
         "no heartbeat yet, but workers record it, and none answers",
     )
 
 
-def test_a_cache_that_is_away_is_named_and_stops_no_counting(admin, settings):
+def test_a_cache_that_is_away_is_named_and_stops_no_counting(admin_client, settings):
     settings.CACHES = {
         "default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
     }
 
     count_log()
 
-    assert told(admin, "Cache")[0] == "does not work"
-    assert told(admin, "Beat") == (
+    assert told(admin_client, "Cache")[0] == "does not work"
+    assert told(admin_client, "Beat") == (
         "unknown",
         "the cache, which stores the heartbeat, does not answer",
     )
 
 
-def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(admin, monkeypatch):
+def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(
+    admin_client, monkeypatch
+):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         monkeypatch.setattr(app.conf, "broker_url", address)
         monkeypatch.setattr(app, "_pool", None)
-        found = parts(admin)
+        found = parts(admin_client)
 
     assert found["Broker"].word == "does not work"
     assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].todo
     assert found["Workers"].word == "unknown"
 
 
-def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
+def test_a_disk_is_told_as_the_gateway_judges_it(admin_client, settings, tmp_path):
     settings.DATA_DIR = None
-    elsewhere = told(admin, "Disk")
+    elsewhere = told(admin_client, "Disk")
     settings.DATA_DIR = tmp_path
     free, _ = disk.space_mb(tmp_path)
     settings.MIN_FREE_MB = free // 3
     disk.expire_shortage()
-    scarce = told(admin, "Disk")
+    scarce = told(admin_client, "Disk")
     settings.MIN_FREE_MB = 10**9
     disk.expire_shortage()
-    full = told(admin, "Disk")
+    full = told(admin_client, "Disk")
     disk.expire_shortage()
 
     assert elsewhere[1].endswith("Postgres has its own disk")
@@ -141,8 +137,8 @@ def test_a_disk_is_told_as_the_gateway_judges_it(admin, settings, tmp_path):
     )
 
 
-def test_secrets_are_hidden_and_other_settings_shown(admin):
-    values = dict(admin.get("/admin/system/").context["values"])
+def test_secrets_are_hidden_and_other_settings_shown(admin_client):
+    values = dict(admin_client.get("/admin/system/").context["values"])
 
     hidden = {name for name, value in values.items() if value == "•••"}
     assert {"RUDDERHUB_SECRET_KEY", "RUDDERHUB_ENCRYPTION_KEYS"} <= hidden
@@ -167,32 +163,30 @@ def test_secrets_are_hidden_and_other_settings_shown(admin):
         ("", ""),
     ],
 )
-def test_an_address_is_shown_without_its_password(admin, monkeypatch, url, shown):
+def test_an_address_is_shown_without_its_password(admin_client, monkeypatch, url, shown):
     monkeypatch.setenv("RUDDERHUB_BROKER_URL", url)
 
-    page = admin.get("/admin/system/")
+    page = admin_client.get("/admin/system/")
 
     assert dict(page.context["values"])["RUDDERHUB_BROKER_URL"] == shown
     assert "s3cret" not in page.content.decode()
 
 
-def test_the_page_leads_to_people_and_the_audit_log(admin):
-    page = admin.get("/admin/system/").content.decode()
+def test_the_page_leads_to_people_and_the_audit_log(admin_client):
+    page = admin_client.get("/admin/system/").content.decode()
 
     assert "1 active user<" in page
     assert "/admin/auth/group/" in page
     assert "rudderhub <strong>" in page
 
 
-def test_who_may_not_see_the_audit_log_sees_no_line_of_it(client):
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_user"))
-    client.force_login(user)
+def test_who_may_not_see_the_audit_log_sees_no_line_of_it(staff_client):
+    client = staff_client("view_user")
 
     assert "Full audit log" not in client.get("/admin/system/").content.decode()
 
 
-def test_who_may_not_see_users_sees_no_system(client):
-    client.force_login(User.objects.create_user("newcomer", is_staff=True))
+def test_who_may_not_see_users_sees_no_system(staff_client):
+    client = staff_client()
 
     assert client.get("/admin/system/").status_code == 403

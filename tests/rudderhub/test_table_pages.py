@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils.html import escape
 from psycopg.sql import SQL, Identifier
@@ -15,11 +14,10 @@ from psycopg.sql import SQL, Identifier
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from events.loads import run_load
-from tests.support.connections import NOW, connection, event, send
-from tests.support.factories import make_admin, make_destination
+from tests.support.connections import NOW, event, send
+from tests.support.factories import make_destination
+from tests.support.http import html
 from tests.support.stub_servers import hanging_up_on_all
-
-__all__ = ["connection"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,17 +25,8 @@ LATER = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
-@pytest.fixture
-def viewer(client):
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_destination"))
-    client.force_login(user)
-    return client
+def viewer(staff_client):
+    return staff_client("view_destination")
 
 
 @pytest.fixture
@@ -48,11 +37,6 @@ def loaded(connection):
     send(connection, event("m2", LATER, event="Paid", properties={"n": "many"}))
     run_load(connection)
     return connection
-
-
-def html(response):
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def table_url(connection, name="paid"):
@@ -138,23 +122,23 @@ def test_a_table_that_may_not_be_read_does_not_hide_the_others(loaded, warehouse
     assert tables["closed"].newest is None
 
 
-def test_the_list_shows_counts_and_times(admin, loaded):
-    page = html(admin.get("/admin/tables/"))
+def test_the_list_shows_counts_and_times(admin_client, loaded):
+    page = html(admin_client.get("/admin/tables/"))
 
     assert '<td class="rh-number">2</td>' in page
     assert 'title="2026-03-02 12:00:00.000 UTC"' in page
 
 
-def test_columns_tell_what_they_are_since_when_and_what_was_discarded(admin, loaded):
-    page = html(admin.get(table_url(loaded)))
+def test_columns_tell_what_they_are_since_when_and_what_was_discarded(admin_client, loaded):
+    page = html(admin_client.get(table_url(loaded)))
 
     assert "A property, first seen on" in page
     assert "When rudderhub accepted the event." in page
     assert "widen/?table=paid&amp;column=n" in page
 
 
-def test_a_look_at_rows_leaves_a_line_in_the_audit_log(admin, loaded):
-    html(admin.get(table_url(loaded)))
+def test_a_look_at_rows_leaves_a_line_in_the_audit_log(admin_client, loaded):
+    html(admin_client.get(table_url(loaded)))
 
     entry = LogEntry.objects.get()
     assert entry.change_message == "Viewed rows of shop.paid."
@@ -170,19 +154,19 @@ def test_hidden_rows_are_no_look(viewer, loaded):
     assert not LogEntry.objects.exists()
 
 
-def test_a_table_of_a_schema_without_discards_is_shown(admin, connection):
+def test_a_table_of_a_schema_without_discards_is_shown(admin_client, connection):
     send(connection, event("m1", event="Paid", properties={"n": 1}))
     run_load(connection)
 
-    assert "first seen on" in html(admin.get(table_url(connection)))
+    assert "first seen on" in html(admin_client.get(table_url(connection)))
 
 
-def test_tables_are_found_by_name_and_destination(admin, loaded):
+def test_tables_are_found_by_name_and_destination(admin_client, loaded):
     make_destination(name="Far")
     destination = loaded.destination_id
 
-    by_name = html(admin.get(f"/admin/tables/?q=SHOP.pa&destination={destination}"))
-    nothing = html(admin.get("/admin/tables/?q=nonsense"))
+    by_name = html(admin_client.get(f"/admin/tables/?q=SHOP.pa&destination={destination}"))
+    nothing = html(admin_client.get("/admin/tables/?q=nonsense"))
 
     assert ">shop.paid<" in by_name
     assert ">shop.tracks<" not in by_name
@@ -191,20 +175,20 @@ def test_tables_are_found_by_name_and_destination(admin, loaded):
 
 
 @pytest.mark.parametrize("name", ["a/b", '<b>"q" ü', "a?b#c", "100%", "a/"])
-def test_a_table_of_any_name_is_listed_and_shown(admin, loaded, warehouse, name):
+def test_a_table_of_any_name_is_listed_and_shown(admin_client, loaded, warehouse, name):
     warehouse.execute(SQL('CREATE TABLE {} ("<i>" text)').format(Identifier("shop", name)))
 
-    listed = html(admin.get("/admin/tables/"))
-    shown = admin.get(reverse("table", args=[loaded.destination_id, "shop", name]))
+    listed = html(admin_client.get("/admin/tables/"))
+    shown = admin_client.get(reverse("table", args=[loaded.destination_id, "shop", name]))
 
     assert escape(f"shop.{name}") in listed
     assert "<code>&lt;i&gt;</code>" in html(shown)
 
 
-def test_the_fill_of_a_small_table_is_counted(admin, loaded, monkeypatch):
-    counted = html(admin.get(table_url(loaded)))
+def test_the_fill_of_a_small_table_is_counted(admin_client, loaded, monkeypatch):
+    counted = html(admin_client.get(table_url(loaded)))
     monkeypatch.setattr(browsing, "COUNTED_BLOCKS", -1)
-    sampled = html(admin.get(table_url(loaded)))
+    sampled = html(admin_client.get(table_url(loaded)))
 
     assert ">50%<" in counted
     assert ">100%<" in counted
@@ -212,44 +196,44 @@ def test_the_fill_of_a_small_table_is_counted(admin, loaded, monkeypatch):
     assert "not sampled yet" in sampled
 
 
-def test_a_table_whose_columns_are_used_up_is_called_full(admin, loaded):
+def test_a_table_whose_columns_are_used_up_is_called_full(admin_client, loaded):
     loaded.destination.config["column_budget"] = 20
     loaded.destination.save()
     send(loaded, event("m3", event="Paid", properties={f"p{n}": n for n in range(20)}))
     run_load(loaded)
 
-    listed = html(admin.get("/admin/tables/"))
+    listed = html(admin_client.get("/admin/tables/"))
 
     assert listed.count(">full<") == 1
-    assert ">full<" in html(admin.get(table_url(loaded)))
+    assert ">full<" in html(admin_client.get(table_url(loaded)))
 
 
 @pytest.mark.parametrize(
     "what", ["tables/{}/shop/paid", "discards/{}/shop/widen", "discards/{}/shop/export"]
 )
-def test_a_warehouse_that_is_away_is_told_with_the_next_step(admin, loaded, what):
+def test_a_warehouse_that_is_away_is_told_with_the_next_step(admin_client, loaded, what):
     loaded.destination.config["port"] = 1
     loaded.destination.save()
 
-    answer = admin.get(f"/admin/{what.format(loaded.destination_id)}/")
+    answer = admin_client.get(f"/admin/{what.format(loaded.destination_id)}/")
 
     assert answer.status_code == 503
     assert "No server listens there. Start it" in answer.content.decode()
 
 
-def test_a_warehouse_that_never_answers_does_not_hide_the_others(admin, loaded):
+def test_a_warehouse_that_never_answers_does_not_hide_the_others(admin_client, loaded):
     with socket.create_server(("127.0.0.1", 0)) as server:
         make_destination({"host": "127.0.0.1", "port": server.getsockname()[1]})
-        page = html(admin.get("/admin/tables/"))
+        page = html(admin_client.get("/admin/tables/"))
 
     assert ">shop.paid<" in page
     assert page.count("connection timeout expired") == 1
 
 
-def test_all_warehouses_are_asked_at_the_same_time(admin, loaded):
+def test_all_warehouses_are_asked_at_the_same_time(admin_client, loaded):
     with hanging_up_on_all(6) as port:
         for number in range(6):
             make_destination({"host": "127.0.0.1", "port": port}, name=f"Mute {number}")
-        page = html(admin.get("/admin/tables/"))
+        page = html(admin_client.get("/admin/tables/"))
 
     assert page.count("server closed the connection unexpectedly") == 6

@@ -21,12 +21,12 @@ from events.log_database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
 from sources.sparkline import bars
 from tests.support.factories import (
-    make_admin,
     make_connection,
     make_event,
     make_source,
     make_write_key,
 )
+from tests.support.http import html
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,17 +40,6 @@ def fresh():
     yield
     log.close_writer()
     rings.close_ringer()
-
-
-@pytest.fixture
-def admin(client):
-    client.force_login(make_admin())
-    return client
-
-
-def html(response):
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def count():
@@ -67,13 +56,15 @@ def refuse(source, **fields):
     return source.quarantined.create(**given | fields)
 
 
-def shown(admin, source):
+def shown(admin_client, source):
     """What the list says of a source."""
-    (found,) = [each for each in admin.get(LIST).context["cl"].result_list if each.pk == source.pk]
+    (found,) = [
+        each for each in admin_client.get(LIST).context["cl"].result_list if each.pk == source.pk
+    ]
     return found.activity
 
 
-def test_events_of_a_day_are_shown_by_hour_counted_or_not(admin):
+def test_events_of_a_day_are_shown_by_hour_counted_or_not(admin_client):
     source, now = make_source(), timezone.now()
     make_event(source, received_at=now - timedelta(hours=2, minutes=30))
     make_event(source, received_at=now - timedelta(hours=25))
@@ -81,14 +72,14 @@ def test_events_of_a_day_are_shown_by_hour_counted_or_not(admin):
     make_event(source, received_at=now)
     make_event(make_source(), received_at=now)
 
-    found = shown(admin, source)
+    found = shown(admin_client, source)
 
     assert found.accepted == 2
     assert (found.hours[21], found.hours[23]) == (1, 1)
-    assert "events by hour, at most 1 per hour, 1 in the last hour" in html(admin.get(LIST))
+    assert "events by hour, at most 1 per hour, 1 in the last hour" in html(admin_client.get(LIST))
 
 
-def test_the_share_of_refused_requests_leads_to_them(admin):
+def test_the_share_of_refused_requests_leads_to_them(admin_client):
     source = make_source()
     make_event(source)
     make_event(source)
@@ -96,45 +87,45 @@ def test_the_share_of_refused_requests_leads_to_them(admin):
     refuse(source, accepted_at=timezone.now())
     refuse(source, received_at=timezone.now() - timedelta(days=2))
 
-    page = html(admin.get(LIST))
+    page = html(admin_client.get(LIST))
     (link,) = re.findall(r'href="(/admin/events/quarantined/[?]state[^"]*)"', page)
 
     assert "33.3 %" in page
-    assert admin.get(unescape(link)).context["cl"].result_count == 1
+    assert admin_client.get(unescape(link)).context["cl"].result_count == 1
 
 
-def test_the_page_of_a_source_shows_where_its_events_go(admin):
+def test_the_page_of_a_source_shows_where_its_events_go(admin_client):
     source = make_source()
-    alone = html(admin.get(f"/admin/sources/source/{source.pk}/change/"))
+    alone = html(admin_client.get(f"/admin/sources/source/{source.pk}/change/"))
     connection = make_connection(source, error="no route")
     make_event(source)
 
-    fed = html(admin.get(f"/admin/sources/source/{source.pk}/change/"))
+    fed = html(admin_client.get(f"/admin/sources/source/{source.pk}/change/"))
 
     assert "Connect it to a destination" in alone
     assert f"/admin/destinations/connection/{connection.pk}/change/" in fed
     assert f"→ {connection.destination}" in fed
     assert "failing" in fed
-    assert f"connection/?source__id__exact={source.pk}" in html(admin.get(LIST))
+    assert f"connection/?source__id__exact={source.pk}" in html(admin_client.get(LIST))
 
 
-def test_the_last_event_of_a_quiet_source_is_found_in_the_counts(admin, monkeypatch):
+def test_the_last_event_of_a_quiet_source_is_found_in_the_counts(admin_client, monkeypatch):
     monkeypatch.setattr(activity, "WINDOW", 1)
     quiet, at = make_source(), timezone.now() - timedelta(hours=5)
     make_event(quiet, received_at=at)
     make_event()
     count()
 
-    assert shown(admin, quiet).last_at == at.replace(second=0, microsecond=0)
+    assert shown(admin_client, quiet).last_at == at.replace(second=0, microsecond=0)
 
 
-def test_a_source_that_never_sent_says_so(admin):
+def test_a_source_that_never_sent_says_so(admin_client):
     make_source()
 
-    assert "none yet" in html(admin.get(LIST))
+    assert "none yet" in html(admin_client.get(LIST))
 
 
-def test_sdks_are_seen_once_the_log_is_counted(admin):
+def test_sdks_are_seen_once_the_log_is_counted(admin_client):
     source = make_source()
     first = make_event(source, payload=with_sdk("analytics-js", "3.0.0")).received_at
     last = make_event(source, payload=with_sdk("analytics-js", "3.0.0")).received_at
@@ -149,8 +140,8 @@ def test_sdks_are_seen_once_the_log_is_counted(admin):
         first,
         last,
     )
-    assert "rudder-sdk-python 2.1.9 and 1 more" in html(admin.get(LIST))
-    assert "analytics-js 3.0.0, last" in html(admin.get(f"{LIST}{source.pk}/change/"))
+    assert "rudder-sdk-python 2.1.9 and 1 more" in html(admin_client.get(LIST))
+    assert "analytics-js 3.0.0, last" in html(admin_client.get(f"{LIST}{source.pk}/change/"))
 
 
 @pytest.mark.parametrize(
@@ -197,10 +188,10 @@ def test_however_many_sdks_are_named_the_newest_twenty_stay():
     assert SdkSeen.objects.filter(source_id=other.source_id).count() == 1
 
 
-def test_the_list_asks_no_more_for_more_sources_and_events(admin):
+def test_the_list_asks_no_more_for_more_sources_and_events(admin_client):
     def queries():
         with CaptureQueriesContext(database) as asked:
-            html(admin.get(LIST))
+            html(admin_client.get(LIST))
         return len(asked)
 
     make_event(make_source())
@@ -215,42 +206,40 @@ def test_the_list_asks_no_more_for_more_sources_and_events(admin):
     assert queries() == few
 
 
-def test_a_test_event_takes_the_way_of_senders_to_its_trace(admin):
+def test_a_test_event_takes_the_way_of_senders_to_its_trace(admin_client):
     key = make_write_key()
 
-    answer = admin.post(f"{LIST}{key.source_id}/test/")
+    answer = admin_client.post(f"{LIST}{key.source_id}/test/")
 
     event = Event.objects.get()
     assert answer.headers["Location"] == f"/admin/events/event/{event.pk}/change/"
     assert (event.source_id, event.type, event.event) == (key.source_id, "track", "Test Event")
     assert json.loads(event.payload)["request_ip"] == "127.0.0.1"
-    assert "Accepted and stored" in html(admin.get(answer.headers["Location"]))
+    assert "Accepted and stored" in html(admin_client.get(answer.headers["Location"]))
     assert LogEntry.objects.filter(change_message="Sent a test event.").count() == 1
 
 
-def test_a_test_event_that_is_refused_shows_the_answer_of_senders(admin):
+def test_a_test_event_that_is_refused_shows_the_answer_of_senders(admin_client):
     source = make_write_key(make_source(enabled=False)).source
 
-    page = html(admin.post(f"{LIST}{source.pk}/test/", follow=True))
+    page = html(admin_client.post(f"{LIST}{source.pk}/test/", follow=True))
 
     assert "Refused with 404" in page
     assert not Event.objects.exists()
 
 
-def test_without_an_active_key_no_test_event_is_sent(admin):
+def test_without_an_active_key_no_test_event_is_sent(admin_client):
     source = make_write_key(revoked_at=timezone.now()).source
 
-    page = html(admin.post(f"{LIST}{source.pk}/test/", follow=True))
+    page = html(admin_client.post(f"{LIST}{source.pk}/test/", follow=True))
 
     assert "The source has no active write key" in page
     assert not Event.objects.exists()
 
 
-def test_who_may_only_look_sends_no_test_event(client):
+def test_who_may_only_look_sends_no_test_event(staff_client):
     source = make_write_key().source
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_source"))
-    client.force_login(viewer)
+    client = staff_client("view_source")
 
     page = html(client.get(f"{LIST}{source.pk}/change/"))
 
@@ -259,10 +248,10 @@ def test_who_may_only_look_sends_no_test_event(client):
     assert not Event.objects.exists()
 
 
-def test_a_test_event_is_not_sent_by_a_link(admin):
+def test_a_test_event_is_not_sent_by_a_link(admin_client):
     source = make_write_key().source
 
-    assert admin.get(f"{LIST}{source.pk}/test/").status_code == 405
+    assert admin_client.get(f"{LIST}{source.pk}/test/").status_code == 405
 
 
 def test_bars_reach_up_by_their_share_of_the_highest():
@@ -272,13 +261,13 @@ def test_bars_reach_up_by_their_share_of_the_highest():
 
 
 @pytest.mark.parametrize(("hours", "longest"), [("1", 1), ("168", 168)])
-def test_the_old_key_works_for_as_long_as_was_chosen(admin, hours, longest):
+def test_the_old_key_works_for_as_long_as_was_chosen(admin_client, hours, longest):
     old = make_write_key()
     url = f"{LIST}{old.source_id}/keys/{old.pk}/rotate/"
 
-    asked = html(admin.get(url))
+    asked = html(admin_client.get(url))
     with time_machine.travel(NOON, tick=False):
-        admin.post(url, {"hours": hours})
+        admin_client.post(url, {"hours": hours})
 
     old.refresh_from_db()
     assert old.revoked_at == NOON + timedelta(hours=longest)
@@ -286,10 +275,10 @@ def test_the_old_key_works_for_as_long_as_was_chosen(admin, hours, longest):
 
 
 @pytest.mark.parametrize("hours", ["", "0", "-1", "9999", "x"])
-def test_a_key_is_rotated_with_an_offered_overlap_only(admin, hours):
+def test_a_key_is_rotated_with_an_offered_overlap_only(admin_client, hours):
     old = make_write_key()
 
-    answer = admin.post(f"{LIST}{old.source_id}/keys/{old.pk}/rotate/", {"hours": hours})
+    answer = admin_client.post(f"{LIST}{old.source_id}/keys/{old.pk}/rotate/", {"hours": hours})
 
     assert answer.status_code == 400
     assert old.source.write_keys.count() == 1
@@ -306,13 +295,13 @@ def test_the_sdks_of_a_deleted_source_are_forgotten():
     assert (before, [each.version for each in SdkSeen.objects.all()]) == (1, ["2"])
 
 
-def test_deleting_a_source_counts_what_goes_with_it(admin):
+def test_deleting_a_source_counts_what_goes_with_it(admin_client):
     source = make_write_key().source
     make_connection(source)
     make_event(source)
     refuse(source)
 
-    asked = admin.get(f"/admin/sources/source/{source.pk}/delete/")
+    asked = admin_client.get(f"/admin/sources/source/{source.pk}/delete/")
 
     assert {name: count for name, count in asked.context["model_count"] if count} == {
         "sources": 1,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from itertools import count
 
-import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from destinations.interface import Chunk, Feed, LoggedEvent
-from destinations.postgres import PostgresDestination
+from destinations.interface import Chunk, LoggedEvent
 
 STAMP = "2026-03-01T12:00:00.000Z"
 
@@ -24,22 +22,6 @@ def address(url):
         "user": parts["user"],
     }
     return config, {"password": parts["password"]}
-
-
-@pytest.fixture
-def open_session(warehouse, warehouse_url):
-    config, secrets = address(warehouse_url)
-    sessions = []
-
-    def opened(connection_id=1, namespace="shop", source="src_1", **options):
-        feed = Feed(connection_id, namespace, source, "Javascript", "", "dst_1", "POSTGRES")
-        given = {key: options.pop(key) for key in ("password",) if key in options}
-        sessions.append(PostgresDestination().open(config | options, secrets | given, feed))
-        return sessions[-1]
-
-    yield opened
-    for session in sessions:
-        session.close()
 
 
 def chunk(after, *events):

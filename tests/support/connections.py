@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from events import log
@@ -13,13 +12,6 @@ from events.spec import ParsedEvent
 from tests.support.factories import make_connection, make_destination, make_source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def connection(warehouse, warehouse_url):
-    """From a source "Shop" to an empty warehouse."""
-    yield make_warehouse_connection(warehouse_url)
-    log.close_writer()
 
 
 def make_warehouse_connection(url, source=None, **config):

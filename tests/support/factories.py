@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 
 from destinations.models import Connection, Destination
@@ -47,7 +47,17 @@ def make_connection(
 
 
 def make_admin(**fields: Any) -> User:
-    return User.objects.create_superuser(username=f"ada{next(_numbers)}", **fields)
+    return User.objects.create_superuser(**{"username": f"ada{next(_numbers)}", **fields})
+
+
+def make_staff(*permissions: str, role: str | None = None, **fields: Any) -> User:
+    """A member of the staff who has the permissions of these code names, and those of the role."""
+    user = User.objects.create_user(
+        **{"username": f"ann{next(_numbers)}", "is_staff": True, **fields}
+    )
+    user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    user.groups.add(*Group.objects.filter(name=role))
+    return user
 
 
 def make_event(source: Source | None = None, **fields: Any) -> Event:

@@ -10,6 +10,12 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 
+def html(response):
+    """The text of an answer, which has to be 200."""
+    assert response.status_code == 200
+    return response.content.decode()
+
+
 def post(instance, path, body):
     """Send with the instance's write key; the answer has to be OK."""
     key = base64.b64encode(f"{instance.write_key}:".encode()).decode()

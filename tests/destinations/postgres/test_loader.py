@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 
 from destinations.interface import Chunk, DestinationUnavailableError
-from tests.support.chunks import chunk, load, open_session, rows, track
-
-__all__ = ["open_session"]
+from tests.support.chunks import chunk, load, rows, track
 
 
 def test_a_new_warehouse_has_no_cursor(open_session):

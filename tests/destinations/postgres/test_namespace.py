@@ -15,9 +15,7 @@ from destinations.interface import (
     DestinationUnavailableError,
 )
 from destinations.postgres import connection
-from tests.support.chunks import identify, load, moment, open_session, rows, track
-
-__all__ = ["open_session"]
+from tests.support.chunks import identify, load, moment, rows, track
 
 LOADS = 12
 

@@ -7,9 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from events.loads import run_load
-from tests.support.connections import connection, event, rows, send
-
-__all__ = ["connection"]
+from tests.support.connections import event, rows, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,9 +7,7 @@ import random
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from tests.support.chunks import identify, load, moment, open_session, track
-
-__all__ = ["open_session"]
+from tests.support.chunks import identify, load, moment, track
 
 VALUES = {"size": True, "price": 1.5, "tags": ["a"], "junk": {"deep": 1, "wide": "x"}}
 BOTH = {"properties": VALUES, "traits": VALUES}

@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from destinations.interface import DestinationUnavailableError
-from tests.support.chunks import identify, load, moment, open_session, rows
-
-__all__ = ["open_session"]
+from tests.support.chunks import identify, load, moment, rows
 
 TRAITS = ("plan", "city", "age")
 
