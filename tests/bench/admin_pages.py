@@ -21,7 +21,7 @@ from destinations.postgres import reading
 from destinations.warehouse.schema import DISCARDS
 from events import people
 from events.models import DeadLetter, Event, LetterState, Quarantined
-from rudderhub.dashboard import RANGES
+from rudderhub.dashboard import PERIODS
 from rudderhub.second_factor.codes import app_of
 from rudderhub.second_factor.middleware import PASSED
 from sources.models import Source
@@ -179,7 +179,7 @@ def _choices(client, path) -> Iterator[Page]:
 
 def _asked() -> Iterator[Page]:
     event = Event.objects.order_by("-pk")[0]
-    for name in RANGES:
+    for name in PERIODS:
         yield Page("/admin/", {"range": name})
         yield Page("/admin/", {"range": name, "source": event.source_id})
     live = reverse("admin:events_event_changelist")
