@@ -58,7 +58,7 @@ def test_a_check_finds_nothing_then_a_damage_that_a_rebuild_mends(hub):
         run("identity_check", name)
     assert run("identity_rebuild", name).endswith("Rebuilt.\n")
 
-    assert run("identity_rebuild", name) == "Rebuilt: nothing differed.\n"
+    assert run("identity_rebuild", name) == "Rebuilt. Nothing differed.\n"
     assert [len(each.differences) > 0 for each in IdentityCheck.objects.all()] == [True, False]
 
 
