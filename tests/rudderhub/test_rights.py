@@ -53,7 +53,7 @@ def of(model, *names):
 
 
 RIGHTS = {
-    "Look at events, flow, people and what needs a look": [
+    "View events, flow, people and what needs attention": [
         *(each for model in VIEWED for each in of(model, "changelist", "change", "history")),
         *("tables", "table", "discards", "look", "people", "people-first-rules", "people-rules"),
         *("people-profile", "admin:events_event_state", "admin:events_event_curl"),
@@ -79,7 +79,7 @@ RIGHTS = {
     "Send refused requests again": [
         *("admin:events_quarantined_send_again", "events.quarantined: send_again"),
     ],
-    "Add, change, test and load destinations; make ready views; widen columns": [
+    "Add, change, test and load destinations; create ready-made views; widen columns": [
         *of("destinations_destination", "add", "change POST", "check", "load", "views"),
         "widen",
         *(
@@ -91,7 +91,7 @@ RIGHTS = {
         f"people: {name}" for name in ACTIONS if name != "erase"
     ],
     "Erase people": ["people: erase"],
-    "Make, revoke and delete API tokens": [
+    "Create, revoke and delete API tokens": [
         *of("destinations_profiletoken", "add", "delete"),
         *("destinations.profiletoken: revoke", "destinations.profiletoken: delete_selected"),
     ],
@@ -116,7 +116,7 @@ RIGHTS = {
         *("mfa_index", "mfa_activate_totp", "mfa_generate_recovery_codes"),
     ],
 }
-NOBODY = "Change or delete an event, a load, a request to erase or a line of the audit log"
+NOBODY = "Change or delete an event, a load, a request to erase or an entry of the audit log"
 HARMLESS = {
     *("admin:password_change_done", "admin:search", "admin:autocomplete", "admin:jsi18n"),
     *("admin:view_on_site", "admin:app_list", "people-act", "people-change"),

@@ -329,7 +329,7 @@ def test_a_junk_of_keys_makes_no_more_columns_than_the_budget(open_session, ware
     later = load(session, track("m100", properties={"key 20000": 1}))
 
     assert len(result.warnings) == 1
-    assert "budget of 60 columns" in result.warnings[0]
+    assert "limit of 60 columns" in result.warnings[0]
     assert later.warnings == ()
     (count,) = rows(
         warehouse,

@@ -34,14 +34,14 @@ def run(name, *arguments, **options):
 def test_the_path_between_two_is_printed(hub):
     text = run("explain_identity", hub.destination.name, "ann", "bob")
 
-    assert text.startswith("One profile:\n  joined: user_id 'ann' - anonymous_id 'tablet' stated")
+    assert text.startswith("One profile:\n  joined: user_id 'ann' - anonymous_id 'tablet' from event")
     assert "stated by m2 of" in text
 
 
 def test_why_two_are_not_one_is_printed(hub):
     text = run("explain_identity", str(hub.destination.pk), "ann", "carl")
 
-    assert text.startswith("Not one profile:\n  unknown: None 'carl' (no event stated it")
+    assert text.startswith("Not one profile:\n  unknown: None 'carl' (no event has it")
 
 
 def test_a_destination_that_is_not_there_is_told(hub):
