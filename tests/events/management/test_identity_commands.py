@@ -34,8 +34,8 @@ def run(name, *arguments, **options):
 def test_the_path_between_two_is_printed(hub):
     text = run("explain_identity", hub.destination.name, "ann", "bob")
 
-    assert text.startswith("One profile:\n  joined: user_id 'ann' - anonymous_id 'tablet' from event")
-    assert "stated by m2 of" in text
+    assert text.startswith("One profile:\n  joined: user_id 'ann' - anonymous_id 'tablet' from")
+    assert "from event m2 of" in text
 
 
 def test_why_two_are_not_one_is_printed(hub):
