@@ -125,7 +125,7 @@ def batches(now: datetime) -> list[Batch]:
 
 
 def log_resend(user_pk: int | None, record: Quarantined, how: str, outcome: Outcome) -> None:
-    """Write the outcome to the audit log; how is "as it was" or "edited"."""
+    """Write the outcome to the audit log; how is "unchanged" or "edited"."""
     audit.note(user_pk, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
 
 
@@ -141,7 +141,7 @@ def _resend_unmarked(record: Quarantined) -> Outcome | None:
     except (AlreadyAcceptedError, Quarantined.DoesNotExist):
         return None  # sent by somebody else meanwhile, or gone with its source or its age
     if record.asked_by_id:
-        log_resend(record.asked_by_id, record, "as it was", outcome)
+        log_resend(record.asked_by_id, record, "unchanged", outcome)
     return outcome
 
 

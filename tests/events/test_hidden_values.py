@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 
 from events.admin.looks import LIST_READ
@@ -22,13 +21,6 @@ def _fresh():
     cache.clear()
 
 
-def member(client, role):
-    user = User.objects.create_user(role, is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client.force_login(user)
-    return client
-
-
 @pytest.mark.parametrize(
     "guess",
     [
@@ -40,8 +32,8 @@ def member(client, role):
         "deadletter/?reason__contains=gold",
     ],
 )
-def test_no_filter_tells_a_hidden_value_letter_by_letter(client, guess):
-    analyst = member(client, "Analyst")
+def test_no_filter_tells_a_hidden_value_letter_by_letter(staff_client, guess):
+    analyst = staff_client(role="Analyst")
 
     assert analyst.get(f"/admin/events/{guess}").status_code == 400
 
@@ -55,27 +47,27 @@ def test_no_filter_tells_a_hidden_value_letter_by_letter(client, guess):
         ("Privacy officer", "gold", 1),
     ],
 )
-def test_who_sees_no_values_finds_an_event_by_the_whole_id_only(client, role, text, found):
+def test_who_sees_no_values_finds_an_event_by_the_whole_id_only(staff_client, role, text, found):
     make_event(**OF_ANN)
 
-    page = member(client, role).get("/admin/events/event/", {"q": text})
+    page = staff_client(role=role).get("/admin/events/event/", {"q": text})
 
     assert len(page.context_data["cl"].result_list) == found
 
 
 @pytest.mark.parametrize(("role", "found"), [("Read-only", 0), ("Privacy officer", 1)])
-def test_refused_bodies_and_reasons_are_searched_by_who_sees_them(client, role, found):
+def test_refused_bodies_and_reasons_are_searched_by_who_sees_them(staff_client, role, found):
     make_source().quarantined.create(
         route="/v1/track", status=400, reason='type is "gold"', body=b"{gold}", body_bytes=6
     )
-    reader = member(client, role)
+    reader = staff_client(role=role)
 
     for text in ("gold", "{gol"):
         page = reader.get("/admin/events/quarantined/", {"q": text})
         assert len(page.context_data["cl"].result_list) == found
 
 
-def test_dead_letters_are_searched_by_the_kind_of_their_reason(client):
+def test_dead_letters_are_searched_by_the_kind_of_their_reason(staff_client):
     reason = 'name is "Ann"'
     DeadLetter.objects.create(
         connection=make_connection(),
@@ -85,7 +77,7 @@ def test_dead_letters_are_searched_by_the_kind_of_their_reason(client):
         reason=reason,
         kind=reason_kind(reason),
     )
-    analyst = member(client, "Analyst")
+    analyst = staff_client(role="Analyst")
 
     found = [
         len(analyst.get("/admin/events/deadletter/", {"q": text}).context_data["cl"].result_list)
@@ -95,8 +87,8 @@ def test_dead_letters_are_searched_by_the_kind_of_their_reason(client):
     assert found == [0, 1]
 
 
-def test_a_list_that_refreshes_itself_is_one_look(client):
-    officer = member(client, "Privacy officer")
+def test_a_list_that_refreshes_itself_is_one_look(staff_client):
+    officer = staff_client(role="Privacy officer")
 
     for _ in range(3):
         officer.get("/admin/events/event/")

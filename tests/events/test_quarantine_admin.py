@@ -4,7 +4,6 @@ import json
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
 from events import log, rings
@@ -39,13 +38,6 @@ def shown(client, **query):
     response = client.get(LIST, query)
     assert response.status_code == 200
     return [each.pk for each in response.context["cl"].result_list]
-
-
-def reader(client, *codenames):
-    user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
-    client.force_login(user)
-    return client
 
 
 def test_a_refused_request_is_found_by_any_text_of_its_body(admin_client, key):
@@ -140,13 +132,13 @@ def test_an_export_holds_the_bodies_and_leaves_an_audit_line(admin_client, key):
     assert LogEntry.objects.filter(change_message="Exported 2 refused requests.").exists()
 
 
-def test_who_may_only_look_neither_discards_nor_exports(client, key):
+def test_who_may_only_look_neither_discards_nor_exports(client, staff_client, key):
     send(client, key, "{")
     pk = Quarantined.objects.get().pk
-    reader(client, "view_quarantined")
+    viewer = staff_client("view_quarantined")
 
-    answer = client.post(f"{LIST}{pk}/discard/", {"confirm": "1", "note": "n"})
-    export = client.post(LIST, {"action": "export", "_selected_action": [pk]})
+    answer = viewer.post(f"{LIST}{pk}/discard/", {"confirm": "1", "note": "n"})
+    export = viewer.post(LIST, {"action": "export", "_selected_action": [pk]})
 
     assert answer.status_code == 403
     assert "attachment" not in export.get("Content-Disposition", "")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Permission, User
 
 from events.loads import run_load
 from events.models import DeadLetter, Event
@@ -27,13 +26,6 @@ def traced(client, message_id):
 
 def trace_of(client, message_id):
     return " ".join(traced(client, message_id)["Trace"].split())
-
-
-def reader(client, *codenames):
-    user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
-    client.force_login(user)
-    return client
 
 
 def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin_client, connection):
@@ -204,11 +196,11 @@ def test_a_warehouse_that_is_away_leaves_the_query(admin_client, connection):
     assert "WHERE id = &#x27;m1&#x27;;" in trace
 
 
-def test_who_may_not_see_personal_data_sees_none_in_the_trace(client, connection):
+def test_who_may_not_see_personal_data_sees_none_in_the_trace(staff_client, connection):
     loaded(connection, event("m1", event="Paid", userId="ann", properties={"n": 1}))
     loaded(connection, event("m2", event="Paid", **ANN, properties={"n": "many"}))
 
-    parts = traced(reader(client, "view_event", "view_destination"), "m2")
+    parts = traced(staff_client("view_event", "view_destination"), "m2")
 
     text = " ".join(parts.values())
     assert "user_id •••" in text
@@ -217,10 +209,10 @@ def test_who_may_not_see_personal_data_sees_none_in_the_trace(client, connection
     assert "many" not in text
 
 
-def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(client, connection):
+def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(staff_client, connection):
     loaded(connection, event("m1", event="Paid"))
 
-    trace = trace_of(reader(client, "view_event"), "m1")
+    trace = trace_of(staff_client("view_event"), "m1")
 
     assert ": loaded</strong>" in trace
     assert "SELECT" not in trace
@@ -242,13 +234,13 @@ def test_an_event_that_came_twice_names_the_other(admin_client, connection):
     assert "more than once" not in trace_of(admin_client, "m2")
 
 
-def test_curl_has_the_key_for_those_who_may_change_sources_only(client, connection):
+def test_curl_has_the_key_for_those_who_may_change_sources_only(client, staff_client, connection):
     key = make_write_key(connection.source)
     send(connection, event("m1", event="Paid"))
 
     client.force_login(make_admin())
     by_admin = traced(client, "m1")["Send again"]
-    by_reader = traced(reader(client, "view_event"), "m1")["Send again"]
+    by_reader = traced(staff_client("view_event"), "m1")["Send again"]
 
     assert f"{key.key}:" in by_admin
     assert key.key not in by_reader

@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
 from events import log, people, rings
@@ -29,13 +29,6 @@ def _fresh():
 def marked(warehouse, warehouse_url):
     import_module("rudderhub.migrations.0001_roles").make_roles(apps, None)  # flushed by others
     return make_marked(warehouse, warehouse_url)
-
-
-def member(client, role):
-    user = User.objects.create_user(role, is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client.force_login(user)
-    return client
 
 
 def all_but_personal_data(client):
@@ -60,8 +53,8 @@ def test_who_may_do_all_but_see_personal_data_meets_none(marked, client):
     assert [page for page, text in answers.items() if has_mark(text)] == []
 
 
-def test_each_look_at_personal_data_is_in_the_audit_log_which_has_none(marked, client):
-    officer = member(client, "Privacy officer")
+def test_each_look_at_personal_data_is_in_the_audit_log_which_has_none(marked, staff_client):
+    officer = staff_client(role="Privacy officer")
     unnoted, tagged, seen = [], [], 0
 
     for page in looks(marked):

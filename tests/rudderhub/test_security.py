@@ -12,13 +12,6 @@ pytestmark = pytest.mark.django_db
 ANN = '{"type": "track", "userId": "ann@shop.example", "properties": {"plan": "gold", "n": 1}}'
 
 
-def member(client, role):
-    user = User.objects.create_user(f"u-{role}", is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client.force_login(user)
-    return client
-
-
 @pytest.mark.parametrize(
     ("role", "can", "cannot"),
     [
@@ -37,9 +30,9 @@ def test_roles_are_groups_with_permissions(role, can, cannot):
     assert not user.has_perm(cannot)
 
 
-def test_an_analyst_sees_no_personal_data(client):
+def test_an_analyst_sees_no_personal_data(staff_client):
     event = make_event(user_id="ann@shop.example", payload=ANN)
-    analyst = member(client, "Analyst")
+    analyst = staff_client(role="Analyst")
 
     listed = analyst.get("/admin/events/event/").content.decode()
     trace = analyst.get(f"/admin/events/event/{event.pk}/change/").content.decode()
@@ -49,9 +42,9 @@ def test_an_analyst_sees_no_personal_data(client):
     assert "plan" in trace
 
 
-def test_a_look_at_personal_data_is_in_the_audit_log(client):
+def test_a_look_at_personal_data_is_in_the_audit_log(staff_client):
     event = make_event(user_id="ann@shop.example", payload=ANN)
-    officer = member(client, "Privacy officer")
+    officer = staff_client(role="Privacy officer")
 
     trace = officer.get(f"/admin/events/event/{event.pk}/change/").content.decode()
 
@@ -60,12 +53,12 @@ def test_a_look_at_personal_data_is_in_the_audit_log(client):
     assert "Viewed personal data." in officer.get("/admin/admin/logentry/").content.decode()
 
 
-def test_a_quarantined_body_is_masked(client):
+def test_a_quarantined_body_is_masked(staff_client):
     refused = make_source().quarantined.create(
         route="/v1/track", status=400, reason="r", body=ANN.encode(), body_bytes=len(ANN)
     )
 
-    html = member(client, "Analyst").get(f"/admin/events/quarantined/{refused.pk}/change/")
+    html = staff_client(role="Analyst").get(f"/admin/events/quarantined/{refused.pk}/change/")
 
     assert "ann@shop" not in html.content.decode()
 

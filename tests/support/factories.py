@@ -56,7 +56,8 @@ def make_staff(*permissions: str, role: str | None = None, **fields: Any) -> Use
         **{"username": f"ann{next(_numbers)}", "is_staff": True, **fields}
     )
     user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
-    user.groups.add(*Group.objects.filter(name=role))
+    if role:
+        user.groups.add(Group.objects.get(name=role))
     return user
 
 
