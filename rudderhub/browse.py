@@ -15,7 +15,7 @@ from destinations.models import Connection, Destination
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from destinations.warehouse.schema import EXTRA_COLUMN
-from events.admin import trail as trails
+from events.admin.trail import warehouse_trail
 from events.masking import HIDDEN, PERMISSION
 from events.models import Event
 from rudderhub.warehouses import (
@@ -102,7 +102,7 @@ def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
     connections = Connection.objects.select_related("source", "destination")
     connection = get_object_or_404(connections, pk=connection_pk, source_id=event.source_id)
     sees = request.user.has_perm(PERMISSION)
-    trail = trails.look(connection, event, sees=sees)
+    trail = warehouse_trail(connection, event, sees=sees)
     if sees:
         audit_note(request, connection.destination, f"Viewed the rows of {event}.")
     title = f"{event} in {connection.destination}"

@@ -224,8 +224,8 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         self.set_enabled(request, queryset, "Paused", enabled=False)
 
     def deletion_counts(self, records: Sequence[Connection]) -> dict[str, int]:
-        related = connection_counts(Connection.objects.filter(pk__in=[each.pk for each in records]))
-        return {**related, "pending events": pending_events(records)}
+        connections = Connection.objects.filter(pk__in=[record.pk for record in records])
+        return {**connection_counts(connections), "pending events": pending_events(records)}
 
 
 def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:

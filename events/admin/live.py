@@ -35,7 +35,7 @@ from events.admin.live_filters import (
 from events.admin.live_list import PAGE, LiveChangeList, shortened
 from events.admin.readonly import ReadOnlyAdmin
 from events.admin.trace import Stop, stops
-from events.admin.trail import look
+from events.admin.trail import warehouse_trail
 from events.masking import HIDDEN, PERMISSION, masked_json, masked_text
 from events.models import Event, Load
 from events.reasons import reason_kind
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 MOST_SAME = 10
 SHORT = 8
 ASK_SECONDS = 3.0
-"""Then the trace asks no further warehouse: they may all be away."""
+"""After this time the trace queries no further warehouse: all may be unavailable."""
 NO_ROW = (
     "The connection has passed this event, but no row of it exists. The rows were deleted, or the "
     "event filter left the event out."
@@ -93,9 +93,9 @@ class EventAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """What was refused is no event: its list is the quarantine."""
+        """The state "refused" redirects to the quarantine: refused requests are no events."""
         if request.GET.get(StateFilter.parameter_name) == REFUSED:
-            query = urlencode({"q": request.GET.get("q", ""), **_of_source(request)})
+            query = urlencode({"q": request.GET.get("q", ""), **_source_query(request)})
             url = reverse("admin:events_quarantined_changelist")
             return HttpResponseRedirect(f"{url}?{query}")
         return super().changelist_view(request, extra_context)
@@ -109,7 +109,7 @@ class EventAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
-        """LiveChangeList searches, since it knows the window."""
+        """LiveChangeList searches, because it knows the window of ids."""
         return shortened(queryset), False
 
     @display(description="time")
@@ -130,15 +130,15 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="user id", empty_value="-")
     def user(self, event: Event) -> SafeString | str | None:
-        return _short(event.user_id)
+        return _short_id(event.user_id)
 
     @display(description="anonymous id", empty_value="-")
     def anonymous(self, event: Event) -> SafeString | str | None:
-        return _short(event.anonymous_id)
+        return _short_id(event.anonymous_id)
 
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> SafeString | None:
-        named = _sdk(event)
+        named = _sdk_text(event)
         return clipped(named, size="tight") if named else None
 
     @display(description="bytes")
@@ -200,7 +200,7 @@ class EventAdmin(ReadOnlyAdmin):
         may_ask = request.user.has_perm("destinations.view_destination")
         known, until = stops([event])[event.pk], monotonic() + ASK_SECONDS
         trails = [
-            _with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
+            _stop_with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
             for stop in known
         ]
         context = {
@@ -208,13 +208,13 @@ class EventAdmin(ReadOnlyAdmin):
             "source": self.from_source(record),
             "has_source": Source.objects.filter(pk=record.source_id).exists(),
             "stops": trails,
-            "waits_for": _waits_for(known),
-            "seen": _seen(known),
+            "waits_for": _awaited_destinations(known),
+            "seen": _states_key(known),
             "may_ask": may_ask,
-            "sdk": _sdk(event),
+            "sdk": _sdk_text(event),
             "may_act": request.user.has_perms(PERMISSIONS),
-            "came": _request(event, sees=sees),
-            "same": _same(event),
+            "came": _request_context(event, sees=sees),
+            "same": _same_message(event),
             "minutes": settings.REQUEST_MINUTES,
             "normalised": json_block(record.payload),
         }
@@ -228,18 +228,22 @@ class EventAdmin(ReadOnlyAdmin):
         return {"state": self.state_view, "curl": self.curl_view}
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """For the trace, which asks until a state is another one than it has seen."""
+        """For the trace, which fetches this until a state differs from the one it shows."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         event = get_object_or_404(Event, pk=pk)
         known = stops([event])[pk]
-        if request.GET.get("seen") != _seen(known):
+        if request.GET.get("seen") != _states_key(known):
             return HttpResponse()
-        context = {"event": event, "waits_for": _waits_for(known), "seen": _seen(known)}
+        context = {
+            "event": event,
+            "waits_for": _awaited_destinations(known),
+            "seen": _states_key(known),
+        }
         return TemplateResponse(request, "events/waits.html", context)
 
     def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """For the list: the line that the event's own page has."""
+        """The curl command of an event, which the list copies."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         record = self.get_object(request, str(pk))
@@ -249,7 +253,7 @@ class EventAdmin(ReadOnlyAdmin):
         return HttpResponse(self._curl(request, record), content_type="text/plain; charset=utf-8")
 
     def _curl(self, request: HttpRequest, record: Event) -> str:
-        """With the source's key for those who may change sources, else with a variable for it."""
+        """A curl command; its key is a variable unless the user may change sources."""
         source = Source.objects.filter(pk=record.source_id).first()
         key = source.write_keys.active(timezone.now()).first() if source else None
         if key is None or not request.user.has_perm("sources.change_source"):
@@ -257,58 +261,58 @@ class EventAdmin(ReadOnlyAdmin):
         return curl(settings.DATA_PLANE_URL, record.payload, key.key)
 
 
-def _of_source(request: HttpRequest) -> dict[str, str]:
+def _source_query(request: HttpRequest) -> dict[str, str]:
     chosen = request.GET.get(SourceFilter.parameter_name, "")
     return {"source__id__exact": chosen} if chosen.isdecimal() else {}
 
 
-def _request(event: Event, *, sees: bool) -> dict[str, Any] | None:
-    """As it came, if it is still kept; without values for those who may not see them."""
-    found = requests.find_request(event.source_id, event.received_at)
-    if found is None:
+def _request_context(event: Event, *, sees: bool) -> dict[str, Any] | None:
+    """The request of an event, if it is still kept; masked unless the user may see values."""
+    kept = requests.find_request(event.source_id, event.received_at)
+    if kept is None:
         return None
-    body = found.body.decode(errors="backslashreplace")
+    body = kept.body.decode(errors="backslashreplace")
     return {
-        "line": f"{found.method} {found.path if sees else found.path.partition('?')[0]}",
+        "line": f"{kept.method} {kept.path if sees else kept.path.partition('?')[0]}",
         "headers": {
             name: value if sees or name.startswith("Content-") else masked_text(value)
-            for name, value in found.headers.items()
+            for name, value in kept.headers.items()
         },
         "body": json_block(body if sees else masked_json(body)) if body else "",
-        "cut": found.body_bytes if found.body_bytes > requests.BODY_BYTES else 0,
+        "cut": kept.body_bytes if kept.body_bytes > requests.BODY_BYTES else 0,
     }
 
 
-def _same(event: Event) -> QuerySet[Event]:
-    """Others of the source with its message id: sent again by a client that missed the answer."""
+def _same_message(event: Event) -> QuerySet[Event]:
+    """Other events of the source with its message id, such as a client's retries."""
     named = Event.objects.filter(message_id=event.message_id, source_id=event.source_id)
     return named.exclude(pk=event.pk).defer("payload").order_by("pk")[:MOST_SAME]
 
 
-def _waits_for(stops: list[Stop]) -> list[Destination]:
+def _awaited_destinations(stops: list[Stop]) -> list[Destination]:
     return [stop.connection.destination for stop in stops if stop.kind == "wait"]
 
 
-def _seen(stops: list[Stop]) -> str:
+def _states_key(stops: list[Stop]) -> str:
     return ",".join(f"{stop.connection.pk}:{stop.state}" for stop in stops)
 
 
-def _with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
+def _stop_with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
     loads = Load.objects.filter(connection=stop.connection)
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
     asks = asks and stop.state == "loaded"
     if stop.state == "dead letter" and stop.dead_letter and not sees:
         stop = replace(stop, detail=reason_kind(stop.dead_letter.reason))
-    trail = look(stop.connection, event, sees=sees) if asks else None
+    trail = warehouse_trail(stop.connection, event, sees=sees) if asks else None
     if trail and trail.has_no_row:
         stop = replace(stop, state="no row now", kind="off", detail=NO_ROW)
     return replace(stop, load=load, trail=trail)
 
 
-def _sdk(event: Event) -> str:
+def _sdk_text(event: Event) -> str:
     return " ".join(library(event.payload)).strip()
 
 
-def _short(text: str) -> SafeString | str | None:
-    """An id to copy, unless it is hidden."""
+def _short_id(text: str) -> SafeString | str | None:
+    """An id to copy, unless it is masked."""
     return (text or None) if text in {"", HIDDEN} else copyable(text, SHORT)

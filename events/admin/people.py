@@ -1,4 +1,4 @@
-"""Profiles in the admin: find, look, explain, un-merge, erase; and the rules behind them."""
+"""The views about people: search, profile, export, merge rules, and changes to identities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from destinations.postgres.explain import PathStep
 from destinations.warehouse.identity import Identifier
 from events import identity_changes, people
 from events.admin.looks import is_refresh
-from events.admin.people_shown import Before, PeoplePages
+from events.admin.people_shown import PeoplePages, TimelineStart
 from events.exports import profile_export
 from events.identity_actions import ACTIONS, Form
 from events.masking import PERMISSION
@@ -36,8 +36,8 @@ OVER = "This preview has expired (after one hour). Create it again."
 
 
 def search(request: HttpRequest) -> HttpResponse:
-    """Profiles of a value, or of any id that one had; the newest until somebody asks."""
-    _need(request, VIEW)
+    """Profiles with a value, or that have or had an id; the newest without a search."""
+    _require(request, VIEW)
     destinations = list(Destination.objects.order_by("name"))
     chosen = request.GET.get("destination", "")
     destination = next((d for d in destinations if str(d.pk) == chosen), None)
@@ -47,55 +47,56 @@ def search(request: HttpRequest) -> HttpResponse:
     if destination is not None:
         try:
             with people.opened(destination) as opened:
-                context["found"] = PeoplePages(opened, sees=_sees(request)).found(text)
+                pages = PeoplePages(opened, sees=_sees_personal_data(request))
+                context["found"] = pages.search(text)
         except NO_ANSWER as error:
             messages.error(request, str(error))
         if context.get("found"):
-            _note_look(request, destination, "Viewed a list of profiles.")
+            _audit_read(request, destination, "Viewed a list of profiles.")
     return _page(request, "search", "Profiles", context)
 
 
 def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
-    _need(request, VIEW)
+    _require(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
     ends = request.GET.get("from", "").strip(), request.GET.get("with", "").strip()
     try:
         with people.opened(destination) as opened:
-            pages = PeoplePages(opened, sees=_sees(request))
-            context = pages.profile(rudder_id, ends, Before.of(request.GET.dict()))
+            pages = PeoplePages(opened, sees=_sees_personal_data(request))
+            context = pages.profile(rudder_id, ends, TimelineStart.of(request.GET.dict()))
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
-    found = context["profile"]
-    _note_look(request, destination, f"Viewed the profile {found.rudder_id}.")
-    named = (found.name or found.email or found.user_id) if _sees(request) else ""
-    title = named or f"Profile {found.rudder_id}"
+    shown = context["profile"]
+    _audit_read(request, destination, f"Viewed the profile {shown.rudder_id}.")
+    name = (shown.name or shown.email or shown.user_id) if _sees_personal_data(request) else ""
+    title = name or f"Profile {shown.rudder_id}"
     context |= {"destination": destination, "ends": ends}
     return _page(request, "profile", title, context)
 
 
 def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
-    """All that the warehouse has of a person, as one JSON file."""
-    _need(request, PERMISSION)
-    _need(request, VIEW)
+    """Everything that the warehouse has about a person, as one JSON file."""
+    _require(request, PERMISSION)
+    _require(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
     try:
         with people.opened(destination) as opened:
-            found = profile_export(opened, rudder_id)
+            exported = profile_export(opened, rudder_id)
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
-    _log(request, destination, f"Exported the profile {found['rudder_id']}.")
-    body = orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2)
+    _audit(request, destination, f"Exported the profile {exported['rudder_id']}.")
+    body = orjson.dumps(exported, default=str, option=orjson.OPT_INDENT_2)
     response = HttpResponse(body, content_type="application/json")
-    name = f"profile-{found['rudder_id']}.json"
+    name = f"profile-{exported['rudder_id']}.json"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 
 def first_rules(request: HttpRequest) -> HttpResponse:
-    """Where the navigation leads: its page has the other destinations."""
-    _need(request, VIEW)
+    """Redirects the navigation's link to the rules of the first destination."""
+    _require(request, VIEW)
     first = Destination.objects.order_by("name").first()
     if first is None:
         return HttpResponseRedirect(reverse("people"))
@@ -103,32 +104,32 @@ def first_rules(request: HttpRequest) -> HttpResponse:
 
 
 def rules(request: HttpRequest, pk: int) -> HttpResponse:
-    """The merge log and all that keeps identifiers apart."""
-    _need(request, VIEW)
+    """The merge log, and everything that keeps identifiers apart."""
+    _require(request, VIEW)
     before = parse_pk(request.GET.get("before", ""))
     destination = get_object_or_404(Destination, pk=pk)
     try:
         with people.opened(destination) as opened:
-            context = PeoplePages(opened, sees=_sees(request)).rules(before)
+            context = PeoplePages(opened, sees=_sees_personal_data(request)).rules(before)
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
-    _note_look(request, destination, "Viewed merges and rules.")
+    _audit_read(request, destination, "Viewed merges and rules.")
     context |= {"destination": destination, "destinations": Destination.objects.order_by("name")}
     return _page(request, "rules", f"Merges & rules of {destination}", context)
 
 
 def act(request: HttpRequest, pk: int) -> HttpResponse:
-    """Has a worker count what an action would do."""
+    """Request an action; a worker previews its effect first."""
     destination = get_object_or_404(Destination, pk=pk)
     action = ACTIONS.get(request.POST.get("action", ""))
     if request.method != "POST" or action is None:
         raise Http404
-    _need(request, action.needs)
-    return _asked(request, destination, dict(request.POST.lists()))
+    _require(request, action.needs)
+    return _request_change(request, destination, dict(request.POST.lists()))
 
 
-def _asked(request: HttpRequest, destination: Destination, form: Form) -> HttpResponse:
+def _request_change(request: HttpRequest, destination: Destination, form: Form) -> HttpResponse:
     user_pk: Any = request.user.pk
     held = {name: values for name, values in form.items() if name != "csrfmiddlewaretoken"}
     made = identity_changes.request(destination, user_pk, form["action"][-1], held)
@@ -136,111 +137,120 @@ def _asked(request: HttpRequest, destination: Destination, form: Form) -> HttpRe
 
 
 def change(request: HttpRequest, pk: int, change_pk: int) -> HttpResponse:
-    """What a change would do, how far it is, and what it did: for who asked for it."""
-    found = IdentityChange.objects.select_related("destination")
-    asked = found.filter(destination=pk, user=request.user.pk, pk=change_pk).first()
-    if asked is None:
-        return _over(request, pk)
-    _need(request, ACTIONS[asked.action].needs)
+    """The preview, progress and result of a change, for the user who requested it."""
+    changes = IdentityChange.objects.select_related("destination")
+    requested = changes.filter(destination=pk, user=request.user.pk, pk=change_pk).first()
+    if requested is None:
+        return _expired_change(request, pk)
+    _require(request, ACTIONS[requested.action].needs)
     if request.method == "POST":
-        return _answered(request, asked)
+        return _confirm_change(request, requested)
     sees_erasure = request.user.has_perm("destinations.view_erasure")
-    if asked.erasure_id and sees_erasure and not is_refresh(request):
+    if requested.erasure_id and sees_erasure and not is_refresh(request):
         return HttpResponseRedirect(
-            reverse("admin:destinations_erasure_change", args=[asked.erasure_id])
+            reverse("admin:destinations_erasure_change", args=[requested.erasure_id])
         )
-    return _change_page(request, asked)
+    return _change_page(request, requested)
 
 
-def _over(request: HttpRequest, pk: int) -> HttpResponse:
+def _expired_change(request: HttpRequest, pk: int) -> HttpResponse:
     if is_refresh(request):
         return HttpResponse()  # nothing to go on with: the page is loaded whole
     messages.warning(request, OVER)
     return HttpResponseRedirect(reverse("people-rules", args=[pk]))
 
 
-def _change_page(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
-    action = ACTIONS[asked.action]
+def _change_page(request: HttpRequest, requested: IdentityChange) -> HttpResponse:
+    action = ACTIONS[requested.action]
     context = {
-        "destination": asked.destination,
+        "destination": requested.destination,
         "act": action,
-        "change": asked,
-        "back": _back(asked),
-        "is_late": _is_late(asked),
-        "reason": (asked.form.get("reason") or [""])[-1],
+        "change": requested,
+        "back": _origin_url(requested),
+        "is_late": _is_late(requested),
+        "reason": (requested.form.get("reason") or [""])[-1],
     }
-    if asked.effect and not is_refresh(request):
-        context |= _effect(request, asked)
+    if requested.effect and not is_refresh(request):
+        context |= _effect_context(request, requested)
     return _page(request, "change", action.title, context)
 
 
-def _answered(request: HttpRequest, asked: IdentityChange) -> HttpResponse:
-    if asked.form and "confirm" not in request.POST:
-        more = [*asked.form.get("link", ()), *request.POST.getlist("link")]
+def _confirm_change(request: HttpRequest, requested: IdentityChange) -> HttpResponse:
+    if requested.form and "confirm" not in request.POST:
+        more = [*requested.form.get("link", ()), *request.POST.getlist("link")]
         reason = request.POST.getlist("reason")
-        return _asked(request, asked.destination, {**asked.form, "link": more, "reason": reason})
-    if not identity_changes.confirm(asked, request.POST.get("reason", "")):
+        return _request_change(
+            request, requested.destination, {**requested.form, "link": more, "reason": reason}
+        )
+    if not identity_changes.confirm(requested, request.POST.get("reason", "")):
         messages.warning(request, "This was already confirmed.")
-    return HttpResponseRedirect(reverse("people-change", args=[asked.destination_id, asked.pk]))
+    return HttpResponseRedirect(
+        reverse("people-change", args=[requested.destination_id, requested.pk])
+    )
 
 
-def _effect(request: HttpRequest, asked: IdentityChange) -> dict[str, Any]:
-    """What the page shows of it, through the veil; identity_changes.kept has its form."""
-    effect = asked.effect
+def _effect_context(request: HttpRequest, requested: IdentityChange) -> dict[str, Any]:
+    """What the page shows of it, through the redaction; identity_changes.kept has its form."""
+    effect = requested.effect
     try:
-        with people.opened(asked.destination) as opened:
-            pages = PeoplePages(opened, sees=_sees(request))
+        with people.opened(requested.destination) as opened:
+            pages = PeoplePages(opened, sees=_sees_personal_data(request))
     except NO_ANSWER as error:
         messages.error(request, f"{error}.")
         return {}
-    if not asked.is_over:
-        _note_look(request, asked.destination, f"Previewed: {ACTIONS[asked.action].title}.")
-    veil = pages.veil
+    if not requested.is_over:
+        _audit_read(
+            request, requested.destination, f"Previewed: {ACTIONS[requested.action].title}."
+        )
+    redaction = pages.redaction
     pairs = ([Identifier(*end) for end in pair] for pair in effect["cut"])
     return {
         **effect,
         "cut": [pages.pair((a, b)) for a, b in pairs],
-        "erased": [veil.identifier(*each) for each in effect["erased"]],
-        "path": pages.steps([_step(each) for each in effect["path"]]),
-        "after": [(each, veil.identifiers(held), n) for each, held, n in effect["after"]],
+        "erased": [redaction.identifier(*identifier) for identifier in effect["erased"]],
+        "path": pages.steps([_path_step(held) for held in effect["path"]]),
+        "after": [
+            (profile_id, redaction.identifiers(values), count)
+            for profile_id, values, count in effect["after"]
+        ],
     }
 
 
-def _step(held: dict[str, Any]) -> PathStep:
+def _path_step(held: dict[str, Any]) -> PathStep:
     at = held["received_at"]
     return PathStep(**held | {"received_at": datetime.fromisoformat(at) if at else None})
 
 
-def _is_late(asked: IdentityChange) -> bool:
+def _is_late(requested: IdentityChange) -> bool:
     """Whether no worker has begun for a while."""
-    return not asked.step and timezone.now() - asked.created_at > LATE
+    return not requested.step and timezone.now() - requested.created_at > LATE
 
 
-def _back(asked: IdentityChange) -> str:
-    """To the profile that the action came from, else to the list that asks for such."""
-    if asked.profile:
-        return reverse("people-profile", args=[asked.destination_id, asked.profile])
-    if asked.action == "erase":
+def _origin_url(requested: IdentityChange) -> str:
+    """The address of the page that the action came from: its profile, else its list."""
+    if requested.profile:
+        return reverse("people-profile", args=[requested.destination_id, requested.profile])
+    if requested.action == "erase":
         return reverse("admin:destinations_erasure_changelist")
-    return reverse("people-rules", args=[asked.destination_id])
+    return reverse("people-rules", args=[requested.destination_id])
 
 
-def _sees(request: HttpRequest) -> bool:
+def _sees_personal_data(request: HttpRequest) -> bool:
     return request.user.has_perm(PERMISSION)
 
 
-def _need(request: HttpRequest, permission: str) -> None:
+def _require(request: HttpRequest, permission: str) -> None:
     if not request.user.has_perm(permission):
         raise PermissionDenied
 
 
-def _note_look(request: HttpRequest, destination: Destination, text: str) -> None:
-    """A page that showed personal data is in the audit log."""
-    if _sees(request):
-        _log(request, destination, text)
+def _audit_read(request: HttpRequest, destination: Destination, text: str) -> None:
+    """Audit that a page showed personal data, if the user may see it."""
+    if _sees_personal_data(request):
+        _audit(request, destination, text)
 
 
-def _log(request: HttpRequest, destination: Destination, text: str) -> None:
+def _audit(request: HttpRequest, destination: Destination, text: str) -> None:
     audit.note(request.user.pk, destination, text)
 
 

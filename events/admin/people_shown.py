@@ -1,4 +1,4 @@
-"""What the pages of people show, each value through the veil."""
+"""What the pages of people show, with values masked as the user's permissions require."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.explain import JOINED, PathStep, explain
 from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
 from events.admin.graph_picture import GraphLayout, GraphLink, GraphNode, Pair, graph_layout
-from events.admin.veil import Shown, Veil
+from events.admin.veil import Redaction, ShownIdentifier
 from events.people import People
 from sources.models import Source
 
@@ -26,8 +26,8 @@ WHY_APART = {CUT: "cut", REFUSED: "refused", IN_FORCE: "hub"}
 
 
 class ShownLink(NamedTuple):
-    a: Shown
-    b: Shown
+    a: ShownIdentifier
+    b: ShownIdentifier
     state: str
     message_id: str
     source: str
@@ -42,8 +42,8 @@ class ShownStep(NamedTuple):
     """A link of a path, or a reason why there is none."""
 
     outcome: str
-    a: Shown | None
-    b: Shown | None
+    a: ShownIdentifier | None
+    b: ShownIdentifier | None
     message_id: str | None
     source: str
     received_at: datetime | None
@@ -55,24 +55,24 @@ class ShownStep(NamedTuple):
 
 
 class ShownTrait(NamedTuple):
-    """A value as text, the event that gave it, and the identifier that it was given for."""
+    """A trait: its value as text, the event it comes from, and the identifier it belongs to."""
 
     name: str
     value: str
     since: datetime
     message_id: str
-    owner: Shown
+    owner: ShownIdentifier
 
 
 @dataclass(frozen=True)
-class Before:
-    """Where a page of the timeline begins: after an event of an earlier page."""
+class TimelineStart:
+    """Where a page of the timeline begins: after the last event of the page before it."""
 
     at: datetime | None = None
     message_id: str | None = None
 
     @classmethod
-    def of(cls, data: Mapping[str, str]) -> Before:
+    def of(cls, data: Mapping[str, str]) -> TimelineStart:
         try:
             at = parse_datetime(data.get("before", ""))
         except ValueError:
@@ -81,56 +81,58 @@ class Before:
 
 
 class PeoplePages:
-    """Reads what the pages show of one destination's people."""
+    """Reads the contents of the pages about the people of one destination."""
 
     def __init__(self, opened: People, *, sees: bool) -> None:
         self._opened = opened
         self._conn, self._schema = opened.conn, opened.schema
         self._meta = identity.read_meta(opened.conn, opened.schema)
-        self.veil = Veil(sees, self._meta.salt)
+        self.redaction = Redaction(sees, self._meta.salt)
         self._sources = dict(Source.objects.values_list("public_id", "name"))
 
-    def found(self, text: str) -> list[reading.ProfileRecord]:
-        """Of a value, or of any id that a profile had; the newest when nothing is asked for."""
+    def search(self, text: str) -> list[reading.ProfileRecord]:
+        """Profiles with this value, or that have or had this id; the newest without a text."""
         if text:
-            found = reading.find(self._conn, self._schema, text)
+            profiles = reading.find(self._conn, self._schema, text)
         else:
-            found = reading.newest(self._conn, self._schema)
-        return [self.veil.profile(each) for each in found]
+            profiles = reading.newest(self._conn, self._schema)
+        return [self.redaction.profile(profile) for profile in profiles]
 
-    def profile(self, rudder_id: UUID, ends: tuple[str, str], before: Before) -> dict[str, Any]:
-        """With the path between two ends when the second is given; the first may be left out."""
-        found = reading.find(self._conn, self._schema, str(rudder_id))
-        if not found:
+    def profile(
+        self, rudder_id: UUID, ends: tuple[str, str], before: TimelineStart
+    ) -> dict[str, Any]:
+        """A profile, with the path between two ends if the second one is given."""
+        profiles = reading.find(self._conn, self._schema, str(rudder_id))
+        if not profiles:
             raise DestinationError("no profile has or had this id")
-        now = found[0].rudder_id
+        now = profiles[0].rudder_id
         former = reading.former_ids(self._conn, self._schema, now)
         members = self._members(now)
         links = reading.links(self._conn, self._schema, now, DRAWN_FROM)
         start, end = ends
         steps = explain(self._conn, self._schema, start or str(now), end) if end else []
         return {
-            "profile": self.veil.profile(found[0]),
+            "profile": self.redaction.profile(profiles[0]),
             "former": former,
             "traits": self._traits(now),
-            "identifiers": sorted(members[:LISTED], key=lambda each: each[0].rank),
+            "identifiers": sorted(members[:LISTED], key=lambda member: member[0].rank),
             "links": [self._link(link) for link in links[:LISTED]],
-            "picture": self._picture([each for each, _ in members], links, steps),
+            "picture": self._graph([identifier for identifier, _ in members], links, steps),
             "steps": self.steps(steps),
             "is_joined": all(step.outcome == JOINED for step in steps),
             **self._timeline([now, *former], before),
         }
 
     def rules(self, before: int | None) -> dict[str, Any]:
-        """With the merge log before one of its entries, or its newest."""
+        """The merge rules, hubs and cuts, and the merge log before one of its entries."""
         conn, schema = self._conn, self._schema
         return {
             "options": self._meta.options,
             "trait_identifiers": ", ".join(self._meta.options.trait_identifiers),
             "rules": [self._rule(rule) for rule in guards.rules(conn, schema)],
             "hubs": [self._hub(hub) for hub in guards.hubs(conn, schema)],
-            "held": self._apart(REFUSED),
-            "cuts": self._apart(CUT),
+            "held": self._separated_pairs(REFUSED),
+            "cuts": self._separated_pairs(CUT),
             **self._merges(before),
             "biggest": reading.biggest(conn, schema),
         }
@@ -139,65 +141,69 @@ class PeoplePages:
         return [
             ShownStep(
                 step.outcome,
-                self._end(step.from_type, step.from_value),
-                self._end(step.to_type, step.to_value),
+                self._identifier(step.from_type, step.from_value),
+                self._identifier(step.to_type, step.to_value),
                 step.message_id,
-                self._source(step.source_id or ""),
+                self._source_name(step.source_id or ""),
                 step.received_at,
-                self.veil.text(step.detail) if step.outcome == "cut" else step.detail,
+                self.redaction.text(step.detail) if step.outcome == "cut" else step.detail,
             )
             for step in steps
         ]
 
-    def pair(self, pair: unmerge.Pair) -> tuple[Shown, Shown]:
+    def pair(self, pair: unmerge.Pair) -> tuple[ShownIdentifier, ShownIdentifier]:
         a, b = pair
-        return self.veil.identifier(*a), self.veil.identifier(*b)
+        return self.redaction.identifier(*a), self.redaction.identifier(*b)
 
-    def _members(self, rudder_id: UUID) -> list[tuple[Shown, reading.IdentifierRecord]]:
-        found = reading.identifiers(self._conn, self._schema, rudder_id, DRAWN_FROM)
-        return [(self.veil.identifier(each.type, each.value, each.key), each) for each in found]
+    def _members(self, rudder_id: UUID) -> list[tuple[ShownIdentifier, reading.IdentifierRecord]]:
+        records = reading.identifiers(self._conn, self._schema, rudder_id, DRAWN_FROM)
+        return [
+            (self.redaction.identifier(record.type, record.value, record.key), record)
+            for record in records
+        ]
 
     def _traits(self, rudder_id: UUID) -> list[ShownTrait]:
-        found = reading.traits(self._conn, self._schema, rudder_id, self._meta.options.null_clears)
+        null_clears = self._meta.options.null_clears
+        traits = reading.traits(self._conn, self._schema, rudder_id, null_clears)
         return [
             ShownTrait(
-                each.name,
-                _text(self.veil.text(each.value)),
-                datetime.fromisoformat(each.timestamp),
-                each.message_id,
-                self.veil.identifier(each.id_type, each.id_value),
+                trait.name,
+                _value_text(self.redaction.text(trait.value)),
+                datetime.fromisoformat(trait.timestamp),
+                trait.message_id,
+                self.redaction.identifier(trait.id_type, trait.id_value),
             )
-            for each in found
+            for trait in traits
         ]
 
     def _link(self, link: reading.LinkRecord) -> ShownLink:
         return ShownLink(
-            self.veil.identifier(link.type_a, link.value_a, link.key_a),
-            self.veil.identifier(link.type_b, link.value_b, link.key_b),
+            self.redaction.identifier(link.type_a, link.value_a, link.key_a),
+            self.redaction.identifier(link.type_b, link.value_b, link.key_b),
             link.state,
             link.message_id,
-            self._source(link.source_id),
+            self._source_name(link.source_id),
             link.received_at,
         )
 
-    def _picture(
+    def _graph(
         self,
-        members: Sequence[Shown],
+        members: Sequence[ShownIdentifier],
         links: Iterable[reading.LinkRecord],
         steps: Sequence[PathStep],
     ) -> GraphLayout | None:
         shown = [self._link(link) for link in links]
-        inside = {each.key for each in members}
-        nodes = [GraphNode(str(each.key), each.type, each.value) for each in members]
+        inside = {member.key for member in members}
+        nodes = [GraphNode(str(member.key), member.type, member.value) for member in members]
         outside = {end.key: end for link in shown for end in link[:2] if end.key not in inside}
-        nodes += [GraphNode(str(k), each.type, each.value, False) for k, each in outside.items()]
+        nodes += [GraphNode(str(key), end.type, end.value, False) for key, end in outside.items()]
         if len(nodes) == 1:
             return None
-        path = {_keys(step.a, step.b) for step in self.steps(steps) if step.a and step.b}
-        return graph_layout(nodes, [_drawn(link, inside) for link in shown], path)
+        path = {_key_pair(step.a, step.b) for step in self.steps(steps) if step.a and step.b}
+        return graph_layout(nodes, [_graph_link(link, inside) for link in shown], path)
 
-    def _timeline(self, stamps: Sequence[UUID], before: Before) -> dict[str, Any]:
-        found = reading.events(
+    def _timeline(self, stamps: Sequence[UUID], before: TimelineStart) -> dict[str, Any]:
+        events = reading.events(
             self._conn,
             self._opened.namespaces,
             stamps,
@@ -206,48 +212,52 @@ class PeoplePages:
             before_id=before.message_id,
         )
         older = ""
-        if len(found) > EVENTS:
-            last = found[EVENTS - 1]
+        if len(events) > EVENTS:
+            last = events[EVENTS - 1]
             older = urlencode({"before": last.received_at.isoformat(), "after_id": last.message_id})
-        return {"events": found[:EVENTS], "older": older, "is_older": before.at is not None}
+        return {"events": events[:EVENTS], "older": older, "is_older": before.at is not None}
 
     def _rule(self, rule: guards.ListedRule) -> guards.ListedRule:
-        """An operator's value may be a person's; the default ones are nobody's."""
+        """Masks the values of an operator's rule, which may be personal; defaults never are."""
         if rule.actor == "default":
             return rule
-        return rule._replace(exact=self.veil.text(rule.exact), pattern=self.veil.text(rule.pattern))
+        return rule._replace(
+            exact=self.redaction.text(rule.exact), pattern=self.redaction.text(rule.pattern)
+        )
 
-    def _hub(self, hub: guards.Hub) -> tuple[Shown, int, datetime]:
-        return self.veil.identifier(hub.type, hub.value, hub.key), hub.degree, hub.since
+    def _hub(self, hub: guards.Hub) -> tuple[ShownIdentifier, int, datetime]:
+        return self.redaction.identifier(hub.type, hub.value, hub.key), hub.degree, hub.since
 
-    def _apart(self, state: str) -> list[tuple[Shown, Shown, unmerge.Apart]]:
+    def _separated_pairs(
+        self, state: str
+    ) -> list[tuple[ShownIdentifier, ShownIdentifier, unmerge.Apart]]:
         return [
             (
-                self.veil.identifier(*each.a, each.key_a),
-                self.veil.identifier(*each.b, each.key_b),
-                each._replace(reason=self.veil.text(each.reason)),
+                self.redaction.identifier(*pair.a, pair.key_a),
+                self.redaction.identifier(*pair.b, pair.key_b),
+                pair._replace(reason=self.redaction.text(pair.reason)),
             )
-            for each in unmerge.listed(self._conn, self._schema, state)
+            for pair in unmerge.listed(self._conn, self._schema, state)
         ]
 
     def _merges(self, before: int | None) -> dict[str, Any]:
-        """A page of them."""
-        found = reading.merge_log(self._conn, self._schema, most=MERGES + 1, before=before)
-        log = self._with_ends(found[:MERGES])
-        older = found[MERGES - 1].number if len(found) > MERGES else None
+        """A page of the merge log."""
+        merges = reading.merge_log(self._conn, self._schema, most=MERGES + 1, before=before)
+        log = self._merges_with_ends(merges[:MERGES])
+        older = merges[MERGES - 1].number if len(merges) > MERGES else None
         return {"log": log, "older": older, "is_older": before is not None}
 
-    def _with_ends(
+    def _merges_with_ends(
         self, log: Sequence[reading.MergeRecord]
-    ) -> list[tuple[reading.MergeRecord, list[Shown]]]:
-        """Each with the ends of the link that made it, as far as they are still stored."""
+    ) -> list[tuple[reading.MergeRecord, list[ShownIdentifier]]]:
+        """Each merge with the ends of the link that caused it, if they are still stored."""
         keys = {key for merge in log for key in (merge.key_a, merge.key_b)}
         named = reading.named(self._conn, self._schema, keys)
         return [
             (
                 merge,
                 [
-                    self.veil.identifier(*named[key], key)
+                    self.redaction.identifier(*named[key], key)
                     for key in dict.fromkeys((merge.key_a, merge.key_b))
                     if key in named
                 ],
@@ -255,25 +265,25 @@ class PeoplePages:
             for merge in log
         ]
 
-    def _end(self, kind: str | None, value: str | None) -> Shown | None:
+    def _identifier(self, kind: str | None, value: str | None) -> ShownIdentifier | None:
         if value is None:
             return None
-        return self.veil.identifier(kind or "", value)
+        return self.redaction.identifier(kind or "", value)
 
-    def _source(self, public_id: str) -> str:
+    def _source_name(self, public_id: str) -> str:
         return self._sources.get(public_id, public_id)
 
 
-def _text(value: Any) -> str:
-    """A text as it is, anything else as JSON."""
+def _value_text(value: Any) -> str:
+    """A string as it is, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _keys(a: Shown, b: Shown) -> Pair:
+def _key_pair(a: ShownIdentifier, b: ShownIdentifier) -> Pair:
     return frozenset((str(a.key), str(b.key)))
 
 
-def _drawn(link: ShownLink, members: set[UUID]) -> GraphLink:
+def _graph_link(link: ShownLink, members: set[UUID]) -> GraphLink:
     joins = link.state == IN_FORCE and {link.a.key, link.b.key} <= members
     title = f"first seen in event {link.message_id} of {link.source}, {link.received_at:%F %T} UTC"
     return GraphLink(

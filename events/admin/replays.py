@@ -64,18 +64,18 @@ def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpRes
     if not request.user.has_perm("destinations.change_connection"):
         raise PermissionDenied
     form = ReplayForm(request.POST or None, initial={"since": request.GET.get("since", "")})
-    found = None
+    counted_range = None
     if request.method == "POST" and form.is_valid():
         if request.POST.get("counted") == request.POST["since"] and "begin" in request.POST:
             return _begin_replay(request, connection, form.cleaned_data["since"])
-        found = _counted_range(request, connection, form.cleaned_data["since"])
+        counted_range = _counted_range(request, connection, form.cleaned_data["since"])
     context = {
         **site.each_context(request),
         "opts": Connection._meta,  # noqa: SLF001
         "title": f"Replay of {connection}",
         "connection": connection,
         "form": form,
-        "found": found,
+        "range": counted_range,
         "waits": not (connection.enabled and connection.destination.enabled),
         "running": connection.replays.filter(state=ReplayState.RUNNING).first(),
         "back": reverse("admin:destinations_connection_change", args=[pk]),

@@ -1,4 +1,4 @@
-"""Where an event is on its way: the state of each connection of its source."""
+"""The trace of an event: its state at each connection of its source."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ class Stop:
 
 
 def stops(events: Sequence[Event]) -> dict[int, list[Stop]]:
-    """By event, for each connection of its source; in two queries for all events."""
+    """By event, its state at each connection of its source; two queries for all events."""
     feeds = _feeds({event.source_id for event in events})
     dead = DeadLetter.objects.filter(event_id__in=[event.pk for event in events]).defer("payload")
     letters = {(letter.event_id, letter.connection_id): letter for letter in dead}
     return {
         event.pk: [
-            _stop(event, each, feed, letters.get((event.pk, each.pk)))
-            for each, feed in feeds.get(event.source_id, ())
+            _stop(event, connection, feed, letters.get((event.pk, connection.pk)))
+            for connection, feed in feeds.get(event.source_id, ())
         ]
         for event in events
     }
 
 
 def _feeds(source_pks: Collection[int]) -> dict[int, list[tuple[Connection, Feed]]]:
-    found: dict[int, list[tuple[Connection, Feed]]] = {}
+    feeds: dict[int, list[tuple[Connection, Feed]]] = {}
     connections = Connection.objects.filter(source_id__in=source_pks)
-    for each in connections.select_related("source", "destination"):
-        feed = moving.feed_of(each, each.pk)
-        found.setdefault(each.source_id, []).append((each, feed))
-    return found
+    for connection in connections.select_related("source", "destination"):
+        feed = moving.feed_of(connection, connection.pk)
+        feeds.setdefault(connection.source_id, []).append((connection, feed))
+    return feeds
 
 
-def summary(known: list[Stop]) -> tuple[str, str]:
-    """The state of an event over all its connections, and its kind: the worst one tells."""
-    if not known:
+def summary(stops: list[Stop]) -> tuple[str, str]:
+    """The worst state of an event over all its connections, and its kind."""
+    if not stops:
         return "no connection", "off"
-    worst = min(known, key=lambda stop: ("bad", "wait", "good", "off").index(stop.kind))
+    worst = min(stops, key=lambda stop: ("bad", "wait", "good", "off").index(stop.kind))
     return worst.state, worst.kind
 
 
@@ -71,21 +71,21 @@ def _stop(event: Event, connection: Connection, feed: Feed, letter: DeadLetter |
     if event.pk <= (connection.start_position or 0):
         return Stop(connection, "before", "off", "The connection started after this event.")
     if event.pk > connection.position:
-        return Stop(connection, "pending", "wait", _pending(event, connection))
+        return Stop(connection, "pending", "wait", _pending_text(event, connection))
     if event.payload:
         expected = whereabouts.expected(logged(event), feed, connection.destination.config)
         if expected.skipped:
-            return Stop(connection, "skipped", "off", _skipped(expected.skipped))
+            return Stop(connection, "skipped", "off", _skip_text(expected.skipped))
     return Stop(connection, "loaded", "good", "In the warehouse.")
 
 
-def _skipped(reason: str) -> str:
-    """By the filter as it is now; nobody notes each event that was left out."""
+def _skip_text(reason: str) -> str:
+    """Judged by the event filter of today, since a skipped event leaves no record."""
     earlier = " If it was loaded before the filter was set, its rows are kept."
     return f"No row because {reason}.{earlier if reason == FILTERED else ''}"
 
 
-def _pending(event: Event, connection: Connection) -> str:
+def _pending_text(event: Event, connection: Connection) -> str:
     if not connection.enabled:
         return "The connection is paused. Enable it to load this event."
     if not connection.destination.enabled:

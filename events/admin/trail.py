@@ -1,4 +1,4 @@
-"""What a connection's warehouse has of an event, as the trace shows it."""
+"""The rows, discards and profile of an event in a connection's warehouse, for its trace."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ IDS = {USER_ID, ANONYMOUS_ID}
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A link that puts an identifier of the event into its profile, and what made it."""
+class TrailRule:
+    """A link that puts an identifier of the event into its profile, and the event behind it."""
 
     ends: str
     text: str
     message_id: str
     event_pk: int | None
-    """Its event in the log, if that still has it."""
+    """The event in the log that made the link, if it is still kept."""
     is_own: bool
 
 
@@ -40,24 +40,24 @@ class Trail:
     profile: ProfileRecord | None = None
     profile_name: str = ""
     primary: str = ""
-    rules: Sequence[Rule] = field(default_factory=list)
+    rules: Sequence[TrailRule] = field(default_factory=list)
     more_rules: int = 0
     fault: str = ""
 
     @property
     def has_no_row(self) -> bool:
-        """None of those that a load makes of the event today; False where that is not known."""
+        """Whether every row that a load would write today is missing; False if that is unknown."""
         return bool(self.places) and all(place.is_there is False for place in self.places)
 
 
-def look(connection: Connection, event: Event, *, sees: bool) -> Trail:
-    """Asks the warehouse; a fault of it is part of what is found."""
+def warehouse_trail(connection: Connection, event: Event, *, sees: bool) -> Trail:
+    """Query the warehouse; if it fails, the trail holds the fault."""
     destination = connection.destination
     feed = moving.feed_of(connection, connection.pk)
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
         with browsing.opened(config) as conn:
-            found = whereabouts.look_for(
+            traced = whereabouts.look_for(
                 conn,
                 logged(event),
                 feed,
@@ -67,20 +67,22 @@ def look(connection: Connection, event: Event, *, sees: bool) -> Trail:
     except (DestinationError, DestinationUnavailableError) as error:
         expected = whereabouts.expected(logged(event), feed, destination.config)
         places = whereabouts.places(connection.namespace, expected)
-        shown = places if sees else [_hidden(connection, each) for each in places]
+        shown = places if sees else [_masked_place(connection, place) for place in places]
         return Trail(connection, places=shown, fault=str(error))
-    profile, stated = found.profile, found.stated
+    profile, stated = traced.profile, traced.stated
     return Trail(
         connection,
-        places=found.places if sees else [_hidden(connection, each) for each in found.places],
-        discards=found.discards
+        places=traced.places
         if sees
-        else [each._replace(value=HIDDEN) for each in found.discards],
+        else [_masked_place(connection, place) for place in traced.places],
+        discards=traced.discards
+        if sees
+        else [discard._replace(value=HIDDEN) for discard in traced.discards],
         profile=profile,
-        profile_name=_name(profile) if profile and sees else "",
-        primary=_identifier(*stated.primary, sees=sees) if stated and stated.primary else "",
-        rules=[_rule(link, event, sees=sees) for link in found.links[:MOST_LINKS]],
-        more_rules=max(len(found.links) - MOST_LINKS, 0),
+        profile_name=_profile_name(profile) if profile and sees else "",
+        primary=_identifier_text(*stated.primary, sees=sees) if stated and stated.primary else "",
+        rules=[_trail_rule(link, event, sees=sees) for link in traced.links[:MOST_LINKS]],
+        more_rules=max(len(traced.links) - MOST_LINKS, 0),
     )
 
 
@@ -89,7 +91,7 @@ def logged(event: Event) -> LoggedEvent:
 
 
 def rule_text(kind: str, types: set[str]) -> str:
-    """In words: what in an event of this type links identifiers of these types."""
+    """Why an event of this type links identifiers of these types, in words."""
     if kind == "merge":
         return "a merge call names both"
     if kind == "alias":
@@ -99,15 +101,15 @@ def rule_text(kind: str, types: set[str]) -> str:
     return f"the trait identifier {', '.join(sorted(types - IDS) or types)} of an identify event"
 
 
-def _rule(link: LinkRecord, event: Event, *, sees: bool) -> Rule:
+def _trail_rule(link: LinkRecord, event: Event, *, sees: bool) -> TrailRule:
     is_own = link.message_id == event.message_id
-    made_by = event if is_own else _made_by(link)
+    made_by = event if is_own else _link_event(link)
     pair = sorted(
         [(link.type_a, link.value_a), (link.type_b, link.value_b)],
         key=lambda each: (each[0] != USER_ID, each),
     )
-    return Rule(
-        ends=" - ".join(_identifier(*each, sees=sees) for each in pair),
+    return TrailRule(
+        ends=" - ".join(_identifier_text(*each, sees=sees) for each in pair),
         text=rule_text(made_by.type if made_by else "", {link.type_a, link.type_b}),
         message_id=link.message_id,
         event_pk=made_by.pk if made_by else None,
@@ -115,22 +117,22 @@ def _rule(link: LinkRecord, event: Event, *, sees: bool) -> Rule:
     )
 
 
-def _made_by(link: LinkRecord) -> Event | None:
+def _link_event(link: LinkRecord) -> Event | None:
     same = Event.objects.filter(message_id=link.message_id, source__public_id=link.source_id)
     return same.defer("payload").order_by("pk").first()
 
 
-def _name(profile: ProfileRecord) -> str:
+def _profile_name(profile: ProfileRecord) -> str:
     return profile.name or profile.email or profile.user_id or ""
 
 
-def _hidden(connection: Connection, place: Place) -> Place:
-    """A row of users is named by its user, the others by their event."""
+def _masked_place(connection: Connection, place: Place) -> Place:
+    """Mask a row of users, which is named by its user; other rows are named by their event."""
     if place.table != "users":
         return place
     query = whereabouts.select_row(connection.namespace, place.table, HIDDEN)
     return place._replace(row_id="", query=query.as_string(None))
 
 
-def _identifier(kind: str, value: str, *, sees: bool) -> str:
+def _identifier_text(kind: str, value: str, *, sees: bool) -> str:
     return f"{kind} {value if sees else HIDDEN}"

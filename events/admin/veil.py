@@ -1,4 +1,4 @@
-"""Identifiers as pages name them; values are hidden from who may not see personal data."""
+"""Masks identifiers and profiles for users without the personal-data permission."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from events.masking import HIDDEN
 KEY_DIGITS = 4
 
 
-class Shown(NamedTuple):
-    """An identifier as a page names it; the key stands for it in forms."""
+class ShownIdentifier(NamedTuple):
+    """An identifier as a page shows it; forms name it by its key."""
 
     type: str
     value: str
@@ -23,13 +23,13 @@ class Shown(NamedTuple):
 
     @property
     def rank(self) -> tuple[bool, bool, str]:
-        """People first, then devices."""
+        """A sort key: users first, then devices."""
         return self.type != USER_ID, self.type != ANONYMOUS_ID, self.type
 
 
 @dataclass(frozen=True)
-class Veil:
-    """Hides values from those who may not see personal data."""
+class Redaction:
+    """Masks values unless the user may see personal data."""
 
     sees: bool
     salt: bytes
@@ -37,23 +37,25 @@ class Veil:
     def text(self, value: Any) -> Any:
         return value if self.sees or value in (None, "") else HIDDEN
 
-    def identifier(self, kind: str, value: str, key: UUID | None = None) -> Shown:
-        """Hidden ones are told apart by the beginning of their key, a salted hash."""
+    def identifier(self, kind: str, value: str, key: UUID | None = None) -> ShownIdentifier:
+        """A masked identifier shows the beginning of its key, a salted hash, to tell it apart."""
         key = key or node_key(self.salt, Identifier(kind, value))
         hidden = f"{HIDDEN} {key.hex[:KEY_DIGITS]}"
-        return Shown(kind, value if self.sees else hidden, key)
+        return ShownIdentifier(kind, value if self.sees else hidden, key)
 
-    def profile(self, found: reading.ProfileRecord) -> reading.ProfileRecord:
+    def profile(self, profile: reading.ProfileRecord) -> reading.ProfileRecord:
         if self.sees:
-            return found
+            return profile
         return replace(
-            found,
-            user_id=self.text(found.user_id),
-            email=self.text(found.email),
-            name=self.text(found.name),
-            traits=dict.fromkeys(found.traits, HIDDEN),
-            identifiers=self.identifiers(found.identifiers),
+            profile,
+            user_id=self.text(profile.user_id),
+            email=self.text(profile.email),
+            name=self.text(profile.name),
+            traits=dict.fromkeys(profile.traits, HIDDEN),
+            identifiers=self.identifiers(profile.identifiers),
         )
 
-    def identifiers(self, found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        return {kind: [self.text(value) for value in values] for kind, values in found.items()}
+    def identifiers(self, values_of_type: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        return {
+            kind: [self.text(value) for value in values] for kind, values in values_of_type.items()
+        }
