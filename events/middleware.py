@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from events import tally
-from sources.errors import line, method_not_allowed
+from sources.errors import method_not_allowed, refusal_response
 from sources.routing import Route
 
 CORS_METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -46,7 +46,7 @@ def _route_response(request: HttpRequest, route: Route) -> HttpResponse:
     if request.method in route.methods:
         response = route.view(request, *route.arguments)
     else:
-        response = line(method_not_allowed(str(request.method)))
+        response = refusal_response(method_not_allowed(str(request.method)))
         response.headers["Allow"] = route.allow
     response.headers["Content-Length"] = str(len(response.content))
     if response.status_code >= 400:  # noqa: PLR2004
@@ -67,7 +67,7 @@ def _add_cors_headers(request: HttpRequest, response: HttpResponse) -> None:
 def _preflight_response(request: HttpRequest, route: Route | None) -> HttpResponse:
     method = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD")
     if not method:
-        response = line(method_not_allowed("OPTIONS"))
+        response = refusal_response(method_not_allowed("OPTIONS"))
         response.headers["Allow"] = route.allow if route else ", ".join(sorted(CORS_METHODS))
         response.headers["Vary"] = "Origin"
         response.headers["Content-Length"] = str(len(response.content))

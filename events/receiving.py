@@ -31,7 +31,7 @@ from sources.authentication import WriteKeyAuthentication
 from sources.errors import (
     TEXT,
     RefusedError,
-    line,
+    refusal_response,
     source_disabled,
     too_many_requests,
     unavailable,
@@ -136,7 +136,7 @@ class GatewayView(APIView):
         )
 
     def refuse(self, refused: RefusedError) -> HttpResponse:
-        return line(refused)
+        return refusal_response(refused)
 
     @property
     def refusals(self) -> Refusals:

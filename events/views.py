@@ -16,7 +16,7 @@ from events.refused_requests import query_bytes
 from events.spec import InvalidEventError, ParsedEvent, batch_events, check_size, parse_event
 from events.webhook import webhook_event, webhook_properties
 from sources.authentication import QueryKeyAuthentication, WebhookAuthentication
-from sources.errors import RefusedError, line
+from sources.errors import RefusedError, refusal_response
 from sources.snapshot import SourceInfo
 
 
@@ -91,7 +91,7 @@ class PixelView(GatewayView):
 
     def refuse(self, refused: RefusedError) -> HttpResponse:
         """A pixel answers every mistake of the sender with 400, but too many requests with 429."""
-        response = line(refused)
+        response = refusal_response(refused)
         if response.status_code not in {429, 503}:
             response.status_code = 400
         response.headers["Cache-Control"] = "no-store"

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from events import disk
 from rudderhub.env import ROOT
-from sources.errors import TEXT, line
+from sources.errors import TEXT, refusal_response
 from sources.errors import not_found as nothing_here
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def root(_request: HttpRequest) -> HttpResponse:
 
 
 def not_found(_request: HttpRequest) -> HttpResponse:
-    return line(nothing_here())
+    return refusal_response(nothing_here())
 
 
 def _database_state() -> tuple[bool, bool]:

@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from redis.exceptions import RedisError
 
-from sources.addresses import is_address, vouched_address
+from sources.addresses import is_address, verified_address
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _digits(username: str) -> str:
 
 
 def _network(request: HttpRequest | None) -> str:
-    address = vouched_address(request.META) if request else ""
+    address = verified_address(request.META) if request else ""
     if not is_address(address):
         return address
     found = ip_address(address)

@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from sources.addresses import vouched_address
+from sources.addresses import verified_address
 
 ORIGIN = "logged_in_from"
 """In a session: when, from which address and with which browser."""
@@ -64,6 +64,6 @@ def browser_name(agent: str) -> str:
 def _note_origin(request: HttpRequest, **_: Any) -> None:
     request.session[ORIGIN] = {
         "at": timezone.now().isoformat(),
-        "address": vouched_address(request.META),
+        "address": verified_address(request.META),
         "browser": request.META.get("HTTP_USER_AGENT", "")[:LONGEST_BROWSER],
     }

@@ -1,4 +1,4 @@
-"""The client's address: believed from a header only when a trusted proxy sends it."""
+"""Finds the client's address; a header counts only if a trusted proxy sent it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.conf import settings
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
+    """The address that the client states through a trusted proxy, or the peer's."""
     peer = str(environ.get("REMOTE_ADDR", ""))
     forwarded = environ.get("HTTP_X_FORWARDED_FOR")
     if not forwarded:
@@ -20,10 +21,10 @@ def client_address(environ: Mapping[str, Any]) -> str:
     return first if trusted and is_address(first) else peer
 
 
-def vouched_address(environ: Mapping[str, Any]) -> str:
+def verified_address(environ: Mapping[str, Any]) -> str:
     """The address nearest to the client that a trusted proxy has seen itself.
 
-    What a client says of itself stands further left in the header and counts for nothing.
+    Addresses further left in X-Forwarded-For come from the client and are ignored.
     """
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
@@ -44,7 +45,7 @@ def is_address(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_trusted(peer: str, networks: tuple[str, ...]) -> bool:
-    """Whether the peer stands in one of the networks; an IPv4 address may be mapped into IPv6."""
+    """Whether the peer is in one of the networks; an IPv4 address may be mapped into IPv6."""
     if not is_address(peer):
         return False
     address = ip_address(peer)

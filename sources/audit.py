@@ -1,4 +1,4 @@
-"""Lines of the audit log about what somebody did to a record."""
+"""Writes what a user did to a record into the audit log."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from django.db.models import Model
 
 
 def note(user_pk: int | None, record: Model, text: str, flag: int = CHANGE) -> None:
-    """The user has logged in: only then there is a key."""
+    """Write an entry; whoever acts has logged in, so user_pk is None only by its type."""
     LogEntry.objects.log_actions(user_pk or 0, [record], flag, text, single_object=True)

@@ -1,4 +1,4 @@
-"""Who sends: from a request's credentials to its source, which becomes request.auth."""
+"""Authenticates requests: finds the source of their credentials, which becomes request.auth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from sources import errors, rate_limits, snapshot, usage
-from sources.addresses import vouched_address
+from sources.addresses import verified_address
 from sources.errors import RefusedError
 from sources.snapshot import SourceInfo
 
@@ -23,7 +23,7 @@ Authenticated = tuple[None, SourceInfo]
 
 
 class WriteKeyAuthentication(BaseAuthentication):
-    """The key is the user name of basic auth."""
+    """Finds the write key in the user name of basic auth."""
 
     def authenticate(self, request: Request) -> Authenticated:
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
@@ -33,7 +33,7 @@ class WriteKeyAuthentication(BaseAuthentication):
 
 
 class QueryKeyAuthentication(BaseAuthentication):
-    """The key is the query's writeKey; headers do not count."""
+    """Finds the write key in the query's writeKey; headers are ignored."""
 
     def authenticate(self, request: Request) -> Authenticated:
         key = query_key(request.META.get("QUERY_STRING", ""))
@@ -43,7 +43,7 @@ class QueryKeyAuthentication(BaseAuthentication):
 
 
 class WebhookAuthentication(BaseAuthentication):
-    """The query's writeKey; without one the user name of basic auth."""
+    """Finds the write key in the query's writeKey, or in the user name of basic auth."""
 
     def authenticate(self, request: Request) -> Authenticated:
         if key := query_key(request.META.get("QUERY_STRING", "")):
@@ -55,7 +55,7 @@ class WebhookAuthentication(BaseAuthentication):
 
 
 class SourceIdAuthentication(BaseAuthentication):
-    """The id of a source, by header or basic auth, and the instance's token when it has one."""
+    """Finds the source by its id in a header or basic auth, and checks the internal token."""
 
     def authenticate(self, request: Request) -> Authenticated:
         user, password = basic_credentials(request.META.get("HTTP_AUTHORIZATION", "")) or ("", "")
@@ -63,23 +63,24 @@ class SourceIdAuthentication(BaseAuthentication):
         if not source_id:
             raise errors.missing_source_id()
         if not _has_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", "")):
-            raise _unknown(errors.invalid_internal_token(), request.META)
+            raise _unknown_key_refusal(errors.invalid_internal_token(), request.META)
         source = _snapshot().source_of_id(source_id)
         if source is None:
-            raise _unknown(errors.invalid_source_id(), request.META)
+            raise _unknown_key_refusal(errors.invalid_source_id(), request.META)
         return None, source
 
 
 def source_of_key(key: str, environ: Mapping[str, Any]) -> SourceInfo:
-    found = _snapshot().active_key(key, timezone.now())
-    if found is None:
-        raise _unknown(errors.invalid_key(), environ)
-    usage.note(found.pk)
-    return found.source
+    """The source of an active write key; raises RefusedError for any other key."""
+    key_info = _snapshot().active_key(key, timezone.now())
+    if key_info is None:
+        raise _unknown_key_refusal(errors.invalid_key(), environ)
+    usage.note_key_use(key_info.pk)
+    return key_info.source
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:
-    """User name and password; None when it is no readable basic auth or has no user name."""
+    """User name and password; None without a user name or for another scheme."""
     scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -100,14 +101,14 @@ def query_key(query: str) -> str:
     return ""
 
 
-def _has_token(*given: str) -> bool:
+def _has_token(*candidates: str) -> bool:
     token = settings.INTERNAL_TOKEN.encode()
-    return not token or any(secrets.compare_digest(token, item.encode()) for item in given)
+    return not token or any(secrets.compare_digest(token, text.encode()) for text in candidates)
 
 
-def _unknown(refused: RefusedError, environ: Mapping[str, Any]) -> RefusedError:
-    """The refusal; another one to an address that has guessed too often."""
-    wait = rate_limits.seconds_to_wait_after_unknown_key(vouched_address(environ))
+def _unknown_key_refusal(refused: RefusedError, environ: Mapping[str, Any]) -> RefusedError:
+    """The refusal, or "too many requests" for an address that has guessed too often."""
+    wait = rate_limits.seconds_to_wait_after_unknown_key(verified_address(environ))
     return errors.too_many_requests(wait) if wait else refused
 
 

@@ -1,4 +1,4 @@
-"""How the admin shows times, ids and JSON; the admins of all apps use it."""
+"""Formats times, ids and JSON for the pages of the admin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _A_MINUTE = 60
 
 
 def when(moment: datetime | None, never: str = "never") -> SafeString:
-    """How long ago (or ahead); the exact time in UTC on hover."""
+    """How long ago the moment was, or how far ahead it is; hovering shows the time in UTC."""
     if moment is None:
         return format_html("{}", never)
     return format_html(
@@ -27,7 +27,10 @@ def when(moment: datetime | None, never: str = "never") -> SafeString:
 
 
 def copyable(text: str, most: int = 0) -> SafeString:
-    """Text, or its beginning, with a button that copies it whole; nothing for an empty text."""
+    """The text with a button that copies it; with most, at most that many characters are shown.
+
+    A dash for empty text.
+    """
     if not text:
         return format_html("{}", "-")
     shown = f"{text[:most]}…" if 0 < most < len(text) else text
@@ -40,7 +43,10 @@ def copyable(text: str, most: int = 0) -> SafeString:
 
 
 def clipped(text: str, shown: str = "", size: str = "") -> SafeString:
-    """Text cut where its room ends, or fewer words for it; whole on hover. Size: short, tight."""
+    """The text, or shown in its place, cut off where its column ends; hovering shows it whole.
+
+    size is "short", "tight" or empty.
+    """
     kind = f"rh-clip rh-clip-{size}" if size else "rh-clip"
     return format_html('<span class="{}" title="{}">{}</span>', kind, text, shown or text)
 
@@ -62,18 +68,18 @@ def progress_bar(percent: int) -> SafeString:
 
 
 def label(text: str, kind: str) -> SafeString:
-    """A coloured word; kind is good, wait, bad or off. The word says it without the colour."""
+    """A coloured word, readable without its colour; kind is good, wait, bad or off."""
     return format_html('<span class="rh-label rh-{}">{}</span>', kind, text)
 
 
 def by_reason(counts: Mapping[str, int]) -> str | None:
-    """A line for each reason, the most frequent first; None without any."""
-    found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return "\n".join(f"{reason}: {count:,}" for reason, count in found) or None
+    """One line per reason, the most frequent first; None without any."""
+    reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return "\n".join(f"{reason}: {count:,}" for reason, count in reasons) or None
 
 
 def pretty_json(text: str) -> str:
-    """Indented, when it is JSON that Python reads; as it is when not."""
+    """The JSON indented; text that Python cannot decode is returned unchanged."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -81,7 +87,7 @@ def pretty_json(text: str) -> str:
 
 
 def json_block(text: str) -> SafeString:
-    """JSON indented, and folded below it as it is stored: the indented numbers may be rounded."""
+    """The JSON indented, and folded below it as stored, since indenting may round numbers."""
     return format_html(
         '<pre class="rh-code" tabindex="0">{}</pre>'
         '<details class="rh-raw"><summary>As stored</summary>'
@@ -92,7 +98,7 @@ def json_block(text: str) -> SafeString:
 
 
 def code_block(code: str) -> SafeString:
-    """Lines to copy."""
+    """Lines of code with a button that copies them."""
     return format_html(
         '<div class="rh-snippet"><button type="button" class="rh-copy" data-copy="{}">copy</button>'
         '<pre class="rh-code rh-wrap" tabindex="0">{}</pre></div>',
@@ -102,7 +108,7 @@ def code_block(code: str) -> SafeString:
 
 
 def length(moment: datetime, now: datetime) -> str:
-    """How long from one to the other, in its largest unit."""
+    """The time between the two, in its largest unit."""
     seconds = int(abs((now - moment).total_seconds()))
     if seconds < _A_MINUTE:
         return f"{seconds} s"

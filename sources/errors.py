@@ -1,4 +1,4 @@
-"""Refusals as the sender sees them: a status and one line of text."""
+"""Refusals of requests: a status and one line of text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TEXT = "text/plain; charset=utf-8"
 
 
 class RefusedError(APIException):
-    """The answer to a request that is not served; the line holds words that SDKs search for."""
+    """A request is refused with this status and line, which holds words that SDKs search for."""
 
     def __init__(self, status: int, line: str, retry_after_seconds: int | None = None) -> None:
         super().__init__(line)
@@ -18,8 +18,8 @@ class RefusedError(APIException):
         self.retry_after_seconds = retry_after_seconds
 
 
-def line(refused: RefusedError) -> HttpResponse:
-    """The refusal as the sender gets it: never JSON, which breaks SDKs, nor a page."""
+def refusal_response(refused: RefusedError) -> HttpResponse:
+    """The refusal as plain text, since SDKs break on JSON."""
     response = HttpResponse(refused.line.encode(), content_type=TEXT, status=refused.status_code)
     response.headers["X-Content-Type-Options"] = "nosniff"
     if refused.retry_after_seconds is not None:

@@ -1,3 +1,5 @@
+"""Sources and their write keys."""
+
 from __future__ import annotations
 
 import secrets
@@ -10,7 +12,7 @@ from django.utils import timezone
 
 
 def new_public_id() -> str:
-    """An unguessable id of 144 random bits, 24 letters: what senders and the warehouse see."""
+    """An unguessable id of 24 characters (144 random bits), public to senders and warehouses."""
     return secrets.token_urlsafe(18)
 
 
@@ -19,7 +21,7 @@ def new_write_key() -> str:
 
 
 class SourceType(models.TextChoices):
-    """RudderStack's names, since they land in the column context_source_type."""
+    """RudderStack's names, because the column context_source_type holds them."""
 
     JAVASCRIPT = "Javascript", "Website (JavaScript)"
     ANDROID = "Android", "Android"
@@ -138,12 +140,12 @@ class WriteKey(models.Model):
         self.save(update_fields=["revoked_at"])
 
     def rotate(self, old_key_until: datetime) -> WriteKey | None:
-        """A new key beside this one, which works until the given time.
+        """Create a second key; this one works until the given time.
 
-        None when this one was rotated or revoked meanwhile.
+        Returns None if this one has been rotated or revoked meanwhile.
         """
         with transaction.atomic():
-            still_alone = WriteKey.objects.filter(pk=self.pk, revoked_at=None)
-            if not still_alone.update(revoked_at=old_key_until):
+            unrevoked = WriteKey.objects.filter(pk=self.pk, revoked_at=None)
+            if not unrevoked.update(revoked_at=old_key_until):
                 return None
             return WriteKey.objects.create(source=self.source)

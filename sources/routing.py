@@ -1,4 +1,4 @@
-"""Exact paths with their methods: the gateway finds a route by one look into a dict."""
+"""Routes of exact paths, which the gateway looks up in a dictionary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def own_path(path: str) -> str:
 
 
 def get(view: Callable[..., Any], *arguments: str) -> Route:
-    """HEAD works where GET does."""
+    """A route that answers GET and HEAD."""
     return Route(view, frozenset({"GET", "HEAD"}), arguments)
 
 

@@ -1,3 +1,5 @@
+"""Serves the browser SDKs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,32 +8,34 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
 
 from sources import scripts
-from sources.errors import RefusedError, line
+from sources.errors import RefusedError, refusal_response
 from sources.scripts import Script, ScriptMissingError
 
 HOUR = "public, max-age=3600"
-FOR_EVER = "public, max-age=31536000, immutable"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def rudderstack_view(request: HttpRequest, build: str) -> HttpResponse:
-    return _answer(request, lambda: scripts.rudderstack(build), HOUR)
+    return _script_response(request, lambda: scripts.rudderstack_script(build), HOUR)
 
 
 def segment_view(request: HttpRequest) -> HttpResponse:
-    """The same file for every key: the SDK finds its key in the page."""
-    return _answer(request, scripts.segment, HOUR)
+    """Serves one file for every key, since the SDK finds its key in the page."""
+    return _script_response(request, scripts.segment_script, HOUR)
 
 
 def segment_bundle_view(request: HttpRequest, name: str) -> HttpResponse:
-    """The name holds a digest of the file."""
-    return _answer(request, lambda: scripts.segment_bundle(name), FOR_EVER)
+    """Serves a bundle; browsers may cache it for good, since its name holds a digest."""
+    return _script_response(request, lambda: scripts.segment_bundle(name), IMMUTABLE)
 
 
-def _answer(request: HttpRequest, find: Callable[[], Script], caching: str) -> HttpResponse:
+def _script_response(
+    request: HttpRequest, find: Callable[[], Script], caching: str
+) -> HttpResponse:
     try:
         script = find()
     except ScriptMissingError as missing:
-        return line(RefusedError(404, f"Not found: {missing}"))
+        return refusal_response(RefusedError(404, f"Not found: {missing}"))
     zipped = "gzip" in request.META.get("HTTP_ACCEPT_ENCODING", "")
     response = HttpResponse(
         script.gzipped if zipped else script.body, content_type="text/javascript; charset=utf-8"
@@ -42,5 +46,5 @@ def _answer(request: HttpRequest, find: Callable[[], Script], caching: str) -> H
     response.headers["Vary"] = "Accept-Encoding"
     response.headers["ETag"] = script.etag
     response.headers["X-Content-Type-Options"] = "nosniff"
-    found = get_conditional_response(request, etag=script.etag, response=response)
-    return found if isinstance(found, HttpResponse) else response
+    conditional = get_conditional_response(request, etag=script.etag, response=response)
+    return conditional if isinstance(conditional, HttpResponse) else response

@@ -1,7 +1,8 @@
-"""The browser SDKs that we serve, so that a page needs no other host: `make sdk-scripts`.
+"""Reads the browser SDKs that the instance serves, so that a page needs no other host.
 
-RUDDERHUB_SDK_DIR holds the packages of sources/sdk/package.json as npm lays them out. A file goes
-out with its licence in front, and with our own host wherever it names its vendor's.
+`make sdk-scripts` installs the packages of sources/sdk/package.json with npm below
+RUDDERHUB_SDK_DIR. A file is served with its licence in front, and with our own host in place of its
+vendor's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ HINT = "the browser SDKs are not installed on this server; run make sdk-scripts"
 
 
 class ScriptMissingError(Exception):
-    """The packages are not there, or are not those that this version expects."""
+    """The packages are missing, or have another version than expected."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class _Package:
 _RUDDERSTACK = _Package("@rudderstack/analytics-js", "LICENSE.md")
 _SEGMENT = _Package("@segment/analytics-next", "LICENSE.MD")
 
-# What is put around a file, and what is replaced in it.
+# Text before the file, text after it, and replacements in it.
 _Wrap = tuple[str, str, tuple[tuple[str, str], ...]]
 
 # A browser without currentScript (IE 11) finds the tag by its address.
@@ -73,34 +74,34 @@ _SEGMENT_WRAP: _Wrap = (
         ('"api.segment.io/v1"', 'origin.split("//")[1]+"/v1"'),
     ),
 )
-_AS_IT_IS: _Wrap = ("", "", ())
+_UNCHANGED: _Wrap = ("", "", ())
 
 
-def rudderstack(build: str) -> Script:
-    """The SDK with its plugins, in the build ("modern" or "legacy") that the snippet asks for."""
+def rudderstack_script(build: str) -> Script:
+    """The SDK with its plugins; build is "modern" or "legacy", as the snippet requests it."""
     return _script(_RUDDERSTACK, f"dist/npm/{build}/bundled/umd/index.js", _RUDDERSTACK_WRAP)
 
 
-def segment() -> Script:
+def segment_script() -> Script:
     return _script(_SEGMENT, "dist/umd/standalone.js", _SEGMENT_WRAP)
 
 
 def segment_bundle(name: str) -> Script:
-    """A file that Segment's SDK loads later; the name has no slash in it."""
-    return _script(_SEGMENT, f"dist/umd/{name}", _AS_IT_IS)
+    """A file that Segment's SDK loads later; its name has no slash."""
+    return _script(_SEGMENT, f"dist/umd/{name}", _UNCHANGED)
 
 
 def _script(package: _Package, name: str, wrap: _Wrap) -> Script:
     folder = Path(settings.SDK_DIR) / "node_modules" / package.name
     try:
-        changed = (folder / name).stat().st_mtime_ns
+        changed_ns = (folder / name).stat().st_mtime_ns
     except OSError as error:
         raise ScriptMissingError(HINT) from error
-    return _read(folder / name, changed, folder / package.licence, wrap)
+    return _read_script(folder / name, changed_ns, folder / package.licence, wrap)
 
 
 @lru_cache(maxsize=64)
-def _read(file: Path, _changed: int, licence: Path, wrap: _Wrap) -> Script:
+def _read_script(file: Path, _changed_ns: int, licence: Path, wrap: _Wrap) -> Script:
     before, after, replacements = wrap
     code = file.read_text(encoding="utf-8")
     for old, new in replacements:

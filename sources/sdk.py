@@ -1,4 +1,4 @@
-"""The documents that SDKs fetch before they send."""
+"""Builds the configuration that SDKs fetch before they send events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
 
 
 def source_config(source: SourceInfo, write_key: str) -> dict[str, Any]:
-    """RudderStack's sourceConfig, the smallest that all its SDKs take; no device-mode ones."""
+    """RudderStack's sourceConfig: the least that all its SDKs accept, without device mode."""
     updated = source.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     off = {"enabled": False}
     return {
@@ -31,7 +31,7 @@ def source_config(source: SourceInfo, write_key: str) -> dict[str, Any]:
 
 
 def segment_settings(write_key: str, data_plane_url: str) -> dict[str, Any]:
-    """Segment's settings; without exactly this its SDK sends to Segment's own cloud."""
+    """Segment's settings; without them Segment's SDK sends to Segment's own cloud."""
     parts = urlsplit(data_plane_url)
     return {
         "integrations": {
@@ -46,7 +46,7 @@ def segment_settings(write_key: str, data_plane_url: str) -> dict[str, Any]:
 
 
 def public_url(environ: Mapping[str, Any], base_url: str, *, behind_trusted_proxy: bool) -> str:
-    """Where the sender reached us: the Host it asked for; base_url when it named none."""
+    """The URL by which the sender reached the instance; base_url without a valid Host header."""
     host = str(environ.get("HTTP_HOST", ""))
     if not _HOST.fullmatch(host):
         return base_url

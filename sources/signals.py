@@ -1,3 +1,5 @@
+"""Makes this process see changes of sources and keys at once."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,6 +14,6 @@ from sources.models import Source, WriteKey
 
 @receiver([post_save, post_delete], sender=Source)
 @receiver([post_save, post_delete], sender=WriteKey)
-def look_again(**_: Any) -> None:
-    """What is changed in this process is seen by it at once, by the others within a second."""
+def expire_snapshot(**_: Any) -> None:
+    """Refresh this process's snapshot after the commit; other processes refresh in a second."""
     transaction.on_commit(snapshot.expire, robust=True)

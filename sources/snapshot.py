@@ -1,7 +1,7 @@
-"""All sources and keys in the memory of the process, so that a request asks Postgres nothing.
+"""Keeps all sources and keys in the memory of the process, so that requests need no query.
 
-Looked at again at most twice a second, and read anew when sources_revision has moved (triggers
-move it). While Postgres is away the last snapshot serves on.
+The process reads sources_revision at most twice a second, and the sources again when a trigger has
+raised it. While Postgres is unavailable the last snapshot remains in use.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CHECK_SECONDS = 0.5
 
 
 class SourcesUnknownError(Exception):
-    """Postgres has not answered since the process began: no key can be judged."""
+    """Postgres has not answered since the process started, so no key can be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """A source as the gateway needs it; the limits are those in force."""
+    """A source as the gateway needs it; limits that it does not set are the instance's."""
 
     pk: int
     public_id: str
@@ -59,19 +59,19 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Keys and ids are kept by their digest: looking one up takes the same time for all."""
+    """All sources, by the digests of their keys and ids: every lookup takes the same time."""
 
     revision: int
     keys: dict[bytes, KeyInfo]
     ids: dict[bytes, SourceInfo]
     max_body_bytes: int
-    """The limit of the source that may send most."""
+    """The largest limit of any source, for bodies whose source is not known yet."""
 
     def active_key(self, key: str, at: datetime) -> KeyInfo | None:
-        found = self.keys.get(_digest(key))
-        if found is None or (found.revoked_at is not None and found.revoked_at <= at):
+        key_info = self.keys.get(_digest(key))
+        if key_info is None or (key_info.revoked_at is not None and key_info.revoked_at <= at):
             return None
-        return found
+        return key_info
 
     def source_of_id(self, public_id: str) -> SourceInfo | None:
         return self.ids.get(_digest(public_id))
@@ -83,7 +83,10 @@ _checked_at = -CHECK_SECONDS
 
 
 def current() -> Snapshot:
-    """The snapshot, not older than half a second while Postgres answers."""
+    """The snapshot, at most half a second old while Postgres answers.
+
+    Raises SourcesUnknownError before the first one.
+    """
     if _current is None or time.monotonic() - _checked_at >= CHECK_SECONDS:
         _refresh()
     if _current is None:
@@ -92,20 +95,20 @@ def current() -> Snapshot:
 
 
 def expire() -> None:
-    """Look again at the next request: something was changed in this process."""
+    """Check the revision at the next request, after a change in this process."""
     global _checked_at  # noqa: PLW0603
     _checked_at = -CHECK_SECONDS
 
 
-def forget() -> None:
-    """As in a process that has just begun."""
+def reset_snapshot() -> None:
+    """Put this process into its initial state, for tests."""
     global _current  # noqa: PLW0603
     _current = None
     expire()
 
 
 def _refresh() -> None:
-    """One thread asks, the others go on with what they have; all wait for the first one."""
+    """Refresh in one thread; the others use the old snapshot, and wait only for the first."""
     global _current, _checked_at  # noqa: PLW0603
     if not _lock.acquire(blocking=_current is None):
         return
@@ -129,8 +132,8 @@ def _revision() -> int:
 
 
 def _load(revision: int) -> Snapshot:
-    """Read after the revision: a change in between is seen now and read once more later."""
-    sources = {source.pk: _info(source) for source in Source.objects.all()}
+    """Reads the sources. The revision was read before, so no change in between is missed."""
+    sources = {source.pk: _source_info(source) for source in Source.objects.all()}
     keys = {
         _digest(key.key): KeyInfo(key.pk, sources[key.source_id], key.revoked_at)
         for key in WriteKey.objects.active(timezone.now())
@@ -141,7 +144,7 @@ def _load(revision: int) -> Snapshot:
     return Snapshot(revision, keys, ids, max(largest, settings.MAX_BODY_BYTES))
 
 
-def _info(source: Source) -> SourceInfo:
+def _source_info(source: Source) -> SourceInfo:
     return SourceInfo(
         pk=source.pk,
         public_id=source.public_id,
@@ -159,7 +162,7 @@ def _info(source: Source) -> SourceInfo:
 
 
 def origin_text(origin: str) -> str:
-    """An origin in the form to compare: scheme and host know no case."""
+    """An origin normalised for comparison, since scheme and host ignore case."""
     return origin.strip().rstrip("/").lower()
 
 

@@ -1,4 +1,4 @@
-"""A line of small bars, as the path of an SVG that the server draws."""
+"""Draws a line of small bars as the path of an SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def width(counts: Sequence[int]) -> int:
 
 
 def bars(counts: Sequence[int]) -> str:
-    """The path of the bars, the highest as high as the picture; what is not 0 can be seen."""
+    """The path of the bars; the highest fills the picture, and every count above 0 is visible."""
     peak = max(counts, default=0)
     return "".join(_bar(place, _height(count, peak)) for place, count in enumerate(counts) if count)
 

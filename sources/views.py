@@ -1,4 +1,4 @@
-"""The config endpoints of SDKs; an SDK that gets no answer never starts."""
+"""The configuration endpoints of SDKs; an SDK that gets no answer never starts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from django.http import HttpRequest, HttpResponse
 
 from sources.addresses import is_trusted
 from sources.authentication import basic_credentials, query_key, source_of_key
-from sources.errors import RefusedError, line, missing_key, source_disabled
+from sources.errors import RefusedError, missing_key, refusal_response, source_disabled
 from sources.sdk import public_url, segment_settings, source_config
 
 JSON = "application/json"
 
 
 def source_config_view(request: HttpRequest) -> HttpResponse:
-    """A disabled source is told so in the document: the SDK then sends nothing."""
+    """Answers for a disabled source too: the document says so, and the SDK sends nothing."""
     try:
-        key = _key(request)
+        key = _request_key(request)
         document = source_config(source_of_key(key, request.META), key)
     except RefusedError as refused:
-        return line(refused)
+        return refusal_response(refused)
     return HttpResponse(orjson.dumps(document), content_type=JSON)
 
 
@@ -30,7 +30,7 @@ def segment_settings_view(request: HttpRequest, key: str) -> HttpResponse:
         if not source.enabled:
             raise source_disabled()
     except RefusedError as refused:
-        return line(refused)
+        return refusal_response(refused)
     trusted = is_trusted(request.META.get("REMOTE_ADDR", ""), tuple(settings.TRUSTED_PROXIES))
     url = public_url(request.META, settings.BASE_URL, behind_trusted_proxy=trusted)
     return HttpResponse(
@@ -38,7 +38,7 @@ def segment_settings_view(request: HttpRequest, key: str) -> HttpResponse:
     )
 
 
-def _key(request: HttpRequest) -> str:
+def _request_key(request: HttpRequest) -> str:
     credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
     key = credentials[0] if credentials else query_key(request.META.get("QUERY_STRING", ""))
     if not key:

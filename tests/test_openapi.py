@@ -46,7 +46,7 @@ CHECKS = (
 def keys(transactional_db):
     """Of a site and of a webhook; the application closes connections as a server's does."""
     cache.clear()
-    rate_limits.forget()
+    rate_limits.reset_limits()
     with override_settings(UNKNOWN_KEYS_PER_MINUTE=0):
         yield [make_write_key(), make_write_key(make_source(type="Webhook"))]
     log.close_writer()

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from destinations.fields import fernet
-from sources.addresses import vouched_address
+from sources.addresses import verified_address
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -21,7 +21,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        return vouched_address(request.META)
+        return verified_address(request.META)
 
     def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
         """The last of password and code that the user has: with a second factor, its code."""

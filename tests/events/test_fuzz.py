@@ -55,7 +55,7 @@ def keys(django_db_setup, django_db_blocker):
     """A source of each policy, and one for webhooks."""
     with django_db_blocker.unblock(), override_settings(UNKNOWN_KEYS_PER_MINUTE=0):
         cache.clear()
-        rate_limits.forget()
+        rate_limits.reset_limits()
         policies = ("reject", "quarantine")
         made = [make_write_key(make_source(on_invalid_event=policy)) for policy in policies]
         made += [make_write_key(make_source(type="Webhook", on_invalid_event=p)) for p in policies]

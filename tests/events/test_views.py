@@ -28,7 +28,7 @@ TRACK = {"userId": "ann", "event": "Signed Up"}
 def fresh():
     cache.clear()
     yield
-    rate_limits.forget()
+    rate_limits.reset_limits()
     disk.expire_shortage()
     log.close_writer()
     rings.close_ringer()

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.test import Client, RequestFactory
 
 from rudderhub.lockout import FAILURES, FAILURES_IN_ALL
-from sources.addresses import vouched_address
+from sources.addresses import verified_address
 
 pytestmark = pytest.mark.django_db
 
@@ -129,7 +129,7 @@ def test_what_a_client_says_of_its_address_counts_for_nothing():
 def test_an_address_is_believed_as_far_as_trusted_proxies_saw_it(peer, header, address):
     request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=header)
 
-    assert vouched_address(request.META) == address
+    assert verified_address(request.META) == address
 
 
 def test_ones_own_password_is_changed_with_the_old_one_and_noted(client, ada):

@@ -20,9 +20,9 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def forgotten():
     """As in a process that has just begun."""
-    snapshot.forget()
+    snapshot.reset_snapshot()
     yield
-    snapshot.forget()
+    snapshot.reset_snapshot()
 
 
 def revision():

@@ -48,7 +48,7 @@ def make_marked(warehouse, warehouse_url) -> Hub:
     hub = Hub(warehouse, warehouse_url, {"blocked": True})
     connection = hub.connection("web")
     key = make_write_key(connection.source)
-    snapshot.forget()  # of tests before
+    snapshot.reset_snapshot()  # of tests before
     for event in _events():
         _send(key, event)
     hub.run()
