@@ -56,8 +56,8 @@ class Activity:
 
     @property
     def refused_share(self) -> float:
-        came = self.accepted + self.refused
-        return self.refused / came if came else 0.0
+        total = self.accepted + self.refused
+        return self.refused / total if total else 0.0
 
 
 def source_activity(source_pks: Collection[int], now: datetime) -> dict[int, Activity]:

@@ -41,14 +41,14 @@ def loads(body: bytes) -> Any:
         return _loads_exactly(body)
 
 
-def _nests_deeper(body: bytes, most: int) -> bool:
-    """Whether more brackets than most are open at once; brackets in strings do not count."""
+def _nests_deeper(body: bytes, limit: int) -> bool:
+    """Whether more brackets than the limit are open at once; brackets in strings do not count."""
     structure = body.translate(None, _NOT_STRUCTURE).replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(structure.split(b'"')[::2]).translate(_TO_SQUARE, b"\\")
     for _ in range(8):  # innermost pairs, layer by layer: most bodies are gone by then
         brackets = brackets.replace(b"[]", b"")
-    most -= 8
-    return any(depth > most for depth in accumulate(map(_STEPS.__getitem__, brackets)))
+    limit -= 8
+    return any(depth > limit for depth in accumulate(map(_STEPS.__getitem__, brackets)))
 
 
 def _loads_exactly(body: bytes) -> Any:

@@ -8,13 +8,10 @@ from datetime import datetime
 from django.conf import settings
 
 from events import log, rings
-from events.log import LogUnavailableError
 from events.spec import ParsedEvent
 
-__all__ = ["LogUnavailableError", "accept"]
 
-
-def accept(source_pk: int, received_at: datetime, events: Sequence[ParsedEvent]) -> None:
+def accept_events(source_pk: int, received_at: datetime, events: Sequence[ParsedEvent]) -> None:
     """Return when the events are committed; raise LogUnavailableError if they may not be."""
     if events:
         log.append(source_pk, received_at, events, settings.COMMIT_TIMEOUT_SECONDS)

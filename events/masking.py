@@ -39,10 +39,10 @@ def _masked_body(body: Any) -> Any:
 def _masked_member(key: str, value: Any) -> Any:
     if key == "batch":
         return _masked_body(value)
-    return value if isinstance(value, str) and _is_plain(key, value) else _masked_value(value)
+    return value if isinstance(value, str) and _is_impersonal(key, value) else _masked_value(value)
 
 
-def _is_plain(key: str, text: str) -> bool:
+def _is_impersonal(key: str, text: str) -> bool:
     """Whether the text is no personal data, even if the sender has mixed its fields up."""
     if key in TIMES:
         return parse_time(text) is not None

@@ -101,7 +101,7 @@ class RequestBody:
 
     def _decompressed_parts(self, max_bytes: int) -> Iterator[bytes]:
         """The decompressed pieces. The raw ones have a limit too: empty members give no bytes."""
-        return _decompressed(_limited(self._parts(), max_bytes, max_bytes + READ_BYTES))
+        return _gunzipped_parts(_limited_parts(self._parts(), max_bytes, max_bytes + READ_BYTES))
 
     def _read_parts(self, parts: Iterator[bytes], max_bytes: int) -> None:
         gathered = bytearray()
@@ -129,8 +129,9 @@ def announced_length(environ: Mapping[str, Any]) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _limited(parts: Iterator[bytes], max_bytes: int, most: int) -> Iterator[bytes]:
-    left = most
+def _limited_parts(parts: Iterator[bytes], max_bytes: int, raw_bytes: int) -> Iterator[bytes]:
+    """The parts; raises BodyTooLargeError(max_bytes) after raw_bytes."""
+    left = raw_bytes
     for part in parts:
         left -= len(part)
         if left < 0:
@@ -138,7 +139,7 @@ def _limited(parts: Iterator[bytes], max_bytes: int, most: int) -> Iterator[byte
         yield part
 
 
-def _decompressed(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _gunzipped_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
     """The content of all gzip members, in pieces of at most READ_BYTES."""
     decompressor = zlib.decompressobj(_GZIP_WINDOW)
     for part in parts:

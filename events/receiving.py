@@ -124,7 +124,7 @@ class GatewayView(APIView):
             except (DatabaseError, InterfaceError) as error:
                 # A request that could not be kept is not refused for good: the sender retries.
                 refused = _server_fault(error)
-        return self.refuse(refused)
+        return self.refused_response(refused)
 
     def is_quarantined(self, refused: RefusedError) -> bool:
         """Whether the request is kept before this refusal of it is answered."""
@@ -135,7 +135,7 @@ class GatewayView(APIView):
             and self.source.enabled
         )
 
-    def refuse(self, refused: RefusedError) -> HttpResponse:
+    def refused_response(self, refused: RefusedError) -> HttpResponse:
         return refusal_response(refused)
 
     @property
@@ -170,7 +170,7 @@ class GatewayView(APIView):
                 raise
             self.refusals.keep([self.refusals.invalid_event(event, error, self.part_of, None)])
             return
-        gateway.accept(source.pk, self.received_at, parsed)
+        gateway.accept_events(source.pk, self.received_at, parsed)
 
     def accept_all(
         self,
@@ -189,7 +189,7 @@ class GatewayView(APIView):
         parsed = parse_batch(events, parse, keep_invalid if source.quarantines else None)
         if refused:
             self.refusals.keep(refused)
-        gateway.accept(source.pk, self.received_at, parsed)
+        gateway.accept_events(source.pk, self.received_at, parsed)
 
 
 def new_id() -> str:

@@ -52,7 +52,7 @@ def resend_request(pk: int, body: bytes | None = None) -> Outcome:
         refused = Quarantined.objects.select_for_update(of=["self"]).get(pk=pk)
         if refused.accepted_at is not None:
             raise AlreadyAcceptedError
-        outcome = _resend(refused, bytes(refused.body) if body is None else body)
+        outcome = _resend_outcome(refused, bytes(refused.body) if body is None else body)
         if outcome.accepted:
             refused.accepted_at = timezone.now()
             refused.save(update_fields=["accepted_at"])
@@ -149,19 +149,21 @@ def _is_log_unavailable(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.status == 503  # noqa: PLR2004
 
 
-def _resend(refused: Quarantined, body: bytes) -> Outcome:
+def _resend_outcome(refused: Quarantined, body: bytes) -> Outcome:
     route = find_event_route(refused.route)
-    source = snapshot.current().source_of_id(refused.source.public_id)
+    source = snapshot.current_snapshot().source_of_id(refused.source.public_id)
     if route is None or source is None:
         return Outcome(404, "Not found")
     try:
-        request = _request(refused, route, body)
+        request = _resend_request(refused, route, body)
     except (InvalidJSONError, AttributeError) as error:
         return Outcome(400, f"Invalid JSON: an object with a text for each name: {error}")
-    return response_outcome(_view(route, refused, source)(request, *route.arguments))
+    return response_outcome(_resend_view(route, refused, source)(request, *route.arguments))
 
 
-def _view(route: Route, refused: Quarantined, source: SourceInfo) -> Callable[..., HttpResponse]:
+def _resend_view(
+    route: Route, refused: Quarantined, source: SourceInfo
+) -> Callable[..., HttpResponse]:
     view = cast("Any", route.view)
     return cast(
         "Callable[..., HttpResponse]",
@@ -185,7 +187,7 @@ class _KnownSource(BaseAuthentication):
         return None, self._source
 
 
-def _request(refused: Quarantined, route: Route, body: bytes) -> WSGIRequest:
+def _resend_request(refused: Quarantined, route: Route, body: bytes) -> WSGIRequest:
     circumstances = refused.circumstances
     method = circumstances.get("method") or ("POST" if "POST" in route.methods else "GET")
     content, content_type = body, circumstances.get("content_type", "")

@@ -24,7 +24,7 @@ class SegmentAuthentication(BaseAuthentication):
         if request.META.get("HTTP_AUTHORIZATION"):
             return WriteKeyAuthentication().authenticate(request)
         try:
-            limit = snapshot.current().max_body_bytes
+            limit = snapshot.current_snapshot().max_body_bytes
             value = cast("GatewayRequest", request).incoming.json(limit)
         except snapshot.SourcesUnknownError as error:
             raise unavailable() from error
@@ -52,7 +52,7 @@ class SegmentEventView(EventView):
     authentication_classes = [SegmentAuthentication]
     without = ("writeKey",)
 
-    def accepted(self) -> HttpResponse:
+    def accepted_response(self) -> HttpResponse:
         return _success_response()
 
 
@@ -60,7 +60,7 @@ class SegmentBatchView(BatchView):
     authentication_classes = [SegmentAuthentication]
     without = ("writeKey",)
 
-    def accepted(self) -> HttpResponse:
+    def accepted_response(self) -> HttpResponse:
         return _success_response()
 
 

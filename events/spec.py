@@ -81,7 +81,7 @@ class Envelope:
     destination_id: str | None = None
 
     @cached_property
-    def received(self) -> str:
+    def received_text(self) -> str:
         return format_time(self.received_at)
 
 
@@ -199,7 +199,7 @@ def _fill_members(event: dict[str, Any], event_type: str, envelope: Envelope) ->
     if not isinstance(own_ip, str) or is_missing(own_ip):
         event["request_ip"] = envelope.request_ip
     received = time_text(event.get("receivedAt")) if envelope.keeps_receipt else None
-    _fill_times(event, received or envelope.received, envelope.sent_at)
+    _fill_times(event, received or envelope.received_text, envelope.sent_at)
     if envelope.destination_id is not None:
         event["rudderDestinationId"] = envelope.destination_id
 

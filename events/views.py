@@ -30,9 +30,9 @@ class EventView(GatewayView):
         event = request.incoming.json(request.auth.max_body_bytes)
         envelope = self.envelope(request, len(request.incoming.kept), without=self.without)
         self.accept_one(event, lambda raw: parse_event(raw, self.event_type, envelope))
-        return self.accepted()
+        return self.accepted_response()
 
-    def accepted(self) -> HttpResponse:
+    def accepted_response(self) -> HttpResponse:
         return ok_response()
 
 
@@ -46,9 +46,9 @@ class BatchView(GatewayView):
         envelope = self.batch_envelope(request, body, without=self.without)
         parse = partial(parse_event, event_type=None, envelope=envelope)
         self.accept_all(batch_events(body), parse, envelope.sent_at)
-        return self.accepted()
+        return self.accepted_response()
 
-    def accepted(self) -> HttpResponse:
+    def accepted_response(self) -> HttpResponse:
         return ok_response()
 
 
@@ -69,19 +69,19 @@ class PixelView(GatewayView):
         if request.method == "HEAD":
             self._check(request, parameters)
         else:
-            self.accept_one(parameters, partial(self.parse, request))
-        return self.accepted(request)
+            self.accept_one(parameters, partial(self.parse_parameters, request))
+        return self.accepted_response(request)
 
-    def parse(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
+    def parse_parameters(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
         limit = request.auth.max_event_bytes
         envelope = self.envelope(request, 0, without=("writeKey",))
         event = pixel_event(
-            parameters, self.event_type, envelope.received, limit, takes_data=self.takes_data
+            parameters, self.event_type, envelope.received_text, limit, takes_data=self.takes_data
         )
         check_size(event, limit)
         return parse_event(event, self.event_type, envelope)
 
-    def accepted(self, request: GatewayRequest) -> HttpResponse:
+    def accepted_response(self, request: GatewayRequest) -> HttpResponse:
         wants_image = request.path.endswith(".gif") or prefers_image(
             request.META.get("HTTP_ACCEPT", "")
         )
@@ -89,7 +89,7 @@ class PixelView(GatewayView):
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    def refuse(self, refused: RefusedError) -> HttpResponse:
+    def refused_response(self, refused: RefusedError) -> HttpResponse:
         """A pixel answers every mistake of the sender with 400, but too many requests with 429."""
         response = refusal_response(refused)
         if response.status_code not in {429, 503}:
@@ -103,7 +103,7 @@ class PixelView(GatewayView):
     def _check(self, request: GatewayRequest, parameters: dict[str, str]) -> None:
         """Answer as accept_one would, and store nothing."""
         try:
-            self.parse(request, parameters)
+            self.parse_parameters(request, parameters)
         except InvalidEventError:
             if not request.auth.quarantines:
                 raise

@@ -114,6 +114,6 @@ def _unknown_key_refusal(refused: RefusedError, environ: Mapping[str, Any]) -> R
 
 def _snapshot() -> snapshot.Snapshot:
     try:
-        return snapshot.current()
+        return snapshot.current_snapshot()
     except snapshot.SourcesUnknownError as error:
         raise errors.unavailable() from error

@@ -14,6 +14,6 @@ from sources.models import Source, WriteKey
 
 @receiver([post_save, post_delete], sender=Source)
 @receiver([post_save, post_delete], sender=WriteKey)
-def expire_snapshot(**_: Any) -> None:
+def expire_after_commit(**_: Any) -> None:
     """Refresh this process's snapshot after the commit; other processes refresh in a second."""
-    transaction.on_commit(snapshot.expire, robust=True)
+    transaction.on_commit(snapshot.expire_snapshot, robust=True)

@@ -82,7 +82,7 @@ _current: Snapshot | None = None
 _checked_at = -CHECK_SECONDS
 
 
-def current() -> Snapshot:
+def current_snapshot() -> Snapshot:
     """The snapshot, at most half a second old while Postgres answers.
 
     Raises SourcesUnknownError before the first one.
@@ -94,7 +94,7 @@ def current() -> Snapshot:
     return _current
 
 
-def expire() -> None:
+def expire_snapshot() -> None:
     """Check the revision at the next request, after a change in this process."""
     global _checked_at  # noqa: PLW0603
     _checked_at = -CHECK_SECONDS
@@ -104,7 +104,7 @@ def reset_snapshot() -> None:
     """Put this process into its initial state, for tests."""
     global _current  # noqa: PLW0603
     _current = None
-    expire()
+    expire_snapshot()
 
 
 def _refresh() -> None:

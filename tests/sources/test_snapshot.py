@@ -64,15 +64,15 @@ def test_a_key_that_was_used_changes_nothing():
 @pytest.mark.django_db(transaction=True)
 def test_a_change_from_outside_is_seen_when_the_second_is_over():
     key = make_write_key()
-    assert snapshot.current().active_key(key.key, NOW).source.enabled
+    assert snapshot.current_snapshot().active_key(key.key, NOW).source.enabled
 
     with log_connection() as outside:
         outside.execute("UPDATE sources_source SET enabled = false")
-    at_once = snapshot.current().active_key(key.key, NOW).source.enabled
-    snapshot.expire()
+    at_once = snapshot.current_snapshot().active_key(key.key, NOW).source.enabled
+    snapshot.expire_snapshot()
 
     assert at_once
-    assert not snapshot.current().active_key(key.key, NOW).source.enabled
+    assert not snapshot.current_snapshot().active_key(key.key, NOW).source.enabled
 
 
 @pytest.mark.django_db(transaction=True)
@@ -90,8 +90,8 @@ def test_the_use_of_a_key_is_noted_once_a_minute(django_assert_num_queries):
 @pytest.mark.django_db(transaction=True)
 def test_the_last_snapshot_serves_while_postgres_is_away():
     key = make_write_key()
-    snapshot.current()
-    snapshot.expire()
+    snapshot.current_snapshot()
+    snapshot.expire_snapshot()
 
     with unreachable():
         source = source_of_key(key.key, {})
