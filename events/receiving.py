@@ -135,6 +135,9 @@ class GatewayView(APIView):
             and self.source.enabled
         )
 
+    def accepted_response(self) -> HttpResponse:
+        return ok_response()
+
     def refused_response(self, refused: RefusedError) -> HttpResponse:
         return refusal_response(refused)
 

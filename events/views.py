@@ -32,9 +32,6 @@ class EventView(GatewayView):
         self.accept_one(event, lambda raw: parse_event(raw, self.event_type, envelope))
         return self.accepted_response()
 
-    def accepted_response(self) -> HttpResponse:
-        return ok_response()
-
 
 class BatchView(GatewayView):
     """Accepts a list of events, each with its own type."""
@@ -47,9 +44,6 @@ class BatchView(GatewayView):
         parse = partial(parse_event, event_type=None, envelope=envelope)
         self.accept_all(batch_events(body), parse, envelope.sent_at)
         return self.accepted_response()
-
-    def accepted_response(self) -> HttpResponse:
-        return ok_response()
 
 
 class BeaconView(BatchView):
@@ -70,7 +64,7 @@ class PixelView(GatewayView):
             self._check(request, parameters)
         else:
             self.accept_one(parameters, partial(self.parse_parameters, request))
-        return self.accepted_response(request)
+        return self.accepted_response()
 
     def parse_parameters(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
         limit = request.auth.max_event_bytes
@@ -81,10 +75,9 @@ class PixelView(GatewayView):
         check_size(event, limit)
         return parse_event(event, self.event_type, envelope)
 
-    def accepted_response(self, request: GatewayRequest) -> HttpResponse:
-        wants_image = request.path.endswith(".gif") or prefers_image(
-            request.META.get("HTTP_ACCEPT", "")
-        )
+    def accepted_response(self) -> HttpResponse:
+        accept = self.request.META.get("HTTP_ACCEPT", "")
+        wants_image = self.request.path.endswith(".gif") or prefers_image(accept)
         response = HttpResponse(GIF, content_type="image/gif") if wants_image else ok_response()
         response.headers["Cache-Control"] = "no-store"
         return response
