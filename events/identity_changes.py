@@ -111,7 +111,7 @@ def _end_cut_short(change: IdentityChange) -> None:
 
 
 def _log(change: IdentityChange, said: str) -> None:
-    audit.note(change.user_id, change.destination, said)
+    audit.log_action(change.user_id, change.destination, said)
 
 
 def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:

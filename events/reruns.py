@@ -126,7 +126,7 @@ def batches(now: datetime) -> list[Batch]:
 
 def log_resend(user_pk: int | None, record: Quarantined, how: str, outcome: Outcome) -> None:
     """Write the outcome to the audit log; how is "unchanged" or "edited"."""
-    audit.note(user_pk, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
+    audit.log_action(user_pk, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
 
 
 def _remove_mark(record: Quarantined) -> bool:

@@ -43,7 +43,7 @@ def reapply(column: Column, user_pk: int) -> None:
     except Exception as error:  # whoever looks must see that it ended
         logger.exception("re-applying discards broke destination=%s", destination.pk)
         outcome = _failed(error)
-    audit.note(user_pk, destination, f"Discards of {column}: {outcome}")
+    audit.log_action(user_pk, destination, f"Discards of {column}: {outcome}")
     column.tell(Progress(outcome=outcome))
 
 

@@ -106,7 +106,7 @@ def require_view_permission(request: HttpRequest) -> None:
 
 
 def audit_note(request: HttpRequest, destination: Destination, text: str) -> None:
-    audit.note(request.user.pk, destination, text)
+    audit.log_action(request.user.pk, destination, text)
 
 
 def page(

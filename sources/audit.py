@@ -6,6 +6,6 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Model
 
 
-def note(user_pk: int | None, record: Model, text: str, flag: int = CHANGE) -> None:
+def log_action(user_pk: int | None, record: Model, text: str, flag: int = CHANGE) -> None:
     """Write an entry; whoever acts has logged in, so user_pk is None only by its type."""
     LogEntry.objects.log_actions(user_pk or 0, [record], flag, text, single_object=True)

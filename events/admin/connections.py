@@ -235,7 +235,7 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         retry_at=None, sync_upto=head(), synced_at=timezone.now()
     )
     for connection in ready:
-        audit.note(request.user.pk, connection, "Requested a load.")
+        audit.log_action(request.user.pk, connection, "Requested a load.")
     try:
         for connection in ready:
             rings.send(connection.pk)

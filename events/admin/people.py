@@ -251,7 +251,7 @@ def _audit_read(request: HttpRequest, destination: Destination, text: str) -> No
 
 
 def _audit(request: HttpRequest, destination: Destination, text: str) -> None:
-    audit.note(request.user.pk, destination, text)
+    audit.log_action(request.user.pk, destination, text)
 
 
 def _page(request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:

@@ -102,7 +102,7 @@ def _begin_replay(
         messages.error(request, f"{error}.")
         return HttpResponseRedirect(request.path)
     since_when = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the oldest event kept"
-    audit.note(request.user.pk, connection, f"Began {replay} from {since_when}.")
+    audit.log_action(request.user.pk, connection, f"Began {replay} from {since_when}.")
     try:
         rings.send(replay.pk, rings.Work.REPLAY)
     except OperationalError:

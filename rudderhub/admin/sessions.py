@@ -98,7 +98,7 @@ class SessionAdmin(SummarisedDeletion):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
         for session in _rows_with_users(queryset):
             text = f"Ended the session of {self.user(session)}."
-            audit.note(request.user.pk, session, text, DELETION)
+            audit.log_action(request.user.pk, session, text, DELETION)
 
     @display(description="user")
     def user(self, session: SessionRow) -> str:

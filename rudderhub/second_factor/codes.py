@@ -60,7 +60,7 @@ def reset(user: User, message: str, by: int | None = None) -> None:
 
 def note(user: User, message: str, by: int | None = None) -> None:
     """A line of the audit log; by is the key of whoever did it, when it was not the user."""
-    audit.note(by or user.pk, user, message)
+    audit.log_action(by or user.pk, user, message)
 
 
 def _held(user: User, kind: str) -> QuerySet[Authenticator]:
