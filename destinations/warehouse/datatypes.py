@@ -95,7 +95,7 @@ def convert(value: Any, column_type: str, event_type: str) -> Any | Discard:
     """The value as a column of column_type stores it, or the Discard.
 
     Text is free of NUL, JSON comes as text, a number for a float column stays int or float.
-    Nothing is cut: a float for an int column is a Discard, which widened() may spare it.
+    Nothing is cut: a float for an int column is a Discard, unless schema.plan() widened the column.
     """
     if value is None:
         return None
@@ -109,17 +109,6 @@ def convert(value: Any, column_type: str, event_type: str) -> Any | Discard:
         return conversion(value)
     except TransformError as error:
         return Discard(go_text(value), str(error))
-
-
-def widened(value: Any, column_type: str, event_type: str) -> str | None:
-    """The type that an int column must get so that the number fits: float, or None."""
-    if column_type != INT:
-        return None
-    if event_type == FLOAT and math.isfinite(value):
-        return FLOAT
-    if event_type == INT and not BIGINT_MIN <= value <= BIGINT_MAX:
-        return FLOAT
-    return None
 
 
 def _bigint(value: Any) -> Any:

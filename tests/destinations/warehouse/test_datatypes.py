@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.datatypes import Discard, convert, infer, timestamp, widened
+from destinations.warehouse.datatypes import Discard, convert, infer, timestamp
 from destinations.warehouse.jsontext import TransformError, go_text, json_text
 from tests.destinations.warehouse.strategies import json_values, nested
 
@@ -170,23 +170,6 @@ def test_a_value_that_does_not_fit_is_discarded_with_the_reason(value, column_ty
     event_type, inferred = infer(value)
 
     assert convert(inferred, column_type, event_type) == Discard(*discard)
-
-
-@pytest.mark.parametrize(
-    ("value", "column_type", "wider"),
-    [
-        (1.5, "int", "float"),
-        (2**63, "int", "float"),
-        (2**63 - 1, "int", None),
-        (math.inf, "int", None),
-        ("7", "int", None),
-        (1.5, "boolean", None),
-    ],
-)
-def test_only_numbers_widen_only_int_columns(value, column_type, wider):
-    event_type, inferred = infer(value)
-
-    assert widened(inferred, column_type, event_type) == wider
 
 
 @pytest.mark.parametrize("column_type", ["int", "string", "json", "boolean"])
