@@ -1,7 +1,4 @@
-"""Loads chunks into a warehouse: T1 resolves identities, T2 writes the rows and the cursor.
-
-The only module that runs the statements of sql.py.
-"""
+"""Loads chunks into a warehouse: T1 resolves identities, T2 writes the rows and the cursor."""
 
 from __future__ import annotations
 
