@@ -129,7 +129,9 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         events, hours = source.activity.accepted, source.activity.hours
         if not events:
             return format_html("{}", "0")
-        description = f"events by hour, up to {max(hours):,} in one; {hours[-1]:,} in the last"
+        description = (
+            f"events by hour, at most {max(hours):,} per hour, {hours[-1]:,} in the last hour"
+        )
         return format_html(
             '<span class="rh-day">{} <svg class="rh-spark" viewBox="0 0 {} {}" role="img"'
             ' aria-label="{}"><title>{}</title><path d="{}"/></svg></span>',
