@@ -238,7 +238,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def deletion_obstacles(self, records: Sequence[Destination]) -> list[str]:
         unfinished = Erasure.objects.exclude(state=ErasureState.DONE).defer("held")
         erasures = unfinished.filter(destination__in=records).select_related("destination")
-        return [f"{erasure}: wait for its end" for erasure in erasures]
+        return [f"{erasure}; wait until it ends" for erasure in erasures]
 
     def load_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         destination = self.changeable(request, pk)
