@@ -1,4 +1,4 @@
-"""Who is logged in, and from where."""
+"""The pages of sessions: who is logged in, and from where."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SessionChangeList(ChangeList):
 
 @admin.register(Session)
 class SessionAdmin(SummarisedDeletion):
-    """Logged-in browsers; deleting a session logs its user out. Everybody has their own."""
+    """Logged-in browsers; deleting one logs its user out. Every user may see their own."""
 
     list_display = fields = readonly_fields = (
         *("user", "since", "address", "browser", "ends", "state"),

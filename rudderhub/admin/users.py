@@ -1,4 +1,4 @@
-"""Users and roles, who did what, and who looked at personal data."""
+"""The pages of users, roles and the audit log."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GrantingAdmin(ModelAdmin):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> Any:
-        """With what was granted and taken away."""
+        """Names the fields, and the permissions that were granted or taken away."""
         if add or not form.changed_data:
             return super().construct_change_message(request, form, formsets, add)
         return [{"changed": {"fields": [_change_text(form, name) for name in form.changed_data]}}]
@@ -51,7 +51,7 @@ class GrantingAdmin(ModelAdmin):
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
     ) -> ModelMultipleChoiceField[Any] | None:
-        """Boxes to tick; nobody needs permissions for what has no page."""
+        """Check boxes, without permissions for models that have no page."""
         options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.related_model is Permission:
@@ -121,7 +121,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "sources/confirm.html", context)
 
     def has_reset_second_factor_permission(self, request: HttpRequest, object_id: str) -> bool:
-        """One's own is removed with a code, on one's own page."""
+        """For other users only: users remove their own on their own page, with a code."""
         user = self.get_object(request, object_id)
         return (
             isinstance(user, User)

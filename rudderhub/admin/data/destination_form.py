@@ -1,3 +1,5 @@
+"""The form of a Postgres destination."""
+
 from __future__ import annotations
 
 import re
@@ -58,9 +60,9 @@ def _schema_name(name: str) -> None:
 
 
 class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A Destination whose config and secrets are fields of their own.
+    """Edits a Destination; each value of its config and its password is a field.
 
-    The password is never rendered; an empty one keeps what is stored.
+    The password is never rendered; an empty field keeps the stored one.
     """
 
     type = forms.ChoiceField(choices=CHOICES, widget=UnfoldAdminSelectWidget)
@@ -211,7 +213,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
             )
         if not self.errors:
             self._check_config(data)
-            self._check_alone(data)
+            self._check_identity_schema(data)
         return data
 
     def save(self, commit: bool = True) -> Any:
@@ -232,13 +234,13 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         return bool((self.instance.secrets or {}).get("password"))
 
     def _sends_password_elsewhere(self, data: dict[str, Any]) -> bool:
-        """Who may edit a destination must not get its password sent to a server of theirs."""
+        """Whether the stored password would go to another server, which its editor may control."""
         if not self._has_password() or data.get("password") or data.get("remove_password"):
             return False
         return any(name in data and data[name] != self.initial.get(name) for name in ADDRESS)
 
-    def _check_alone(self, data: dict[str, Any]) -> None:
-        """Two graphs in one schema would merge the people of both."""
+    def _check_identity_schema(self, data: dict[str, Any]) -> None:
+        """Two destinations must not share a schema of identities: it would merge their people."""
         place = {f"config__{name}": data[name] for name in PLACE}
         other = Destination.objects.filter(**place).exclude(pk=self.instance.pk).first()
         if other is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from django.contrib import admin, messages
@@ -339,10 +340,10 @@ def _untried(steps: list[CheckStep]) -> list[str]:
 
 def _rows_with_statuses(destinations: Iterable[Destination]) -> list[DestinationRow]:
     """The same records, each with the statuses of its connections, sorted by source."""
-    rows, connections = [cast("DestinationRow", each) for each in destinations], []
+    rows, connections = [cast("DestinationRow", destination) for destination in destinations], []
     for row in rows:
         row.statuses = []
-        for connection in sorted(row.connections.all(), key=lambda each: each.source.name):
+        for connection in sorted(row.connections.all(), key=attrgetter("source.name")):
             connection.destination = row  # so that the status does not fetch it again
             connections.append(connection)
     by_pk = {row.pk: row for row in rows}

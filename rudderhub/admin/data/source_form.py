@@ -1,3 +1,5 @@
+"""The form of a source."""
+
 from __future__ import annotations
 
 import re
@@ -13,20 +15,20 @@ _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 
 
 def origin(text: str) -> str:
-    """An origin as browsers send it: scheme, host and a port that is not the scheme's own."""
-    found = text.lower().removesuffix("/")
-    if not _ORIGIN.fullmatch(found):
+    """An origin as browsers send it: scheme and host, and the port unless it is the default."""
+    sent = text.lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(sent):
         raise ValidationError(
             "%(text)s is not an origin. Enter only scheme, host and port, like "
             "https://shop.example",
             params={"text": text},
         )
-    default_port = ":443" if found.startswith("https:") else ":80"
-    return found.removesuffix(default_port)
+    default_port = ":443" if sent.startswith("https:") else ":80"
+    return sent.removesuffix(default_port)
 
 
 class OriginsField(forms.CharField):
-    """A list of origins, shown one a line."""
+    """A list of origins, shown one per line."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
