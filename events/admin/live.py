@@ -198,18 +198,18 @@ class EventAdmin(ReadOnlyAdmin):
         sees = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
         may_ask = request.user.has_perm("destinations.view_destination")
-        known, until = stops([event])[event.pk], monotonic() + ASK_SECONDS
+        event_stops, until = stops([event])[event.pk], monotonic() + ASK_SECONDS
         trails = [
             _stop_with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
-            for stop in known
+            for stop in event_stops
         ]
         context = {
             "event": record,
             "source": self.from_source(record),
             "has_source": Source.objects.filter(pk=record.source_id).exists(),
             "stops": trails,
-            "waits_for": _awaited_destinations(known),
-            "seen": _states_key(known),
+            "waits_for": _awaited_destinations(event_stops),
+            "seen": _states_key(event_stops),
             "may_ask": may_ask,
             "sdk": _sdk_text(event),
             "may_act": request.user.has_perms(PERMISSIONS),
@@ -232,13 +232,13 @@ class EventAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         event = get_object_or_404(Event, pk=pk)
-        known = stops([event])[pk]
-        if request.GET.get("seen") != _states_key(known):
+        event_stops = stops([event])[pk]
+        if request.GET.get("seen") != _states_key(event_stops):
             return HttpResponse()
         context = {
             "event": event,
-            "waits_for": _awaited_destinations(known),
-            "seen": _states_key(known),
+            "waits_for": _awaited_destinations(event_stops),
+            "seen": _states_key(event_stops),
         }
         return TemplateResponse(request, "events/waits.html", context)
 

@@ -133,7 +133,7 @@ class LoadAdmin(ReadOnlyAdmin):
             (load.discards, "discarded value"),
             (sum(load.repeated.values()), "repeated row"),
         )
-        return ", ".join(counted(*each) for each in counts if each[0]) or None
+        return ", ".join(counted(number, noun) for number, noun in counts if number) or None
 
     @display(description="rows")
     def row_count(self, load: Load) -> str:
@@ -144,7 +144,7 @@ class LoadAdmin(ReadOnlyAdmin):
         tables = sum(not columns for columns in load.added.values())
         columns = sum(map(len, load.added.values()))
         counts = ((tables, "table"), (columns, "column"))
-        return ", ".join(counted(*each) for each in counts if each[0]) or None
+        return ", ".join(counted(number, noun) for number, noun in counts if number) or None
 
     @display(description="error", empty_value="-")
     def problem(self, load: Load) -> SafeString | None:
