@@ -213,6 +213,7 @@ def test_nothing_is_taken_in_while_the_disk_is_nearly_full(client, tmp_path):
     key = make_write_key()
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
+        disk.expire_shortage()
         refused, health = post(client, key.key, b"{"), client.get("/health")
         disk.expire_shortage()
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=1):
