@@ -39,7 +39,7 @@ def test_a_process_that_ends_stops_the_others_and_the_stubborn_are_killed(tmp_pa
     )
 
     assert "web    | is up" in lines
-    assert "rudderhub: beat ended with exit code 3: stopping everything" in lines
+    assert "rudderhub: beat ended with exit code 3; stopping everything" in lines
     assert "system | web stopped (rc=-9)" in lines
     assert lines[-1] == "rudderhub: beat ended with exit code 3"
 

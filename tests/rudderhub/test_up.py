@@ -163,7 +163,7 @@ def test_a_killed_supervisor_does_not_block_the_next_and_a_dead_part_stops_all(u
 
     assert kept == (facts, events)
     assert after.end() == 1
-    assert "rudderhub: worker ended with exit code -9: stopping everything\n" in after.lines
+    assert "rudderhub: worker ended with exit code -9; stopping everything\n" in after.lines
 
 
 def test_a_port_in_use_is_one_clear_line(up, environment):
@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(up, environment, tmp_pat
     refused = up()
 
     assert refused.end() == 1
-    assert re.fullmatch(r"rudderhub: .*/file/var cannot be written \(.*\): .*\n", refused.output)
+    assert re.fullmatch(r"rudderhub: .*/file/var cannot be written \(.*\); .*\n", refused.output)
 
 
 def test_a_setting_that_cannot_be_read_is_one_clear_line(up, environment):
