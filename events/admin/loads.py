@@ -183,7 +183,7 @@ class LoadAdmin(ReadOnlyAdmin):
     def error_class(self, load: Load) -> SafeString | None:
         return label(advice(load.error).kind, "bad") if load.error else None
 
-    @display(description="what happened")
+    @display(description="details")
     def advice(self, load: Load) -> str:
         if not load.error:
             return "None."
