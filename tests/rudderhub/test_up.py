@@ -73,6 +73,7 @@ class Up:
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("up") / "var"
     yield folder
+    folder.mkdir(exist_ok=True)  # not every test starts an instance
     home = instances.load(folder).postgres().home
     shutil.rmtree(home, ignore_errors=True)
 
