@@ -7,11 +7,11 @@ from django.test import Client, override_settings
 from destinations.interface import Feed
 from destinations.postgres import PostgresDestination
 from events import log
-from tests.support.chunks import address
 from tests.support.connections import make_warehouse_connection
 from tests.support.database import empty_few_tables
 from tests.support.factories import make_admin, make_staff
 from tests.support.instance import RunningInstance
+from tests.support.warehouse import address
 
 # An example takes longer on a machine with other work to do; each test has a limit of its own
 hypothesis.settings.register_profile(

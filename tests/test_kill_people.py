@@ -26,7 +26,7 @@ CONFIGS = ({"hub_limit": 3}, {"blocked": True})
 SET_UP = """
 import json
 from tests.support.factories import make_connection, make_destination, make_source
-from tests.support.chunks import address
+from tests.support.warehouse import address
 config, secrets = address({dsn!r})
 for number in range({count}):
     own = {{"identity_schema": f"people_{{number}}", "namespace": f"events_{{number}}"}}

@@ -16,8 +16,7 @@ from destinations.postgres import PostgresDestination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.ready_views import create_ready_views
 from rudderhub.env import ROOT
-from tests.support.chunks import address
-from tests.support.warehouse import USER_SCHEMAS
+from tests.support.warehouse import USER_SCHEMAS, address
 
 PAGE = (ROOT / "docs" / "reference" / "queries.md").read_text()
 QUERIES = dict(re.findall(r"^### (.+?)\n.*?```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))

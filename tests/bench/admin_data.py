@@ -22,8 +22,8 @@ from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS
 from events import counting, log
 from events.log_database import log_connection
 from tests.bench import api
-from tests.support.chunks import address
 from tests.support.factories import make_admin, make_connection, make_destination, make_source
+from tests.support.warehouse import address
 
 DAYS = 30
 SOURCES = 20

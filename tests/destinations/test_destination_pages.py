@@ -18,7 +18,8 @@ from destinations.schedule import Schedule
 from events import rings
 from events.loads import run_load
 from rudderhub.celery import app
-from tests.support.connections import event, rows, send
+from tests.support.connections import send
+from tests.support.events import event, track
 from tests.support.factories import (
     make_connection,
     make_destination,
@@ -26,6 +27,7 @@ from tests.support.factories import (
     make_source,
 )
 from tests.support.http import html
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,7 +149,7 @@ def test_load_now_asks_for_every_connection_and_ends_their_waits(admin_client, b
 
 
 def test_ready_views_are_shown_before_they_are_made(admin_client, connection, warehouse):
-    send(connection, event("m1", event="Paid"), event("m2", type="page"))
+    send(connection, track("m1", event="Paid"), event("m2", "page", userId="u1"))
     run_load(connection)
 
     before = html(admin_client.get(url(connection, "views")))
@@ -166,7 +168,7 @@ def test_ready_views_are_shown_before_they_are_made(admin_client, connection, wa
 
 
 def test_a_schema_without_their_tables_says_why_there_are_none(admin_client, connection):
-    send(connection, event("m1", type="identify"))
+    send(connection, event("m1", "identify", userId="u1"))
     run_load(connection)
 
     shown = html(admin_client.get(url(connection, "views")))
@@ -194,7 +196,7 @@ def test_a_server_that_never_answers_is_asked_once_for_all_schemas(admin_client)
 
 
 def test_views_that_are_in_use_keep_nobody_waiting(admin_client, connection, warehouse):
-    send(connection, event("m1", event="Paid"))
+    send(connection, track("m1", event="Paid"))
     run_load(connection)
     admin_client.post(url(connection, "views"))
     with warehouse.transaction():
@@ -219,7 +221,7 @@ def test_who_may_only_look_does_nothing_to_a_destination(viewer, name):
 
 
 def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin_client, connection):
-    send(connection, event("m1"), event("m2", type="nonsense"))
+    send(connection, track("m1"), event("m2", "nonsense", userId="u1"))
     run_load(connection)
     destination = connection.destination
     Erasure.objects.create(destination=destination, state="done")

@@ -18,9 +18,9 @@ from destinations.postgres.config import PostgresConfig
 from events import log, replays
 from events.loads import run_load
 from events.models import Load
-from events.spec import ParsedEvent
 from rudderhub.env import ROOT
 from tests.e2e.postgres import found, running
+from tests.support.events import parsed
 from tests.support.factories import make_connection, make_destination, make_source
 
 EVENTS = 2_000
@@ -91,17 +91,6 @@ def statements():
     page = (ROOT / "docs" / "how-to" / "warehouse.md").read_text()
     blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     return [[line for line in block.splitlines() if line] for block in blocks]
-
-
-def parsed(event):
-    return ParsedEvent(
-        event["messageId"],
-        event["type"],
-        event.get("event", ""),
-        event["userId"],
-        event["anonymousId"],
-        json.dumps(event),
-    )
 
 
 def send(connection, events):

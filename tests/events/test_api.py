@@ -8,7 +8,8 @@ from events import log, people
 from events.api import new_token
 from events.api_urls import urlpatterns
 from rudderhub.env import ROOT
-from tests.support.identity_graph import anonymous, event
+from tests.support.events import event
+from tests.support.identity_graph import anonymous
 from tests.support.people import Hub
 
 DOCUMENT = yaml.safe_load((ROOT / "docs" / "profiles-openapi.yaml").read_text())

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from events.loads import run_load
-from tests.support.connections import event, rows, send
+from tests.support.connections import send
+from tests.support.events import event, track
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,8 +24,8 @@ def comments(warehouse, table):
 def test_every_table_and_column_is_explained(connection, warehouse):
     send(
         connection,
-        event("m1", event="Order Done", properties={"total": 1}),
-        event("m2", type="identify", traits={"plan": "pro"}),
+        track("m1", event="Order Done", properties={"total": 1}),
+        event("m2", "identify", traits={"plan": "pro"}, userId="u1"),
     )
 
     run_load(connection)
@@ -42,11 +44,11 @@ def test_every_table_and_column_is_explained(connection, warehouse):
 
 
 def test_a_new_column_says_when_it_was_first_met(connection, warehouse):
-    send(connection, event("m1", event="Order Done"))
+    send(connection, track("m1", event="Order Done"))
     run_load(connection)
     warehouse.execute("COMMENT ON TABLE shop.order_done IS 'mine'")
     warehouse.execute("COMMENT ON COLUMN shop.order_done.event IS 'mine, too'")
-    send(connection, event("m2", event="Order Done", properties={"it's": 1}))
+    send(connection, track("m2", event="Order Done", properties={"it's": 1}))
 
     run_load(connection)
 
@@ -57,7 +59,7 @@ def test_a_new_column_says_when_it_was_first_met(connection, warehouse):
 
 
 def test_the_tables_of_profiles_are_explained(connection, warehouse):
-    send(connection, event("m1", event="Order Done"))
+    send(connection, track("m1", event="Order Done"))
 
     run_load(connection)
 

@@ -16,7 +16,8 @@ from events.backlog import Backlog, backlogs
 from events.loads import run_load
 from events.log_database import log_connection
 from events.models import Loss
-from tests.support.connections import event, send
+from tests.support.connections import send
+from tests.support.events import track
 from tests.support.factories import (
     make_connection,
     make_destination,
@@ -232,7 +233,7 @@ def test_an_oldest_event_behind_many_of_others_is_not_looked_for(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_load_ends_the_lag(admin_client, connection):
     now = timezone.now()
-    send(connection, event("m1"), received_at=now - timedelta(minutes=7))
+    send(connection, track("m1"), received_at=now - timedelta(minutes=7))
     with time_machine.travel(now, tick=False):
         before = html(admin_client.get(f"{LIST}{connection.pk}/change/"))
     run_load(connection)

@@ -13,9 +13,11 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Replay
 from events.reasons import reason_kind
 from events.tasks import load_replay
-from tests.support.connections import NOW, event, rows, send
+from tests.support.connections import send
+from tests.support.events import NOW, event, track
 from tests.support.factories import make_connection, make_event
 from tests.support.http import html
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,8 +37,8 @@ def _fresh():
 def dead(connection, warehouse):
     """m1 is loaded; m2 and m3 are dead for a view where their table belongs, m4 for its type."""
     warehouse.execute("CREATE SCHEMA shop; CREATE VIEW shop.paid AS SELECT 1 AS id")
-    paid = [event(name, event="Paid", properties={"n": 1}) for name in ("m2", "m3")]
-    send(connection, event("m1", event="Seen"), *paid, event("m4", type="nonsense"))
+    paid = [track(name, event="Paid", properties={"n": 1}) for name in ("m2", "m3")]
+    send(connection, track("m1", event="Seen"), *paid, event("m4", "nonsense", userId="u1"))
     run_load(connection)
     assert letters() == {"m2": ("open", 1), "m3": ("open", 1), "m4": ("open", 1)}
     return connection
@@ -219,7 +221,7 @@ def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin_client, dead,
     rerun(admin_client, "m2")
     work()
     admin_client.post(f"{LIST}{letter('m4').pk}/discard/one/", {"confirm": "1", "note": "noise"})
-    send(dead, event("m5", event="Paid"))
+    send(dead, track("m5", event="Paid"))
     run_load(dead)
 
     (balance,) = ledger.balances([dead])
@@ -325,7 +327,7 @@ def test_values_in_a_reason_are_hidden_from_who_may_not_see_them(client, dead):
 
 def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
     """A worker was killed after it had kept the letter, and the cause went away."""
-    send(connection, event("m1", event="Seen"))
+    send(connection, track("m1", event="Seen"))
     with log_connection() as conn:
         first = log.barrier(conn)
     DeadLetter.objects.create(
@@ -356,8 +358,8 @@ def test_reasons_alike_are_of_a_kind(reason, kind):
 
 
 def test_a_replay_keeps_what_it_skipped_and_why(connection):
-    off = event("m2", event="B", integrations={"All": False})
-    send(connection, event("m1", event="A"), off)
+    off = track("m2", event="B", integrations={"All": False})
+    send(connection, track("m1", event="A"), off)
     run_load(connection)
 
     replay = replays.begin(connection, None)

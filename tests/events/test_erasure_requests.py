@@ -30,8 +30,9 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Event, Quarantined
 from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
-from tests.support.identity_graph import event, user
-from tests.support.people import NOW, Hub, changes_made, everywhere, parsed
+from tests.support.events import NOW, event, parsed
+from tests.support.identity_graph import user
+from tests.support.people import Hub, changes_made, everywhere
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -17,6 +17,7 @@ from events.erasures import erase_person
 from events.log_database import log_connection
 from events.models import DeadLetter, Event, Load, Quarantined
 from sources.models import Source
+from tests.support.events import event
 from tests.support.factories import (
     make_admin,
     make_connection,
@@ -24,7 +25,7 @@ from tests.support.factories import (
     make_event,
     make_source,
 )
-from tests.support.identity_graph import anonymous, event, user
+from tests.support.identity_graph import anonymous, user
 from tests.support.people import Hub, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,8 +9,10 @@ from destinations.models import Connection, FilterMode
 from events import ledger, replays
 from events.loads import run_load
 from events.models import DeadLetter, Event, Load, Replay
-from tests.support.connections import event, rows, send
+from tests.support.connections import send
+from tests.support.events import event, track
 from tests.support.factories import make_connection
+from tests.support.warehouse import rows
 
 FILTERED = "the event filter of the connection leaves it out"
 
@@ -51,7 +53,7 @@ def test_a_track_event_is_called_by_its_name_and_another_by_its_type(found, take
 )
 def test_only_what_the_filter_takes_is_loaded(connection, warehouse, mode, kept):
     set_filter(connection, mode, "Paid")
-    send(connection, event("m1", event="Paid"), event("m2", event="Left"))
+    send(connection, track("m1", event="Paid"), track("m2", event="Left"))
 
     run_load(connection)
 
@@ -61,7 +63,12 @@ def test_only_what_the_filter_takes_is_loaded(connection, warehouse, mode, kept)
 @pytest.mark.django_db(transaction=True)
 def test_what_is_left_out_is_skipped_with_its_reason_and_the_ledger_adds_up(connection):
     set_filter(connection, FilterMode.EXCEPT, "page")
-    send(connection, event("m1"), event("m2", type="page"), event("m3", type="page"))
+    send(
+        connection,
+        event("m1", userId="u1"),
+        event("m2", "page", userId="u1"),
+        event("m3", "page", userId="u1"),
+    )
 
     run_load(connection)
 
@@ -73,7 +80,7 @@ def test_what_is_left_out_is_skipped_with_its_reason_and_the_ledger_adds_up(conn
 @pytest.mark.django_db(transaction=True)
 def test_an_event_that_is_left_out_is_no_dead_letter_whatever_it_holds(connection):
     set_filter(connection, FilterMode.EXCEPT, "Paid")
-    send(connection, event("m1", event="Paid", context="no object"))
+    send(connection, track("m1", event="Paid", context="no object"))
 
     run_load(connection)
 
@@ -83,7 +90,7 @@ def test_an_event_that_is_left_out_is_no_dead_letter_whatever_it_holds(connectio
 @pytest.mark.django_db(transaction=True)
 def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
     set_filter(connection, FilterMode.EXCEPT, "Left")
-    send(connection, event("m1", event="Paid"), event("m2", event="Left"))
+    send(connection, track("m1", event="Paid"), track("m2", event="Left"))
     run_load(connection)
     before = ids(warehouse, "tracks")
     set_filter(connection, FilterMode.ALL)
@@ -97,7 +104,7 @@ def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
 @pytest.mark.django_db(transaction=True)
 def test_the_trace_of_an_event_that_was_left_out_says_why(admin_client, connection):
     set_filter(connection, FilterMode.EXCEPT, "Left")
-    send(connection, event("m1", event="Left"))
+    send(connection, track("m1", event="Left"))
     run_load(connection)
 
     page = admin_client.get(
@@ -110,7 +117,7 @@ def test_the_trace_of_an_event_that_was_left_out_says_why(admin_client, connecti
 @pytest.mark.django_db(transaction=True)
 def test_an_event_that_an_earlier_filter_left_out_is_not_called_loaded(admin_client, connection):
     set_filter(connection, FilterMode.EXCEPT, "Left")
-    send(connection, event("m1", event="Left"))
+    send(connection, track("m1", event="Left"))
     run_load(connection)
     set_filter(connection, FilterMode.ALL)
 

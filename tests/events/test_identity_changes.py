@@ -18,7 +18,8 @@ from events.erasure_preview import preview
 from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.tasks import go_on_with_change, ring_connections
-from tests.support.identity_graph import event, user
+from tests.support.events import event
+from tests.support.identity_graph import user
 from tests.support.people import Hub, changes_made, erase_requested, everywhere
 from tests.support.wait import wait_for
 

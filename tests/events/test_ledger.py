@@ -24,7 +24,8 @@ from events.models import (
 )
 from events.tasks import count_log, keep_log
 from sources.models import OnInvalidEvent
-from tests.support.connections import NOW, event, send
+from tests.support.connections import send
+from tests.support.events import NOW, event, track
 from tests.support.factories import (
     make_admin,
     make_connection,
@@ -55,7 +56,7 @@ def ledger_command(**options):
 
 
 def test_what_is_accepted_is_pending_until_it_is_loaded(connection):
-    send(connection, event("m1"), event("m2"))
+    send(connection, track("m1"), track("m2"))
     before = numbers(connection)
 
     run_load(connection)
@@ -65,7 +66,7 @@ def test_what_is_accepted_is_pending_until_it_is_loaded(connection):
 
 
 def test_counting_twice_counts_once(connection):
-    send(connection, event("m1"), event("m2", type="identify"))
+    send(connection, track("m1"), event("m2", "identify", userId="u1"))
 
     assert count()
     assert count()
@@ -79,28 +80,28 @@ def test_counting_twice_counts_once(connection):
 def test_each_source_has_counts_of_its_own(connection, monkeypatch):
     monkeypatch.setattr(counting, "STEP", 3)
     other = make_connection(make_source(), make_destination())
-    send(connection, *(event(f"a{n}") for n in range(5)))
-    send(other, *(event(f"b{n}") for n in range(4)))
+    send(connection, *(track(f"a{n}") for n in range(5)))
+    send(other, *(track(f"b{n}") for n in range(4)))
     count()
-    send(connection, event("a5"))
+    send(connection, track("a5"))
 
     assert numbers(connection) == {"accepted": 6, "pending": 6}
     assert numbers(other) == {"accepted": 4, "pending": 4}
 
 
 def test_a_connection_that_starts_now_answers_for_no_earlier_event(connection):
-    send(connection, event("m1"), event("m2"))
+    send(connection, track("m1"), track("m2"))
     later = make_connection(connection.source, make_destination(), start=Start.NOW)
-    send(connection, event("m3"))
+    send(connection, track("m3"))
 
     assert numbers(later) == {"accepted": 1, "pending": 1}
 
 
 def test_the_ledger_is_kept_by_time(connection):
-    send(connection, event("m1"))
+    send(connection, track("m1"))
     run_load(connection)
     Standing.objects.filter(is_start=False).update(at=timezone.now() - timedelta(hours=2))
-    send(connection, event("m2"), event("m3"))
+    send(connection, track("m2"), track("m3"))
     run_load(connection)
 
     hour = timezone.now() - timedelta(hours=1)
@@ -111,8 +112,8 @@ def test_the_ledger_is_kept_by_time(connection):
 
 def test_events_that_retention_dropped_are_lost_in_the_ledger(connection):
     old = timezone.now() - timedelta(days=40)
-    send(connection, event("old"), received_at=old)
-    send(connection, event("new"), received_at=timezone.now())
+    send(connection, track("old"), received_at=old)
+    send(connection, track("new"), received_at=timezone.now())
     count()
     connection.enabled = False
     connection.save()
@@ -128,8 +129,8 @@ def test_events_that_retention_dropped_are_lost_in_the_ledger(connection):
 
 
 def test_a_connection_made_after_a_drop_answers_only_for_what_is_kept(connection):
-    send(connection, event("old"), received_at=timezone.now() - timedelta(days=40))
-    send(connection, event("new"), received_at=timezone.now())
+    send(connection, track("old"), received_at=timezone.now() - timedelta(days=40))
+    send(connection, track("new"), received_at=timezone.now())
     run_load(connection)
     keep_log()
     late = make_connection(connection.source, make_destination())
@@ -141,7 +142,11 @@ def test_a_connection_made_after_a_drop_answers_only_for_what_is_kept(connection
 def test_folded_minutes_keep_their_sums(connection):
     old = timezone.now() - timedelta(days=40)
     for minutes in range(3):
-        send(connection, event(f"m{minutes}"), received_at=old + timedelta(minutes=minutes))
+        send(
+            connection,
+            track(f"m{minutes}"),
+            received_at=old + timedelta(minutes=minutes),
+        )
     count()
 
     with log_connection() as conn:
@@ -152,7 +157,7 @@ def test_folded_minutes_keep_their_sums(connection):
 
 
 def test_the_task_settles_what_was_accepted_up_to_each_cursor(connection):
-    send(connection, event("m1"), event("m2"))
+    send(connection, track("m1"), track("m2"))
     run_load(connection)
 
     count_log()
@@ -161,7 +166,7 @@ def test_the_task_settles_what_was_accepted_up_to_each_cursor(connection):
 
 
 def test_an_event_that_nobody_accounts_for_is_found(connection, warehouse):
-    send(connection, event("m1"), event("m2"))
+    send(connection, track("m1"), track("m2"))
     run_load(connection)
     warehouse.execute("UPDATE rudder_identity.rudder_cursors SET loaded = 1")
     Standing.objects.filter(is_start=False).update(position=1)
@@ -171,7 +176,7 @@ def test_an_event_that_nobody_accounts_for_is_found(connection, warehouse):
 
 
 def test_a_warehouse_that_is_away_leaves_the_counts_of_the_last_load(connection):
-    send(connection, event("m1"))
+    send(connection, track("m1"))
     run_load(connection)
     connection.destination.config["port"] = 1
     connection.destination.save()
@@ -180,11 +185,11 @@ def test_a_warehouse_that_is_away_leaves_the_counts_of_the_last_load(connection)
 
 
 def test_a_warehouse_that_begins_anew_adds_up_again(connection, warehouse):
-    send(connection, event("m1"))
+    send(connection, track("m1"))
     run_load(connection)
     warehouse.execute("DROP SCHEMA rudder_identity CASCADE")
     warehouse.execute("DROP SCHEMA shop CASCADE")
-    send(connection, event("m2"))
+    send(connection, track("m2"))
 
     run_load(connection)
 
@@ -283,7 +288,7 @@ def test_each_number_of_the_ledger_leads_to_as_many(every_outcome, client):
 
 def test_many_connections_take_as_many_queries_as_one(connection, django_assert_num_queries):
     others = [make_connection(make_source(), connection.destination) for _ in range(4)]
-    send(connection, event("m1"))
+    send(connection, track("m1"))
     run_load(connection)
 
     with django_assert_num_queries(7):

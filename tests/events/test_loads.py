@@ -11,14 +11,16 @@ from events.locks import Lock, try_lock
 from events.log_database import log_connection
 from events.models import DeadLetter, Load
 from events.tasks import load_connection
-from tests.support.connections import NOW, event, rows, send
+from tests.support.connections import send
+from tests.support.events import NOW, event, track
 from tests.support.factories import make_connection, make_destination
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_an_event_becomes_rows_and_a_profile(connection, warehouse):
-    send(connection, event("m1", event="Order Done", properties={"total": 9.5}))
+    send(connection, track("m1", event="Order Done", properties={"total": 9.5}))
 
     run_load(connection)
 
@@ -36,7 +38,7 @@ def test_an_event_becomes_rows_and_a_profile(connection, warehouse):
 
 
 def test_a_load_is_kept_as_history(connection):
-    send(connection, event("m1", event="Order Done"), event("m2", event="Order Done"))
+    send(connection, track("m1", event="Order Done"), track("m2", event="Order Done"))
 
     run_load(connection)
 
@@ -52,9 +54,9 @@ def test_nothing_pending_makes_no_load(connection):
 
 
 def test_a_second_load_goes_on_where_the_first_ended(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
-    send(connection, event("m2", event="A"))
+    send(connection, track("m2", event="A"))
 
     run_load(connection)
 
@@ -63,10 +65,10 @@ def test_a_second_load_goes_on_where_the_first_ended(connection, warehouse):
 
 
 def test_the_same_event_again_changes_nothing(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     before = rows(warehouse, "SELECT * FROM shop.tracks")
-    send(connection, event("m1", event="A"), event("m1", event="A"))
+    send(connection, track("m1", event="A"), track("m1", event="A"))
 
     run_load(connection)
 
@@ -75,9 +77,9 @@ def test_the_same_event_again_changes_nothing(connection, warehouse):
 
 def test_of_two_events_with_one_id_the_later_received_stays_whole(connection, warehouse):
     later = NOW + timedelta(minutes=1)
-    send(connection, event("m1", event="A", properties={"before": 1}))
+    send(connection, track("m1", event="A", properties={"before": 1}))
     run_load(connection)
-    send(connection, event("m1", received_at=later, event="A", properties={"after": 2}))
+    send(connection, track("m1", received_at=later, event="A", properties={"after": 2}))
 
     run_load(connection)
 
@@ -85,7 +87,12 @@ def test_of_two_events_with_one_id_the_later_received_stays_whole(connection, wa
 
 
 def test_an_event_that_cannot_be_rows_is_a_dead_letter_and_the_others_load(connection, warehouse):
-    send(connection, event("m1", event="A"), event("m2", type="nonsense"), event("m3", event="A"))
+    send(
+        connection,
+        track("m1", event="A"),
+        event("m2", "nonsense", userId="u1"),
+        track("m3", event="A"),
+    )
 
     run_load(connection)
 
@@ -98,8 +105,8 @@ def test_an_event_that_cannot_be_rows_is_a_dead_letter_and_the_others_load(conne
 
 def test_a_poison_event_is_found_in_its_chunk(connection, warehouse):
     too_long_for_a_key = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(9000))
-    good = [event(f"m{number}", event="A") for number in range(20)]
-    send(connection, *good[:13], event(too_long_for_a_key, event="A"), *good[13:])
+    good = [track(f"m{number}", event="A") for number in range(20)]
+    send(connection, *good[:13], track(too_long_for_a_key, event="A"), *good[13:])
 
     run_load(connection)
 
@@ -109,7 +116,7 @@ def test_a_poison_event_is_found_in_its_chunk(connection, warehouse):
 
 
 def test_an_event_without_a_table_is_skipped_and_counted(connection):
-    send(connection, event("m1", type="audiencelist"))
+    send(connection, event("m1", "audiencelist", userId="u1"))
 
     run_load(connection)
 
@@ -118,8 +125,8 @@ def test_an_event_without_a_table_is_skipped_and_counted(connection):
 
 
 def test_a_load_keeps_why_events_were_skipped(connection):
-    off = event("m1", event="A", integrations={"All": False})
-    send(connection, off, event("m2", type="audiencelist"), event("m3", event="A"))
+    off = track("m1", event="A", integrations={"All": False})
+    send(connection, off, event("m2", "audiencelist", userId="u1"), track("m3", event="A"))
 
     run_load(connection)
 
@@ -133,7 +140,7 @@ def test_the_load_that_meets_the_budget_keeps_the_warning(connection):
     connection.destination.config["column_budget"] = 50
     for number in range(2):
         junk = {f"key{number}_{key}": key for key in range(100)}
-        send(connection, event(f"m{number}", event="A", properties=junk))
+        send(connection, track(f"m{number}", event="A", properties=junk))
         run_load(connection)
 
     later, first = Load.objects.all()
@@ -146,7 +153,7 @@ def test_the_load_that_meets_the_budget_keeps_the_warning(connection):
 def test_a_view_in_the_way_makes_dead_letters_of_its_events_only(connection, warehouse):
     warehouse.execute("CREATE SCHEMA shop")
     warehouse.execute("CREATE VIEW shop.a AS SELECT 1 AS id")
-    send(connection, *(event(f"m{n}", event="A" if n % 2 else "B") for n in range(6)))
+    send(connection, *(track(f"m{n}", event="A" if n % 2 else "B") for n in range(6)))
 
     run_load(connection)
 
@@ -162,7 +169,7 @@ def test_a_view_in_the_way_makes_dead_letters_of_its_events_only(connection, war
 def test_an_event_for_another_destination_is_skipped(connection, warehouse):
     ours = {"rudderDestinationId": connection.destination.public_id}
     others = {"rudderDestinationId": "another"}
-    send(connection, event("m1", event="A", **ours), event("m2", event="A", **others))
+    send(connection, track("m1", event="A", **ours), track("m2", event="A", **others))
 
     run_load(connection)
 
@@ -174,8 +181,8 @@ def test_an_event_for_another_destination_is_skipped(connection, warehouse):
 def test_a_value_that_does_not_fit_is_a_discard_and_its_row_goes_on(connection, warehouse):
     send(
         connection,
-        event("m1", event="A", properties={"size": True}),
-        event("m2", event="A", properties={"size": "large"}),
+        track("m1", event="A", properties={"size": True}),
+        track("m2", event="A", properties={"size": "large"}),
     )
 
     run_load(connection)
@@ -192,9 +199,9 @@ def test_a_value_that_does_not_fit_is_a_discard_and_its_row_goes_on(connection, 
 
 
 def test_a_whole_number_column_is_widened_for_a_fraction(connection, warehouse):
-    send(connection, event("m1", event="A", properties={"price": 1}))
+    send(connection, track("m1", event="A", properties={"price": 1}))
     run_load(connection)
-    send(connection, event("m2", event="A", properties={"price": 2.5}))
+    send(connection, track("m2", event="A", properties={"price": 2.5}))
 
     run_load(connection)
 
@@ -203,7 +210,7 @@ def test_a_whole_number_column_is_widened_for_a_fraction(connection, warehouse):
 
 
 def test_a_number_beyond_bigint_is_kept(connection, warehouse):
-    send(connection, event("m1", event="A", properties={"big": 2**63}))
+    send(connection, track("m1", event="A", properties={"big": 2**63}))
 
     run_load(connection)
 
@@ -211,7 +218,7 @@ def test_a_number_beyond_bigint_is_kept(connection, warehouse):
 
 
 def test_a_first_numeric_user_id_refuses_no_text_after_it(connection, warehouse):
-    send(connection, event("m1", event="A", userId=77), event("m2", event="A", userId="u-1"))
+    send(connection, track("m1", event="A", userId=77), track("m2", event="A", userId="u-1"))
 
     run_load(connection)
 
@@ -221,8 +228,8 @@ def test_a_first_numeric_user_id_refuses_no_text_after_it(connection, warehouse)
 def test_users_keep_the_latest_value_of_each_trait(connection, warehouse):
     send(
         connection,
-        event("m1", type="identify", traits={"plan": "free", "city": "Rome"}),
-        event("m2", type="identify", traits={"plan": "pro"}),
+        event("m1", "identify", traits={"plan": "free", "city": "Rome"}, userId="u1"),
+        event("m2", "identify", traits={"plan": "pro"}, userId="u1"),
     )
 
     run_load(connection)
@@ -232,10 +239,10 @@ def test_users_keep_the_latest_value_of_each_trait(connection, warehouse):
 
 def test_an_identify_that_comes_late_fills_only_gaps(connection, warehouse):
     earlier = NOW - timedelta(hours=1)
-    send(connection, event("m1", type="identify", traits={"plan": "pro"}))
+    send(connection, event("m1", "identify", traits={"plan": "pro"}, userId="u1"))
     run_load(connection)
     late = {"plan": "free", "city": "Rome"}
-    send(connection, event("m0", received_at=earlier, type="identify", traits=late))
+    send(connection, event("m0", "identify", received_at=earlier, traits=late, userId="u1"))
 
     run_load(connection)
 
@@ -247,10 +254,10 @@ def test_an_identify_that_comes_late_fills_only_gaps(connection, warehouse):
 def test_two_devices_of_one_user_are_one_profile(connection, warehouse):
     send(
         connection,
-        event("m1", event="A", userId="", anonymousId="phone"),
-        event("m2", event="A", userId="", anonymousId="laptop"),
-        event("m3", type="identify", anonymousId="phone"),
-        event("m4", type="identify", anonymousId="laptop"),
+        track("m1", event="A", userId="", anonymousId="phone"),
+        track("m2", event="A", userId="", anonymousId="laptop"),
+        event("m3", "identify", anonymousId="phone", userId="u1"),
+        event("m4", "identify", anonymousId="laptop", userId="u1"),
     )
 
     run_load(connection)
@@ -266,7 +273,7 @@ def test_two_devices_of_one_user_are_one_profile(connection, warehouse):
 
 
 def test_a_malformed_merge_is_a_dead_letter(connection):
-    send(connection, event("m1", type="merge", mergeProperties=[{"type": "email"}]))
+    send(connection, event("m1", "merge", mergeProperties=[{"type": "email"}], userId="u1"))
 
     run_load(connection)
 
@@ -274,10 +281,10 @@ def test_a_malformed_merge_is_a_dead_letter(connection):
 
 
 def test_a_table_dropped_by_hand_is_made_again(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     warehouse.execute("DROP TABLE shop.a CASCADE")
-    send(connection, event("m2", event="A"))
+    send(connection, track("m2", event="A"))
 
     run_load(connection)
 
@@ -289,7 +296,7 @@ def test_a_dead_warehouse_waits_and_recovers_by_itself(connection, warehouse):
     port = destination.config["port"]
     destination.config["port"] = 1
     destination.save()
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     connection.refresh_from_db()
     waiting = (connection.failures, connection.is_waiting(timezone.now()), connection.error)
@@ -310,7 +317,7 @@ def test_a_dead_warehouse_waits_and_recovers_by_itself(connection, warehouse):
 def test_a_waiting_connection_is_left_alone(connection, warehouse):
     connection.retry_at = timezone.now() + timedelta(minutes=1)
     connection.save()
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
 
     load_connection(connection.pk)
 
@@ -324,7 +331,7 @@ def test_a_destination_without_rights_says_so(connection, warehouse):
     destination.config["user"] = "reader_only"
     destination.secrets = {"password": "correct horse"}
     destination.save()
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
 
     run_load(connection)
 
@@ -335,14 +342,14 @@ def test_a_destination_without_rights_says_so(connection, warehouse):
 
 
 def test_a_connection_can_start_with_what_comes_from_now_on(connection, warehouse):
-    send(connection, event("old", event="A"))
+    send(connection, track("old", event="A"))
     destination = make_destination(
         connection.destination.config, connection.destination.secrets, public_id="second"
     )
     destination.config |= {"namespace": "fresh", "identity_schema": "fresh_identity"}
     destination.save()
     fresh = make_connection(connection.source, destination, start=Start.NOW)
-    send(connection, event("new", event="A"))
+    send(connection, track("new", event="A"))
 
     run_load(fresh)
 
@@ -350,7 +357,7 @@ def test_a_connection_can_start_with_what_comes_from_now_on(connection, warehous
 
 
 def test_another_worker_that_has_the_connection_is_not_disturbed(connection):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     with log_connection() as other, try_lock(other, Lock.LOAD, connection.pk):
         run_load(connection)
 
@@ -358,8 +365,8 @@ def test_another_worker_that_has_the_connection_is_not_disturbed(connection):
 
 
 def test_the_ledger_counts_commit_with_the_cursor(connection, warehouse):
-    send(connection, event("m1", event="A"), event("m2", type="nonsense"))
-    send(connection, event("m3", type="audiencelist"))
+    send(connection, track("m1", event="A"), event("m2", "nonsense", userId="u1"))
+    send(connection, event("m3", "audiencelist", userId="u1"))
 
     run_load(connection)
 
@@ -369,12 +376,12 @@ def test_the_ledger_counts_commit_with_the_cursor(connection, warehouse):
 
 
 def test_the_namespace_stays_when_the_source_is_renamed(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     connection.source.name = "Other"
     connection.source.save()
     connection.refresh_from_db()
-    send(connection, event("m2", event="A"))
+    send(connection, track("m2", event="A"))
 
     run_load(connection)
 
@@ -383,7 +390,7 @@ def test_the_namespace_stays_when_the_source_is_renamed(connection, warehouse):
 
 def test_a_chunk_limit_makes_several_chunks(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 3
-    send(connection, *(event(f"m{number}", event="A") for number in range(10)))
+    send(connection, *(track(f"m{number}", event="A") for number in range(10)))
 
     run_load(connection)
 
@@ -393,7 +400,7 @@ def test_a_chunk_limit_makes_several_chunks(connection, warehouse, settings):
 
 def test_a_long_load_gives_others_their_turn_and_goes_on(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
-    send(connection, *(event(f"m{number}", event="A") for number in range(5)))
+    send(connection, *(track(f"m{number}", event="A") for number in range(5)))
 
     pending = run_load(connection, seconds=0)
     loaded_first = rows(warehouse, "SELECT count(*) FROM shop.tracks")
@@ -406,7 +413,7 @@ def test_a_long_load_gives_others_their_turn_and_goes_on(connection, warehouse, 
 
 def test_a_load_that_was_killed_is_not_called_running_for_ever(connection):
     Load.objects.create(connection=connection, after_id=0, upto_id=0)
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
 
     run_load(connection)
 
@@ -415,7 +422,7 @@ def test_a_load_that_was_killed_is_not_called_running_for_ever(connection):
 
 def test_a_fault_of_ours_is_shown_and_backs_off(connection, settings):
     settings.LOAD_CHUNK_BYTES = "not a number"
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
 
     run_load(connection)
 

@@ -9,7 +9,8 @@ from events.advice import advice
 from events.loads import run_load
 from events.models import Load
 from events.tasks import load_replay
-from tests.support.connections import event, send
+from tests.support.connections import send
+from tests.support.events import event, track
 from tests.support.factories import make_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +24,7 @@ def loaded(connection, *events):
 
 
 def paid(message_id, **properties):
-    return event(message_id, event="Paid", properties=properties)
+    return track(message_id, event="Paid", properties=properties)
 
 
 def page(client, load):
@@ -69,15 +70,15 @@ def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin_client, c
 
 def test_a_load_counts_discards_by_table(admin_client, connection):
     loaded(connection, paid("m1", n=1))
-    load = loaded(connection, paid("m2", n="many"), event("m3", event="Seen"))
+    load = loaded(connection, paid("m2", n="many"), track("m3", event="Seen"))
 
     assert load.discarded == {"paid": 1}
     assert load.discards == 1
 
 
 def test_the_dead_letters_of_a_load_are_one_click_away(admin_client, connection):
-    loaded(connection, event("m1", type="nonsense"))
-    load = loaded(connection, event("m2", type="nonsense"), paid("m3"))
+    loaded(connection, event("m1", "nonsense", userId="u1"))
+    load = loaded(connection, event("m2", "nonsense", userId="u1"), paid("m3"))
 
     text = page(admin_client, load)
     url = text.partition("/admin/events/deadletter/?")[2].partition('"')[0].replace("&amp;", "&")
@@ -142,7 +143,7 @@ def test_errors_have_a_class(error, kind):
 
 
 def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin_client, connection):
-    loaded(connection, paid("m1"), event("m2", event="B", integrations={"All": False}))
+    loaded(connection, paid("m1"), track("m2", event="B", integrations={"All": False}))
     replay = replays.begin(connection, None)
     load_replay(replay.pk)
 

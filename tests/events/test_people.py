@@ -17,8 +17,9 @@ from events.erasure_preview import preview
 from events.erasures import erase_person, identifiers_of
 from events.loads import run_load
 from events.models import DeadLetter, Quarantined
-from tests.support.identity_graph import ORACLE, SCENARIOS, anonymous, event, user
-from tests.support.people import NOW, Hub, everywhere
+from tests.support.events import NOW, event
+from tests.support.identity_graph import ORACLE, SCENARIOS, anonymous, user
+from tests.support.people import Hub, everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,7 +9,8 @@ from django.contrib.admin.models import LogEntry
 from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
 from events import log, people
 from events.models import Load
-from tests.support.identity_graph import anonymous, event, user
+from tests.support.events import event
+from tests.support.identity_graph import anonymous, user
 from tests.support.people import Hub, changes_made, erase_requested
 
 pytestmark = pytest.mark.django_db(transaction=True)

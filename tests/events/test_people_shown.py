@@ -7,8 +7,8 @@ import re
 import pytest
 
 from events import log, people
+from tests.support.events import event
 from tests.support.factories import make_admin
-from tests.support.identity_graph import event
 from tests.support.people import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -8,7 +8,8 @@ import pytest
 
 from events import log
 from rudderhub.env import ROOT
-from tests.support.identity_graph import anonymous, event
+from tests.support.events import event
+from tests.support.identity_graph import anonymous
 from tests.support.people import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)

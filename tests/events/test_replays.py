@@ -23,8 +23,10 @@ from events.models import DeadLetter, Load, Replay
 from events.retention import Limits, keep_within
 from events.tasks import load_replay, ring_connections
 from rudderhub.env import ROOT
-from tests.support.connections import NOW, event, rows, send
+from tests.support.connections import send
+from tests.support.events import NOW, event, parsed, track
 from tests.support.wait import wait_for
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +55,7 @@ def ledger(warehouse):
 
 
 def test_a_dropped_table_is_filled_again(connection, warehouse):
-    send(connection, *(event(f"m{number}", event="A") for number in range(5)))
+    send(connection, *(track(f"m{number}", event="A") for number in range(5)))
     run_load(connection)
     before = rows(warehouse, "SELECT id, event_text, user_id FROM shop.tracks ORDER BY id")
     warehouse.execute("DROP TABLE shop.tracks CASCADE")
@@ -71,7 +73,11 @@ def test_a_dropped_table_is_filled_again(connection, warehouse):
 
 
 def test_a_replay_changes_nothing_that_is_there(connection, warehouse):
-    send(connection, event("m1", event="A"), event("m2", type="identify", traits={"plan": "pro"}))
+    send(
+        connection,
+        track("m1", event="A"),
+        event("m2", "identify", traits={"plan": "pro"}, userId="u1"),
+    )
     run_load(connection)
     before = contents(warehouse)
 
@@ -90,7 +96,7 @@ def contents(warehouse):
 
 
 def test_a_replay_moves_a_cursor_of_its_own(connection, warehouse):
-    send(connection, event("m1", event="A"), event("m2", event="A"))
+    send(connection, track("m1", event="A"), track("m2", event="A"))
     run_load(connection)
     ((_, position, _),) = ledger(warehouse)
 
@@ -102,7 +108,7 @@ def test_a_replay_moves_a_cursor_of_its_own(connection, warehouse):
 def test_a_replay_can_begin_at_a_time(connection, warehouse):
     for hour in range(4):
         at = NOW + timedelta(hours=hour)
-        send(connection, event(f"m{hour}", at, event="A"), received_at=at)
+        send(connection, track(f"m{hour}", at, event="A"), received_at=at)
     run_load(connection)
     warehouse.execute("TRUNCATE shop.tracks")
 
@@ -114,10 +120,10 @@ def test_a_replay_can_begin_at_a_time(connection, warehouse):
 
 
 def test_a_preview_counts_the_connections_own_events_only(connection):
-    other = event("elsewhere", event="A")
-    send(connection, event("m1", event="A"), event("m2", event="A"))
-    log.append(connection.source_id + 1, NOW, [other], timeout_seconds=5)
-    send(connection, event("m3", event="A"))
+    other = track("elsewhere", event="A")
+    send(connection, track("m1", event="A"), track("m2", event="A"))
+    log.append(connection.source_id + 1, NOW, [parsed(other)], timeout_seconds=5)
+    send(connection, track("m3", event="A"))
     run_load(connection)
 
     found = replays.preview(connection, None)
@@ -127,9 +133,9 @@ def test_a_preview_counts_the_connections_own_events_only(connection):
 
 
 def test_events_that_are_pending_are_left_to_the_load(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
-    send(connection, event("m2", event="A"))
+    send(connection, track("m2", event="A"))
 
     run(replays.begin(connection, None))
     before = rows(warehouse, "SELECT id FROM shop.tracks")
@@ -141,11 +147,11 @@ def test_events_that_are_pending_are_left_to_the_load(connection, warehouse):
 
 def test_loads_go_on_while_a_replay_runs(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
-    send(connection, event("m1", event="A"), event("m2", event="A"), event("m3", event="A"))
+    send(connection, track("m1", event="A"), track("m2", event="A"), track("m3", event="A"))
     run_load(connection)
     replay = replays.begin(connection, None)
     session = hold(replay)
-    send(connection, event("m4", event="A"))
+    send(connection, track("m4", event="A"))
 
     run_load(connection)
 
@@ -163,13 +169,11 @@ def hold(replay):
 
 def test_a_load_and_a_replay_of_the_same_users_at_once_both_end(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 50
-    people = [
-        event(f"i{n}", type="identify", userId=f"u{n % 40}", traits={"n": n}) for n in range(400)
-    ]
+    people = [event(f"i{n}", "identify", userId=f"u{n % 40}", traits={"n": n}) for n in range(400)]
     send(connection, *people)
     run_load(connection)
     replay = replays.begin(connection, None)
-    send(connection, *(event(f"j{n}", type="identify", userId=f"u{n % 40}") for n in range(400)))
+    send(connection, *(event(f"j{n}", "identify", userId=f"u{n % 40}") for n in range(400)))
     thread = threading.Thread(target=in_thread, args=(replay,))
     thread.start()
 
@@ -201,7 +205,7 @@ def test_one_replay_of_a_connection_runs_at_a_time(connection):
 
 def test_a_cancelled_replay_stops_and_another_may_begin(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
-    send(connection, event("m1", event="A"), event("m2", event="A"))
+    send(connection, track("m1", event="A"), track("m2", event="A"))
     run_load(connection)
     replay = replays.begin(connection, None)
 
@@ -215,7 +219,7 @@ def test_a_cancelled_replay_stops_and_another_may_begin(connection, warehouse, s
 
 
 def test_a_replay_of_a_paused_connection_waits(connection):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     replay = replays.begin(connection, None)
     connection.enabled = False
@@ -227,7 +231,7 @@ def test_a_replay_of_a_paused_connection_waits(connection):
 
 
 def test_a_dead_warehouse_makes_the_replay_wait_and_go_on(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     replay = replays.begin(connection, None)
     destination, port = connection.destination, connection.destination.config["port"]
@@ -247,7 +251,7 @@ def test_a_dead_warehouse_makes_the_replay_wait_and_go_on(connection, warehouse)
 
 
 def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
-    send(connection, event("m1", event="A"), event("m2", type="nonsense"))
+    send(connection, track("m1", event="A"), event("m2", "nonsense", userId="u1"))
     run_load(connection)
     letter = DeadLetter.objects.get()
     DeadLetter.objects.create(
@@ -261,11 +265,11 @@ def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
 
 
 def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, warehouse):
-    send(connection, event("old", event="A"))
+    send(connection, track("old", event="A"))
     with log_connection() as conn:
         connection.start_position = log.barrier(conn)
     connection.save()
-    send(connection, event("new", event="A"))
+    send(connection, track("new", event="A"))
     run_load(connection)
 
     run(replays.begin(connection, None))
@@ -274,7 +278,7 @@ def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, 
 
 
 def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     replay = replays.begin(connection, None)
     later = NOW + timedelta(days=40)
@@ -288,7 +292,7 @@ def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
 
 def test_the_task_rings_for_the_next_part(connection, settings):
     settings.LOAD_CHUNK_EVENTS = 1
-    send(connection, event("m1", event="A"), event("m2", event="A"))
+    send(connection, track("m1", event="A"), track("m2", event="A"))
     run_load(connection)
     replay = replays.begin(connection, None)
     cache.clear()
@@ -308,7 +312,7 @@ def test_beat_rings_a_replay_whose_worker_is_gone(connection):
 
 
 def test_the_command_replays_and_shows_progress(connection, warehouse):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     warehouse.execute("TRUNCATE shop.tracks")
     out = StringIO()
@@ -325,7 +329,7 @@ def test_the_command_replays_and_shows_progress(connection, warehouse):
 
 
 def test_a_dry_run_only_counts(connection):
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
     run_load(connection)
     out = StringIO()
 
@@ -349,7 +353,7 @@ def test_the_command_says_what_it_cannot_take(connection, pk, since, message):
 
 
 def test_a_killed_replay_goes_on_with_each_event_once(connection, warehouse):
-    send(connection, *(event(f"m{number}", event="A") for number in range(4000)))
+    send(connection, *(track(f"m{number}", event="A") for number in range(4000)))
     run_load(connection)
     replay = replays.begin(connection, datetime(2026, 1, 1, tzinfo=UTC))
     killed = subprocess.Popen(  # noqa: S603

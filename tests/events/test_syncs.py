@@ -8,8 +8,10 @@ from django.utils import timezone
 
 from events.models import Load
 from events.tasks import load_connection
-from tests.support.connections import event, rows, send
+from tests.support.connections import send
+from tests.support.events import track
 from tests.support.factories import make_admin
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,9 +35,9 @@ def let_pass(connection, minutes):
 
 
 def test_events_wait_until_the_next_sync(hourly, warehouse):
-    send(hourly, event("m1", event="A"))
+    send(hourly, track("m1", event="A"))
     load_connection(hourly.pk)
-    send(hourly, event("m2", event="A"))
+    send(hourly, track("m2", event="A"))
     load_connection(hourly.pk)
     before = loaded(warehouse)
     let_pass(hourly, minutes=61)
@@ -47,11 +49,11 @@ def test_events_wait_until_the_next_sync(hourly, warehouse):
 
 
 def test_an_hour_without_events_uses_up_no_sync(hourly, warehouse):
-    send(hourly, event("m1", event="A"))
+    send(hourly, track("m1", event="A"))
     load_connection(hourly.pk)
     let_pass(hourly, minutes=61)
     load_connection(hourly.pk)
-    send(hourly, event("m2", event="A"))
+    send(hourly, track("m2", event="A"))
 
     load_connection(hourly.pk)
 
@@ -62,7 +64,7 @@ def test_a_sync_that_failed_goes_on_before_the_next_one_is_due(hourly, warehouse
     destination, port = hourly.destination, hourly.destination.config["port"]
     destination.config["port"] = 1
     destination.save()
-    send(hourly, event("m1", event="A"))
+    send(hourly, track("m1", event="A"))
     load_connection(hourly.pk)
     destination.config["port"] = port
     destination.save()
@@ -77,9 +79,9 @@ def test_a_sync_that_failed_goes_on_before_the_next_one_is_due(hourly, warehouse
 
 def test_load_now_overrides_the_schedule(hourly, warehouse, client):
     client.force_login(make_admin())
-    send(hourly, event("m1", event="A"))
+    send(hourly, track("m1", event="A"))
     load_connection(hourly.pk)
-    send(hourly, event("m2", event="A"))
+    send(hourly, track("m2", event="A"))
     hourly.refresh_from_db()
     page = f"/admin/destinations/connection/{hourly.pk}"
     waiting = client.get(f"{page}/change/").content.decode()
@@ -98,7 +100,7 @@ def test_nothing_is_loaded_in_the_exclude_window(connection, warehouse):
         "excludeWindowEndTime": f"{now + timedelta(hours=1):%H:%M}",
     }
     connection.destination.save()
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
 
     load_connection(connection.pk)
 
@@ -108,7 +110,7 @@ def test_nothing_is_loaded_in_the_exclude_window(connection, warehouse):
 def test_a_schedule_that_cannot_be_read_is_shown(connection):
     connection.destination.config["syncFrequency"] = "often"
     connection.destination.save()
-    send(connection, event("m1", event="A"))
+    send(connection, track("m1", event="A"))
 
     load_connection(connection.pk)
 

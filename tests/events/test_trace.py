@@ -4,7 +4,8 @@ import pytest
 
 from events.loads import run_load
 from events.models import DeadLetter, Event
-from tests.support.connections import event, send
+from tests.support.connections import send
+from tests.support.events import event, track
 from tests.support.factories import make_admin, make_write_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +30,7 @@ def trace_of(client, message_id):
 
 
 def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin_client, connection):
-    loaded(connection, event("m1", event="Paid"))
+    loaded(connection, track("m1", event="Paid"))
 
     trace = trace_of(admin_client, "m1")
 
@@ -43,7 +44,7 @@ def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin_client, con
 
 
 def test_an_identify_is_traced_to_its_users_row(admin_client, connection):
-    loaded(connection, event("m1", type="identify", userId="ann"))
+    loaded(connection, event("m1", "identify", userId="ann"))
 
     trace = trace_of(admin_client, "m1")
 
@@ -52,15 +53,15 @@ def test_an_identify_is_traced_to_its_users_row(admin_client, connection):
 
 
 def test_a_value_that_did_not_fit_is_shown_with_its_reason(admin_client, connection):
-    loaded(connection, event("m1", event="Paid", properties={"n": 1}))
-    loaded(connection, event("m2", event="Paid", properties={"n": "many"}))
+    loaded(connection, track("m1", event="Paid", properties={"n": 1}))
+    loaded(connection, track("m2", event="Paid", properties={"n": "many"}))
 
     assert "<strong>paid.n</strong>: <code>many</code>" in trace_of(admin_client, "m2")
     assert "paid.n" not in trace_of(admin_client, "m1")
 
 
 def test_a_row_that_was_deleted_is_said_to_be_gone(admin_client, connection, warehouse):
-    loaded(connection, event("m1", event="Paid"))
+    loaded(connection, track("m1", event="Paid"))
     warehouse.execute("DELETE FROM shop.paid")
 
     assert 'shop.paid <span class="rh-label rh-off">no row now' in trace_of(admin_client, "m1")
@@ -69,21 +70,21 @@ def test_a_row_that_was_deleted_is_said_to_be_gone(admin_client, connection, war
 ANN = {"userId": "ann", "anonymousId": "x"}
 RULES = {
     "identify": (
-        event("link", type="identify", **ANN),
+        event("link", "identify", **ANN),
         "user_id ann - anonymous_id x: linked by userId and anonymousId in one identify event",
     ),
     "track": (
-        event("link", event="Seen", **ANN),
+        track("link", event="Seen", **ANN),
         "user_id ann - anonymous_id x: linked by userId and anonymousId in one track event",
     ),
     "alias": (
-        event("link", type="alias", userId="ann", previousId="x"),
+        event("link", "alias", userId="ann", previousId="x"),
         "linked by an alias call names both",
     ),
     "merge": (
         event(
             "link",
-            type="merge",
+            "merge",
             userId=None,
             mergeProperties=[
                 {"type": "userId", "value": "ann"},
@@ -98,7 +99,7 @@ RULES = {
 @pytest.mark.parametrize("kind", RULES)
 def test_the_profile_is_shown_with_the_rule_that_linked_it(admin_client, connection, kind):
     link, words = RULES[kind]
-    loaded(connection, event("m1", event="Paid", userId="ann"), link)
+    loaded(connection, track("m1", event="Paid", userId="ann"), link)
     made = Event.objects.get(message_id="link")
 
     trace = trace_of(admin_client, "m1")
@@ -113,7 +114,7 @@ def test_the_profile_is_shown_with_the_rule_that_linked_it(admin_client, connect
 def test_a_trait_that_identifies_is_named_as_the_rule(admin_client, connection):
     connection.destination.config["trait_identifiers"] = "email"
     connection.destination.save()
-    loaded(connection, event("m1", type="identify", userId="ann", traits={"email": "a@b.c"}))
+    loaded(connection, event("m1", "identify", userId="ann", traits={"email": "a@b.c"}))
 
     assert "linked by the trait identifier email of an identify event" in trace_of(
         admin_client, "m1"
@@ -121,13 +122,13 @@ def test_a_trait_that_identifies_is_named_as_the_rule(admin_client, connection):
 
 
 def test_a_profile_of_one_identifier_needs_no_link(admin_client, connection):
-    loaded(connection, event("m1", event="Paid", userId="ann"))
+    loaded(connection, track("m1", event="Paid", userId="ann"))
 
     assert "the profile's only identifier" in trace_of(admin_client, "m1")
 
 
 def test_the_link_of_an_event_that_left_the_log_is_still_told(admin_client, connection):
-    loaded(connection, event("link", type="identify", **ANN), event("m1", event="P", userId="ann"))
+    loaded(connection, event("link", "identify", **ANN), track("m1", event="P", userId="ann"))
     Event.objects.filter(message_id="link").delete()
 
     trace = trace_of(admin_client, "m1")
@@ -136,7 +137,7 @@ def test_the_link_of_an_event_that_left_the_log_is_still_told(admin_client, conn
 
 
 def test_a_skipped_event_says_why_it_has_no_row(admin_client, connection):
-    loaded(connection, event("m1", event="Paid", integrations={"All": False}))
+    loaded(connection, track("m1", event="Paid", integrations={"All": False}))
 
     trace = trace_of(admin_client, "m1")
 
@@ -147,7 +148,7 @@ def test_a_skipped_event_says_why_it_has_no_row(admin_client, connection):
 
 
 def test_a_dead_letter_is_traced_to_its_rerun(admin_client, connection):
-    loaded(connection, event("m1", type="nonsense"))
+    loaded(connection, event("m1", "nonsense", userId="u1"))
     letter = DeadLetter.objects.get()
 
     trace = trace_of(admin_client, "m1")
@@ -157,7 +158,7 @@ def test_a_dead_letter_is_traced_to_its_rerun(admin_client, connection):
 
 
 def test_what_became_of_a_dead_letter_is_told(admin_client, connection):
-    loaded(connection, event("m1", type="nonsense"))
+    loaded(connection, event("m1", "nonsense", userId="u1"))
     DeadLetter.objects.update(state="discarded", closed_by="ada", note="our own test")
 
     discarded = trace_of(admin_client, "m1")
@@ -169,7 +170,7 @@ def test_what_became_of_a_dead_letter_is_told(admin_client, connection):
 
 
 def test_a_loaded_event_says_how_to_load_it_again(admin_client, connection):
-    loaded(connection, event("m1", event="Paid"))
+    loaded(connection, track("m1", event="Paid"))
 
     trace = trace_of(admin_client, "m1")
 
@@ -178,7 +179,7 @@ def test_a_loaded_event_says_how_to_load_it_again(admin_client, connection):
 
 
 def test_a_pending_event_can_be_loaded_at_once(admin_client, connection):
-    send(connection, event("m1", event="Paid"))
+    send(connection, track("m1", event="Paid"))
 
     assert f'action="/admin/destinations/connection/{connection.pk}/load/"' in trace_of(
         admin_client, "m1"
@@ -186,7 +187,7 @@ def test_a_pending_event_can_be_loaded_at_once(admin_client, connection):
 
 
 def test_a_warehouse_that_is_away_leaves_the_query(admin_client, connection):
-    loaded(connection, event("m1", event="Paid"))
+    loaded(connection, track("m1", event="Paid"))
     connection.destination.config["port"] = 1
     connection.destination.save()
 
@@ -197,8 +198,8 @@ def test_a_warehouse_that_is_away_leaves_the_query(admin_client, connection):
 
 
 def test_who_may_not_see_personal_data_sees_none_in_the_trace(staff_client, connection):
-    loaded(connection, event("m1", event="Paid", userId="ann", properties={"n": 1}))
-    loaded(connection, event("m2", event="Paid", **ANN, properties={"n": "many"}))
+    loaded(connection, track("m1", event="Paid", userId="ann", properties={"n": 1}))
+    loaded(connection, track("m2", event="Paid", **ANN, properties={"n": "many"}))
 
     parts = traced(staff_client("view_event", "view_destination"), "m2")
 
@@ -210,7 +211,7 @@ def test_who_may_not_see_personal_data_sees_none_in_the_trace(staff_client, conn
 
 
 def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(staff_client, connection):
-    loaded(connection, event("m1", event="Paid"))
+    loaded(connection, track("m1", event="Paid"))
 
     trace = trace_of(staff_client("view_event"), "m1")
 
@@ -219,8 +220,8 @@ def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(staff_client
 
 
 def test_an_event_that_came_twice_names_the_other(admin_client, connection):
-    loaded(connection, event("m1", event="Paid"), event("m2", event="Paid"))
-    send(connection, event("m1", event="Paid"))
+    loaded(connection, track("m1", event="Paid"), track("m2", event="Paid"))
+    send(connection, track("m1", event="Paid"))
     first, again = Event.objects.filter(message_id="m1").order_by("pk")
 
     trace = " ".join(
@@ -236,7 +237,7 @@ def test_an_event_that_came_twice_names_the_other(admin_client, connection):
 
 def test_curl_has_the_key_for_those_who_may_change_sources_only(client, staff_client, connection):
     key = make_write_key(connection.source)
-    send(connection, event("m1", event="Paid"))
+    send(connection, track("m1", event="Paid"))
 
     client.force_login(make_admin())
     by_admin = traced(client, "m1")["Send again"]

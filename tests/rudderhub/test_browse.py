@@ -13,7 +13,8 @@ from events.models import Event
 from rudderhub import reapplying
 from rudderhub.reapplying import Column, Progress
 from rudderhub.tasks import widen_and_reapply
-from tests.support.connections import event, send
+from tests.support.connections import send
+from tests.support.events import track
 from tests.support.factories import make_destination
 from tests.support.http import html
 
@@ -28,9 +29,9 @@ def _fresh():
 @pytest.fixture
 def loaded(connection):
     """Two rows and a discard: the count of m2 did not fit."""
-    send(connection, event("m1", event="Paid", properties={"n": 1}))
+    send(connection, track("m1", event="Paid", properties={"n": 1}))
     run_load(connection)
-    send(connection, event("m2", event="Paid", properties={"n": "many"}))
+    send(connection, track("m2", event="Paid", properties={"n": "many"}))
     run_load(connection)
     return connection
 

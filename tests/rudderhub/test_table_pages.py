@@ -14,7 +14,8 @@ from psycopg.sql import SQL, Identifier
 from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from events.loads import run_load
-from tests.support.connections import NOW, event, send
+from tests.support.connections import send
+from tests.support.events import NOW, track
 from tests.support.factories import make_destination
 from tests.support.http import html
 from tests.support.stub_servers import hanging_up_on_all
@@ -32,9 +33,9 @@ def viewer(staff_client):
 @pytest.fixture
 def loaded(connection):
     """Two payments and a discard: the count of m2 did not fit."""
-    send(connection, event("m1", event="Paid", properties={"n": 1}))
+    send(connection, track("m1", event="Paid", properties={"n": 1}))
     run_load(connection)
-    send(connection, event("m2", LATER, event="Paid", properties={"n": "many"}))
+    send(connection, track("m2", LATER, event="Paid", properties={"n": "many"}))
     run_load(connection)
     return connection
 
@@ -155,7 +156,7 @@ def test_hidden_rows_are_no_look(viewer, loaded):
 
 
 def test_a_table_of_a_schema_without_discards_is_shown(admin_client, connection):
-    send(connection, event("m1", event="Paid", properties={"n": 1}))
+    send(connection, track("m1", event="Paid", properties={"n": 1}))
     run_load(connection)
 
     assert "first seen on" in html(admin_client.get(table_url(connection)))
@@ -199,7 +200,7 @@ def test_the_fill_of_a_small_table_is_counted(admin_client, loaded, monkeypatch)
 def test_a_table_whose_columns_are_used_up_is_called_full(admin_client, loaded):
     loaded.destination.config["column_budget"] = 20
     loaded.destination.save()
-    send(loaded, event("m3", event="Paid", properties={f"p{n}": n for n in range(20)}))
+    send(loaded, track("m3", event="Paid", properties={f"p{n}": n for n in range(20)}))
     run_load(loaded)
 
     listed = html(admin_client.get("/admin/tables/"))

@@ -46,18 +46,6 @@ def user(value):
     return Identifier("user_id", value)
 
 
-def event(second, kind="track", **fields):
-    """An event received in this second of a fixed minute; its messageId is m<second>."""
-    at = f"2026-03-01T10:00:{second:02}.000Z"
-    return {
-        "type": kind,
-        "messageId": f"m{second}",
-        "originalTimestamp": at,
-        "receivedAt": at,
-        **fields,
-    }
-
-
 class Graph:
     """A fresh identity schema that takes events as the loader gives them.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.apps import apps
 
@@ -13,32 +12,12 @@ from destinations.registry import destination_type
 from destinations.warehouse.identity import GraphOptions, Identifier, node_key
 from events import erasures, identity_changes, log, people
 from events.loads import run_load
-from events.spec import ParsedEvent
-from tests.support.chunks import address
+from tests.support.events import NOW, parsed
 from tests.support.factories import make_connection, make_destination, make_source
 from tests.support.identity_graph import Graph
+from tests.support.warehouse import address
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCHEMA = "rudder_identity"
-
-
-def parsed(event):
-    """An event as the gateway or a replay stores it."""
-    payload = {key: value for key, value in event.items() if key != "source"}
-    texts = {
-        name: "" if event.get(name) is None else str(event[name]) for name in ("type", "event")
-    }
-    user_id, anonymous_id = (
-        "" if not isinstance(event.get(key), str | int | float) else str(event[key])
-        for key in ("userId", "anonymousId")
-    )
-    return ParsedEvent(
-        message_id=event["messageId"],
-        user_id=user_id.replace("\0", ""),
-        anonymous_id=anonymous_id.replace("\0", ""),
-        payload=json.dumps(payload).replace("\\u0000", ""),
-        **texts,
-    )
 
 
 class Hub(Graph):

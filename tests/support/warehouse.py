@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 USER_SCHEMAS = """
@@ -54,3 +55,20 @@ def warehouse(warehouse_url):
             connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
         connection.execute("CREATE SCHEMA public")
         yield connection
+
+
+def address(url):
+    """The config and secrets of a destination at the URL."""
+    parts = conninfo_to_dict(url)
+    config = {
+        "host": parts["host"],
+        "port": int(parts.get("port", 5432)),
+        "database": parts["dbname"],
+        "user": parts["user"],
+        "sslmode": parts.get("sslmode", "prefer"),
+    }
+    return config, {"password": parts.get("password", "")}
+
+
+def rows(warehouse, query):
+    return warehouse.execute(query).fetchall()

@@ -7,8 +7,10 @@ from django.core.management import CommandError, call_command
 
 from destinations.interface import DestinationError
 from destinations.postgres.discards import reapply_discards, widen_column
-from tests.support.chunks import address, identify, load, moment, rows, track
+from tests.support.chunks import load
+from tests.support.events import identify, moment, track
 from tests.support.factories import make_destination
+from tests.support.warehouse import address, rows
 
 
 def test_after_widening_the_discards_of_a_column_are_in_their_rows(open_session, warehouse):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from destinations.postgres import erase
-from tests.support.identity_graph import Graph, anonymous, event, user
+from tests.support.events import event
+from tests.support.identity_graph import Graph, anonymous, user
 
 ROWS = """
     SELECT id, user_id, anonymous_id, event, "a ""%s"" {x}", label, facts

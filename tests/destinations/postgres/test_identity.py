@@ -13,7 +13,8 @@ from psycopg.sql import SQL, Identifier
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.postgres import identity
 from destinations.warehouse.identity import GraphOptions
-from tests.support.identity_graph import ORACLE, SCENARIOS, SCHEMA, Graph, anonymous, event, user
+from tests.support.events import event
+from tests.support.identity_graph import ORACLE, SCENARIOS, SCHEMA, Graph, anonymous, user
 
 WITHOUT_OPERATOR = {
     name: scenario

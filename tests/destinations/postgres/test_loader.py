@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from destinations.interface import Chunk, DestinationUnavailableError
-from tests.support.chunks import chunk, load, rows, track
+from tests.support.chunks import chunk, load
+from tests.support.events import track
+from tests.support.warehouse import rows
 
 
 def test_a_new_warehouse_has_no_cursor(open_session):

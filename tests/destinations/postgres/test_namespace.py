@@ -15,7 +15,9 @@ from destinations.interface import (
     DestinationUnavailableError,
 )
 from destinations.postgres import connection
-from tests.support.chunks import identify, load, moment, rows, track
+from tests.support.chunks import load
+from tests.support.events import identify, moment, track
+from tests.support.warehouse import rows
 
 LOADS = 12
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from destinations.postgres import identity, profiles
-from tests.support.identity_graph import SCENARIOS, Graph, anonymous, event, user
+from tests.support.events import event
+from tests.support.identity_graph import SCENARIOS, Graph, anonymous, user
 
 
 @pytest.fixture

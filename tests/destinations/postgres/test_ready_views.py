@@ -7,7 +7,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from events.loads import run_load
-from tests.support.connections import event, rows, send
+from tests.support.connections import send
+from tests.support.events import track
+from tests.support.warehouse import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -15,7 +17,7 @@ TEN = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
 
 def at(minutes, message_id, **fields):
-    return event(message_id, TEN + timedelta(minutes=minutes), event="A", **fields)
+    return track(message_id, TEN + timedelta(minutes=minutes), event="A", **fields)
 
 
 def make_views(connection, *arguments):

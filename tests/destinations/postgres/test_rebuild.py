@@ -9,7 +9,8 @@ import pytest
 from destinations.postgres import guards, unmerge
 from destinations.postgres.graph import query
 from destinations.postgres.rebuild import check, rebuild
-from tests.support.identity_graph import ORACLE, Graph, anonymous, event, user
+from tests.support.events import event
+from tests.support.identity_graph import ORACLE, Graph, anonymous, user
 from tests.support.wait import wait_for
 
 

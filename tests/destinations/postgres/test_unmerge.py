@@ -6,7 +6,8 @@ from destinations.interface import DestinationError
 from destinations.postgres import unmerge
 from destinations.postgres.explain import explain
 from destinations.warehouse.graph import CUT, REFUSED
-from tests.support.identity_graph import Graph, anonymous, event, user
+from tests.support.events import event
+from tests.support.identity_graph import Graph, anonymous, user
 
 
 @pytest.fixture

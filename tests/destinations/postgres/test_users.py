@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from destinations.interface import DestinationUnavailableError
-from tests.support.chunks import identify, load, moment, rows
+from tests.support.chunks import load
+from tests.support.events import identify, moment
+from tests.support.warehouse import rows
 
 TRAITS = ("plan", "city", "age")
 

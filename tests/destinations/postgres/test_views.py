@@ -5,7 +5,8 @@ import uuid
 import pytest
 
 from destinations.postgres import views
-from tests.support.identity_graph import SCHEMA, Graph, anonymous, event
+from tests.support.events import event
+from tests.support.identity_graph import SCHEMA, Graph, anonymous
 
 
 @pytest.fixture

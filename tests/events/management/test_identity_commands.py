@@ -7,8 +7,9 @@ from django.core.management import CommandError, call_command
 
 from destinations.models import Erasure, IdentityCheck
 from events import log, selfcheck, tasks
+from tests.support.events import event
 from tests.support.factories import make_admin
-from tests.support.identity_graph import anonymous, event, user
+from tests.support.identity_graph import anonymous, user
 from tests.support.people import Hub
 
 pytestmark = pytest.mark.django_db(transaction=True)
