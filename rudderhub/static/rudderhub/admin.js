@@ -136,7 +136,7 @@ function startLive() {
       await refreshLive(part);
       tell(liveState(part, seconds));
     } catch (error) {
-      tell("the server does not answer; trying again");
+      tell("the server does not answer; retrying");
     } finally {
       isAsking = false;
     }
@@ -152,7 +152,7 @@ function liveState(part, seconds) {
   }
   return mayReplace(part) || document.hidden
     ? `refreshed every ${seconds} s`
-    : "not refreshed while something in it is marked or in focus";
+    : "not refreshed while text is selected or a field is in focus";
 }
 
 document.addEventListener("click", (event) => {
