@@ -144,7 +144,7 @@ def test_the_load_that_meets_the_budget_keeps_the_warning(connection):
         run_load(connection)
 
     later, first = Load.objects.all()
-    assert [warning.partition(":")[0] for warning in first.warnings] == [
+    assert [warning.partition(";")[0] for warning in first.warnings] == [
         "shop.a has reached its limit of 50 columns"
     ]
     assert later.warnings == []
