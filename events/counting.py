@@ -129,7 +129,7 @@ class Mark:
     totals: dict[int, int]
 
 
-def advance(conn: psycopg.Connection[Any], seconds: float = math.inf) -> bool:
+def advance(conn: psycopg.Connection[Any], seconds: float = math.inf, step: int = STEP) -> bool:
     """Count up to the barrier, or for so long; whether all is counted now.
 
     Of several callers at once only one does it.
@@ -142,7 +142,7 @@ def advance(conn: psycopg.Connection[Any], seconds: float = math.inf) -> bool:
         barrier = log.barrier(conn)
         mark = _newest(conn)
         while mark.upto < barrier:
-            mark = _count_on(conn, mark, barrier)
+            mark = _count_on(conn, mark, barrier, step)
             if monotonic() >= until:
                 break
         return mark.upto >= barrier
@@ -228,11 +228,11 @@ def _mark(row: tuple[int, Any] | None) -> Mark:
     return Mark(row[0], {int(source): count for source, count in stored.items()})
 
 
-def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int) -> Mark:
+def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int, step: int) -> Mark:
     """The next mark: the end of the step that holds the next event, or the barrier."""
     row = conn.execute("SELECT min(id) FROM events_event WHERE id > %s", [mark.upto]).fetchone()
     first = row[0] if row and row[0] is not None else barrier
-    upto = min(barrier, -(-first // STEP) * STEP)
+    upto = min(barrier, -(-first // step) * step)
     with conn.transaction():
         counted = conn.execute(_ADD, {"after": mark.upto, "upto": upto}).fetchall()
         sdks.note(conn, mark.upto, upto)
@@ -243,6 +243,6 @@ def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int) -> Mark:
             "INSERT INTO events_logmark (upto_id, totals) VALUES (%s, %s)",
             [upto, json.dumps(sums)],
         )
-        if mark.upto % STEP:
+        if mark.upto % step:
             conn.execute("DELETE FROM events_logmark WHERE upto_id = %s", [mark.upto])
     return Mark(upto, dict(sums))

@@ -178,14 +178,13 @@ def test_only_the_events_of_its_own_source_are_pending():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_counted_and_uncounted_events_are_pending(monkeypatch):
-    monkeypatch.setattr(counting, "STEP", 2)
+def test_counted_and_uncounted_events_are_pending():
     source = make_source()
     first = make_event(source)
     for _ in range(4):
         make_event(source)
     with log_connection() as conn:
-        counting.advance(conn)
+        counting.advance(conn, step=2)
     make_event(source)
     behind = make_connection(source, position=first.pk)
 

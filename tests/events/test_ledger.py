@@ -44,9 +44,9 @@ def numbers(connection, since=None):
     return {name: value for name in names if (value := getattr(found, name))}
 
 
-def count():
+def count(**options):
     with log_connection() as conn:
-        return counting.advance(conn)
+        return counting.advance(conn, **options)
 
 
 def ledger_command(**options):
@@ -77,12 +77,11 @@ def test_counting_twice_counts_once(connection):
     ]
 
 
-def test_each_source_has_counts_of_its_own(connection, monkeypatch):
-    monkeypatch.setattr(counting, "STEP", 3)
+def test_each_source_has_counts_of_its_own(connection):
     other = make_connection(make_source(), make_destination())
     send(connection, *(track(f"a{n}") for n in range(5)))
     send(other, *(track(f"b{n}") for n in range(4)))
-    count()
+    count(step=3)
     send(connection, track("a5"))
 
     assert numbers(connection) == {"accepted": 6, "pending": 6}
