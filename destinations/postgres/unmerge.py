@@ -189,7 +189,7 @@ def release(
             held = listed(conn, schema, REFUSED, most=2**31)
         refused = {frozenset((each.a, each.b)) for each in held}
         if any(frozenset(pair) not in refused for pair in pairs):
-            raise DestinationError("not all of these links are held")
+            raise DestinationError("not all of these links are blocked")
         return _set_state(op, pairs, IN_FORCE)
 
 

@@ -93,9 +93,9 @@ def logged(event: Event) -> LoggedEvent:
 def rule_text(kind: str, types: set[str]) -> str:
     """Why an event of this type links identifiers of these types, in words."""
     if kind == "merge":
-        return "a merge call names both"
+        return "a merge call with both"
     if kind == "alias":
-        return "an alias call names both"
+        return "an alias call with both"
     if types <= IDS:
         return f"userId and anonymousId in one {kind or 'event'}" + (" event" if kind else "")
     return f"the trait identifier {', '.join(sorted(types - IDS) or types)} of an identify event"

@@ -79,7 +79,7 @@ RULES = {
     ),
     "alias": (
         event("link", "alias", userId="ann", previousId="x"),
-        "linked by an alias call names both",
+        "linked by an alias call with both",
     ),
     "merge": (
         event(
@@ -91,7 +91,7 @@ RULES = {
                 {"type": "anonymousId", "value": "x"},
             ],
         ),
-        "linked by a merge call names both",
+        "linked by a merge call with both",
     ),
 }
 
