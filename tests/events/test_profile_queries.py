@@ -81,14 +81,14 @@ def test_everything_that_a_person_did_is_of_all_devices(hub):
 
 
 def test_ids_that_became_others_are_listed(hub):
-    assert ask(hub, "Ids that became others") == [(hub.key(anonymous("laptop")), hub.profile("u1"))]
+    assert ask(hub, "Changed ids") == [(hub.key(anonymous("laptop")), hub.profile("u1"))]
 
 
 def test_every_query_of_the_page_is_tested():
     elsewhere = {
         "Find a profile by any identifier",
         "Everything that a person did",
-        "Ids that became others",
+        "Changed ids",
     }
 
     assert set(QUERIES) == set(ANSWERS) | elsewhere
