@@ -237,7 +237,7 @@ class LogWriter:
         self._disconnect()
 
     def _take(self) -> list[_Append]:
-        """The requests that wait, at most GROUP_EVENTS events; empty when closed."""
+        """The oldest waiting requests, until they have GROUP_EVENTS events; none when closed."""
         with self._wake:
             while not self._waiting and not self._closed:
                 self._wake.wait()

@@ -10,14 +10,12 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from kombu import Connection as KombuConnection
-from kombu.pools import producers
 
 from destinations.models import Destination, Erasure
 from destinations.schedule import Schedule
 from events import rings
 from events.loads import run_load
-from rudderhub.celery import app
+from tests.support.broker import use_broker
 from tests.support.connections import send
 from tests.support.events import event, track
 from tests.support.factories import (
@@ -46,10 +44,8 @@ def viewer(staff_client):
 
 
 @pytest.fixture
-def broker(monkeypatch) -> KombuConnection:
-    found = app.connection_for_write("memory://")
-    monkeypatch.setattr(app.amqp, "_producer_pool", producers[found])
-    return found
+def broker(monkeypatch):
+    return use_broker(monkeypatch, "memory://")
 
 
 def url(connection, name):

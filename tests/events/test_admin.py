@@ -6,14 +6,12 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
-from kombu import Connection as KombuConnection
-from kombu.pools import producers
 
 from destinations.models import Connection
 from events import rings
 from events.admin import live_list
 from events.models import DeadLetter, Event, Load, Quarantined
-from rudderhub.celery import app
+from tests.support.broker import use_broker
 from tests.support.factories import (
     make_connection,
     make_destination,
@@ -26,12 +24,6 @@ from tests.support.stub_servers import hanging_up
 EVENTS = "/admin/events/event/"
 
 pytestmark = pytest.mark.django_db
-
-
-def use_broker(monkeypatch, url: str) -> KombuConnection:
-    broker = app.connection_for_write(url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", producers[broker])
-    return broker
 
 
 def shown(response) -> list[str]:

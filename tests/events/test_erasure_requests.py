@@ -30,6 +30,7 @@ from events.log_database import log_connection
 from events.models import DeadLetter, Event, Quarantined
 from events.tasks import continue_erasure, ring_connections
 from rudderhub.env import ROOT
+from tests.support.broker import take_broker_away
 from tests.support.events import NOW, event, parsed
 from tests.support.identity_graph import user
 from tests.support.people import Hub, changes_made, everywhere
@@ -104,6 +105,20 @@ def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin_client, 
     page = page_of(admin_client, erasure)
     assert "web.tracks" in page
     assert "data-live" not in page
+
+
+def test_without_a_broker_an_erasure_waits_for_beat(hub, admin_client, monkeypatch):
+    hub.load(event(1, userId="ann-1", event="Looked"))
+    take_broker_away(monkeypatch)
+
+    confirm(hub, admin_client)
+    erasure = Erasure.objects.get()
+    waiting = [each.pk for each in erasures.unfinished()]
+    erasures.run(erasure)
+
+    assert waiting == [erasure.pk]
+    assert in_log() == ["erased"]
+    assert hub.clusters() == {}
 
 
 def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin_client, settings):

@@ -18,6 +18,7 @@ from events.erasure_preview import preview
 from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.tasks import go_on_with_change, ring_connections
+from tests.support.broker import take_broker_away
 from tests.support.events import event
 from tests.support.identity_graph import user
 from tests.support.people import Hub, changes_made, erase_requested, everywhere
@@ -93,6 +94,19 @@ def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin_client):
 
     assert is_rung
     assert cache.get(f"ring:change:{waiting}") is None
+
+
+def test_without_a_broker_a_change_waits_for_beat(hub, admin_client, monkeypatch, caplog):
+    take_broker_away(monkeypatch)
+
+    url = block(hub, admin_client)
+    changes_made()
+    admin_client.post(url, {"confirm": "1", "reason": ""})
+
+    assert caplog.text.count("ring not sent, beat will: OperationalError") == 2
+    assert list(IdentityChange.objects.with_worker()) == [change()]
+    changes_made()
+    assert rules(hub) == [("tablet",)]
 
 
 def test_what_is_confirmed_twice_is_made_once(hub, admin_client):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import psycopg
@@ -12,6 +13,7 @@ from events.locks import Lock, try_lock
 from events.log_database import log_connection, log_reader
 from events.models import Event
 from events.spec import ParsedEvent
+from tests.support.wait import wait_for
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 5000, tzinfo=UTC)
 
@@ -134,6 +136,28 @@ def test_an_append_that_cannot_commit_in_time_is_unavailable():
 
         with pytest.raises(log.LogUnavailableError, match="no commit within"):
             log.append(7, NOW, [parsed("m1")], timeout_seconds=0.2)
+
+
+def test_a_commit_takes_no_more_requests_once_it_has_its_events():
+    """Else one that waits for many would come too late for all of them."""
+    names = [parsed(f"m{number}") for number in range(log.GROUP_EVENTS // 2)]
+    with log_connection() as blocker, ThreadPoolExecutor(9) as senders:
+        blocker.execute("SELECT pg_advisory_lock(%s)", [log.LOG_LOCK])
+        sent = [senders.submit(log.append, 7, NOW, names, 60) for _ in range(9)]
+        wait_for(lambda: blocker.execute(WAITING_WRITERS).fetchone() == (1,))
+        blocker.execute("SELECT pg_advisory_unlock(%s)", [log.LOG_LOCK])
+        assert [each.result() for each in sent] == [None] * 9
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM events_event GROUP BY xmin::text")
+        commits = [count for (count,) in cursor.fetchall()]
+    assert sum(commits) == 9 * len(names)
+    assert max(commits) <= log.GROUP_EVENTS
+
+
+WAITING_WRITERS = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+"""
 
 
 def test_the_barrier_waits_for_ids_that_are_not_committed(reader):

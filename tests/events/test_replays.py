@@ -19,7 +19,7 @@ from events import log, replays
 from events.loads import run_load
 from events.locks import Lock, try_lock
 from events.log_database import log_connection
-from events.models import DeadLetter, Load, Replay
+from events.models import DeadLetter, Load, Loss, Replay
 from events.retention import Limits, keep_within
 from events.tasks import load_replay, ring_connections
 from rudderhub.env import ROOT
@@ -288,6 +288,18 @@ def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
         dropped = keep_within(conn, Limits(days=30), later)
 
     assert (NOW.date() in held, NOW.date() in dropped) == (False, True)
+
+
+def test_a_day_that_is_dropped_under_a_replay_is_no_loss_of_the_connection(connection):
+    send(connection, event("m1", event="A"))
+    run_load(connection)
+    replays.begin(connection, None)
+
+    with log_connection() as conn:
+        dropped = keep_within(conn, Limits(days=30, hard_days=35), NOW + timedelta(days=40))
+
+    assert NOW.date() in dropped
+    assert not Loss.objects.exists()
 
 
 def test_the_task_rings_for_the_next_part(connection, settings):

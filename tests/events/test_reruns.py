@@ -14,6 +14,7 @@ from events.operator_request import Outcome
 from events.quarantine import discard_requests
 from events.reruns import AlreadyAcceptedError, resend_request, resend_waiting, waiting_requests
 from events.tasks import ring_connections, send_quarantined_again
+from tests.support.broker import take_broker_away
 from tests.support.factories import make_admin, make_source, make_write_key
 from tests.support.gateway_cases import basic
 
@@ -254,6 +255,17 @@ def test_a_ring_that_was_lost_is_rung_again_by_beat(many):
 
     assert is_rung
     assert cache.get("ring:quarantine:0") is None
+
+
+def test_without_a_broker_the_chosen_requests_wait_for_beat(many, monkeypatch):
+    take_broker_away(monkeypatch)
+
+    ask_for_all(many)
+    waiting = waiting_requests().count()
+    resend_waiting(60)
+
+    assert waiting == 4
+    assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
 
 
 def test_a_worker_that_was_killed_has_sent_none_twice(many):

@@ -69,6 +69,8 @@ def test_users_get_the_values_of_their_identifies(open_session, warehouse, table
         (1, True, "boolean USING a <> 0", "true"),
         (1, "2026-03-01", "timestamptz USING NULL", "2026-03-01 00:00:00+00"),
         (1, "7", "text", "7"),
+        (True, 10**30, "text USING NULL", str(10**30)),
+        (True, 10**30 + 1, "numeric USING NULL", str(10**30 + 1)),
         (True, 1.25, "numeric USING NULL", "1.25"),
         (True, "x", "jsonb USING NULL", '"x"'),
     ],

@@ -11,7 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres import identity
+from destinations.postgres import identity, unmerge
 from destinations.warehouse.identity import GraphOptions
 from tests.support.events import event
 from tests.support.identity_graph import ORACLE, SCENARIOS, SCHEMA, Graph, anonymous, user
@@ -191,6 +191,41 @@ def test_concurrent_loads_that_are_killed_and_repeated_lose_nothing(warehouse, w
     assert not failed
     assert killed
     assert graph.clusters() == graph.expected(solved["clusters"], traits)
+
+
+def test_two_known_users_of_one_profile_in_one_chunk_both_give_it_their_traits(graph):
+    graph.load(
+        event(1, "alias", userId="u1", previousId="u2"),
+        event(2, "identify", userId="u1", traits={"plan": "free"}),
+    )
+
+    profiles = graph.load(
+        event(3, "identify", userId="u1", traits={"city": "Oslo"}),
+        event(4, "identify", userId="u2", traits={"plan": "pro"}),
+        chunk_size=2,
+    )
+
+    (rudder_id,) = set(profiles.values())
+    assert set(profiles) == {user("u1"), user("u2")}
+    assert graph.clusters() == {
+        (user("u1"), user("u2")): (rudder_id, "u2", {"city": "Oslo", "plan": "pro"})
+    }
+
+
+def test_a_cut_link_does_not_count_towards_a_hub(warehouse):
+    graph = Graph(warehouse, {"hub_limit": 2})
+    graph.load(*(event(n, anonymousId="tablet", userId=f"u{n}") for n in (1, 2)))
+    pair = (anonymous("tablet"), user("u2"))
+    unmerge.unmerge_links(graph.conn, graph.schema, [], [pair], actor="ann", reason="shared")
+
+    graph.load(
+        event(3, anonymousId="tablet", userId="u2"), event(4, anonymousId="tablet", userId="u3")
+    )
+
+    assert set(graph.clusters()) == {
+        (anonymous("tablet"), user("u1"), user("u3")),
+        (user("u2"),),
+    }
 
 
 def test_a_sign_up_keeps_the_visitors_id(graph):

@@ -32,6 +32,20 @@ def test_a_rule_that_allows_wins_over_one_that_blocks():
     assert blocks.blocked_by("email", "test-2") is None
 
 
+def test_of_rules_that_block_a_value_an_exact_one_counts_then_the_oldest():
+    exact = [BlockRule(4, exact="test-1"), BlockRule(3, exact="test-1")]
+    patterns = [BlockRule(2, pattern="test-.*"), BlockRule(1, pattern="test-[0-9]")]
+
+    assert BlockList(exact + patterns).blocked_by("user_id", "test-1") == 3
+    assert BlockList(patterns).blocked_by("user_id", "test-1") == 1
+
+
+def test_a_rule_for_another_type_is_passed_over():
+    rules = [BlockRule(1, exact="x", id_type="email"), BlockRule(2, exact="x")]
+
+    assert BlockList(rules).blocked_by("user_id", "x") == 2
+
+
 @pytest.mark.parametrize("pattern", ["^[0-]+$", "test.*", r"bot-\d", "[^a-z]*x", r"\[x\]"])
 def test_a_pattern_of_characters_and_classes_is_taken(pattern):
     assert compile_pattern(pattern).pattern == pattern

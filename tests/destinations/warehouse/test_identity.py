@@ -174,6 +174,13 @@ def test_trait_identifiers_are_linked_and_never_primary():
     assert stated.primary is None
 
 
+def test_a_groups_traits_are_no_identifiers_of_its_member():
+    rules = Rules(BlockList(), ("email",))
+    event = _event("group", userId="u", groupId="g", traits={"email": "office@x"})
+
+    assert statement(event, "web", rules).identifiers == (Identifier("user_id", "u"),)
+
+
 @pytest.mark.parametrize("name", ["user_id", "userId", "anonymous_id", "anonymousId"])
 def test_a_trait_of_an_ids_name_is_no_identifier(name):
     with pytest.raises(ValueError, match=name):

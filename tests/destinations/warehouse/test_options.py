@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.options import is_switched_off
+from destinations.warehouse.options import is_switched_off, json_paths_in
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,19 @@ def test_integrations_leave_a_destination_on(integrations):
 
 def test_an_event_without_integrations_goes_everywhere():
     assert not is_switched_off({})
+
+
+def test_a_json_path_counts_for_a_section_of_its_calls():
+    paths = ("track.userProperties.user.address", "identify.userProperties.plan")
+
+    assert json_paths_in(paths, "track_userProperties_") == {(1, "user_address")}
+    assert json_paths_in(paths, "identify_userProperties_") == {(0, "plan")}
+    assert json_paths_in(paths, "track_properties_") is None
+
+
+@pytest.mark.parametrize("section", ["properties", "userProperties"])
+def test_a_json_path_without_a_call_counts_for_both_sections_of_tracks(section):
+    paths = ("user.address",)
+
+    assert json_paths_in(paths, f"track_{section}_") == {(1, "user_address")}
+    assert json_paths_in(paths, f"identify_{section}_") is None

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from destinations.warehouse.erasure import DELETE, Erased, without_erased
+from destinations.warehouse.identity import Identifier
+
+BOB, EMAIL = Identifier("user_id", "bob"), Identifier("email", "ann@x.example")
+ERASED = Erased({EMAIL: DELETE})
+
+
+def test_a_merge_call_of_somebody_else_keeps_its_other_properties():
+    erased = {"type": "email", "value": "ann@x.example"}
+    other = {"type": "phone", "value": "555-0100"}
+    event = {"type": "merge", "userId": "bob", "mergeProperties": [erased, other]}
+
+    assert without_erased(event, BOB, ERASED) == {**event, "mergeProperties": [other]}
+
+
+def test_a_text_that_quotes_an_erased_value_stays_and_json_that_holds_it_goes():
+    row = {
+        "id": "m1",
+        "email": "ann@x.example",
+        "note": 'She signs as "ann@x.example" now.',
+        "form": '{"reply_to":"ann@x.example"}',
+        "list": '["ann@x.example"]',
+    }
+
+    ERASED.clear(row)
+
+    assert row == {
+        "id": "m1",
+        "email": None,
+        "note": 'She signs as "ann@x.example" now.',
+        "form": None,
+        "list": None,
+    }
