@@ -167,13 +167,14 @@ def path_of(name, route):
         "content_type_id": 1,
         "change_pk": 1,
         "key_pk": pk_of("sources", "writekey"),
-        "source_pk": pk_of("sources", "source"),
         "connection_pk": pk_of("destinations", "connection"),
     }
     of_model = pk_of(*model) if model else pk_of("destinations", "destination")
     given |= {"pk": of_model, "object_id": of_model, "id": of_model}
     if name == "look":
         given["pk"] = pk_of("events", "event")
+    if "sources_writekey" in name:
+        given["pk"] = pk_of("sources", "source")
     names = set(route.converters) or set(route.regex.groupindex)
     return reverse(name, kwargs={each: given[each] for each in names})
 

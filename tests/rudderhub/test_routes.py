@@ -8,7 +8,7 @@ import events.urls
 from rudderhub.env import ROOT
 from rudderhub.urls import ROUTES
 
-PATHS = sorted({**ROUTES, **events.urls.INTERNAL_ROUTES})
+PATHS = sorted({**ROUTES, **events.urls.PUBLIC_ROUTES, **events.urls.INTERNAL_ROUTES})
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -202,7 +202,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
     tables = hub.rows(
         f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY 1"  # noqa: S608
     )
-    key = {"source_pk": source.pk, "key_pk": source.write_keys.get().pk}
+    key = {"pk": source.pk, "key_pk": source.write_keys.get().pk}
     found = reading.newest(hub.conn, hub.schema)
     profiles = [{"pk": pk, "rudder_id": each.rudder_id} for each in found]
     letter = DeadLetter.objects.get()
@@ -224,7 +224,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
             for name in ("rerun", "discard")
             for reach in ("one", "alike")
         ],
-        "admin:sources_writekey_add": [{"source_pk": source.pk}],
+        "admin:sources_writekey_add": [{"pk": source.pk}],
         "admin:sources_writekey_rotate": [key],
         "admin:sources_writekey_revoke": [key],
         "admin:app_list": [{"app_label": name} for name in ("sources", "events", "auth")],
