@@ -229,7 +229,7 @@ def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
     hub.load(event(0, userId="ann-1", event="Looked"))
     source = hub.connection("web").source_id
     looks = [parsed(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
-    log.append(source, NOW, looks, timeout_seconds=30)
+    log.append(source, NOW, looks, timeout_seconds=60)
     erasure = request(hub)
     killed = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", PARTS, str(erasure.pk)], cwd=ROOT, env=environment()

@@ -38,7 +38,7 @@ def reader():
 
 
 def test_an_append_is_committed_when_it_returns():
-    log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
+    log.append(7, NOW, [parsed("m1")], timeout_seconds=60)
 
     stored = Event.objects.values(
         "received_at", "source_id", "message_id", "type", "event", "user_id", "payload"
@@ -57,14 +57,14 @@ def test_an_append_is_committed_when_it_returns():
 def test_the_events_of_a_request_keep_their_order():
     names = [f"m{number}" for number in range(200)]
 
-    log.append(7, NOW, [parsed(name) for name in names], timeout_seconds=5)
+    log.append(7, NOW, [parsed(name) for name in names], timeout_seconds=60)
 
     assert list(Event.objects.order_by("id").values_list("message_id", flat=True)) == names
 
 
 def test_many_threads_share_transactions_and_lose_nothing():
     def send(number):
-        log.append(7, NOW, [parsed(f"m{number}")], timeout_seconds=10)
+        log.append(7, NOW, [parsed(f"m{number}")], timeout_seconds=60)
 
     threads = [threading.Thread(target=send, args=[number]) for number in range(64)]
     for thread in threads:
@@ -78,7 +78,7 @@ def test_many_threads_share_transactions_and_lose_nothing():
 
 
 def test_a_partition_is_made_for_the_day():
-    log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
+    log.append(7, NOW, [parsed("m1")], timeout_seconds=60)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text FROM events_event")
@@ -88,7 +88,7 @@ def test_a_partition_is_made_for_the_day():
 def test_text_that_looks_like_copy_syntax_is_kept():
     odd = "a\tb\nc\\.\\N"
 
-    log.append(7, NOW, [parsed("m1", event=odd)], timeout_seconds=5)
+    log.append(7, NOW, [parsed("m1", event=odd)], timeout_seconds=60)
 
     assert Event.objects.get().event == odd
 
@@ -98,7 +98,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
     def send(name):
         try:
-            log.append(7, NOW, [parsed(name)], timeout_seconds=10)
+            log.append(7, NOW, [parsed(name)], timeout_seconds=60)
         except psycopg.Error as error:
             errors.append((name, type(error).__name__))
 
@@ -114,7 +114,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
 
 def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
-    log.append(7, NOW, [parsed("m1")], timeout_seconds=5)
+    log.append(7, NOW, [parsed("m1")], timeout_seconds=60)
     with log_connection() as admin:
         admin.execute(
             """
@@ -124,8 +124,8 @@ def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
         )
 
     with pytest.raises(log.LogUnavailableError):
-        log.append(7, NOW, [parsed("m2")], timeout_seconds=5)
-    log.append(7, NOW, [parsed("m3")], timeout_seconds=5)
+        log.append(7, NOW, [parsed("m2")], timeout_seconds=60)
+    log.append(7, NOW, [parsed("m3")], timeout_seconds=60)
 
     assert set(Event.objects.values_list("message_id", flat=True)) == {"m1", "m3"}
 
@@ -198,10 +198,10 @@ def test_an_empty_log_has_the_barrier_0(reader):
 
 
 def test_a_chunk_holds_one_source_in_order_up_to_the_barrier(reader):
-    log.append(7, NOW, [parsed("m1"), parsed("m2")], timeout_seconds=5)
-    log.append(8, NOW, [parsed("other")], timeout_seconds=5)
+    log.append(7, NOW, [parsed("m1"), parsed("m2")], timeout_seconds=60)
+    log.append(8, NOW, [parsed("other")], timeout_seconds=60)
     barrier = log.barrier(reader)
-    log.append(7, NOW, [parsed("later")], timeout_seconds=5)
+    log.append(7, NOW, [parsed("later")], timeout_seconds=60)
 
     chunk = log.read_chunk(reader, 7, 0, barrier, max_events=100, max_bytes=1000)
 
@@ -210,7 +210,7 @@ def test_a_chunk_holds_one_source_in_order_up_to_the_barrier(reader):
 
 
 def test_a_full_chunk_ends_at_its_last_event(reader):
-    log.append(7, NOW, [parsed(f"m{number}") for number in range(5)], timeout_seconds=5)
+    log.append(7, NOW, [parsed(f"m{number}") for number in range(5)], timeout_seconds=60)
     barrier = log.barrier(reader)
 
     first = log.read_chunk(reader, 7, 0, barrier, max_events=3, max_bytes=1000)

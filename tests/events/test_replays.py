@@ -122,7 +122,7 @@ def test_a_replay_can_begin_at_a_time(connection, warehouse):
 def test_a_preview_counts_the_connections_own_events_only(connection):
     other = track("elsewhere", event="A")
     send(connection, track("m1", event="A"), track("m2", event="A"))
-    log.append(connection.source_id + 1, NOW, [parsed(other)], timeout_seconds=5)
+    log.append(connection.source_id + 1, NOW, [parsed(other)], timeout_seconds=60)
     send(connection, track("m3", event="A"))
     run_load(connection)
 

@@ -36,7 +36,7 @@ def queued():
 
 def send(source_pk):
     event = ParsedEvent("m1", "track", "", "u1", "", "{}")
-    log.append(source_pk, datetime.now(UTC), [event], timeout_seconds=5)
+    log.append(source_pk, datetime.now(UTC), [event], timeout_seconds=60)
 
 
 def test_beat_rings_the_connections_that_are_behind(queued):

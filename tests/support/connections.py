@@ -16,4 +16,4 @@ def make_warehouse_connection(url, source=None, **config):
 
 def send(connection, *events, received_at=NOW):
     """Append the events to the log, as the gateway does."""
-    log.append(connection.source_id, received_at, [*map(parsed, events)], timeout_seconds=5)
+    log.append(connection.source_id, received_at, [*map(parsed, events)], timeout_seconds=60)

@@ -56,7 +56,7 @@ class Hub(Graph):
     def append(self, *events):
         for event in events:
             connection = self.connection(event.get("source", "web"))
-            log.append(connection.source_id, NOW, [parsed(event)], timeout_seconds=5)
+            log.append(connection.source_id, NOW, [parsed(event)], timeout_seconds=60)
 
     def run(self):
         for connection in self.connections.values():
