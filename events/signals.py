@@ -6,8 +6,9 @@ from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from destinations.models import Connection, Start
-from events import ledger, log
-from events.log_database import log_connection
+from events.loads import ledger
+from events.log import reader
+from events.log.database import log_connection
 
 
 @receiver(post_save, sender=Connection)
@@ -18,7 +19,7 @@ def fix_start(instance: Connection, created: bool, **_: Any) -> None:
     """
     if created and instance.start == Start.NOW and instance.start_position is None:
         with log_connection() as conn:
-            instance.start_position = log.barrier(conn)
+            instance.start_position = reader.barrier(conn)
         instance.save(update_fields=["start_position"])
     if created:
         ledger.begin(instance)

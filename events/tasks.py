@@ -14,24 +14,17 @@ from destinations.interface import (
 )
 from destinations.models import Connection, Destination, IdentityChange
 from destinations.registry import destination_type
-from events import (
-    counting,
-    erasures,
-    heartbeat,
-    history,
-    identity_changes,
-    ledger,
-    log,
-    quarantine,
-    replays,
-    reruns,
-    retention,
-    rings,
-    selfcheck,
-)
-from events.loads import run_due_load
-from events.log_database import log_connection, log_reader
+from events.gateway import quarantine, resend
+from events.loads import history, ledger, replays
+from events.loads.discard_progress import Column
+from events.loads.discards import reapply
+from events.loads.run import run_due_load
+from events.log import counts, partitions, reader, retention
+from events.log.database import log_connection, log_reader
 from events.models import Replay, ReplayState
+from events.people import changes, self_check
+from events.people import erasure as people_erasure
+from events.workers import heartbeat, queue
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +35,10 @@ RUN_SECONDS = 10.0
 """Then a worker turns to the next connection, however much of this one is pending."""
 
 
-@shared_task(name=rings.Work.LOAD)
+@shared_task(name=queue.Work.LOAD)
 def load_connection(connection_pk: int) -> None:
     """Load what a connection has pending, unless it waits: for its schedule or after a fault."""
-    rings.answered(connection_pk)
+    queue.answered(connection_pk)
     connection = (
         Connection.objects.select_related("source", "destination")
         .filter(pk=connection_pk, enabled=True, destination__enabled=True)
@@ -54,40 +47,40 @@ def load_connection(connection_pk: int) -> None:
     if not connection or connection.is_waiting(timezone.now()):
         return
     if run_due_load(connection, RUN_SECONDS):
-        rings.send(connection_pk)
+        queue.send(connection_pk)
 
 
-@shared_task(name=rings.Work.REPLAY)
+@shared_task(name=queue.Work.REPLAY)
 def load_replay(replay_pk: int) -> None:
     """Load the next part of a replay, then let loads have their turn."""
-    rings.answered(replay_pk, rings.Work.REPLAY)
+    queue.answered(replay_pk, queue.Work.REPLAY)
     replay = _replays().filter(pk=replay_pk).first()
     if replay and replays.run_slice(replay):
-        rings.send(replay_pk, rings.Work.REPLAY)
+        queue.send(replay_pk, queue.Work.REPLAY)
 
 
-@shared_task(name=rings.Work.ERASURE)
+@shared_task(name=queue.Work.ERASURE)
 def continue_erasure(erasure_pk: int) -> None:
     """Erase the next part of what was requested, then let loads have their turn."""
-    rings.answered(erasure_pk, rings.Work.ERASURE)
-    erasure = erasures.unfinished().filter(pk=erasure_pk).first()
-    if erasure and erasures.run_slice(erasure):
-        rings.send(erasure_pk, rings.Work.ERASURE)
+    queue.answered(erasure_pk, queue.Work.ERASURE)
+    erasure = people_erasure.unfinished().filter(pk=erasure_pk).first()
+    if erasure and people_erasure.run_slice(erasure):
+        queue.send(erasure_pk, queue.Work.ERASURE)
 
 
-@shared_task(name=rings.Work.CHANGE)
+@shared_task(name=queue.Work.CHANGE)
 def go_on_with_change(change_pk: int) -> None:
     """Count what a change of identities does, or make the one that was confirmed."""
-    rings.answered(change_pk, rings.Work.CHANGE)
-    identity_changes.go_on(change_pk)
+    queue.answered(change_pk, queue.Work.CHANGE)
+    changes.go_on(change_pk)
 
 
-@shared_task(name=rings.Work.QUARANTINE)
+@shared_task(name=queue.Work.QUARANTINE)
 def send_quarantined_again(_: int) -> None:
     """Send a part of what was asked for, then let loads have their turn."""
-    rings.answered(0, rings.Work.QUARANTINE)
-    if reruns.resend_waiting(SLICE_SECONDS):
-        rings.send(0, rings.Work.QUARANTINE)
+    queue.answered(0, queue.Work.QUARANTINE)
+    if resend.resend_waiting(SLICE_SECONDS):
+        queue.send(0, queue.Work.QUARANTINE)
 
 
 def _replays() -> QuerySet[Replay]:
@@ -107,27 +100,27 @@ def ring_connections(*, anew: bool = False) -> None:
     Rings may be lost, and waits end. Anew: also those whose ring a killed worker may have taken.
     """
     with log_reader() as conn:
-        head = log.barrier(conn)
+        head = reader.barrier(conn)
     behind = Connection.objects.filter(
         enabled=True, destination__enabled=True, position__lt=head
     ).exclude(retry_at__gt=timezone.now())
-    waiting: dict[rings.Work, QuerySet[Any]] = {
-        rings.Work.LOAD: behind,
-        rings.Work.REPLAY: _replays(),
-        rings.Work.ERASURE: erasures.unfinished(),
-        rings.Work.CHANGE: IdentityChange.objects.with_worker(),
+    waiting: dict[queue.Work, QuerySet[Any]] = {
+        queue.Work.LOAD: behind,
+        queue.Work.REPLAY: _replays(),
+        queue.Work.ERASURE: people_erasure.unfinished(),
+        queue.Work.CHANGE: IdentityChange.objects.with_worker(),
     }
     for work, found in waiting.items():
         for pk in found.values_list("pk", flat=True):
             _ring(pk, work, anew=anew)
-    if reruns.waiting_requests().exists():
-        _ring(0, rings.Work.QUARANTINE, anew=anew)
+    if resend.waiting_requests().exists():
+        _ring(0, queue.Work.QUARANTINE, anew=anew)
 
 
-def _ring(pk: int, work: rings.Work, *, anew: bool) -> None:
+def _ring(pk: int, work: queue.Work, *, anew: bool) -> None:
     if anew:
-        rings.answered(pk, work)
-    rings.send(pk, work)
+        queue.answered(pk, work)
+    queue.send(pk, work)
 
 
 @shared_task
@@ -147,15 +140,15 @@ def keep_destinations() -> None:
 def keep_log() -> None:
     """Make the log's partitions of the coming days; let go of what was kept long enough."""
     with log_connection() as conn:
-        log.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
-        counting.advance(conn)  # nothing may be dropped before it is counted
+        partitions.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
+        counts.advance(conn)  # nothing may be dropped before it is counted
         ledger.settle()
         retention.keep_within(conn, retention.Limits.from_settings(), timezone.now())
-        counting.fold(conn, timezone.now())
+        counts.fold(conn, timezone.now())
     ledger.forget_old(timezone.now())
     quarantine.delete_old()
     history.forget_old()
-    identity_changes.forget_old(timezone.now())
+    changes.forget_old(timezone.now())
 
 
 @shared_task
@@ -163,11 +156,19 @@ def count_log() -> None:
     """Keep the ledger's counts close behind the log."""
     heartbeat.beat()
     with log_reader() as conn:
-        if counting.advance(conn, COUNT_SECONDS):
+        if counts.advance(conn, COUNT_SECONDS):
             ledger.settle()
 
 
 @shared_task
 def check_identities() -> None:
     """Compare each destination's identities with what their links give, once a night."""
-    selfcheck.check_all()
+    self_check.check_all()
+
+
+@shared_task
+def widen_and_reapply(
+    destination_pk: int, schema: str, table: str, column: str, user_pk: int
+) -> None:
+    """Reapply a column's discards."""
+    reapply(Column(destination_pk, schema, table, column), user_pk)

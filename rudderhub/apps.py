@@ -1,3 +1,5 @@
+"""The project as a Django app."""
+
 from __future__ import annotations
 
 from django.apps import AppConfig
@@ -7,9 +9,10 @@ class RudderhubConfig(AppConfig):
     name = "rudderhub"
 
     def ready(self) -> None:
-        """Tasks that the web sends go to our broker.
+        """Register the admin's pages, and let tasks that the web sends go to our broker.
 
         Not in rudderhub/__init__.py, where Celery's own guide has it: the supervisor of
-        `make run` would carry Celery, too.
+        `make run` would load Celery as well.
         """
         from rudderhub import celery  # noqa: F401, PLC0415
+        from rudderhub.admin import pages  # noqa: F401, PLC0415

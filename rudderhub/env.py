@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from rudderhub.embedded import postgres_home
-
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "RUDDERHUB_"
 
@@ -140,3 +138,15 @@ def database_settings(url: str) -> dict[str, object]:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
+
+
+SHARED_FOLDER = Path("/var/lib/rudderhub")
+
+
+def postgres_home(folder: Path, name: str) -> Path:
+    """Where Postgres keeps the data of an instance whose own folder and name are given.
+
+    Postgres refuses to run as root. As root it runs under `nobody`, who may not be able to enter
+    the folder of the clone, so its data stand under /var/lib/rudderhub/<name>/.
+    """
+    return SHARED_FOLDER / name if os.geteuid() == 0 else folder

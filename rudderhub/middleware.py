@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from events.middleware import GatewayMiddleware
+from events.gateway.middleware import GatewayMiddleware
 from rudderhub.urls import find_route
 
 

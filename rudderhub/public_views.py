@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from redis.exceptions import RedisError
 
-from events import disk
+from events.gateway import disk_space
 from rudderhub.env import ROOT
-from sources.errors import TEXT, refusal_response
-from sources.errors import not_found as nothing_here
+from sources.refusals import TEXT, refusal_response
+from sources.refusals import not_found as nothing_here
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def health(_request: HttpRequest) -> HttpResponse:
     """200 while events can be stored, else 503; the values are texts, as the original has them."""
     db, writable = _database_state()
     cache_up = _cache_answers()
-    full = disk.shortage()
+    full = disk_space.shortage()
     accepting = writable and not full
     notes = {
         "Postgres does not answer; events are refused with 503": not db,

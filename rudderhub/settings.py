@@ -3,7 +3,7 @@ from __future__ import annotations
 from celery.schedules import crontab as _crontab
 
 import rudderhub.env as _env
-from rudderhub import unfold as _unfold
+from rudderhub.admin.base import navigation as _unfold
 from rudderhub.env import ROOT, database_settings
 
 _settings = _env.Env()
@@ -67,7 +67,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "rudderhub.middleware.gateway_middleware",  # CORS for all; the gateway's paths end here
-    "rudderhub.security.PolicyMiddleware",
+    "rudderhub.accounts.security_headers.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -77,7 +77,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "rudderhub.second_factor.middleware.SecondFactorMiddleware",
+    "rudderhub.accounts.second_factor.middleware.SecondFactorMiddleware",
 ]
 
 ROOT_URLCONF = "rudderhub.urls"
@@ -122,15 +122,15 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 REQUIRE_SECOND_FACTOR = _settings.flag("REQUIRE_SECOND_FACTOR")
-ACCOUNT_ADAPTER = "rudderhub.second_factor.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "rudderhub.accounts.second_factor.adapters.AccountAdapter"
 ACCOUNT_RATE_LIMITS = False  # LockOut counts wrong passwords, second_factor.codes wrong codes
-MFA_ADAPTER = "rudderhub.second_factor.adapters.MFAAdapter"
+MFA_ADAPTER = "rudderhub.accounts.second_factor.adapters.MFAAdapter"
 MFA_TOTP_ISSUER = "rudderhub"
 AUTHENTICATION_BACKENDS = [
-    "rudderhub.lockout.LockOut",
+    "rudderhub.accounts.lockout.LockOut",
     "django.contrib.auth.backends.ModelBackend",
 ]
-SESSION_ENGINE = "rudderhub.sessions"
+SESSION_ENGINE = "rudderhub.accounts.session_store"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 STATIC_URL = "/static/"

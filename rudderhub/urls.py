@@ -4,46 +4,48 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from events.urls import find_event_route
-from rudderhub import browse, discards, health
-from rudderhub.own_password import OwnPassword
-from rudderhub.setup import first_admin
-from rudderhub.system import system
+from events.gateway.routes import find_event_route
+from rudderhub import public_views
+from rudderhub.accounts.first_admin import first_admin
+from rudderhub.accounts.password import OwnPassword
+from rudderhub.admin.data import discards, tables
+from rudderhub.admin.live_events import warehouse_trace_page
+from rudderhub.admin.settings.system import system
 from sources.routing import Route, get, own_path
 from sources.urls import SDK_ROUTES, find_sdk_route
 
 _BROWSE = [
     path(f"admin/{route}", admin.site.admin_view(view), name=name)
     for route, view, name in (
-        ("tables/", browse.tables, "tables"),
-        ("tables/<int:pk>/<str:schema>/<path:name>/", browse.table, "table"),
+        ("tables/", tables.tables, "tables"),
+        ("tables/<int:pk>/<str:schema>/<path:name>/", tables.table, "table"),
         ("discards/", discards.discards, "discards"),
         ("discards/<int:pk>/<str:schema>/export/", discards.discards_file, "discards_file"),
         ("discards/<int:pk>/<str:schema>/widen/", discards.widen, "widen"),
-        ("events/event/<int:pk>/in/<int:connection_pk>/", browse.look, "look"),
+        ("events/event/<int:pk>/in/<int:connection_pk>/", warehouse_trace_page.look, "look"),
         ("system/", system, "system"),
     )
 ]
 urlpatterns = [
-    path("admin/people/", include("events.admin.people_urls")),
-    path("admin/second-factor/", include("rudderhub.second_factor.urls")),
+    path("admin/people/", include("rudderhub.admin.people.urls")),
+    path("admin/second-factor/", include("rudderhub.accounts.second_factor.urls")),
     *_BROWSE,
     path("admin/password_change/", admin.site.admin_view(OwnPassword.as_view())),
     path("admin/", admin.site.urls),
     path("admin/login/", admin.site.login, name="account_login"),  # django-allauth's name for it
-    path("api/v1/", include("events.api_urls")),
+    path("api/v1/", include("events.people.api_urls")),
     path("setup/<str:token>/", first_admin, name="setup"),
-    re_path("", csrf_exempt(health.not_found)),
+    re_path("", csrf_exempt(public_views.not_found)),
 ]
 
 ROUTES: dict[str, Route] = {
     **SDK_ROUTES,
-    "/": get(health.root),
-    "/health": get(health.health),
-    "/version": get(health.version),
-    "/robots.txt": get(health.robots),
-    "/docs": get(health.docs),
-    "/openapi.yaml": get(health.openapi),
+    "/": get(public_views.root),
+    "/health": get(public_views.health),
+    "/version": get(public_views.version),
+    "/robots.txt": get(public_views.robots),
+    "/docs": get(public_views.docs),
+    "/openapi.yaml": get(public_views.openapi),
 }
 
 

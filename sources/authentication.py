@@ -14,9 +14,9 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from sources import errors, rate_limits, snapshot, usage
-from sources.addresses import verified_address
-from sources.errors import RefusedError
+from sources import key_usage, rate_limits, refusals, snapshot
+from sources.client_address import verified_address
+from sources.refusals import RefusedError
 from sources.snapshot import SourceInfo
 
 Authenticated = tuple[None, SourceInfo]
@@ -28,7 +28,7 @@ class WriteKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> Authenticated:
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:
-            raise errors.missing_key()
+            raise refusals.missing_key()
         return None, source_of_key(credentials[0], request.META)
 
 
@@ -38,7 +38,7 @@ class QueryKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> Authenticated:
         key = query_key(request.META.get("QUERY_STRING", ""))
         if not key:
-            raise errors.missing_query_key()
+            raise refusals.missing_query_key()
         return None, source_of_key(key, request.META)
 
 
@@ -50,7 +50,7 @@ class WebhookAuthentication(BaseAuthentication):
             return None, source_of_key(key, request.META)
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:
-            raise errors.missing_query_key()
+            raise refusals.missing_query_key()
         return None, source_of_key(credentials[0], request.META)
 
 
@@ -61,12 +61,12 @@ class SourceIdAuthentication(BaseAuthentication):
         user, password = basic_credentials(request.META.get("HTTP_AUTHORIZATION", "")) or ("", "")
         source_id = request.META.get("HTTP_X_RUDDER_SOURCE_ID", "").strip() or user
         if not source_id:
-            raise errors.missing_source_id()
+            raise refusals.missing_source_id()
         if not _has_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", "")):
-            raise _unknown_key_refusal(errors.invalid_internal_token(), request.META)
+            raise _unknown_key_refusal(refusals.invalid_internal_token(), request.META)
         source = _snapshot().source_of_id(source_id)
         if source is None:
-            raise _unknown_key_refusal(errors.invalid_source_id(), request.META)
+            raise _unknown_key_refusal(refusals.invalid_source_id(), request.META)
         return None, source
 
 
@@ -74,8 +74,8 @@ def source_of_key(key: str, environ: Mapping[str, Any]) -> SourceInfo:
     """The source of an active write key; raises RefusedError for any other key."""
     key_info = _snapshot().active_key(key, timezone.now())
     if key_info is None:
-        raise _unknown_key_refusal(errors.invalid_key(), environ)
-    usage.note_key_use(key_info.pk)
+        raise _unknown_key_refusal(refusals.invalid_key(), environ)
+    key_usage.note_key_use(key_info.pk)
     return key_info.source
 
 
@@ -109,11 +109,11 @@ def _has_token(*candidates: str) -> bool:
 def _unknown_key_refusal(refused: RefusedError, environ: Mapping[str, Any]) -> RefusedError:
     """The refusal, or "too many requests" for an address that has guessed too often."""
     wait = rate_limits.seconds_to_wait_after_unknown_key(verified_address(environ))
-    return errors.too_many_requests(wait) if wait else refused
+    return refusals.too_many_requests(wait) if wait else refused
 
 
 def _snapshot() -> snapshot.Snapshot:
     try:
         return snapshot.current_snapshot()
     except snapshot.SourcesUnknownError as error:
-        raise errors.unavailable() from error
+        raise refusals.unavailable() from error

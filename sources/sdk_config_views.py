@@ -6,10 +6,10 @@ import orjson
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from sources.addresses import is_trusted
 from sources.authentication import basic_credentials, query_key, source_of_key
-from sources.errors import RefusedError, missing_key, refusal_response, source_disabled
-from sources.sdk import public_url, segment_settings, source_config
+from sources.client_address import is_trusted
+from sources.refusals import RefusedError, missing_key, refusal_response, source_disabled
+from sources.sdk_config import public_url, segment_settings, source_config
 
 JSON = "application/json"
 

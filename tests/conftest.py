@@ -6,7 +6,7 @@ from django.test import Client, override_settings
 
 from destinations.interface import Feed
 from destinations.postgres import PostgresDestination
-from events import log
+from events.log import writer
 from tests.support.connections import make_warehouse_connection
 from tests.support.database import empty_few_tables
 from tests.support.factories import make_admin, make_staff
@@ -66,7 +66,7 @@ def staff_client():
 def connection(warehouse, warehouse_url):
     """From a source "Shop" to an empty warehouse."""
     yield make_warehouse_connection(warehouse_url)
-    log.close_writer()
+    writer.close_writer()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from events import log, rings
+from events.log import writer
+from events.workers import queue
 from rudderhub.env import ROOT
 from rudderhub.urls import find_route
 from rudderhub.wsgi import application
@@ -49,8 +50,8 @@ def keys(transactional_db):
     rate_limits.reset_limits()
     with override_settings(UNKNOWN_KEYS_PER_MINUTE=0):
         yield [make_write_key(), make_write_key(make_source(type="Webhook"))]
-    log.close_writer()
-    rings.close_ringer()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)

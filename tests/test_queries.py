@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 from destinations.interface import Chunk, Feed, LoggedEvent
 from destinations.postgres import PostgresDestination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.ready_views import create_ready_views
+from destinations.postgres.operations.analyst_views import create_ready_views
 from rudderhub.env import ROOT
 from tests.support.warehouse import USER_SCHEMAS, address
 

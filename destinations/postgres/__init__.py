@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from destinations.interface import Feed
-from destinations.postgres import guards, identity, restamp, unmerge
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect, table_exists, translated_errors
-from destinations.postgres.graph import Graph
-from destinations.postgres.loader import PostgresSession, refresh_large_profiles
-from destinations.warehouse.dialect import DESTINATION_TYPE, IDENTIFIER_LIMIT
-from destinations.warehouse.identity import Rules
-from destinations.warehouse.naming import namespace
-from destinations.warehouse.transform import Options
+from destinations.postgres.identity import restamp
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.load.session import PostgresSession, refresh_large_profiles
+from destinations.postgres.operations import guards, unmerge
+from destinations.warehouse.identity.statements import Rules
+from destinations.warehouse.rows.dialect import DESTINATION_TYPE, IDENTIFIER_LIMIT
+from destinations.warehouse.rows.naming import namespace
+from destinations.warehouse.rows.transform import Options
 
 
 def move_waiting_rows(config: PostgresConfig) -> None:
@@ -22,7 +24,7 @@ def move_waiting_rows(config: PostgresConfig) -> None:
         if not table_exists(conn, schema, "identity_restamp"):
             return
         if restamp.is_waiting(Graph(conn, schema)):
-            with identity.operator_lock(conn, schema):
+            with identity_schema.operator_lock(conn, schema):
                 pass  # chunks that were resolved before the split have written their rows now
         while unmerge.restamp_next(conn, schema):
             pass
@@ -31,14 +33,14 @@ def move_waiting_rows(config: PostgresConfig) -> None:
 def ensure_identities(conn: Conn, config: PostgresConfig, feed: Feed) -> Rules | None:
     """Have the schema of identities as the config wants it; no rules if none are resolved."""
     schema = config.identity_schema
-    identity.ensure_schema(conn, schema, feed.destination_id)
+    identity_schema.ensure_schema(conn, schema, feed.destination_id)
     if not config.resolve_identities:
         return None
     traits = config.traits()
     if traits is not None:
         namespaces = feed.namespaces or (feed.namespace,)
         guards.set_trait_identifiers(conn, schema, namespaces, traits)
-    return identity.read_rules(conn, schema)
+    return identity_schema.read_rules(conn, schema)
 
 
 class PostgresDestination:

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg.conninfo import make_conninfo
 
 from destinations.interface import DestinationError
-from destinations.warehouse.identity import Rules
+from destinations.warehouse.identity.statements import Rules
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 

@@ -9,7 +9,7 @@ from psycopg.errors import InvalidTableDefinition
 from psycopg.sql import SQL, Composed
 
 from destinations.postgres.connection import Conn
-from destinations.warehouse.rules import SYSTEM_TABLES
+from destinations.warehouse.rows.reserved_names import SYSTEM_TABLES
 
 CREATE = """
 CREATE OR REPLACE VIEW {view} AS

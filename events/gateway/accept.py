@@ -7,12 +7,13 @@ from datetime import datetime
 
 from django.conf import settings
 
-from events import log, rings
-from events.spec import ParsedEvent
+from events.log import writer
+from events.protocol.event import ParsedEvent
+from events.workers import queue
 
 
 def accept_events(source_pk: int, received_at: datetime, events: Sequence[ParsedEvent]) -> None:
     """Return when the events are committed; raise LogUnavailableError if they may not be."""
     if events:
-        log.append(source_pk, received_at, events, settings.COMMIT_TIMEOUT_SECONDS)
-        rings.ring(source_pk)
+        writer.append(source_pk, received_at, events, settings.COMMIT_TIMEOUT_SECONDS)
+        queue.ring(source_pk)

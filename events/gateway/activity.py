@@ -14,9 +14,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Max
 
-from events import sdks
+from events.log import sdks
+from events.log.newest import newest_by_source
 from events.models import MinuteCount, Quarantined, SdkSeen
-from events.rates import newest_by_source
 
 HOURS = 24
 WINDOW = 20_000

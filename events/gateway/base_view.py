@@ -19,16 +19,16 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from events import disk, gateway, requests
-from events.errors import origin_not_allowed, refusal
-from events.parsers import READ_BYTES, RequestBody
-from events.quarantine import Refused
-from events.refused_requests import Refusals
-from events.spec import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
-from events.throttling import SourceThrottle
-from sources.addresses import client_address
+from events.gateway import accept, disk_space, recent_requests
+from events.gateway.quarantine import Refused
+from events.gateway.refusals import origin_not_allowed, refusal
+from events.gateway.refused_requests import Refusals
+from events.gateway.request_body import READ_BYTES, RequestBody
+from events.gateway.throttling import SourceThrottle
+from events.protocol.event import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
 from sources.authentication import WriteKeyAuthentication
-from sources.errors import (
+from sources.client_address import client_address
+from sources.refusals import (
     TEXT,
     RefusedError,
     refusal_response,
@@ -92,7 +92,7 @@ class GatewayView(APIView):
     def _keep_accepted(self, request: GatewayRequest) -> None:
         """Keep the request for the trace of its events."""
         if self.source is not None:
-            requests.keep_request(
+            recent_requests.keep_request(
                 self.source.pk, self.received_at, request.META, request.incoming.kept
             )
 
@@ -101,7 +101,7 @@ class GatewayView(APIView):
         self.source = cast("SourceInfo", request.auth)
         self.check_source(self.source, request)
         self.check_throttles(request)
-        if disk.shortage():
+        if disk_space.shortage():
             raise unavailable(DISK_RETRY_SECONDS)
 
     def check_source(self, source: SourceInfo, request: Request) -> None:
@@ -173,7 +173,7 @@ class GatewayView(APIView):
                 raise
             self.refusals.keep([self.refusals.invalid_event(event, error, self.part_of, None)])
             return
-        gateway.accept_events(source.pk, self.received_at, parsed)
+        accept.accept_events(source.pk, self.received_at, parsed)
 
     def accept_all(
         self,
@@ -192,7 +192,7 @@ class GatewayView(APIView):
         parsed = parse_batch(events, parse, keep_invalid if source.quarantines else None)
         if refused:
             self.refusals.keep(refused)
-        gateway.accept_events(source.pk, self.received_at, parsed)
+        accept.accept_events(source.pk, self.received_at, parsed)
 
 
 def new_id() -> str:

@@ -8,10 +8,10 @@ from django.db.models import Q
 from django.http import HttpResponse
 
 from destinations.models import Destination
-from events.envelopes import parse_described_event
-from events.errors import destination_disabled, invalid_destination
-from events.receiving import GatewayRequest, GatewayView, ok_response
-from events.spec import INTERNAL_TYPES, batch_events, parse_event
+from events.gateway.base_view import GatewayRequest, GatewayView, ok_response
+from events.gateway.refusals import destination_disabled, invalid_destination
+from events.protocol.event import INTERNAL_TYPES, batch_events, parse_event
+from events.protocol.internal_envelope import parse_described_event
 from sources.authentication import SourceIdAuthentication
 
 

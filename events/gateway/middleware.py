@@ -11,8 +11,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from events import tally
-from sources.errors import method_not_allowed, refusal_response
+from events.gateway import refusal_counter
+from sources.refusals import method_not_allowed, refusal_response
 from sources.routing import Route
 
 CORS_METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -50,7 +50,7 @@ def _route_response(request: HttpRequest, route: Route) -> HttpResponse:
         response.headers["Allow"] = route.allow
     response.headers["Content-Length"] = str(len(response.content))
     if response.status_code >= 400:  # noqa: PLR2004
-        tally.count_refusal(response.status_code)
+        refusal_counter.count_refusal(response.status_code)
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django would log every 4xx
     return response
 

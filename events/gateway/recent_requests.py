@@ -21,8 +21,8 @@ from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from destinations.interface import DestinationUnavailableError
-from events.masking import HIDDEN
-from events.per_process import PerProcess
+from events.protocol.masking import HIDDEN
+from events.workers.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 

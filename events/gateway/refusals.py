@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from events.decode import InvalidJSONError
-from events.log import LogUnavailableError
-from events.spec import EventTooLargeError, InvalidRequestError
-from sources.errors import RefusedError, unavailable
+from events.log.writer import LogUnavailableError
+from events.protocol.event import EventTooLargeError, InvalidRequestError
+from events.protocol.json_body import InvalidJSONError
+from sources.refusals import RefusedError, unavailable
 
 
 class BodyTooLargeError(InvalidRequestError):

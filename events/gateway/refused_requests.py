@@ -9,14 +9,14 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from events import quarantine
-from events.errors import refusal
-from events.parsers import RequestBody
-from events.quarantine import Refused
-from events.spec import InvalidEventError
-from events.text import dumps
-from sources.addresses import client_address
-from sources.errors import RefusedError
+from events.gateway import quarantine
+from events.gateway.quarantine import Refused
+from events.gateway.refusals import refusal
+from events.gateway.request_body import RequestBody
+from events.protocol.event import InvalidEventError
+from events.protocol.text import dumps
+from sources.client_address import client_address
+from sources.refusals import RefusedError
 
 KEPT_UNREAD_BYTES = 65_536
 MAX_HEADER_CHARACTERS = 1000

@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from events.decode import loads
-from events.errors import BodyTooLargeError
-from events.spec import InvalidRequestError
+from events.gateway.refusals import BodyTooLargeError
+from events.protocol.event import InvalidRequestError
+from events.protocol.json_body import loads
 
 READ_BYTES = 65_536
 SAMPLE_BYTES = 65_536

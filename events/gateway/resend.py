@@ -27,12 +27,13 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from events.decode import InvalidJSONError, loads
+from events.gateway.operator_request import Outcome, operator_request, response_outcome
+from events.gateway.quarantine import open_requests
+from events.gateway.routes import find_event_route
 from events.models import Quarantined
-from events.operator_request import Outcome, operator_request, response_outcome
-from events.quarantine import open_requests
-from events.urls import find_event_route
-from sources import audit, snapshot
+from events.protocol.json_body import InvalidJSONError, loads
+from events.workers import audit
+from sources import snapshot
 from sources.authentication import Authenticated
 from sources.routing import Route
 from sources.snapshot import SourceInfo

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from events.internal import InternalBatchView, ReplayView, RetlView
-from events.segment import SegmentBatchView, SegmentEventView
-from events.views import BatchView, BeaconView, EventView, PixelView, WebhookView, discard_report
+from events.gateway.internal_views import InternalBatchView, ReplayView, RetlView
+from events.gateway.segment_views import SegmentBatchView, SegmentEventView
+from events.gateway.views import (
+    BatchView,
+    BeaconView,
+    EventView,
+    PixelView,
+    WebhookView,
+    discard_report,
+)
 from sources.routing import Route, get, get_and_post, own_path, post
 
 SINGLE_CALLS = ("identify", "track", "page", "screen", "group", "alias", "merge")

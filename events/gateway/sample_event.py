@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from events.operator_request import Outcome, operator_request, response_outcome
-from events.urls import PUBLIC_ROUTES
+from events.gateway.operator_request import Outcome, operator_request, response_outcome
+from events.gateway.routes import PUBLIC_ROUTES
 
 PATH = "/v1/track"
 NAME = "Test Event"

@@ -8,13 +8,13 @@ from django.http import HttpResponse
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from events.errors import BodyTooLargeError
-from events.receiving import GatewayRequest
-from events.spec import InvalidRequestError
-from events.views import BatchView, EventView
+from events.gateway.base_view import GatewayRequest
+from events.gateway.refusals import BodyTooLargeError
+from events.gateway.views import BatchView, EventView
+from events.protocol.event import InvalidRequestError
 from sources import snapshot
 from sources.authentication import Authenticated, WriteKeyAuthentication, source_of_key
-from sources.errors import missing_key, unavailable
+from sources.refusals import missing_key, unavailable
 
 
 class SegmentAuthentication(BaseAuthentication):

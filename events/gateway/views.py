@@ -8,15 +8,21 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-from events.errors import no_webhook_source
-from events.pixel import GIF, pixel_event, prefers_image
-from events.query import first_values
-from events.receiving import GatewayRequest, GatewayView, new_id, ok_response
-from events.refused_requests import query_bytes
-from events.spec import InvalidEventError, ParsedEvent, batch_events, check_size, parse_event
-from events.webhook import webhook_event, webhook_properties
+from events.gateway.base_view import GatewayRequest, GatewayView, new_id, ok_response
+from events.gateway.refusals import no_webhook_source
+from events.gateway.refused_requests import query_bytes
+from events.protocol.event import (
+    InvalidEventError,
+    ParsedEvent,
+    batch_events,
+    check_size,
+    parse_event,
+)
+from events.protocol.pixel import GIF, pixel_event, prefers_image
+from events.protocol.query_string import first_values
+from events.protocol.webhook import webhook_event, webhook_properties
 from sources.authentication import QueryKeyAuthentication, WebhookAuthentication
-from sources.errors import RefusedError, refusal_response
+from sources.refusals import RefusedError, refusal_response
 from sources.snapshot import SourceInfo
 
 

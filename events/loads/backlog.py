@@ -11,9 +11,9 @@ from typing import Any
 from django.db import connection as database
 
 from destinations.models import Connection
-from events import counting
+from events.log import counts
+from events.log.newest import head
 from events.models import Loss
-from events.rates import head
 
 NEAR = 20_000
 """Ids above a cursor among which its oldest event is looked for."""
@@ -52,8 +52,8 @@ def backlogs(connections: Sequence[Connection]) -> dict[int, Backlog]:
     behind = [each for each in connections if cursor(each) < end]
     found = {each.pk: Backlog() for each in connections}
     if behind:
-        totals, lost = counting.totals(end), _lost_ahead(behind)
-        passed = counting.totals_at([(each.source_id, cursor(each)) for each in behind])
+        totals, lost = counts.totals(end), _lost_ahead(behind)
+        passed = counts.totals_at([(each.source_id, cursor(each)) for each in behind])
         since = oldest(behind)
         for each, before in zip(behind, passed, strict=True):
             waiting = max(totals[each.source_id] - before - lost[each.pk], 0)

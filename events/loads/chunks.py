@@ -7,7 +7,7 @@ warehouse), so a run may be killed at any point and run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from time import monotonic
@@ -15,47 +15,28 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db.models import F, QuerySet
-from django.utils import timezone
 
 from destinations.interface import (
     Chunk,
     ChunkRefusedError,
     DestinationError,
-    Feed,
-    LoadResult,
-    LoggedEvent,
     Prepared,
     Session,
 )
 from destinations.models import Connection
-from destinations.registry import destination_type
-from events import log
-from events.erased_events import forget_loaded
-from events.models import DeadLetter, LetterState
-from events.reasons import reason_kind
+from events.loads.dead_letters import _close_loaded, _keep_dead_letters
+from events.loads.session import Read, Wrote
+from events.log import reader as event_reader
+from events.log.erasure import forget_loaded
+from events.workers.errors import reason_kind
 
 logger = logging.getLogger(__name__)
-
-Read = Callable[[int, int], Chunk]
-"""The next events after an id, at most so many."""
-Wrote = Callable[[Prepared, LoadResult], None]
-
-
-def open_session(connection: Connection, cursor_id: int) -> Session:
-    """A session whose cursor is this one; the first ever fixes the connection's namespace."""
-    destination = connection.destination
-    kind = destination_type(destination.type)
-    if not connection.namespace:
-        connection.namespace = kind.namespace(destination.config, connection.source.name)
-        connection.save(update_fields=["namespace"])
-    return kind.open(destination.config, destination.secrets, feed_of(connection, cursor_id))
 
 
 def from_log(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> Read:
     def read(after: int, most: int) -> Chunk:
         limits = (most, settings.LOAD_CHUNK_BYTES)
-        return log.read_chunk(reader, connection.source_id, after, upto, *limits)
+        return event_reader.read_chunk(reader, connection.source_id, after, upto, *limits)
 
     return read
 
@@ -79,20 +60,6 @@ def move(
     """
     for prepared in _prepared(session, read, after, upto, first_events, until):
         _commit(session, connection, prepared, wrote, began)
-
-
-def feed_of(connection: Connection, cursor_id: int) -> Feed:
-    return Feed(
-        connection_id=cursor_id,
-        namespace=connection.namespace,
-        source_id=connection.source.public_id,
-        source_type=connection.source.type,
-        source_category=connection.source.category,
-        destination_id=connection.destination.public_id,
-        destination_type=connection.destination.type,
-        namespaces=connection.destination.namespaces(),
-        event_filter=connection.event_filter,
-    )
 
 
 def _prepared(
@@ -165,61 +132,3 @@ def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
         yield Prepared(chunk, content=None, dead_letters=dead)
     else:
         raise DestinationError(f"an empty chunk was refused: {reason_kind(reason)}")
-
-
-def _keep_dead_letters(connection: Connection, prepared: Prepared, began: datetime) -> None:
-    """Before the cursor passes them; again after a kill, to no effect."""
-    found = {event.id: (event, reason) for event, reason in prepared.dead_letters}
-    DeadLetter.objects.bulk_create(
-        (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
-        ignore_conflicts=True,
-    )
-    known = DeadLetter.objects.filter(connection=connection, event_id__in=found)
-    for letter in known.filter(tried_at__lt=began).defer("payload"):
-        _try_in_vain(letter, *found[letter.event_id])
-
-
-def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
-    return DeadLetter(
-        connection=connection,
-        event_id=event.id,
-        message_id=event.message_id,
-        reason=reason,
-        kind=reason_kind(reason),
-        payload=event.payload,
-    )
-
-
-def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
-    """What was discarded stays so."""
-    was_loaded = letter.state == LetterState.LOADED
-    DeadLetter.objects.filter(pk=letter.pk).update(
-        reason=reason,
-        kind=reason_kind(reason),
-        payload=event.payload,
-        attempts=F("attempts") + 1,
-        tried_at=timezone.now(),
-        state=LetterState.OPEN if was_loaded else letter.state,
-    )
-
-
-def _close_loaded(connection: Connection, prepared: Prepared) -> None:
-    """The dead letters of events that are loaded now."""
-    loaded = {event.id for event in prepared.chunk.events} - prepared.refused
-    letters = DeadLetter.objects.filter(
-        connection=connection,
-        event_id__gt=prepared.chunk.after,
-        event_id__lte=prepared.chunk.upto,
-    ).exclude(state=LetterState.LOADED)
-    mended = [pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded]
-    close_as_loaded(DeadLetter.objects.filter(pk__in=mended))
-
-
-def close_as_loaded(letters: QuerySet[DeadLetter]) -> None:
-    """Without the payload, which is where events belong now."""
-    letters.update(
-        state=LetterState.LOADED,
-        payload="",
-        attempts=F("attempts") + 1,
-        closed_at=timezone.now(),
-    )

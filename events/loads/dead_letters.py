@@ -6,16 +6,18 @@ may have dropped these, and has a cursor of its own in the warehouse, as every r
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from destinations.interface import Chunk, LoggedEvent
+from destinations.interface import Chunk, LoggedEvent, Prepared
 from destinations.models import Connection
-from events import moving
+from events.loads import session
 from events.models import DeadLetter, LetterState, Replay
+from events.workers.errors import reason_kind
 
 CHUNK_EVENTS = 1_000
 MOST_AT_ONCE = 50_000
@@ -53,7 +55,7 @@ def discard(letters: QuerySet[DeadLetter], by: str, note: str) -> int:
     )
 
 
-def from_letters(reader: psycopg.Connection[Any], replay: Replay) -> moving.Read:
+def from_letters(reader: psycopg.Connection[Any], replay: Replay) -> session.Read:
     """The events of a re-run, from its dead letters."""
 
     def read(after: int, most: int) -> Chunk:
@@ -70,4 +72,62 @@ def close_passed(replay: Replay) -> None:
     passed = replay.letters.filter(
         state=LetterState.OPEN, event_id__lte=replay.position, tried_at__lt=replay.started_at
     )
-    moving.close_as_loaded(passed)
+    close_as_loaded(passed)
+
+
+def _keep_dead_letters(connection: Connection, prepared: Prepared, began: datetime) -> None:
+    """Before the cursor passes them; again after a kill, to no effect."""
+    found = {event.id: (event, reason) for event, reason in prepared.dead_letters}
+    DeadLetter.objects.bulk_create(
+        (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
+        ignore_conflicts=True,
+    )
+    known = DeadLetter.objects.filter(connection=connection, event_id__in=found)
+    for letter in known.filter(tried_at__lt=began).defer("payload"):
+        _try_in_vain(letter, *found[letter.event_id])
+
+
+def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
+    return DeadLetter(
+        connection=connection,
+        event_id=event.id,
+        message_id=event.message_id,
+        reason=reason,
+        kind=reason_kind(reason),
+        payload=event.payload,
+    )
+
+
+def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
+    """What was discarded stays so."""
+    was_loaded = letter.state == LetterState.LOADED
+    DeadLetter.objects.filter(pk=letter.pk).update(
+        reason=reason,
+        kind=reason_kind(reason),
+        payload=event.payload,
+        attempts=F("attempts") + 1,
+        tried_at=timezone.now(),
+        state=LetterState.OPEN if was_loaded else letter.state,
+    )
+
+
+def _close_loaded(connection: Connection, prepared: Prepared) -> None:
+    """The dead letters of events that are loaded now."""
+    loaded = {event.id for event in prepared.chunk.events} - prepared.refused
+    letters = DeadLetter.objects.filter(
+        connection=connection,
+        event_id__gt=prepared.chunk.after,
+        event_id__lte=prepared.chunk.upto,
+    ).exclude(state=LetterState.LOADED)
+    mended = [pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded]
+    close_as_loaded(DeadLetter.objects.filter(pk__in=mended))
+
+
+def close_as_loaded(letters: QuerySet[DeadLetter]) -> None:
+    """Without the payload, which is where events belong now."""
+    letters.update(
+        state=LetterState.LOADED,
+        payload="",
+        attempts=F("attempts") + 1,
+        closed_at=timezone.now(),
+    )

@@ -3,32 +3,23 @@ from __future__ import annotations
 import logging
 
 import psycopg
-from celery import shared_task
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect, one_line
-from destinations.postgres.discards import (
+from destinations.postgres.operations.reapply_discards import (
     columns_with_discards,
     reapply_discards,
     widen_column,
 )
-from destinations.postgres.widening import outlook
-from events.advice import advice
-from events.reasons import reason_kind
-from rudderhub.reapplying import Column, Progress
-from sources import audit
+from destinations.postgres.operations.reapply_preview import outlook
+from events.loads.advice import advice
+from events.loads.discard_progress import Column, Progress
+from events.workers import audit
+from events.workers.errors import reason_kind
 
 logger = logging.getLogger(__name__)
-
-
-@shared_task
-def widen_and_reapply(
-    destination_pk: int, schema: str, table: str, column: str, user_pk: int
-) -> None:
-    """Reapply a column's discards."""
-    reapply(Column(destination_pk, schema, table, column), user_pk)
 
 
 def reapply(column: Column, user_pk: int) -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from destinations.interface import CursorCounts
 from destinations.models import Connection
-from events import counting
+from events.log import counts as log_counts
 from events.models import Event, Loss, Standing
 
 KEPT = timedelta(days=32)
@@ -112,7 +112,7 @@ def balances(connections: Iterable[Connection], since: datetime | None = None) -
     """
     found = list(connections)
     upto = Event.objects.order_by("-id").values_list("pk", flat=True).first() or 0
-    totals = counting.totals(upto)
+    totals = log_counts.totals(upto)
     stretches = _stretches(found, since)
     _count([standing for stretch in stretches for standing in stretch])
     losses = list(Loss.objects.filter(connection__in=found))
@@ -173,16 +173,16 @@ def _unbegun(connection: Connection, start: int | None = None) -> Standing:
 def _before(connection: Connection, start: int) -> int:
     """Events that are none of the connection's: up to its start, or gone before it."""
     source = connection.source_id
-    return max(counting.total_upto(source, start), counting.dropped(source))
+    return max(log_counts.total_upto(source, start), log_counts.dropped(source))
 
 
 def _count(standings: Sequence[Standing]) -> None:
     """Fill in how many events were accepted up to each, where that is not yet fixed."""
     unknown = [each for each in standings if each.accepted is None]
     places = [(each.connection.source_id, each.position) for each in unknown]
-    for standing, total in zip(unknown, counting.totals_at(places), strict=True):
+    for standing, total in zip(unknown, log_counts.totals_at(places), strict=True):
         is_start, source = standing.is_start, standing.connection.source_id
-        standing.accepted = max(total, counting.dropped(source)) if is_start else total
+        standing.accepted = max(total, log_counts.dropped(source)) if is_start else total
 
 
 def _lost_after(standing: Standing, losses: Iterable[Loss]) -> int:

@@ -29,11 +29,13 @@ from destinations.interface import (
     Prepared,
 )
 from destinations.models import NO_FAILURE, RETRY_FIELDS, Connection
-from events import dead_letters, log, moving
-from events.locks import Lock, try_lock
-from events.log_database import log_connection, log_reader
+from events.loads import chunks, dead_letters
+from events.loads import session as loads_session
+from events.log import reader as event_reader
+from events.log.database import log_connection, log_reader
 from events.models import DeadLetter, Replay, ReplayState
-from events.reasons import public_error_text
+from events.workers.errors import public_error_text
+from events.workers.locks import Lock, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +65,13 @@ def preview(connection: Connection, since: datetime | None) -> ReplayRange:
     upto = max(connection.position, connection.start_position or 0)
     with log_connection(options=f"-c statement_timeout={COUNT_SECONDS}s") as conn:
         try:
-            first = log.first_id(conn, since, upto)
+            first = event_reader.first_id(conn, since, upto)
         except psycopg.errors.QueryCanceled as error:
             text = f"no first event found within {COUNT_SECONDS} seconds; try the start of a day"
             raise DestinationError(text) from error
         after = upto if first is None else min(first - 1, upto)
         return ReplayRange(
-            after, upto, log.count(conn, connection.source_id, after, upto, COUNT_SECONDS)
+            after, upto, event_reader.count(conn, connection.source_id, after, upto, COUNT_SECONDS)
         )
 
 
@@ -160,14 +162,14 @@ def _may_run(replay: Replay) -> bool:
 
 def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
     connection = replay.connection
-    session = moving.open_session(connection, replay.cursor_id)
+    session = loads_session.open_session(connection, replay.cursor_id)
     try:
         position = session.position()
         replay.position = replay.after_id if position is None else position
         if replay.only_dead_letters:
             dead_letters.close_passed(replay)
         if replay.position < replay.upto_id:
-            moving.move(
+            chunks.move(
                 session,
                 _source_of(reader, replay),
                 connection,
@@ -182,10 +184,10 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
         session.close()
 
 
-def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> moving.Read:
+def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> loads_session.Read:
     if replay.only_dead_letters:
         return dead_letters.from_letters(reader, replay)
-    return moving.from_log(reader, replay.connection, replay.upto_id)
+    return chunks.from_log(reader, replay.connection, replay.upto_id)
 
 
 def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:

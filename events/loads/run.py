@@ -22,11 +22,13 @@ from destinations.interface import (
 )
 from destinations.models import RETRY_FIELDS, Connection
 from destinations.schedule import Schedule, next_sync
-from events import ledger, log, moving
-from events.locks import Lock, try_lock
-from events.log_database import log_connection, log_reader
+from events.loads import chunks, ledger
+from events.loads import session as loads_session
+from events.log import reader as event_reader
+from events.log.database import log_connection, log_reader
 from events.models import Load, LoadState
-from events.reasons import public_error_text
+from events.workers.errors import public_error_text
+from events.workers.locks import Lock, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def run_load(connection: Connection, seconds: float = math.inf, upto: float = ma
     with log_reader() as reader:
         while _load_once(reader, connection, until, upto):
             # An event may have come while the lock was held: its ring found the connection taken.
-            if min(log.barrier(reader), upto) <= connection.position:
+            if min(event_reader.barrier(reader), upto) <= connection.position:
                 return False
             if monotonic() >= until:
                 return True
@@ -77,7 +79,7 @@ def _sync_upto(connection: Connection) -> bool:
     if connection.position < connection.sync_upto:
         return True
     with log_connection() as conn:
-        barrier = log.barrier(conn)
+        barrier = event_reader.barrier(conn)
     if barrier <= connection.position:
         return False
     connection.synced_at, connection.sync_upto = timezone.now(), barrier
@@ -121,15 +123,15 @@ class _Run:
         self.load: Load | None = None
 
     def drain(self, reader: psycopg.Connection[Any], until: float, upto: float) -> None:
-        end = int(min(log.barrier(reader), upto))
-        session = moving.open_session(self.connection, self.connection.pk)
+        end = int(min(event_reader.barrier(reader), upto))
+        session = loads_session.open_session(self.connection, self.connection.pk)
         try:
             position = self._start(session)
             if position < end:
                 began = self._begin(position)
-                moving.move(
+                chunks.move(
                     session,
-                    moving.from_log(reader, self.connection, end),
+                    chunks.from_log(reader, self.connection, end),
                     self.connection,
                     position,
                     end,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from destinations.interface import DestinationError
 from destinations.models import Connection
 from destinations.schedule import Schedule, next_sync
-from events.loads import is_due
+from events.loads.run import is_due
 
 GOOD, WAIT, BAD, OFF = "good", "wait", "bad", "off"
 SEVERITY = (GOOD, WAIT, OFF, BAD)

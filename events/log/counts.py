@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db import connection
 
-from events import log, sdks
+from events.log import reader, sdks
 
 COUNT_LOCK = 0x72756464_00000004
 STEP = 20_000
@@ -139,7 +139,7 @@ def advance(conn: psycopg.Connection[Any], seconds: float = math.inf, step: int 
     if not taken or not taken[0]:
         return False
     try:
-        barrier = log.barrier(conn)
+        barrier = reader.barrier(conn)
         mark = _newest(conn)
         while mark.upto < barrier:
             mark = _count_on(conn, mark, barrier, step)

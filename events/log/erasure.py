@@ -15,8 +15,8 @@ from django.db import connection as database
 from django.db import transaction
 
 from destinations.models import Connection
-from destinations.warehouse.erasure import Erased, without_erased
-from destinations.warehouse.identity import (
+from destinations.warehouse.identity.erasure import Erased, without_erased
+from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
     USER_ID,
     Identifier,
@@ -25,7 +25,7 @@ from destinations.warehouse.identity import (
     statement,
     visible_text,
 )
-from events.text import dumps
+from events.protocol.text import dumps
 
 LINKING_TYPES = ("alias", "merge")
 """Calls that name identifiers elsewhere than in the columns of the log."""

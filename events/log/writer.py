@@ -12,24 +12,21 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql as pgsql
 from psycopg.sql import SQL, Literal
 
-from destinations.interface import Chunk, LoggedEvent
-from events.log_database import log_connection
-from events.per_process import PerProcess
-from events.spec import ParsedEvent
+from events.log.database import log_connection
+from events.log.partitions import ensure_partitions
+from events.log.reader import LOG_LOCK
+from events.protocol.event import ParsedEvent
+from events.workers.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
-LOG_LOCK = 0x72756464_00000001
-PARTITION_LOCK = 0x72756464_00000002
 GROUP_EVENTS = 5_000
-READ_EVENTS = 1_000
 
 Row = tuple[str, str, str, str, str, str, str, str]
 """received_at, source_id, message_id, type, event, user_id, anonymous_id, payload."""
@@ -61,118 +58,6 @@ def append(
         for e in events
     ]
     _writer.get().append(rows, timeout_seconds)
-
-
-def barrier(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
-    """The id at or below which every event is final; 0 for an empty log."""
-    with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOG_LOCK])
-        row = conn.execute("SELECT coalesce(max(id), 0) FROM events_event").fetchone()
-    return int(row[0]) if row else 0
-
-
-def read_chunk(
-    conn: psycopg.Connection[tuple[Any, ...]],
-    source_pk: int,
-    after: int,
-    barrier_id: int,
-    max_events: int,
-    max_bytes: int,
-) -> Chunk:
-    """The next events of a source above a cursor, up to the barrier or to either limit."""
-    events: list[LoggedEvent] = []
-    size = 0
-    last = after
-    while len(events) < max_events and size < max_bytes:
-        limit = min(READ_EVENTS, max_events - len(events))
-        page = _read(conn, source_pk, last, barrier_id, limit)
-        events += page
-        size += sum(len(event.payload) for event in page)
-        if len(page) < limit:
-            return Chunk(after, barrier_id, events)
-        last = page[-1].id
-    return Chunk(after, last, events)
-
-
-def first_id(
-    conn: psycopg.Connection[tuple[Any, ...]], since: datetime | None, upto: int
-) -> int | None:
-    """The oldest event of the log up to an id, or of those that came since a time."""
-    if since is None:
-        row = conn.execute("SELECT min(id) FROM events_event WHERE id <= %s", [upto]).fetchone()
-    else:
-        row = conn.execute(
-            "SELECT min(id) FROM events_event WHERE id <= %s AND received_at >= %s", [upto, since]
-        ).fetchone()
-    return row[0] if row else None
-
-
-def count(
-    conn: psycopg.Connection[tuple[Any, ...]],
-    source_pk: int,
-    after: int,
-    upto: int,
-    max_seconds: int,
-) -> int | None:
-    """How many events of the source have after < id <= upto; None when that takes too long."""
-    try:
-        with conn.transaction():
-            conn.execute(
-                SQL("SET LOCAL statement_timeout = {}").format(Literal(max_seconds * 1000))
-            )
-            row = conn.execute(
-                """
-                SELECT count(*)
-                FROM events_event
-                WHERE id > %s AND id <= %s AND source_id = %s
-                """,
-                [after, upto, source_pk],
-            ).fetchone()
-    except psycopg.errors.QueryCanceled:
-        return None
-    return int(row[0]) if row else None
-
-
-def ensure_partitions(
-    conn: psycopg.Connection[tuple[Any, ...]], first: date, days: int = 1
-) -> None:
-    """Make the log's partitions of these days; ATTACH lets readers and writers go on."""
-    with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
-        for offset in range(days):
-            _ensure_partition(conn, first + timedelta(days=offset))
-
-
-def _ensure_partition(conn: psycopg.Connection[tuple[Any, ...]], day: date) -> None:
-    name = f"events_event_{day:%Y%m%d}"
-    found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
-    if found and found[0]:
-        return
-    table = pgsql.Identifier(name)
-    conn.execute(SQL("CREATE TABLE {} (LIKE events_event INCLUDING DEFAULTS)").format(table))
-    conn.execute(
-        SQL("ALTER TABLE events_event ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-            table,
-            Literal(datetime(day.year, day.month, day.day, tzinfo=UTC)),
-            Literal(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)),
-        )
-    )
-
-
-def _read(
-    conn: psycopg.Connection[tuple[Any, ...]], source_pk: int, after: int, upto: int, limit: int
-) -> list[LoggedEvent]:
-    cursor = conn.execute(
-        """
-        SELECT id, message_id, payload
-        FROM events_event
-        WHERE id > %s AND id <= %s AND source_id = %s
-        ORDER BY id
-        LIMIT %s
-        """,
-        [after, upto, source_pk, limit],
-    )
-    return [LoggedEvent(*row) for row in cursor]
 
 
 class _Append:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 # The event log, partitioned by day. The sequence must not cache: ids have to be final below the
-# barrier (events.log). The hash index serves the trace; message ids have no length limit.
+# barrier (events.log.writer). The hash index serves the trace; message ids have no length limit.
 CREATE_LOG = """
 CREATE SEQUENCE events_event_id_seq;
 CREATE TABLE events_event (

@@ -2,95 +2,12 @@ from __future__ import annotations
 
 import secrets
 
-from django.conf import settings
 from django.db import models
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from destinations.models import Connection, Retrying
-from events.reasons import reason_kind
-from sources.models import Source
-
-
-class Event(models.Model):
-    """One accepted message, stored as received, never changed: a row of the event log.
-
-    The table is partitioned by day of received_at and written by events.log only.
-    """
-
-    id = models.BigAutoField(primary_key=True)
-    received_at = models.DateTimeField()
-    source = models.ForeignKey(
-        Source, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
-    )
-    message_id = models.TextField()
-    type = models.TextField()
-    event = models.TextField(blank=True)
-    user_id = models.TextField(blank=True)
-    anonymous_id = models.TextField(blank=True)
-    payload = models.TextField()
-
-    class Meta:
-        ordering = ["-id"]
-        permissions = [("view_personal_data", "Can see personal data")]
-
-    def __str__(self) -> str:
-        return f"{self.type} {self.message_id}"
-
-
-class Quarantined(models.Model):
-    """A refused request (or event) of a known source, kept with the reason."""
-
-    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="quarantined")
-    received_at = models.DateTimeField(default=timezone.now)
-    route = models.CharField(max_length=100)
-    status = models.PositiveSmallIntegerField()
-    reason = models.TextField()
-    body = models.BinaryField()
-    body_bytes = models.PositiveBigIntegerField(
-        help_text="Length of the whole body, which may be more than is kept."
-    )
-    circumstances = models.JSONField(
-        default=dict, help_text="The circumstances of the request that sending it again needs."
-    )
-    accepted_at = models.DateTimeField(null=True, help_text="When it was sent again and accepted.")
-    discarded_at = models.DateTimeField(null=True)
-    discarded_by = models.CharField(max_length=150, blank=True)
-    note = models.TextField(blank=True, help_text="Reason for discarding it.")
-    asked_at = models.DateTimeField(
-        null=True, help_text="When the last batch that sends it again was requested."
-    )
-    asked_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
-    )
-    is_waiting = models.BooleanField(
-        default=False, db_default=False, help_text="Whether a worker is to send it again."
-    )
-
-    class Meta:
-        ordering = ["-id"]
-        verbose_name = "quarantined request"
-        indexes = [
-            models.Index(
-                fields=["asked_at", "id"],
-                condition=~models.Q(asked_at=None),
-                name="refused_asked_for",
-            ),
-            models.Index(
-                fields=["asked_at", "id"],
-                condition=models.Q(is_waiting=True),
-                name="refused_waiting",
-            ),
-            models.Index(fields=["source", "-id"]),
-            models.Index(
-                fields=["source", "received_at"],
-                condition=models.Q(accepted_at=None),
-                name="refused_by_time",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.route}: {reason_kind(self.reason)}"
+from events.workers.errors import reason_kind
 
 
 class LoadState(models.TextChoices):
@@ -263,58 +180,6 @@ class Replay(Retrying):
             return 100 * (self.events + self.skipped + self.dead_letters) // (self.expected or 1)
         length = self.upto_id - self.after_id
         return 100 * (self.position - self.after_id) // length if length else 100
-
-
-class MinuteCount(models.Model):
-    """How many accepted events of a type a source sent in a minute, counted from the log.
-
-    Old minutes are folded into their day: the sums stay.
-    """
-
-    source_id = models.BigIntegerField()
-    minute = models.DateTimeField(help_text="The minute of received_at.")
-    type = models.TextField()
-    events = models.PositiveBigIntegerField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["minute", "source_id", "type"], name="one_count_a_minute"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.events} {self.type} at {self.minute}"
-
-
-class SdkSeen(models.Model):
-    """An SDK that events of a source name in their context, noted while the log is counted."""
-
-    source_id = models.BigIntegerField()
-    name = models.TextField()
-    version = models.TextField(blank=True)
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["source_id", "name", "version"], name="one_sdk_of_a_source"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}".strip()
-
-
-class LogMark(models.Model):
-    """A place in the log with how many events each source had sent up to it, ever."""
-
-    upto_id = models.BigIntegerField(primary_key=True)
-    totals = models.JSONField(help_text="Number of events by source.")
-
-    def __str__(self) -> str:
-        return f"up to {self.upto_id}"
 
 
 class Standing(models.Model):

@@ -9,15 +9,17 @@ from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.models import Destination, Erasure
-from destinations.postgres import guards, identity, reading, unmerge
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.explain import PathStep
-from destinations.postgres.operations import OperationResult
-from destinations.warehouse.erasure import DELETE
-from destinations.warehouse.identity import Identifier
-from events import erasures, people
-from events.erasure_preview import Preview, Tell, preview
-from events.people import People
+from destinations.postgres.identity import schema
+from destinations.postgres.operations import guards, unmerge
+from destinations.postgres.operations.base import OperationResult
+from destinations.postgres.reads import profiles
+from destinations.postgres.reads.explain import PathStep
+from destinations.warehouse.identity.erasure import DELETE
+from destinations.warehouse.identity.statements import Identifier
+from events.people import erasure, store
+from events.people.erasure_preview import Preview, Tell, preview
+from events.people.store import People
 
 Line = tuple[str, str]
 Form = Mapping[str, list[str]]
@@ -82,7 +84,7 @@ class Act:
         return [(named[a], named[b]) for a, b in links]
 
     def named(self, *keys: UUID) -> dict[UUID, Identifier]:
-        found = reading.named(self.people.conn, self.people.schema, keys)
+        found = profiles.named(self.people.conn, self.people.schema, keys)
         if not found.keys() >= set(keys):
             raise DestinationError("an identifier of this action is no longer stored")
         return found
@@ -104,7 +106,7 @@ def _cut(act: Act) -> Effect:
     if act.text("merge"):
         done = _undo_merge(act, options)
     elif message := act.text("message"):
-        stated = people.stated_pairs(act.destination, act.people, message)
+        stated = store.stated_pairs(act.destination, act.people, message)
         also = [*stated, *act.pairs()]
         done = unmerge.unmerge_event(*act.people.graph, message, also=also, **options)
     elif act.text("identifier"):
@@ -117,11 +119,11 @@ def _cut(act: Act) -> Effect:
 
 def _undo_merge(act: Act, options: dict[str, Any]) -> unmerge.Unmerged:
     """Cut all that the event of the merge stated, and see whether the two ids come apart."""
-    merge = reading.merge(act.people.conn, act.people.schema, act.number("merge"))
+    merge = profiles.merge(act.people.conn, act.people.schema, act.number("merge"))
     if not merge.can_be_undone:
         raise DestinationError("this merge has no active link to cut")
     named = act.named(merge.key_a, merge.key_b, merge.old, merge.new)
-    stated = people.stated_pairs(act.destination, act.people, merge.message_id)
+    stated = store.stated_pairs(act.destination, act.people, merge.message_id)
     return unmerge.unmerge_event(
         *act.people.graph,
         merge.message_id,
@@ -145,7 +147,7 @@ def _erase(act: Act) -> Effect:
     if act.dry_run:
         found = preview(*concerned, mode=mode, max_seconds=COUNT_SECONDS, tell=act.tell)
         return Effect(_counts(found), erased=identifiers)
-    made = erasures.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
+    made = erasure.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
     return Effect(erased=identifiers, requested=made)
 
 
@@ -157,7 +159,7 @@ def _to_erase(act: Act) -> list[Identifier]:
     is_one = act.text("scope") == "identifier"
     if is_one and not (kind and value.strip()):
         raise DestinationError("enter the type and the value of the identifier")
-    return erasures.identifiers_of(act.people, value, kind or None, whole_profile=not is_one)
+    return erasure.identifiers_of(act.people, value, kind or None, whole_profile=not is_one)
 
 
 def _counts(found: Preview) -> list[Line]:
@@ -185,7 +187,7 @@ def _remove_rule(act: Act) -> Effect:
 
 
 def _limits(act: Act) -> Effect:
-    stored = identity.read_meta(act.people.conn, act.people.schema).options
+    stored = schema.read_meta(act.people.conn, act.people.schema).options
     given: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.form}
     if "null_clears" in act.form:
         given["null_clears"] = act.text("null_clears") == "yes"

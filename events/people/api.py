@@ -24,9 +24,10 @@ from rest_framework.views import APIView
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, ProfileToken
-from destinations.postgres import identity, reading
-from events import people
-from events.people import People
+from destinations.postgres.identity import schema
+from destinations.postgres.reads import profiles
+from events.people import store
+from events.people.store import People
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class PeopleView(APIView):
     def opened(self) -> Iterator[People]:
         token: Any = self.request.auth
         try:
-            with people.borrowed(token.destination) as opened:
+            with store.borrowed(token.destination) as opened:
                 yield opened
         except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
             logger.warning("profiles of destination=%s: %s", token.destination_id, error)
@@ -111,8 +112,8 @@ class PeopleView(APIView):
             unavailable.status_code = 503
             raise unavailable from error
 
-    def one(self, opened: People, rudder_id: UUID) -> reading.ProfileRecord:
-        found = reading.find(opened.conn, opened.schema, str(rudder_id))
+    def one(self, opened: People, rudder_id: UUID) -> profiles.ProfileRecord:
+        found = profiles.find(opened.conn, opened.schema, str(rudder_id))
         if not found:
             raise exceptions.NotFound("no profile has or had this id")
         return found[0]
@@ -127,7 +128,7 @@ class FindView(PeopleView):
             raise exceptions.ValidationError("identifier is missing")
         with self.opened() as opened:
             id_type = request.query_params.get("type") or None
-            found = reading.find(opened.conn, opened.schema, identifier, id_type)
+            found = profiles.find(opened.conn, opened.schema, identifier, id_type)
         return Response({"profiles": [_profile(each) for each in found]})
 
 
@@ -137,7 +138,7 @@ class ProfileView(PeopleView):
     def get(self, request: Request, rudder_id: UUID) -> Response:
         with self.opened() as opened:
             found = self.one(opened, rudder_id)
-            former = reading.former_ids(opened.conn, opened.schema, found.rudder_id)
+            former = profiles.former_ids(opened.conn, opened.schema, found.rudder_id)
         return Response({**_profile(found), "former_ids": [str(each) for each in former]})
 
 
@@ -147,8 +148,8 @@ class TraitsView(PeopleView):
     def get(self, request: Request, rudder_id: UUID) -> Response:
         with self.opened() as opened:
             found = self.one(opened, rudder_id)
-            options = identity.read_meta(opened.conn, opened.schema).options
-            traits = reading.traits(
+            options = schema.read_meta(opened.conn, opened.schema).options
+            traits = profiles.traits(
                 opened.conn, opened.schema, found.rudder_id, options.null_clears
             )
         rows = [
@@ -173,8 +174,8 @@ class EventsView(PeopleView):
         before_id = request.query_params.get("before_id") or None
         with self.opened() as opened:
             found = self.one(opened, rudder_id)
-            stamps = reading.former_ids(opened.conn, opened.schema, found.rudder_id)
-            events = reading.events(
+            stamps = profiles.former_ids(opened.conn, opened.schema, found.rudder_id)
+            events = profiles.events(
                 opened.conn,
                 opened.namespaces,
                 [found.rudder_id, *stamps],
@@ -196,7 +197,7 @@ class EventsView(PeopleView):
         return Response({"rudder_id": str(found.rudder_id), "events": rows})
 
 
-def _profile(found: reading.ProfileRecord) -> dict[str, Any]:
+def _profile(found: profiles.ProfileRecord) -> dict[str, Any]:
     return {
         "rudder_id": str(found.rudder_id),
         "user_id": found.user_id,

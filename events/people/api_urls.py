@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from events.api import EventsView, FindView, ProfileView, TraitsView
+from events.people.api import EventsView, FindView, ProfileView, TraitsView
 
 urlpatterns = [
     path("profiles", FindView.as_view(), name="profiles"),

@@ -22,13 +22,12 @@ from django.utils import timezone
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import ChangeState, Destination, IdentityChange
 from destinations.postgres.connection import primary_message
-from events import rings
-from events.erasure_preview import Tell
-from events.identity_actions import ACTIONS, Act, Effect, Form
-from events.locks import Lock, try_lock
-from events.log_database import log_reader
-from events.people import opened
-from sources import audit
+from events.log.database import log_reader
+from events.people.actions import ACTIONS, Act, Effect, Form
+from events.people.erasure_preview import Tell
+from events.people.store import opened
+from events.workers import audit, queue
+from events.workers.locks import Lock, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def request(destination: Destination, user_pk: int, action: str, form: Form) -> 
         form=dict(form),
         profile=_profile(form),
     )
-    rings.send_or_leave(change.pk, rings.Work.CHANGE)
+    queue.send_or_leave(change.pk, queue.Work.CHANGE)
     return change
 
 
@@ -61,7 +60,7 @@ def confirm(change: IdentityChange, reason: str) -> bool:
     anew: dict[str, Any] = {"step": "", "percent": None, "created_at": timezone.now()}
     is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form, **anew)
     if is_first:
-        rings.send_or_leave(change.pk, rings.Work.CHANGE)
+        queue.send_or_leave(change.pk, queue.Work.CHANGE)
     return is_first
 
 
@@ -101,7 +100,7 @@ def _make(change: IdentityChange) -> None:
         _save(change, ChangeState.DOING, state=ChangeState.DONE, **done)
         _log(change, f"{ACTIONS[change.action].title}.")
     if effect.requested:
-        rings.send_or_leave(effect.requested.pk, rings.Work.ERASURE)
+        queue.send_or_leave(effect.requested.pk, queue.Work.ERASURE)
 
 
 def _end_cut_short(change: IdentityChange) -> None:

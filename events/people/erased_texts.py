@@ -14,10 +14,10 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Model, Q
 
 from destinations.models import Connection, Destination
-from destinations.warehouse.erasure import Erased
-from events.decode import InvalidJSONError, loads
-from events.erased_events import json_texts
+from destinations.warehouse.identity.erasure import Erased
+from events.log.erasure import json_texts
 from events.models import DeadLetter, Load, Quarantined, Replay
+from events.protocol.json_body import InvalidJSONError, loads
 
 ERASED_TEXT = "[erased]"
 

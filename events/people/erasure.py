@@ -28,16 +28,18 @@ from destinations.models import (
     ErasureState,
     ErasureStep,
 )
-from destinations.postgres import erase, identity
-from destinations.warehouse.erasure import DELETE, Erased
-from destinations.warehouse.identity import Identifier, node_key
-from events import log, requests
-from events.erased_events import Sought
-from events.erased_texts import ErasedTexts, Seen, clear_messages
-from events.locks import Lock, try_lock
-from events.log_database import log_reader
+from destinations.postgres.identity import schema
+from destinations.postgres.operations import erase
+from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.warehouse.identity.statements import Identifier, node_key
+from events.gateway import recent_requests
+from events.log import reader as event_reader
+from events.log.database import log_reader
+from events.log.erasure import Sought
 from events.models import DeadLetter, MinuteCount, Quarantined
-from events.people import People, opened
+from events.people.erased_texts import ErasedTexts, Seen, clear_messages
+from events.people.store import People, opened
+from events.workers.locks import Lock, try_lock
 from sources.models import Source
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ def request(
     """A new erasure, which waits for a worker; DestinationError for what cannot be erased."""
     erase.check(identifiers, mode)
     wanted = sorted(set(identifiers))
-    salt = identity.read_meta(people.conn, people.schema).salt
+    salt = schema.read_meta(people.conn, people.schema).salt
     erasure = Erasure.objects.create(
         destination=destination,
         actor=actor,
@@ -212,7 +214,7 @@ class _Work:
         """What comes after the range is suppressed by the load, and cleared by it."""
         erasure = self._erasure
         after, upto = self._range(reader)
-        rules = identity.read_rules(self._people.conn, self._people.schema)
+        rules = schema.read_rules(self._people.conn, self._people.schema)
         sought = Sought(self._sources, self._erased, rules)
         until = monotonic() + SLICE_SECONDS
         while after < upto:
@@ -230,8 +232,8 @@ class _Work:
         """After which id to go on, and up to which; fixed as the step begins."""
         erasure = self._erasure
         if erasure.position is None or erasure.upto_id is None:
-            upto = log.barrier(reader)
-            first = log.first_id(reader, None, upto)
+            upto = event_reader.barrier(reader)
+            first = event_reader.first_id(reader, None, upto)
             after = upto if first is None else first - 1
             _save(erasure, after_id=after, upto_id=upto, position=after)
             return after, upto
@@ -254,7 +256,7 @@ class _Work:
             _save(self._erasure, step=step, position=position, counts=counts, **_NO_ERROR)
 
     def _end(self) -> None:
-        requests.delete_requests(self._sources)
+        recent_requests.delete_requests(self._sources)
         asked = self._erasure.destination.identity_changes.forgettable()
         asked.exclude(erasure=self._erasure).delete()  # its own is empty, and leads here
         with transaction.atomic():

@@ -12,15 +12,16 @@ from time import monotonic
 from django.db import transaction
 
 from destinations.models import Destination, ErasureStep
-from destinations.postgres import erase, identity
-from destinations.warehouse.erasure import DELETE, Erased
-from destinations.warehouse.identity import Identifier
-from events import log
-from events.erased_events import Sought
-from events.erased_texts import ErasedTexts
-from events.erasures import SLICE_IDS, sources_of
-from events.log_database import log_reader
-from events.people import People
+from destinations.postgres.identity import schema
+from destinations.postgres.operations import erase
+from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.warehouse.identity.statements import Identifier
+from events.log import reader as event_reader
+from events.log.database import log_reader
+from events.log.erasure import Sought
+from events.people.erased_texts import ErasedTexts
+from events.people.erasure import SLICE_IDS, sources_of
+from events.people.store import People
 
 Tell = Callable[[str, float | None], None]
 """Takes what is looked at now, and how much of that is done, from 0 to 1, where it is known."""
@@ -51,7 +52,7 @@ def preview(
     tell(ErasureStep.WAREHOUSE.label, None)
     done = erase.erase(*people.graph, identifiers, mode=mode, actor="", dry_run=True)
     erased = Erased(dict.fromkeys(identifiers, mode))
-    rules = identity.read_rules(people.conn, people.schema)
+    rules = schema.read_rules(people.conn, people.schema)
     sought = Sought(sources_of(destination), erased, rules)
     kept = {}
     for step, hits in _hits(destination, erased, sought):
@@ -80,8 +81,8 @@ def _hits(
 def _logged(sought: Sought) -> Generator[Hit]:
     """Of the log, the newest part first."""
     with log_reader() as reader:
-        head = log.barrier(reader)
-        first = log.first_id(reader, None, head)
+        head = event_reader.barrier(reader)
+        first = event_reader.first_id(reader, None, head)
     if first is None:
         return
     for upto in range(head, first - 1, -SLICE_IDS):

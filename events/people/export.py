@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from destinations.interface import DestinationError
-from destinations.postgres import identity, reading
-from events.people import People
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.reads import profiles
+from events.people.store import People
 
 MOST_ROWS, MOST_LISTED = 20_000, 10_000
 
@@ -18,16 +19,16 @@ def profile_export(opened: People, rudder_id: UUID) -> dict[str, Any]:
     is_cut_short tells that one of the lists reached its limit.
     """
     conn, schema = opened.conn, opened.schema
-    found = reading.find(conn, schema, str(rudder_id))
+    found = profiles.find(conn, schema, str(rudder_id))
     if not found:
         raise DestinationError("no profile has or had this id")
     now = found[0].rudder_id
-    former = reading.former_ids(conn, schema, now)
-    options = identity.read_meta(conn, schema).options
-    identifiers = reading.identifiers(conn, schema, now, MOST_LISTED)
-    links = reading.links(conn, schema, now, MOST_LISTED)
-    traits = reading.traits(conn, schema, now, options.null_clears)
-    rows = reading.rows(conn, schema, opened.namespaces, [now, *former], MOST_ROWS)
+    former = profiles.former_ids(conn, schema, now)
+    options = identity_schema.read_meta(conn, schema).options
+    identifiers = profiles.identifiers(conn, schema, now, MOST_LISTED)
+    links = profiles.links(conn, schema, now, MOST_LISTED)
+    traits = profiles.traits(conn, schema, now, options.null_clears)
+    rows = profiles.rows(conn, schema, opened.namespaces, [now, *former], MOST_ROWS)
     full = [len(identifiers) == MOST_LISTED, len(links) == MOST_LISTED]
     return {
         "rudder_id": now,

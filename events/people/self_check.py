@@ -6,8 +6,8 @@ import logging
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, IdentityCheck
-from destinations.postgres.rebuild import check
-from events import people
+from destinations.postgres.operations.rebuild import check
+from events.people import store
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ KEPT_CHECKS = 30
 
 def check_identities(destination: Destination) -> IdentityCheck:
     """Check one destination and keep the result; the newest tells the overview."""
-    with people.opened(destination) as opened:
+    with store.opened(destination) as opened:
         differences = [str(each) for each in check(opened.conn, opened.schema)]
     made = IdentityCheck.objects.create(destination=destination, differences=differences)
     if differences:

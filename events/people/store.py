@@ -13,10 +13,15 @@ from django.db.models import QuerySet
 
 from destinations.interface import DestinationError
 from destinations.models import Connection, Destination
-from destinations.postgres import identity
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect
-from destinations.warehouse.identity import Identifier, MalformedMergeError, Rules, statement
+from destinations.postgres.identity import schema as identity_schema
+from destinations.warehouse.identity.statements import (
+    Identifier,
+    MalformedMergeError,
+    Rules,
+    statement,
+)
 from events.models import Event
 
 KEPT_CONNECTIONS = 4
@@ -45,7 +50,7 @@ def opened(destination: Destination) -> Iterator[People]:
     if not config.resolve_identities:
         raise DestinationError(f"the destination {destination} does not resolve identities")
     with connect(config) as conn:
-        identity.ensure_schema(conn, config.identity_schema, destination.public_id)
+        identity_schema.ensure_schema(conn, config.identity_schema, destination.public_id)
         yield People(conn, config.identity_schema, destination.namespaces())
 
 
@@ -58,7 +63,7 @@ def borrowed(destination: Destination) -> Iterator[People]:
     conn = kept.pop(key, None)
     if conn is None or conn.broken or conn.closed:
         conn = connect(config)
-        identity.read_meta(conn, config.identity_schema)
+        identity_schema.read_meta(conn, config.identity_schema)
     try:
         yield People(conn, config.identity_schema, destination.namespaces())
     finally:
@@ -80,7 +85,7 @@ def stated_pairs(
     destination: Destination, people: People, message_id: str
 ) -> list[tuple[Identifier, Identifier]]:
     """Every link that the events with this messageId state, as far as the log still has them."""
-    rules = identity.read_rules(people.conn, people.schema)
+    rules = identity_schema.read_rules(people.conn, people.schema)
     fed = {each.source_id: each.source.public_id for each in _connections(destination)}
     found = Event.objects.filter(message_id=message_id, source_id__in=fed).order_by("id")
     statements = (

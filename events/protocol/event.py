@@ -11,8 +11,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from destinations.warehouse.identity import MAX_MERGE_PROPERTIES
-from events.text import (
+from destinations.warehouse.identity.statements import MAX_MERGE_PROPERTIES
+from events.protocol.text import (
     cleaned_text,
     dumps,
     format_time,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from events.spec import (
+from events.protocol.event import (
     Envelope,
     InvalidEventError,
     ParsedEvent,
@@ -16,7 +16,7 @@ from events.spec import (
     own_type,
     parse_event,
 )
-from events.text import is_missing, time_text
+from events.protocol.text import is_missing, time_text
 
 _MEMBER_OF_PROPERTY = {"requestType": "type", "receivedAt": "receivedAt", "requestIP": "request_ip"}
 

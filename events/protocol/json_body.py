@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import orjson
 
-from destinations.warehouse.jsontext import cleaned
-from events.spec import InvalidRequestError
+from destinations.warehouse.json_text import cleaned
+from events.protocol.event import InvalidRequestError
 
 MAX_NESTING = 200
 

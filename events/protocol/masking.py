@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from events.spec import INTERNAL_TYPES
-from events.text import parse_time
+from events.protocol.event import INTERNAL_TYPES
+from events.protocol.text import parse_time
 
 HIDDEN = "•••"
 PERMISSION = "events.view_personal_data"

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from events.decode import MAX_NESTING, InvalidJSONError, loads
-from events.spec import EventTooLargeError, InvalidEventError
+from events.protocol.event import EventTooLargeError, InvalidEventError
+from events.protocol.json_body import MAX_NESTING, InvalidJSONError, loads
 
 GIF = base64.b64decode(
     "R0lGODlhAQABAIAAAAAAAAAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==", validate=True

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from destinations.warehouse.jsontext import without_nul
-from events.decode import loads
-from events.query import all_values
-from events.spec import InvalidRequestError, check_size
+from destinations.warehouse.json_text import without_nul
+from events.protocol.event import InvalidRequestError, check_size
+from events.protocol.json_body import loads
+from events.protocol.query_string import all_values
 
 _BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]+)"|([^\s;"]+))', re.IGNORECASE)
 _NAME = re.compile(rb'(?:^|;)\s*name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from destinations.models import Connection
-from events.per_process import PerProcess
+from events.workers.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 

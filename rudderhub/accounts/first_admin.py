@@ -25,7 +25,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from rudderhub.second_factor.codes import note
+from rudderhub.accounts.second_factor.codes import note
 
 SETUP_LOCK = 0x72756464_00000010
 UNSAFE_KEY = "not-set-up-yet"
@@ -38,7 +38,9 @@ def setup_token() -> str | None:
     """
     if settings.SECRET_KEY.startswith(UNSAFE_KEY) or _has_admin():
         return None
-    return salted_hmac("rudderhub.setup", "first admin", algorithm="sha256").hexdigest()
+    return salted_hmac(
+        "rudderhub.accounts.first_admin", "first admin", algorithm="sha256"
+    ).hexdigest()
 
 
 class FirstAdminForm(BaseUserCreationForm):  # type: ignore[type-arg]
@@ -70,7 +72,7 @@ def first_admin(request: HttpRequest, token: str) -> HttpResponse:
     form = FirstAdminForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         context = {**admin.site.each_context(request), "title": "Create the first admin"}
-        return render(request, "rudderhub/setup.html", {**context, "form": form})
+        return render(request, "rudderhub/accounts/first_admin.html", {**context, "form": form})
     user = _make_admin(form)
     if user is None:
         return _gone(request)
@@ -103,4 +105,4 @@ def _has_admin() -> bool:
 
 def _gone(request: HttpRequest) -> HttpResponse:
     context = {**admin.site.each_context(request), "title": "This set-up link does not work"}
-    return render(request, "rudderhub/setup_gone.html", context, status=404)
+    return render(request, "rudderhub/accounts/first_admin_gone.html", context, status=404)

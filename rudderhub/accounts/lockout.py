@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from redis.exceptions import RedisError
 
-from sources.addresses import is_address, verified_address
+from sources.client_address import is_address, verified_address
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse_lazy
 from unfold.forms import AdminOwnPasswordChangeForm
 
-from rudderhub.second_factor.codes import note
+from rudderhub.accounts.second_factor.codes import note
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]

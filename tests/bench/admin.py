@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rudderhub import instance as instances
+from rudderhub.supervisor import instance as instances
 from tests.bench import processes
 
 EVENTS = 5_000_000

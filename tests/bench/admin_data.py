@@ -15,12 +15,13 @@ from django.utils import timezone
 from psycopg.sql import SQL, Identifier
 
 from destinations.models import Connection
-from destinations.postgres import identity, sql
-from destinations.postgres.graph import query
-from destinations.warehouse.identity import statement
-from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS
-from events import counting, log
-from events.log_database import log_connection
+from destinations.postgres.identity import resolve, schema
+from destinations.postgres.identity.query import query
+from destinations.postgres.load import sql
+from destinations.warehouse.identity.statements import statement
+from destinations.warehouse.rows.schema import DISCARD_COLUMNS, DISCARDS
+from events.log import counts, partitions
+from events.log.database import log_connection
 from tests.bench import api
 from tests.support.factories import make_admin, make_connection, make_destination, make_source
 from tests.support.warehouse import address
@@ -169,11 +170,11 @@ def fill(events: int) -> None:
     given = {"events": events, "days": DAYS, "sources": SOURCES, "people": api.PEOPLE}
     with log_connection() as conn:
         now = timezone.now()
-        log.ensure_partitions(conn, now.date() - timedelta(days=DAYS), DAYS + 2)
+        partitions.ensure_partitions(conn, now.date() - timedelta(days=DAYS), DAYS + 2)
         conn.execute(LOG, given)
         conn.execute("VACUUM ANALYZE events_event")
-        counting.advance(conn)
-        counting.fold(conn, now)
+        counts.advance(conn)
+        counts.fold(conn, now)
     make_admin()
     with connection.cursor() as cursor:
         cursor.execute(HISTORY, given)
@@ -199,8 +200,8 @@ def _fill_warehouse(conn: api.Conn) -> None:
     api.make(conn)
     conn.execute(query(api.SCHEMA, AFTER_PEOPLE), [3 * api.PEOPLE])
     for stated in (_devices(), _merges(), _kiosk()):
-        with identity.operator_lock_shared(conn, api.SCHEMA):
-            identity.resolve(conn, api.SCHEMA, [statement(each, "bench") for each in stated])
+        with schema.operator_lock_shared(conn, api.SCHEMA):
+            resolve.resolve(conn, api.SCHEMA, [statement(each, "bench") for each in stated])
     template = Identifier(api.EVENTS, "identifies").as_string()
     conn.execute(NAMESPACES.format(sources=SOURCES, tables=TABLES, template=template))
     for table in sql.create_table(api.EVENTS, DISCARDS, DISCARD_COLUMNS):

@@ -17,13 +17,13 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from destinations.models import Connection, Destination, IdentityChange
-from destinations.postgres import reading
-from destinations.warehouse.schema import DISCARDS
-from events import people
+from destinations.postgres.reads import profiles
+from destinations.warehouse.rows.schema import DISCARDS
 from events.models import DeadLetter, Event, LetterState, Quarantined
-from rudderhub.dashboard import PERIODS
-from rudderhub.second_factor.codes import app_of
-from rudderhub.second_factor.middleware import PASSED
+from events.people import store
+from rudderhub.accounts.second_factor.codes import app_of
+from rudderhub.accounts.second_factor.middleware import PASSED
+from rudderhub.admin.overview.page import PERIODS
 from sources.models import Source
 from tests.bench import api
 from tests.support.wait import wait_for
@@ -154,8 +154,8 @@ def _letter() -> DeadLetter:
 
 @cache
 def _rudder_id(value: str) -> Any:
-    with people.opened(Destination.objects.get()) as opened:
-        return reading.find(opened.conn, opened.schema, value)[0].rudder_id
+    with store.opened(Destination.objects.get()) as opened:
+        return profiles.find(opened.conn, opened.schema, value)[0].rudder_id
 
 
 def _choices(client, path) -> Iterator[Page]:

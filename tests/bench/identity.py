@@ -20,10 +20,13 @@ from psycopg.sql import SQL
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from destinations.postgres import erase, identity, reading, unmerge
-from destinations.postgres.graph import query
-from destinations.postgres.views import create_resolved_view
-from destinations.warehouse.identity import (
+from destinations.postgres.identity import resolve as identity_resolve
+from destinations.postgres.identity import schema
+from destinations.postgres.identity.query import query
+from destinations.postgres.operations import erase, unmerge
+from destinations.postgres.reads import profiles as reads_profiles
+from destinations.postgres.resolved_views import create_resolved_view
+from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
     USER_ID,
     GraphOptions,
@@ -63,7 +66,7 @@ def figures(dsn: str, identifiers: int = REALISTIC) -> dict[str, str]:
 
 def fresh(conn: Conn, **options: Any) -> None:
     conn.execute(SQL("DROP SCHEMA IF EXISTS bench_identity CASCADE"))
-    identity.ensure_schema(conn, SCHEMA, "bench", GraphOptions(**options))
+    schema.ensure_schema(conn, SCHEMA, "bench", GraphOptions(**options))
 
 
 class Took(NamedTuple):
@@ -74,7 +77,7 @@ class Took(NamedTuple):
 
 
 def resolve(conn: Conn, statements: Sequence[Statement]) -> Took:
-    write_profiles = identity.Resolution.write_profiles
+    write_profiles = identity_resolve.Resolution.write_profiles
     profiles = 0.0
 
     def timed(*arguments: Any) -> None:
@@ -85,10 +88,10 @@ def resolve(conn: Conn, statements: Sequence[Statement]) -> Took:
 
     started = time.perf_counter()
     with (
-        mock.patch.object(identity.Resolution, "write_profiles", timed),
-        identity.operator_lock_shared(conn, SCHEMA),
+        mock.patch.object(identity_resolve.Resolution, "write_profiles", timed),
+        schema.operator_lock_shared(conn, SCHEMA),
     ):
-        identity.resolve(conn, SCHEMA, statements)
+        identity_resolve.resolve(conn, SCHEMA, statements)
     whole = time.perf_counter() - started
     return Took(whole, whole - profiles)
 
@@ -217,7 +220,7 @@ def giants(conn: Conn) -> dict[str, str]:
             resolve(conn, statements[start : start + CHUNK])
     took = resolve(conn, list(_aliases(iter([("a0", "b0")])))).whole
     started = time.perf_counter()
-    identity.refresh_marked(conn, SCHEMA)
+    identity_resolve.refresh_marked(conn, SCHEMA)
     later = time.perf_counter() - started
     return {
         f"two profiles of {GIANT:,} meet": f"{took * 1000:.0f} ms, and {later:.1f} s later the row"
@@ -268,7 +271,7 @@ def lookups(conn: Conn) -> dict[str, str]:
     took = []
     for (value,) in rows:
         started = time.perf_counter()
-        reading.find(conn, SCHEMA, value)
+        reads_profiles.find(conn, SCHEMA, value)
         took.append((time.perf_counter() - started) * 1000)
     took.sort()
     return {"rudder_profile() of any identifier": f"{took[250]:.2f} ms, p95 {took[475]:.2f} ms"}
@@ -313,8 +316,8 @@ def _person(conn: Conn, number: int) -> None:
             ends = (user, Identifier(ANONYMOUS_ID, f"{user.value}-d{device}"))
             message = f"{user.value}-{device}"
             statements.append(Statement(ends, user, {}, at, at, message, "bench"))
-    with identity.operator_lock_shared(conn, SCHEMA):
-        stamps = identity.resolve(conn, SCHEMA, statements)
+    with schema.operator_lock_shared(conn, SCHEMA):
+        stamps = identity_resolve.resolve(conn, SCHEMA, statements)
     with conn.cursor().copy("COPY bench_events.tracks FROM STDIN") as copy:
         for stated in statements:
             device = stated.identifiers[1].value

@@ -24,8 +24,8 @@ from psycopg.sql import SQL, Identifier
 
 from destinations.interface import Chunk, Feed, LoggedEvent
 from destinations.postgres import PostgresDestination
-from destinations.postgres.loader import PostgresSession
-from destinations.warehouse.transform import Metadata, Options, transform
+from destinations.postgres.load.session import PostgresSession
+from destinations.warehouse.rows.transform import Metadata, Options, transform
 
 MIX_EVENTS = 10_000
 REPEATS = 5

@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from django.core.cache import cache
 
-from destinations.postgres.check import STEPS, check
 from destinations.postgres.config import PostgresConfig
-from events import log, replays
-from events.loads import run_load
+from destinations.postgres.connection_check import STEPS, check
+from events.loads import replays
+from events.loads.run import run_load
+from events.log import writer
 from events.models import Load
 from rudderhub.env import ROOT
 from tests.e2e.postgres import found, running
@@ -83,7 +84,7 @@ def connection(server, warehouse):
     }
     destination = make_destination(config, {"password": "choose a long one"})
     yield make_connection(make_source(name="Shop"), destination)
-    log.close_writer()
+    writer.close_writer()
 
 
 def statements():
@@ -94,7 +95,7 @@ def statements():
 
 
 def send(connection, events):
-    log.append(connection.source_id, datetime.now(UTC), list(map(parsed, events)), 30)
+    writer.append(connection.source_id, datetime.now(UTC), list(map(parsed, events)), 30)
 
 
 def counts(warehouse):

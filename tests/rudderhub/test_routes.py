@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-import events.urls
+from events.gateway import routes
 from rudderhub.env import ROOT
 from rudderhub.urls import ROUTES
 
-PATHS = sorted({**ROUTES, **events.urls.PUBLIC_ROUTES, **events.urls.INTERNAL_ROUTES})
+PATHS = sorted({**ROUTES, **routes.PUBLIC_ROUTES, **routes.INTERNAL_ROUTES})
 
 
 @pytest.mark.parametrize("path", PATHS)

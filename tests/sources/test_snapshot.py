@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from events.log_database import log_connection
+from events.log.database import log_connection
 from sources import snapshot
 from sources.authentication import basic_credentials, query_key, source_of_key
-from sources.errors import RefusedError
 from sources.models import WriteKey
+from sources.refusals import RefusedError
 from tests.support.factories import make_write_key
 from tests.support.gateway_cases import basic
 

@@ -15,10 +15,13 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.utils import timezone
 
 from destinations.models import Connection, Erasure, IdentityChange, IdentityCheck
-from destinations.postgres import guards, reading, unmerge
-from events import erasures, people, requests
+from destinations.postgres.operations import guards, unmerge
+from destinations.postgres.reads import profiles as reads_profiles
+from events.gateway import recent_requests
 from events.models import DeadLetter, Event, Loss, Replay
-from events.reasons import reason_kind
+from events.people import erasure as people_erasure
+from events.people import store
+from events.workers.errors import reason_kind
 from sources import snapshot
 from tests.support.factories import make_write_key
 from tests.support.identity_graph import anonymous, user
@@ -55,7 +58,7 @@ def make_marked(warehouse, warehouse_url) -> Hub:
     _send(key, _track(9, properties={"n": mark("discard")}))
     hub.run()
     _send(key, {"type": "track", "userId": mark("refused"), "event": ""}, status=400)
-    requests.close_keeper()  # all are kept now
+    recent_requests.close_keeper()  # all are kept now
     _refuse(connection)
     _kill(connection)
     _operate(hub)
@@ -141,10 +144,10 @@ def _operate(hub: Hub) -> None:
     """A cut, a rule and a request to erase."""
     options = {"actor": "ada", "dry_run": False}
     pair = (anonymous(mark("device")), user(mark("other")))
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         unmerge.unmerge_links(*opened.graph, [pair], reason=mark("cut"), **options)
         guards.add_rule(*opened.graph, exact=mark("rule"), **options)
-        erasure = erasures.request(
+        erasure = people_erasure.request(
             hub.destination, opened, [user(mark("past"))], actor="ada", reason=mark("erasure")
         )
     Erasure.objects.filter(pk=erasure.pk).update(error=f'"{mark("error")}"')
@@ -203,7 +206,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
         f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY 1"  # noqa: S608
     )
     key = {"pk": source.pk, "key_pk": source.write_keys.get().pk}
-    found = reading.newest(hub.conn, hub.schema)
+    found = reads_profiles.newest(hub.conn, hub.schema)
     profiles = [{"pk": pk, "rudder_id": each.rudder_id} for each in found]
     letter = DeadLetter.objects.get()
     return {

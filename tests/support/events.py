@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from events.spec import ParsedEvent
+from events.protocol.event import ParsedEvent
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TEN = NOW.replace(hour=10)

@@ -9,8 +9,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 
 from destinations.models import Connection, Destination
-from events import log
-from events.log_database import log_connection
+from events.log import partitions
+from events.log.database import log_connection
 from events.models import Event
 from sources.models import Source, WriteKey
 
@@ -67,5 +67,5 @@ def make_event(source: Source | None = None, **fields: Any) -> Event:
     values = {"received_at": timezone.now(), "message_id": f"message-{number}", "type": "track"}
     values |= {"payload": '{"type": "track"}', **fields}
     with log_connection() as conn:
-        log.ensure_partitions(conn, values["received_at"].date())
+        partitions.ensure_partitions(conn, values["received_at"].date())
     return Event.objects.create(source=source or make_source(), **values)

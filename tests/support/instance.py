@@ -20,9 +20,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
-from rudderhub.parts import procfile
+from rudderhub.supervisor.processes import procfile
+from rudderhub.supervisor.servers import end_with_parent, free_port
 from tests.support.warehouse import drop_database
 
 START_SECONDS = 120

@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 from django.apps import apps
 
 from destinations.models import IdentityChange
-from destinations.postgres import erase, identity, unmerge
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.operations import erase, unmerge
 from destinations.registry import destination_type
-from destinations.warehouse.identity import GraphOptions, Identifier, node_key
-from events import erasures, identity_changes, log, people
-from events.loads import run_load
+from destinations.warehouse.identity.statements import GraphOptions, Identifier, node_key
+from events.loads.run import run_load
+from events.log import writer
+from events.people import changes, store
+from events.people import erasure as people_erasure
 from tests.support.events import NOW, parsed
 from tests.support.factories import make_connection, make_destination, make_source
 from tests.support.identity_graph import Graph
@@ -42,7 +45,7 @@ class Hub(Graph):
             size_limit=config.get("size_limit"),
             null_clears=config.get("null_clears", False),
         )
-        identity.ensure_schema(warehouse, schema, self.destination.public_id, options)
+        identity_schema.ensure_schema(warehouse, schema, self.destination.public_id, options)
         if not config.get("blocked"):
             self.rows("DELETE FROM {schema}.identity_rule_list RETURNING 1")
         self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]
@@ -56,7 +59,7 @@ class Hub(Graph):
     def append(self, *events):
         for event in events:
             connection = self.connection(event.get("source", "web"))
-            log.append(connection.source_id, NOW, [parsed(event)], timeout_seconds=60)
+            writer.append(connection.source_id, NOW, [parsed(event)], timeout_seconds=60)
 
     def run(self):
         for connection in self.connections.values():
@@ -84,7 +87,7 @@ class Hub(Graph):
         self.load(*waiting)
 
     def operate(self, op):
-        with people.opened(self.destination) as opened:
+        with store.opened(self.destination) as opened:
             if op["op"] == "unlink":
                 pair = (Identifier(*op["a"]), Identifier(*op["b"]))
                 unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
@@ -92,8 +95,8 @@ class Hub(Graph):
             identifiers = [Identifier(*op["id"])]
             if op["op"] == "erase_profile":
                 identifiers = erase.members(opened.conn, opened.schema, op["id"][1], op["id"][0])
-            erasure = erasures.request(self.destination, opened, identifiers, actor="ann")
-        erasures.run(erasure)
+            erasure = people_erasure.request(self.destination, opened, identifiers, actor="ann")
+        people_erasure.run(erasure)
 
     def stamped(self, table="web.tracks_resolved"):
         """The row ids of a resolved view, by profile."""
@@ -127,13 +130,13 @@ def _text(row):
 def changes_made():
     """What workers do with the changes of identities that wait."""
     for pk in IdentityChange.objects.with_worker().values_list("pk", flat=True):
-        identity_changes.go_on(pk)
+        changes.go_on(pk)
 
 
 def erase_requested():
     """What workers do with the erasures that wait."""
-    for erasure in erasures.unfinished():
-        erasures.run(erasure)
+    for erasure in people_erasure.unfinished():
+        people_erasure.run(erasure)
 
 
 def later(event, seconds):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from rudderhub import instance as instances
+from rudderhub.supervisor import instance as instances
 
 KEPT = {"RUDDERHUB_DATABASE_URL", "RUDDERHUB_CACHE_URL", "RUDDERHUB_TEST_WAREHOUSE_URL"}
 GIVEN = KEPT & os.environ.keys()

@@ -21,9 +21,8 @@ from typing import Any
 
 import psycopg
 
-from rudderhub.embedded import SHARED_FOLDER, postgres_home
-from rudderhub.env import read_env_file
-from rudderhub.instance import stored
+from rudderhub.env import SHARED_FOLDER, postgres_home, read_env_file
+from rudderhub.supervisor.instance import stored
 
 START_SECONDS = 180
 

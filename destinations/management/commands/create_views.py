@@ -11,7 +11,7 @@ from django.db.models import Q
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.ready_views import create_ready_views
+from destinations.postgres.operations.analyst_views import create_ready_views
 
 
 class Command(BaseCommand):

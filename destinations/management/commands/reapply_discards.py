@@ -13,7 +13,7 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect
-from destinations.postgres.discards import (
+from destinations.postgres.operations.reapply_discards import (
     columns_with_discards,
     reapply_discards,
     widen_column,

@@ -7,19 +7,19 @@ OFFSET 0; see also session() for the planner), never by a scan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg import sql as pgsql
-from psycopg.sql import SQL, Composed, Literal
+from psycopg.sql import SQL, Literal
 
 from destinations.postgres.connection import Conn
-from destinations.warehouse.folding import Sighting
-from destinations.warehouse.graph import CUT, Anchor, Group, Link, LostId, Node, Profile
-from destinations.warehouse.identity import USER_ID, Identifier
+from destinations.postgres.identity.query import columns, query
+from destinations.warehouse.identity.fold import Sighting
+from destinations.warehouse.identity.statements import USER_ID, Identifier
+from destinations.warehouse.identity.union import CUT, Anchor, Group, Link, LostId, Node, Profile
 
 KNOWN_NODES = """
 SELECT
@@ -172,35 +172,6 @@ SET id_types = id_types || %b::text[]
 """
 """rudder_profile() tries each of them; beyond this many a caller names the type."""
 MAX_TYPES = 1_000
-
-GROUPS_OF_ROOTS = """
-FROM unnest(%b::bigint[]) k (root_id)
-CROSS JOIN LATERAL (
-    SELECT k.root_id AS comp_id
-    UNION
-    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
-) c
-"""
-
-MEMBERS_OF_ROOTS = """
-{groups_of_roots}
-CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
-) n
-"""
-
-
-@lru_cache(maxsize=512)
-def query(schema: str, text: str) -> Composed:
-    """A statement for a schema.
-
-    It names no other identifier than {schema}; {groups_of_roots} and {members_of_roots} stand for
-    its FROM: the profiles of an array of roots, k, with their groups c and their identifiers n.
-    """
-    names = {"schema": pgsql.Identifier(schema)}
-    groups = SQL(GROUPS_OF_ROOTS).format(**names)
-    members = SQL(MEMBERS_OF_ROOTS).format(**names, groups_of_roots=groups)
-    return SQL(text).format(**names, groups_of_roots=groups, members_of_roots=members)
 
 
 class Graph:
@@ -393,8 +364,3 @@ def _component_rows(profile: Profile) -> Iterable[tuple[Any, ...]]:
             yield group.root_id, profile.root_id, None, None, None, None
     root_id, anchor = profile.root_id, profile.anchor
     yield root_id, root_id, profile.size, profile.stored, anchor.first_received_at, anchor.key
-
-
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Arrays to unnest, one a column; there is at least one row."""
-    return [list(column) for column in zip(*rows, strict=True)]

@@ -8,13 +8,14 @@ from uuid import UUID
 
 import orjson
 
-from destinations.postgres.graph import Graph, columns
-from destinations.warehouse.facts import Facts, join
-from destinations.warehouse.folding import AccountFacts, Folded, Span, widest
-from destinations.warehouse.graph import Group, Node, Profile
-from destinations.warehouse.identity import USER_ID, Identifier
-from destinations.warehouse.jsontext import json_text
-from destinations.warehouse.profile import Member, ProfileRow, profile_row
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import columns
+from destinations.warehouse.identity.fold import AccountFacts, Folded, Span, widest
+from destinations.warehouse.identity.profile_row import Member, ProfileRow, profile_row
+from destinations.warehouse.identity.statements import USER_ID, Identifier
+from destinations.warehouse.identity.trait_facts import Facts, join
+from destinations.warehouse.identity.union import Group, Node, Profile
+from destinations.warehouse.json_text import json_text
 
 Nodes = Mapping[Identifier, Node]
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from destinations.postgres import restamp
-from destinations.postgres.graph import Graph
-from destinations.warehouse.graph import Anchor, Group, find
+from destinations.postgres.identity import restamp
+from destinations.postgres.identity.graph_store import Graph
+from destinations.warehouse.identity.union import Anchor, Group, find
 
 MEMBERS = """
 SELECT k.root_id, n.node_id, n.comp_id, n.first_received_at, n.node_key,

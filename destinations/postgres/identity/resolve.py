@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from psycopg.errors import LockNotAvailable
-from psycopg.sql import SQL, Literal
-
-from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres import profiles
-from destinations.postgres.connection import Conn, table_exists
-from destinations.postgres.graph import Graph, query
-from destinations.postgres.split import resplit
-from destinations.warehouse.blocks import DEFAULT_RULES, BlockList, BlockRule
-from destinations.warehouse.folding import Folded, fold
-from destinations.warehouse.graph import (
+from destinations.postgres.connection import Conn
+from destinations.postgres.identity import profile_rows
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import query
+from destinations.postgres.identity.recompute import resplit
+from destinations.postgres.identity.schema import Meta, lock_graph, read_meta
+from destinations.warehouse.identity.fold import Folded, fold
+from destinations.warehouse.identity.statements import (
+    ANONYMOUS_ID,
+    USER_ID,
+    Identifier,
+    Statement,
+    node_key,
+)
+from destinations.warehouse.identity.union import (
     CUT,
     IN_FORCE,
     REFUSED,
@@ -34,35 +33,9 @@ from destinations.warehouse.graph import (
     settle,
     unite,
 )
-from destinations.warehouse.identity import (
-    ANONYMOUS_ID,
-    USER_ID,
-    GraphOptions,
-    Identifier,
-    Rules,
-    Statement,
-    node_key,
-)
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
-SQL_FILES = ("identity.sql", "explain.sql", "comments.sql")
-LOCK_TIMEOUT_SECONDS = 10
-GRAPH_LOCK, OPERATOR_LOCK, SCHEMA_LOCK = 728_301, 728_302, 728_303
-"""Classes of advisory locks; the second number is the oid of identity_meta."""
-
-PLANNER_OFF = ("jit", "enable_hashjoin", "enable_mergejoin", "enable_seqscan")
-
-META = """
-SELECT m.destination_id, m.version, current_setting('transaction_isolation'), m.options,
-    m.salt, m.id_types,
-    EXISTS (SELECT FROM {schema}.identity_suppressed)
-    OR EXISTS (SELECT FROM {schema}.identity_blocked),
-    EXISTS (SELECT FROM {schema}.identity_tombstone),
-    m.tableoid::int
-FROM {schema}.identity_meta m
-"""
 
 SUPPRESSED = """
 SELECT k.position, s.mode
@@ -86,25 +59,6 @@ WHERE EXISTS (
 )
 """
 
-ADD_META = """
-INSERT INTO {schema}.identity_meta (destination_id, salt, version, options)
-VALUES (%s, %s, %s, %s)
-ON CONFLICT DO NOTHING
-"""
-
-SET_VERSION = "UPDATE {schema}.identity_meta SET version = %s WHERE version < %s"
-
-ADD_RULE = """
-INSERT INTO {schema}.identity_rule_list (id, id_type, exact, pattern, action, actor)
-VALUES (%s, %s, %s, %s, %s, 'default')
-ON CONFLICT DO NOTHING
-"""
-
-RULES = """
-SELECT id, exact, pattern, id_type, action
-FROM {schema}.identity_rule_list
-ORDER BY id
-"""
 
 COUNT_HITS = """
 UPDATE {schema}.identity_rule_list l
@@ -112,98 +66,6 @@ SET hits = l.hits + k.hits
 FROM unnest(%b::bigint[], %b::bigint[]) k (id, hits)
 WHERE l.id = k.id
 """
-
-
-@dataclass(frozen=True)
-class Meta:
-    destination_id: str
-    options: GraphOptions
-    salt: bytes
-    id_types: Sequence[str]
-    has_hidden: bool
-    has_tombstones: bool
-    oid: int
-
-
-def ensure_schema(
-    conn: Conn, schema: str, destination_id: str, options: GraphOptions | None = None
-) -> None:
-    """Create or update the identity schema; refuses one that belongs to another destination.
-
-    options are stored when they are given; without, a new graph has the defaults.
-    """
-    if "%" in schema:  # psycopg would take it for a placeholder
-        raise DestinationError(f"the schema name {schema!r} contains %, which is not supported")
-    if not _is_current(conn, schema):
-        with conn.transaction():
-            _wait(conn, "SELECT pg_advisory_xact_lock({}, hashtext({}))", SCHEMA_LOCK, schema)
-            _create(conn, schema, destination_id)
-    meta = read_meta(conn, schema)
-    if meta.destination_id != destination_id:
-        raise DestinationError(
-            f"the schema {schema!r} holds the identities of destination {meta.destination_id!r}; "
-            f"destination {destination_id!r} needs another schema"
-        )
-    if options is not None and options != meta.options:
-        text = query(schema, "UPDATE {schema}.identity_meta SET options = %s")
-        conn.execute(text, [json.dumps(asdict(options))])
-
-
-def read_meta(conn: Conn, schema: str, *, any_isolation: bool = False) -> Meta:
-    """The graph's row. Whoever writes must be in READ COMMITTED; a reader may take a snapshot."""
-    row = conn.execute(query(schema, META)).fetchone()
-    if row is None:
-        raise DestinationError(f"the table identity_meta of schema {schema!r} is empty")
-    destination_id, version, isolation, options, *rest = row
-    if version != VERSION:
-        raise DestinationError(
-            f"the schema {schema!r} is of version {version}, expected {VERSION}; run one version "
-            "of rudderhub"
-        )
-    if isolation != "read committed" and not any_isolation:
-        raise DestinationError(
-            f"the warehouse connection's isolation is {isolation!r}, expected 'read committed'"
-        )
-    known = {**options, "trait_identifiers": tuple(options.get("trait_identifiers", ()))}
-    return Meta(destination_id, GraphOptions(**known), *rest)
-
-
-def read_rules(conn: Conn, schema: str, *, any_isolation: bool = False) -> Rules:
-    """The block list and the trait identifiers, for statement()."""
-    listed = [BlockRule(*row) for row in conn.execute(query(schema, RULES))]
-    try:
-        blocks = BlockList(listed)
-    except ValueError as error:
-        raise DestinationError(f"the block list of schema {schema!r}: {error}") from error
-    meta = read_meta(conn, schema, any_isolation=any_isolation)
-    return Rules(blocks, meta.options.trait_identifiers)
-
-
-@contextmanager
-def operator_lock_shared(conn: Conn, schema: str) -> Iterator[None]:
-    """Held from before a chunk's T1 until after its T2: operators' actions wait, or it does."""
-    with _operator_lock(conn, schema, "_shared"):
-        yield
-
-
-@contextmanager
-def operator_lock(conn: Conn, schema: str) -> Iterator[None]:
-    """Held by an operator's action: no chunk is between its T1 and its T2."""
-    with _operator_lock(conn, schema, ""):
-        yield
-
-
-@contextmanager
-def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
-    oid = read_meta(conn, schema).oid
-    with conn.transaction():  # lock_timeout ends with it, the lock does not
-        _wait(conn, f"SELECT pg_advisory_lock{kind}({{}}, {{}})", OPERATOR_LOCK, oid)
-    try:
-        yield
-    finally:
-        if not conn.closed:  # else the lock went with the session
-            unlock = SQL(f"SELECT pg_advisory_unlock{kind}({{}}, {{}})")
-            conn.execute(unlock.format(Literal(OPERATOR_LOCK), Literal(oid)))
 
 
 def resolve(
@@ -249,7 +111,7 @@ def refresh_marked(conn: Conn, schema: str) -> int:
     meta = read_meta(conn, schema)
     with conn.transaction():
         lock_graph(conn, meta.oid)
-        return profiles.refresh_marked(Graph(conn, schema), meta.options.null_clears)
+        return profile_rows.refresh_marked(Graph(conn, schema), meta.options.null_clears)
 
 
 class Resolution:
@@ -329,20 +191,20 @@ class Resolution:
         resplit_groups: Sequence[Group],
     ) -> None:
         graph, folded = self.graph, self.folded
-        taught = profiles.write_facts(graph, folded.facts, nodes)
-        active = profiles.write_activity(graph, folded.activity, nodes)
+        taught = profile_rows.write_facts(graph, folded.facts, nodes)
+        active = profile_rows.write_activity(graph, folded.activity, nodes)
         account_keys = {
             group: node_key(self.meta.salt, Identifier("group_id", group))
             for group in folded.accounts
         }
-        profiles.write_accounts(graph, folded.accounts, account_keys, nodes)
+        profile_rows.write_accounts(graph, folded.accounts, account_keys, nodes)
         changed = {profile for profile in settled if profile.is_changed}
         changed.update(profile_of[group] for group in resplit_groups)
         changed.update(profile_of[node.group] for node in taught)
         changed.update(
             profile_of[node.group] for node in nodes.values() if node.is_new or node.is_older
         )
-        refresh = profiles.Refresh(graph, folded, nodes, self.meta.options.null_clears)
+        refresh = profile_rows.Refresh(graph, folded, nodes, self.meta.options.null_clears)
         refresh.run(settled, profile_of, changed, active)
 
     def _count_hits(self) -> None:
@@ -390,47 +252,3 @@ def _hidden(conn: Conn, schema: str, keys: Mapping[Identifier, UUID]) -> set[Ide
     named = list(keys)
     rows = conn.execute(query(schema, HIDDEN), [list(keys.values())], binary=True)
     return {named[position - 1] for (position,) in rows}
-
-
-def lock_graph(conn: Conn, oid: int, *, any_plan: bool = False) -> None:
-    """One writer a graph. Every statement of T1 probes indexes: keep the planner to that."""
-    probes = "".join(f"SET LOCAL {name} = off; " for name in PLANNER_OFF if not any_plan)
-    _wait(conn, f"{probes}SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid)
-
-
-def _wait(conn: Conn, lock: str, lock_class: int, key: int | str) -> None:
-    """Take a lock, in a transaction; DestinationUnavailableError when it takes too long."""
-    text = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; {lock}"
-    try:
-        conn.execute(SQL(text).format(Literal(lock_class), Literal(key)))
-    except LockNotAvailable as error:
-        raise DestinationUnavailableError(
-            f"the identity graph was locked for more than {LOCK_TIMEOUT_SECONDS} seconds"
-        ) from error
-
-
-def _is_current(conn: Conn, schema: str) -> bool:
-    if not table_exists(conn, schema, "identity_meta"):
-        return False
-    stored = conn.execute(query(schema, "SELECT version FROM {schema}.identity_meta")).fetchone()
-    return stored is not None and stored[0] >= VERSION
-
-
-def _create(conn: Conn, schema: str, destination_id: str) -> None:
-    exists = conn.execute("SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", [schema])
-    if exists.fetchone() != (True,):
-        conn.execute(query(schema, "CREATE SCHEMA {schema}"))
-    for name in SQL_FILES:
-        file = Path(__file__).with_name(name)
-        conn.execute(query(schema, file.read_text(encoding="utf-8")))
-    row = [destination_id, secrets.token_bytes(32), VERSION, json.dumps(asdict(GraphOptions()))]
-    conn.execute(query(schema, ADD_META), row)
-    conn.execute(query(schema, SET_VERSION), [VERSION, VERSION])
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            query(schema, ADD_RULE),
-            [
-                (rule.id, rule.id_type, rule.exact, rule.pattern, rule.action)
-                for rule in DEFAULT_RULES
-            ],
-        )

@@ -14,11 +14,12 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed
 
 from destinations.postgres import catalogue
-from destinations.postgres.graph import Graph, columns
-from destinations.postgres.staging import stage, unstage
-from destinations.postgres.views import resolved_namespaces
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, node_key
-from destinations.warehouse.schema import PROFILE_COLUMN
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import columns
+from destinations.postgres.resolved_views import resolved_namespaces
+from destinations.postgres.temp_tables import stage, unstage
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID, Identifier, node_key
+from destinations.warehouse.rows.schema import PROFILE_COLUMN
 
 AT_ONCE = 100_000
 """More rows than this move in slices, each a transaction of its own."""

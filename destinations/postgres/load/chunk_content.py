@@ -14,19 +14,19 @@ from uuid import UUID
 import orjson
 
 from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
-from destinations.warehouse.dialect import DESTINATION_TYPE
-from destinations.warehouse.erasure import BLANK, DELETE, Erased, blank, without_erased
-from destinations.warehouse.identity import (
+from destinations.warehouse.identity.erasure import BLANK, DELETE, Erased, blank, without_erased
+from destinations.warehouse.identity.statements import (
     Identifier,
     MalformedMergeError,
     Rules,
     Statement,
     statement,
 )
-from destinations.warehouse.jsontext import cleaned
-from destinations.warehouse.options import is_switched_off
-from destinations.warehouse.schema import PROFILE_COLUMN, storable
-from destinations.warehouse.transform import (
+from destinations.warehouse.json_text import cleaned
+from destinations.warehouse.rows.dialect import DESTINATION_TYPE
+from destinations.warehouse.rows.options import is_switched_off
+from destinations.warehouse.rows.schema import PROFILE_COLUMN, storable
+from destinations.warehouse.rows.transform import (
     Metadata,
     Options,
     Row,

@@ -20,7 +20,6 @@ from destinations.interface import (
     LoadResult,
     Prepared,
 )
-from destinations.postgres import identity, sql
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import (
     Conn,
@@ -29,15 +28,17 @@ from destinations.postgres.connection import (
     table_exists,
     translated_errors,
 )
-from destinations.postgres.content import Content, content_of, prepare, tables_of
-from destinations.postgres.namespace import Namespace, TableRefusedError
-from destinations.postgres.users import write_users
-from destinations.postgres.writing import Writer, Written
-from destinations.warehouse.erasure import ERASED
-from destinations.warehouse.identity import Rules
-from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
-from destinations.warehouse.transform import Options, Row
-from destinations.warehouse.users import user_columns
+from destinations.postgres.identity import resolve, schema
+from destinations.postgres.load import sql
+from destinations.postgres.load.chunk_content import Content, content_of, prepare, tables_of
+from destinations.postgres.load.tables import Namespace, TableRefusedError
+from destinations.postgres.load.users import write_users
+from destinations.postgres.load.writer import Writer, Written
+from destinations.warehouse.identity.erasure import ERASED
+from destinations.warehouse.identity.statements import Rules
+from destinations.warehouse.rows.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
+from destinations.warehouse.rows.transform import Options, Row
+from destinations.warehouse.rows.users import user_columns
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ ATTEMPTS = {"40": 5, "42": 4, "3F": 4, "XX": 4, "22": 2, "23": 2, "0A": 2}
 def refresh_large_profiles(config: PostgresConfig) -> None:
     with connect(config) as conn, translated_errors():
         if table_exists(conn, config.identity_schema, "identity_stale"):
-            identity.refresh_marked(conn, config.identity_schema)
+            resolve.refresh_marked(conn, config.identity_schema)
 
 
 class PostgresSession:
@@ -89,7 +90,7 @@ class PostgresSession:
         return prepare(chunk, self._feed, self._options, self._rules)
 
     def load(self, prepared: Prepared) -> LoadResult:
-        with translated_errors(), identity.operator_lock_shared(self._conn, self._schema):
+        with translated_errors(), schema.operator_lock_shared(self._conn, self._schema):
             for attempt in count(1):
                 try:
                     return self._load(prepared)
@@ -103,10 +104,10 @@ class PostgresSession:
     def _load(self, prepared: Prepared) -> LoadResult:
         content = content_of(prepared)
         self._namespace.forget()  # somebody may have changed a table since the last chunk
-        content.leave_out(identity.suppressed(self._conn, self._schema, content.statements))
+        content.leave_out(resolve.suppressed(self._conn, self._schema, content.statements))
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
         warn = self._namespace.warnings.append
-        content.stamp(identity.resolve(self._conn, self._schema, content.statements, warn))
+        content.stamp(resolve.resolve(self._conn, self._schema, content.statements, warn))
         return self._write_new(prepared, content)
 
     def _grow(self, prepared: Prepared, content: Content) -> None:

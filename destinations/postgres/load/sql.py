@@ -8,7 +8,7 @@ from functools import lru_cache
 from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed, Literal
 
-from destinations.warehouse.schema import PROFILE_COLUMN
+from destinations.warehouse.rows.schema import PROFILE_COLUMN
 
 TYPES = {
     "int": SQL("bigint"),

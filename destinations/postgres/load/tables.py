@@ -14,12 +14,13 @@ from typing import Any
 
 from psycopg import errors
 
-from destinations.postgres import sql, views
+from destinations.postgres import resolved_views
 from destinations.postgres.connection import Conn, one_line
-from destinations.warehouse.comments import column_comments, table_comment
-from destinations.warehouse.dialect import MAX_COLUMNS
-from destinations.warehouse.rules import SYSTEM_TABLES
-from destinations.warehouse.schema import (
+from destinations.postgres.load import sql
+from destinations.warehouse.rows.comments import column_comments, table_comment
+from destinations.warehouse.rows.dialect import MAX_COLUMNS
+from destinations.warehouse.rows.reserved_names import SYSTEM_TABLES
+from destinations.warehouse.rows.schema import (
     DISCARDS,
     EXTRA_COLUMN,
     PROFILE_COLUMN,
@@ -229,7 +230,7 @@ class Namespace:
             return
         try:
             with self._conn.transaction():
-                views.drop_resolved_view(self._conn, self._schema, table)
+                resolved_views.drop_resolved_view(self._conn, self._schema, table)
                 self._conn.execute(sql.widen_columns(self._schema, table, columns))
         except (errors.FeatureNotSupported, errors.DependentObjectsStillExist) as error:
             logger.warning("not widened: %s: %s", self._name(table), one_line(error))
@@ -238,7 +239,7 @@ class Namespace:
         """The loads go on without a view that cannot be made: something of the user's uses it."""
         try:
             with self._conn.transaction():
-                views.create_resolved_view(
+                resolved_views.create_resolved_view(
                     self._conn, self._identity_schema, self._schema, table, self._columns[table]
                 )
         except (errors.DependentObjectsStillExist, errors.WrongObjectType) as error:

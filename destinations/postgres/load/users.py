@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from destinations.postgres import sql
 from destinations.postgres.connection import Conn
-from destinations.postgres.namespace import GENERATED, Namespace
-from destinations.postgres.writing import Values, Writer, Written
-from destinations.warehouse.schema import Fitter
-from destinations.warehouse.transform import Row
-from destinations.warehouse.users import OLDEST_COLUMN, User, latest_users, user_columns
+from destinations.postgres.load import sql
+from destinations.postgres.load.tables import GENERATED, Namespace
+from destinations.postgres.load.writer import Values, Writer, Written
+from destinations.warehouse.rows.schema import Fitter
+from destinations.warehouse.rows.transform import Row
+from destinations.warehouse.rows.users import OLDEST_COLUMN, User, latest_users, user_columns
 
 NOT_MERGED = frozenset({"id", "user_id", "uuid_ts"})
 

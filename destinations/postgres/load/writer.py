@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from destinations.postgres import sql
 from destinations.postgres.connection import Conn
-from destinations.postgres.namespace import GENERATED, Namespace
-from destinations.warehouse.schema import DISCARDS, Fitter
-from destinations.warehouse.transform import Row
+from destinations.postgres.load import sql
+from destinations.postgres.load.tables import GENERATED, Namespace
+from destinations.warehouse.rows.schema import DISCARDS, Fitter
+from destinations.warehouse.rows.transform import Row
 
 Values = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from destinations.interface import DestinationError
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect, one_line, table_exists
-from destinations.warehouse.rules import EVENT_TABLES
+from destinations.warehouse.rows.reserved_names import EVENT_TABLES
 
 SESSIONS, DAILY_ACTIVE_USERS = "rudder_sessions", "rudder_daily_active_users"
 """No event can take a name that begins with rudder_."""

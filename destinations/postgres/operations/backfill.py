@@ -9,11 +9,20 @@ from typing import Any
 from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed
 
-from destinations.postgres import catalogue, identity, restamp
+from destinations.postgres import catalogue
 from destinations.postgres.connection import Conn
-from destinations.postgres.graph import Graph, columns
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Statement, node_key
-from destinations.warehouse.rules import EVENT_TABLES
+from destinations.postgres.identity import resolve, restamp
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import columns
+from destinations.warehouse.identity.statements import (
+    ANONYMOUS_ID,
+    USER_ID,
+    Identifier,
+    Statement,
+    node_key,
+)
+from destinations.warehouse.rows.reserved_names import EVENT_TABLES
 
 BATCH = 5_000
 
@@ -50,16 +59,16 @@ class Seeded:
 
 def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
     """State what the rows state, each at its least received_at, then stamp them. Repeatable."""
-    rules = identity.read_rules(conn, schema)
-    meta = identity.read_meta(conn, schema)
+    rules = identity_schema.read_rules(conn, schema)
+    meta = identity_schema.read_meta(conn, schema)
     count = 0
     for table in catalogue.tables(conn, namespaces, EVENT_TABLES.values()):
         statements = list(_statements(conn, table, rules))
         count += len(statements)
         for start in range(0, len(statements), BATCH):
-            with identity.operator_lock_shared(conn, schema):
-                identity.resolve(conn, schema, statements[start : start + BATCH])
-    with identity.operator_lock(conn, schema), conn.transaction():
+            with identity_schema.operator_lock_shared(conn, schema):
+                resolve.resolve(conn, schema, statements[start : start + BATCH])
+    with identity_schema.operator_lock(conn, schema), conn.transaction():
         graph = Graph(conn, schema)
         tables = restamp.stamped_tables(graph, namespaces)
         rows = sum(_stamp(graph, meta.salt, table) for table in tables)

@@ -12,14 +12,16 @@ from typing import Any
 from uuid import UUID
 
 from destinations.interface import DestinationError
-from destinations.postgres import identity, profiles, restamp
 from destinations.postgres.connection import Conn
-from destinations.postgres.graph import Graph, query
-from destinations.postgres.identity import Meta
-from destinations.postgres.split import StoredNode, published, recompute
-from destinations.warehouse.graph import LostId
-from destinations.warehouse.identity import ANONYMOUS_ID, Identifier, node_key
-from destinations.warehouse.profile import ProfileRow
+from destinations.postgres.identity import profile_rows, restamp
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import query
+from destinations.postgres.identity.recompute import StoredNode, published, recompute
+from destinations.postgres.identity.schema import Meta
+from destinations.warehouse.identity.profile_row import ProfileRow
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, Identifier, node_key
+from destinations.warehouse.identity.union import LostId
 
 STORED = """
 SELECT k.position, n.node_id, coalesce(c.root_id, n.comp_id), n.node_key, n.id_type, n.id_value
@@ -178,7 +180,7 @@ class Operation:
         if alone.intersection(numbers) or len(alone) * len(numbers) > PROBED_AT_MOST:
             with self.any_plan():
                 return found | set(self.graph.run(BACKWARD, numbers))
-        members = profiles.member_numbers(self.graph, set(self.roots_of(numbers).values()))
+        members = profile_rows.member_numbers(self.graph, set(self.roots_of(numbers).values()))
         wanted = set(numbers)
         backward = self.graph.run(FORWARD, list(alone | members))
         found.update(row for row in backward if row[1] in wanted)
@@ -200,12 +202,12 @@ class Operation:
         known = published(graph, roots)
         nodes = recompute(graph, roots)
         after_roots = sorted({node.group.root_id for node in nodes})
-        rows = list(profiles.stored_rows(graph, after_roots, self.meta.options.null_clears))
+        rows = list(profile_rows.stored_rows(graph, after_roots, self.meta.options.null_clears))
         before = {each.rudder_id: each.size for each in known if each.is_canonical}
         gone = before.keys() - {row.rudder_id for row in rows}
         if gone:
-            graph.run(profiles.DELETE_PROFILES, list(gone))
-        profiles.write_rows(graph, rows)
+            graph.run(profile_rows.DELETE_PROFILES, list(gone))
+        profile_rows.write_rows(graph, rows)
         self._log(known, nodes)
         with self.any_plan():
             moved, restamp_id = restamp.move_rows(
@@ -256,13 +258,13 @@ def operation(
     conn: Conn, schema: str, namespaces: Sequence[str], *, actor: str, dry_run: bool = False
 ) -> Iterator[Operation]:
     """Runs an action, all or nothing; a dry run does the same and takes it back."""
-    meta = identity.read_meta(conn, schema)
-    with identity.operator_lock(conn, schema), conn.transaction(force_rollback=dry_run):
-        identity.lock_graph(conn, meta.oid)
-        meta = identity.read_meta(conn, schema)
+    meta = identity_schema.read_meta(conn, schema)
+    with identity_schema.operator_lock(conn, schema), conn.transaction(force_rollback=dry_run):
+        identity_schema.lock_graph(conn, meta.oid)
+        meta = identity_schema.read_meta(conn, schema)
         yield Operation(Graph(conn, schema), meta, namespaces, actor, dry_run)
 
 
 def set_planner(conn: Conn, state: str) -> None:
-    names = (name for name in identity.PLANNER_OFF if name != "jit")
+    names = (name for name in identity_schema.PLANNER_OFF if name != "jit")
     conn.execute("; ".join(f"SET LOCAL {name} = {state}" for name in names))

@@ -11,14 +11,14 @@ import orjson
 
 from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
-from destinations.postgres.erase_rows import erase_rows
-from destinations.postgres.graph import columns, query
-from destinations.postgres.operations import Operation, OperationResult, operation
-from destinations.postgres.split import published
-from destinations.postgres.views import resolved_namespaces
-from destinations.warehouse.erasure import BLANK, DELETE, Erased
-from destinations.warehouse.identity import Identifier, visible_text
-from destinations.warehouse.jsontext import json_text
+from destinations.postgres.identity.query import columns, query
+from destinations.postgres.identity.recompute import published
+from destinations.postgres.operations.base import Operation, OperationResult, operation
+from destinations.postgres.operations.erase_rows import erase_rows
+from destinations.postgres.resolved_views import resolved_namespaces
+from destinations.warehouse.identity.erasure import BLANK, DELETE, Erased
+from destinations.warehouse.identity.statements import Identifier, visible_text
+from destinations.warehouse.json_text import json_text
 
 SUPPRESS = """
 INSERT INTO {schema}.identity_suppressed (node_key, mode, reason)

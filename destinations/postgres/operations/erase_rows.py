@@ -14,10 +14,10 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 
 from destinations.postgres import catalogue
 from destinations.postgres.catalogue import CatalogTable
-from destinations.postgres.operations import Operation
-from destinations.postgres.staging import stage
-from destinations.warehouse.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
-from destinations.warehouse.schema import DISCARDS, PROFILE_COLUMN
+from destinations.postgres.operations.base import Operation
+from destinations.postgres.temp_tables import stage
+from destinations.warehouse.identity.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
+from destinations.warehouse.rows.schema import DISCARDS, PROFILE_COLUMN
 
 ID_COLUMNS = ("user_id", "previous_id", "anonymous_id")
 TEXTS = {"text", "character varying"}

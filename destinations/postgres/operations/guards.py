@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from destinations.interface import DestinationError
-from destinations.postgres import identity, profiles
 from destinations.postgres.connection import Conn
-from destinations.postgres.graph import query
-from destinations.postgres.operations import Operation, OperationResult, operation
-from destinations.warehouse.blocks import BlockRule, compile_pattern
-from destinations.warehouse.identity import ANONYMOUS_ID, GraphOptions, Rules
+from destinations.postgres.identity import profile_rows
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity.query import query
+from destinations.postgres.operations.base import Operation, OperationResult, operation
+from destinations.warehouse.identity.block_list import BlockRule, compile_pattern
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, GraphOptions, Rules
 
 BATCH = 1_000
 
@@ -209,7 +210,7 @@ def set_trait_identifiers(
 
     The hub limit applies to identifiers of these types at once, and no longer to others.
     """
-    if identity.read_meta(conn, schema).options.trait_identifiers != names:
+    if identity_schema.read_meta(conn, schema).options.trait_identifiers != names:
         set_options(conn, schema, namespaces, {"trait_identifiers": names}, actor="settings")
 
 
@@ -231,13 +232,13 @@ def _rewrite_profiles(op: Operation) -> None:
         roots = [row[0] for row in op.graph.run(ALL_ROOTS)]
     for start in range(0, len(roots), BATCH):
         batch = roots[start : start + BATCH]
-        rows = profiles.stored_rows(op.graph, batch, op.meta.options.null_clears)
-        profiles.write_rows(op.graph, list(rows))
+        rows = profile_rows.stored_rows(op.graph, batch, op.meta.options.null_clears)
+        profile_rows.write_rows(op.graph, list(rows))
 
 
 def _follow(op: Operation, rule: BlockRule) -> Changed:
     """Of what the rule matches: hide what the list now blocks, show what it no longer does."""
-    blocks = identity.read_rules(op.graph.conn, op.graph.schema).blocks
+    blocks = identity_schema.read_rules(op.graph.conn, op.graph.schema).blocks
     hide: dict[int, int] = {}
     show: list[int] = []
     for node_id, id_type, value, hidden_by in _matching(op, rule):

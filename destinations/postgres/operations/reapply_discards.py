@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from destinations.interface import DestinationError
-from destinations.postgres import sql
 from destinations.postgres.connection import Conn
-from destinations.postgres.namespace import Namespace
-from destinations.postgres.users import refill
-from destinations.warehouse.narrow import is_narrow, is_whole
-from destinations.warehouse.reapplied import stored_text
-from destinations.warehouse.schema import DISCARDS
+from destinations.postgres.load import sql
+from destinations.postgres.load.tables import Namespace
+from destinations.postgres.load.users import refill
+from destinations.warehouse.rows.discarded_values import stored_text
+from destinations.warehouse.rows.narrow_types import is_narrow, is_whole
+from destinations.warehouse.rows.schema import DISCARDS
 
 PAGE = 10_000
 

@@ -8,11 +8,11 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL
 
 from destinations.postgres.connection import Conn
-from destinations.postgres.discards import takes_values
-from destinations.postgres.namespace import Namespace
-from destinations.warehouse.narrow import is_whole
-from destinations.warehouse.reapplied import stored_text
-from destinations.warehouse.schema import DISCARDS
+from destinations.postgres.load.tables import Namespace
+from destinations.postgres.operations.reapply_discards import takes_values
+from destinations.warehouse.rows.discarded_values import stored_text
+from destinations.warehouse.rows.narrow_types import is_whole
+from destinations.warehouse.rows.schema import DISCARDS
 
 MOST_TRIED = 2_000
 

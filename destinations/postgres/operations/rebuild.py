@@ -11,13 +11,21 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from destinations.postgres import identity, profiles
 from destinations.postgres.connection import Conn
-from destinations.postgres.graph import Graph, columns, query
-from destinations.postgres.operations import set_planner
-from destinations.warehouse.graph import Anchor, Group
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, Rules, node_key
-from destinations.warehouse.partition import Partition, StoredGroups
+from destinations.postgres.identity import profile_rows
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import columns, query
+from destinations.postgres.operations.base import set_planner
+from destinations.warehouse.identity.full_partition import Partition, StoredGroups
+from destinations.warehouse.identity.statements import (
+    ANONYMOUS_ID,
+    USER_ID,
+    Identifier,
+    Rules,
+    node_key,
+)
+from destinations.warehouse.identity.union import Anchor, Group
 
 BATCH = 2_000
 WRITTEN_AT_ONCE = 50_000
@@ -148,8 +156,8 @@ def check(conn: Conn, schema: str) -> list[Difference]:
     """What differs between the stored graph and the one that its links give: one snapshot."""
     with _snapshot(conn):
         graph = Graph(conn, schema)
-        meta = identity.read_meta(conn, schema, any_isolation=True)
-        rules = identity.read_rules(conn, schema, any_isolation=True)
+        meta = identity_schema.read_meta(conn, schema, any_isolation=True)
+        rules = identity_schema.read_rules(conn, schema, any_isolation=True)
         plan = _Rebuild(graph, meta, rules).compare()
         if not plan.differences:
             _compare_profiles(graph, meta.options.null_clears, plan)
@@ -161,18 +169,18 @@ def rebuild(conn: Conn, schema: str) -> list[Difference]:
 
     Ids are functions of the links, so they come out the same; rows that are right stay as they are.
     """
-    meta = identity.read_meta(conn, schema)
-    with identity.operator_lock(conn, schema), conn.transaction():
-        identity.lock_graph(conn, meta.oid, any_plan=True)
+    meta = identity_schema.read_meta(conn, schema)
+    with identity_schema.operator_lock(conn, schema), conn.transaction():
+        identity_schema.lock_graph(conn, meta.oid, any_plan=True)
         graph = Graph(conn, schema)
-        rebuilt = _Rebuild(graph, meta, identity.read_rules(conn, schema))
+        rebuilt = _Rebuild(graph, meta, identity_schema.read_rules(conn, schema))
         plan = rebuilt.compare()
         rebuilt.apply()
         _compare_profiles(graph, meta.options.null_clears, plan)
         graph.run(CLEAR["profiles"], plan.clear["profiles"])
         for batch in _batches(plan.roots, BATCH):
-            rows = profiles.stored_rows(graph, batch, meta.options.null_clears)
-            profiles.write_rows(graph, list(rows))
+            rows = profile_rows.stored_rows(graph, batch, meta.options.null_clears)
+            profile_rows.write_rows(graph, list(rows))
     return plan.differences
 
 
@@ -186,7 +194,7 @@ def _snapshot(conn: Conn) -> Iterator[None]:
 class _Rebuild:
     """Union-find over all links in force, and what it finds different."""
 
-    def __init__(self, graph: Graph, meta: identity.Meta, rules: Rules) -> None:
+    def __init__(self, graph: Graph, meta: identity_schema.Meta, rules: Rules) -> None:
         self._graph = graph
         self._meta = meta
         self._rules = rules
@@ -366,12 +374,12 @@ def _compare_profiles(graph: Graph, null_clears: bool, plan: Plan) -> None:
         stale = {row[0] for row in graph.run(STALE_ROOTS)}
         extra = [row[0] for row in graph.run(NO_PROFILES)]
     for batch in _batches(roots, BATCH):
-        rows = profiles.stored_rows_by_root(graph, batch, null_clears)
+        rows = profile_rows.stored_rows_by_root(graph, batch, null_clears)
         stored = graph.run(PROFILES, [row.rudder_id for row in rows.values()])
         kept = {row[0]: row for row in stored}
         for root, row in rows.items():
             found = kept.get(row.rudder_id)
-            if root not in stale and (found is None or not profiles.is_equal(row, found)):
+            if root not in stale and (found is None or not profile_rows.is_equal(row, found)):
                 plan.differs("profile row", f"{row.rudder_id} is not the join of its members")
                 plan.roots.append(root)
     for rudder_id in extra:

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from destinations.interface import DestinationError
-from destinations.postgres import identity, restamp
 from destinations.postgres.connection import Conn
-from destinations.postgres.explain import JOINED, PathStep, explain
-from destinations.postgres.graph import Graph, columns, query
-from destinations.postgres.operations import Operation, OperationResult, operation
-from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
-from destinations.warehouse.identity import Identifier
+from destinations.postgres.identity import restamp
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import columns, query
+from destinations.postgres.operations.base import Operation, OperationResult, operation
+from destinations.postgres.reads.explain import JOINED, PathStep, explain
+from destinations.warehouse.identity.statements import Identifier
+from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
 
 Pair = tuple[Identifier, Identifier]
 
@@ -195,7 +197,7 @@ def release(
 
 def restamp_next(conn: Conn, schema: str) -> bool:
     """Move the next slice of rows of a large un-merge; False when none wait."""
-    meta = identity.read_meta(conn, schema)
+    meta = identity_schema.read_meta(conn, schema)
     with conn.transaction():
         return restamp.move_slice(Graph(conn, schema), meta.salt)
 

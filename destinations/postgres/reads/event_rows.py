@@ -10,11 +10,13 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed, Literal
 
 from destinations.interface import Chunk, Feed, LoggedEvent
-from destinations.postgres import content, identity, reading
 from destinations.postgres.connection import Conn, table_exists
-from destinations.warehouse.identity import DEFAULTS, Identifier, Rules, Statement
-from destinations.warehouse.schema import DISCARDS
-from destinations.warehouse.transform import Options
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.load import chunk_content
+from destinations.postgres.reads import profiles
+from destinations.warehouse.identity.statements import DEFAULTS, Identifier, Rules, Statement
+from destinations.warehouse.rows.schema import DISCARDS
+from destinations.warehouse.rows.transform import Options
 
 MOST_LINKS = 1_000
 
@@ -58,8 +60,8 @@ class Expected:
 class Whereabouts:
     places: Sequence[Place]
     discards: Sequence[EventDiscard]
-    profile: reading.ProfileRecord | None
-    links: Sequence[reading.LinkRecord]
+    profile: profiles.ProfileRecord | None
+    links: Sequence[profiles.LinkRecord]
     """Links in force of the identifiers that the event names, its own first."""
     stated: Statement | None
 
@@ -68,8 +70,8 @@ def expected(
     event: LoggedEvent, feed: Feed, config: Mapping[str, Any], rules: Rules = DEFAULTS
 ) -> Expected:
     chunk = Chunk(event.id - 1, event.id, [event])
-    prepared = content.prepare(chunk, feed, Options.from_config(config), rules)
-    made = content.content_of(prepared)
+    prepared = chunk_content.prepare(chunk, feed, Options.from_config(config), rules)
+    made = chunk_content.content_of(prepared)
     rows = {}
     for table, kept in made.rows.items():
         for row_id, each in kept.items():
@@ -84,7 +86,7 @@ def look_for(
 ) -> Whereabouts:
     """Schema is that of the identities; without them there is no profile."""
     resolves = table_exists(conn, schema, "identity_meta")
-    rules = identity.read_rules(conn, schema) if resolves else DEFAULTS
+    rules = identity_schema.read_rules(conn, schema) if resolves else DEFAULTS
     found = expected(event, feed, config, rules)
     places = [_place(conn, feed.namespace, *row) for row in found.rows.items()]
     profile = _profile(conn, schema, found.stated) if resolves else None
@@ -124,30 +126,30 @@ def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[Event
     return [EventDiscard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
 
 
-def _profile(conn: Conn, schema: str, stated: Statement | None) -> reading.ProfileRecord | None:
+def _profile(conn: Conn, schema: str, stated: Statement | None) -> profiles.ProfileRecord | None:
     if stated is None or stated.primary is None:
         return None
     kind, value = stated.primary
-    return next(iter(reading.find(conn, schema, value, kind)), None)
+    return next(iter(profiles.find(conn, schema, value, kind)), None)
 
 
 def _links(
-    conn: Conn, schema: str, profile: reading.ProfileRecord, stated: Statement | None
-) -> list[reading.LinkRecord]:
+    conn: Conn, schema: str, profile: profiles.ProfileRecord, stated: Statement | None
+) -> list[profiles.LinkRecord]:
     if stated is None:
         return []
     named = set(stated.identifiers)
     touching = [
         link
-        for link in reading.links(conn, schema, profile.rudder_id, MOST_LINKS)
+        for link in profiles.links(conn, schema, profile.rudder_id, MOST_LINKS)
         if link.state == "+" and named & {_first(link), _second(link)}
     ]
     return sorted(touching, key=lambda link: link.message_id != stated.message_id)
 
 
-def _first(link: reading.LinkRecord) -> Identifier:
+def _first(link: profiles.LinkRecord) -> Identifier:
     return Identifier(link.type_a, link.value_a)
 
 
-def _second(link: reading.LinkRecord) -> Identifier:
+def _second(link: profiles.LinkRecord) -> Identifier:
     return Identifier(link.type_b, link.value_b)

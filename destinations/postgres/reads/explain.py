@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from destinations.postgres.connection import Conn
-from destinations.postgres.graph import query
-from destinations.warehouse.identity import Identifier
+from destinations.postgres.identity.query import query
+from destinations.warehouse.identity.statements import Identifier
 
 EXPLAIN = "SELECT * FROM {schema}.rudder_explain(%s, %s, %s, %s)"
 JOINED = "joined"

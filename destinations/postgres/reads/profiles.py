@@ -15,11 +15,12 @@ from psycopg.sql import SQL, Composed, Literal
 from destinations.interface import DestinationError
 from destinations.postgres import catalogue
 from destinations.postgres.connection import Conn
-from destinations.postgres.graph import Graph, query
-from destinations.postgres.restamp import stamped_tables
-from destinations.warehouse.identity import Identifier
-from destinations.warehouse.rules import EVENT_TABLES
-from destinations.warehouse.schema import PROFILE_COLUMN
+from destinations.postgres.identity.graph_store import Graph
+from destinations.postgres.identity.query import query
+from destinations.postgres.identity.restamp import stamped_tables
+from destinations.warehouse.identity.statements import Identifier
+from destinations.warehouse.rows.reserved_names import EVENT_TABLES
+from destinations.warehouse.rows.schema import PROFILE_COLUMN
 
 TYPES = {table: event_type for event_type, table in EVENT_TABLES.items()}
 

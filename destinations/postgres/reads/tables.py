@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from destinations.interface import DestinationUnavailableError
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, one_line, table_exists
-from destinations.warehouse.schema import EXTRA_COLUMN
+from destinations.warehouse.rows.schema import EXTRA_COLUMN
 
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 5

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from destinations.warehouse.facts import Facts, winners
-from destinations.warehouse.identity import (
+from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
     USER_ID,
     Identifier,
     Statement,
     visible_text,
 )
-from destinations.warehouse.rules import SKIPPED_TYPES
+from destinations.warehouse.identity.trait_facts import Facts, winners
+from destinations.warehouse.rows.reserved_names import SKIPPED_TYPES
 
 DELETE, BLANK = "delete", "blank"
 ERASED_TYPE = "erased"

@@ -9,8 +9,8 @@ from datetime import datetime
 from itertools import combinations
 from typing import NamedTuple
 
-from destinations.warehouse.facts import Facts, join, stated_facts
-from destinations.warehouse.identity import Identifier, Statement
+from destinations.warehouse.identity.statements import Identifier, Statement
+from destinations.warehouse.identity.trait_facts import Facts, join, stated_facts
 
 Span = tuple[datetime, datetime]
 

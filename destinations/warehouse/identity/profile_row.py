@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from destinations.warehouse.facts import Facts, join, values
-from destinations.warehouse.folding import Span, widest
-from destinations.warehouse.identity import USER_ID, Identifier, visible_text
+from destinations.warehouse.identity.fold import Span, widest
+from destinations.warehouse.identity.statements import USER_ID, Identifier, visible_text
+from destinations.warehouse.identity.trait_facts import Facts, join, values
 
 MAX_LISTED = 100
 

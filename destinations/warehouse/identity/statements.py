@@ -11,8 +11,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from destinations.warehouse.blocks import DEFAULT_RULES, BlockList
-from destinations.warehouse.jsontext import without_nul
+from destinations.warehouse.identity.block_list import DEFAULT_RULES, BlockList
+from destinations.warehouse.json_text import without_nul
 
 USER_ID = "user_id"
 ANONYMOUS_ID = "anonymous_id"

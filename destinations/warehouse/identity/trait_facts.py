@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from destinations.warehouse.jsontext import json_text
+from destinations.warehouse.json_text import json_text
 
 Fact = list[Any]
 Facts = dict[str, list[Fact]]

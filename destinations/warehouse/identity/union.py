@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from destinations.warehouse.folding import Sighting, Span
-from destinations.warehouse.identity import Identifier
+from destinations.warehouse.identity.fold import Sighting, Span
+from destinations.warehouse.identity.statements import Identifier
 
 IN_FORCE, CUT, REFUSED = "+", "-", "r"
 

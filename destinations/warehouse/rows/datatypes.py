@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from destinations.warehouse.dialect import BIGINT_MAX, BIGINT_MIN
-from destinations.warehouse.jsontext import TransformError, go_text, json_text, without_nul
+from destinations.warehouse.json_text import TransformError, go_text, json_text, without_nul
+from destinations.warehouse.rows.dialect import BIGINT_MAX, BIGINT_MIN
 
 BOOLEAN: Final = "boolean"
 INT: Final = "int"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from destinations.warehouse.datatypes import Discard, convert
-from destinations.warehouse.narrow import convert_narrow, is_narrow
+from destinations.warehouse.rows.datatypes import Discard, convert
+from destinations.warehouse.rows.narrow_types import convert_narrow, is_narrow
 
 _CONVERSION: Final = re.compile(r"incompatible schema conversion from .+ to (\w+)").fullmatch
 _INTEGER: Final = re.compile(r"-?[0-9]+").fullmatch

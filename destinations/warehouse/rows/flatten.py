@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from destinations.warehouse.datatypes import (
+from destinations.warehouse.json_text import MAX_DEPTH, TransformError, json_text
+from destinations.warehouse.rows.datatypes import (
     BOOLEAN,
     DATETIME,
     FLOAT,
@@ -15,9 +16,8 @@ from destinations.warehouse.datatypes import (
     TIMESTAMP_LENGTH,
     timestamp,
 )
-from destinations.warehouse.jsontext import MAX_DEPTH, TransformError, json_text
-from destinations.warehouse.naming import Scope
-from destinations.warehouse.rules import SHALLOW_LEVELS
+from destinations.warehouse.rows.naming import Scope
+from destinations.warehouse.rows.reserved_names import SHALLOW_LEVELS
 
 
 class Columns(NamedTuple):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from destinations.warehouse.dialect import (
+from destinations.warehouse.rows.dialect import (
     IDENTIFIER_LIMIT,
     NAMESPACE_LIMIT,
     RESERVED_NAMESPACES,
     RESERVED_WORDS,
 )
-from destinations.warehouse.rules import PROTECTED_TABLES, RESERVED_COLUMNS, taken_by_us
+from destinations.warehouse.rows.reserved_names import (
+    PROTECTED_TABLES,
+    RESERVED_COLUMNS,
+    taken_by_us,
+)
 
 _RUN = re.compile("[A-Za-z0-9]+")
 _RUNS = _RUN.findall

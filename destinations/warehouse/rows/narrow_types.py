@@ -10,8 +10,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from destinations.warehouse.datatypes import Discard, convert
-from destinations.warehouse.jsontext import go_text
+from destinations.warehouse.json_text import go_text
+from destinations.warehouse.rows.datatypes import Discard, convert
 
 _WHOLE: Final = {"smallint": 2**15, "integer": 2**31}
 _LIMITED = re.compile(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from destinations.warehouse.dialect import DESTINATION_TYPE
-from destinations.warehouse.naming import DEFAULT_CASING, Casing
+from destinations.warehouse.rows.dialect import DESTINATION_TYPE
+from destinations.warehouse.rows.naming import DEFAULT_CASING, Casing
 
 _PATH_TYPES = ("track.", "identify.", "page.", "screen.", "alias.", "group.", "extract.")
 _LEGACY_SECTIONS = frozenset({"track_properties_", "track_userProperties_"})

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from destinations.warehouse.datatypes import Discard, convert
-from destinations.warehouse.dialect import BIGINT_MAX, BIGINT_MIN
-from destinations.warehouse.jsontext import json_text
-from destinations.warehouse.narrow import convert_narrow, is_narrow, is_whole
-from destinations.warehouse.rules import RESERVED_COLUMNS
-from destinations.warehouse.transform import Row
+from destinations.warehouse.json_text import json_text
+from destinations.warehouse.rows.datatypes import Discard, convert
+from destinations.warehouse.rows.dialect import BIGINT_MAX, BIGINT_MIN
+from destinations.warehouse.rows.narrow_types import convert_narrow, is_narrow, is_whole
+from destinations.warehouse.rows.reserved_names import RESERVED_COLUMNS
+from destinations.warehouse.rows.transform import Row
 
 Columns = Mapping[str, str]
 Tables = Mapping[str, Columns]

@@ -9,13 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from destinations.warehouse.datatypes import DATETIME, JSON, STRING, infer, timestamp
-from destinations.warehouse.dialect import DESTINATION_TYPE, MAX_COLUMNS
-from destinations.warehouse.flatten import Columns, Shape, flatten, is_blank
-from destinations.warehouse.jsontext import TransformError, go_text, json_text
-from destinations.warehouse.naming import NameCache, event_name, table_name
-from destinations.warehouse.options import Options, json_paths_in
-from destinations.warehouse.rules import RECORD_ID_CATEGORIES, SHALLOW_CATEGORY, SKIPPED_TYPES
+from destinations.warehouse.json_text import TransformError, go_text, json_text
+from destinations.warehouse.rows.datatypes import DATETIME, JSON, STRING, infer, timestamp
+from destinations.warehouse.rows.dialect import DESTINATION_TYPE, MAX_COLUMNS
+from destinations.warehouse.rows.flatten import Columns, Shape, flatten, is_blank
+from destinations.warehouse.rows.naming import NameCache, event_name, table_name
+from destinations.warehouse.rows.options import Options, json_paths_in
+from destinations.warehouse.rows.reserved_names import (
+    RECORD_ID_CATEGORIES,
+    SHALLOW_CATEGORY,
+    SKIPPED_TYPES,
+)
 
 __all__ = ["Metadata", "Options", "Row", "TransformError", "skip_reason", "transform"]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from destinations.warehouse.narrow import widest
-from destinations.warehouse.schema import EXTRA_COLUMN, merged_extra
+from destinations.warehouse.rows.narrow_types import widest
+from destinations.warehouse.rows.schema import EXTRA_COLUMN, merged_extra
 
 OLDEST_COLUMN = "rudder_oldest"
 """Of the staged users only: when the oldest identify of the row was received."""

@@ -5,9 +5,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.warehouse.erasure import BLANK, DELETE
-from events import erasures, people
-from events.erasure_preview import preview
+from destinations.warehouse.identity.erasure import BLANK, DELETE
+from events.people import erasure as people_erasure
+from events.people import store
+from events.people.erasure_preview import preview
 
 
 class Command(BaseCommand):
@@ -42,8 +43,8 @@ class Command(BaseCommand):
 
 
 def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
-    erasure = erasures.erase_person(
-        people.destination_named(options["destination"]),
+    erasure = people_erasure.erase_person(
+        store.destination_named(options["destination"]),
         options["value"],
         options["type"],
         whole_profile=not options["only_identifier"],
@@ -55,10 +56,10 @@ def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
 
 
 def _counted(options: dict[str, Any]) -> tuple[dict[str, int], str]:
-    destination = people.destination_named(options["destination"])
+    destination = store.destination_named(options["destination"])
     whole_profile = not options["only_identifier"]
-    with people.opened(destination) as opened:
-        identifiers = erasures.identifiers_of(
+    with store.opened(destination) as opened:
+        identifiers = people_erasure.identifiers_of(
             opened, options["value"], options["type"], whole_profile=whole_profile
         )
         found = preview(destination, opened, identifiers, mode=options["mode"])

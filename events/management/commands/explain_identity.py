@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres.explain import JOINED, PathStep, explain
-from events import people
+from destinations.postgres.reads.explain import JOINED, PathStep, explain
+from events.people import store
 
 
 class Command(BaseCommand):
@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with people.opened(people.destination_named(options["destination"])) as opened:
+            with store.opened(store.destination_named(options["destination"])) as opened:
                 steps = explain(
                     opened.conn,
                     opened.schema,

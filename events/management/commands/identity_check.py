@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from events import people
-from events.selfcheck import check_identities
+from events.people import store
+from events.people.self_check import check_identities
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            found = check_identities(people.destination_named(options["destination"]))
+            found = check_identities(store.destination_named(options["destination"]))
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
         for difference in found.differences:

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres.seed import seed
-from events import people
+from destinations.postgres.operations.backfill import seed
+from events.people import store
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with people.opened(people.destination_named(options["destination"])) as opened:
+            with store.opened(store.destination_named(options["destination"])) as opened:
                 seeded = seed(*opened.graph)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error

@@ -7,10 +7,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection
-from events import counting, ledger, moving
-from events.ledger import Balance
-from events.locks import Lock, try_lock
-from events.log_database import log_connection, log_reader
+from events.loads import ledger
+from events.loads import session as loads_session
+from events.loads.ledger import Balance
+from events.log import counts
+from events.log.database import log_connection, log_reader
+from events.workers.locks import Lock, try_lock
 
 COLUMNS = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "difference")
 
@@ -27,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with log_reader() as conn:
-            counting.advance(conn)
+            counts.advance(conn)
         connections = _connections(options["connection"])
         silent = {each.pk: error for each in connections if (error := _look(each))}
         found = ledger.balances(connections)
@@ -74,7 +76,7 @@ def _look(connection: Connection) -> str:
         if not taken:
             return "a worker is loading it"
         try:
-            session = moving.open_session(connection, connection.pk)
+            session = loads_session.open_session(connection, connection.pk)
         except (DestinationError, DestinationUnavailableError) as error:
             return str(error)
         try:

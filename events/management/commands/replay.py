@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from destinations.interface import DestinationError
 from destinations.models import Connection
-from events import replays
+from events.loads import replays
 from events.models import Replay, ReplayState
 
 IDLE_SECONDS = 0.5

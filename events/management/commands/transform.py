@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from django.core.management.base import BaseCommand
 
-from destinations.warehouse.transform import (
+from destinations.warehouse.rows.transform import (
     Metadata,
     Options,
     Row,

@@ -6,11 +6,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
-from destinations.postgres import unmerge
-from destinations.postgres.operations import OperationResult
-from destinations.warehouse.identity import Identifier
-from events import people
+from destinations.postgres.operations import unmerge
+from destinations.postgres.operations.base import OperationResult
+from destinations.warehouse.identity.statements import Identifier
 from events.management.commands.explain_identity import line
+from events.people import store
 
 
 class Command(BaseCommand):
@@ -36,8 +36,8 @@ class Command(BaseCommand):
         if options["undo"] and len(words) != 4:  # noqa: PLR2004
             raise CommandError("--undo needs the two identifiers of a link")
         try:
-            destination = people.destination_named(options["destination"])
-            with people.opened(destination) as opened:
+            destination = store.destination_named(options["destination"])
+            with store.opened(destination) as opened:
                 self._run(destination, opened, words, options)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
@@ -45,7 +45,7 @@ class Command(BaseCommand):
     def _run(
         self,
         destination: Destination,
-        opened: people.People,
+        opened: store.People,
         words: list[str],
         options: dict[str, Any],
     ) -> None:
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             return
         common["reason"] = options["reason"]
         if options["event"]:
-            also = people.stated_pairs(destination, opened, options["event"])
+            also = store.stated_pairs(destination, opened, options["event"])
             done = unmerge.unmerge_event(*opened.graph, options["event"], also=also, **common)
         elif len(ends) == 1:
             done = unmerge.unmerge_identifier(*opened.graph, ends[0], **common)

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from destinations.fields import fernet
-from sources.addresses import verified_address
+from sources.client_address import verified_address
 
 
 class AccountAdapter(DefaultAccountAdapter):

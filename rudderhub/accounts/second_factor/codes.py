@@ -14,8 +14,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
-from rudderhub.second_factor.totp import matching_step
-from sources import audit
+from events.workers import audit
+from rudderhub.accounts.second_factor.totp import matching_step
 
 FAILURES = 10
 LOCKED_SECONDS = 15 * 60

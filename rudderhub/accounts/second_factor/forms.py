@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
-from rudderhub.second_factor.codes import app_of, use_code, waits
-from rudderhub.second_factor.totp import matching_step, new_secret
+from rudderhub.accounts.second_factor.codes import app_of, use_code, waits
+from rudderhub.accounts.second_factor.totp import matching_step, new_secret
 
 PENDING_SECRET = "second_factor_secret"  # noqa: S105  # a key of the session
 

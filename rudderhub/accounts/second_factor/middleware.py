@@ -10,7 +10,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from rudderhub.second_factor.codes import app_of
+from rudderhub.accounts.second_factor.codes import app_of
 
 PASSED = "second_factor"  # in the session: the key of the authenticator app that was passed
 OPEN = {

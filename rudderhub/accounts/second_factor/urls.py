@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.decorators.debug import sensitive_post_parameters
 
-from rudderhub.second_factor import views
+from rudderhub.accounts.second_factor import views
 
 PAGES = (  # the names are those by which django-allauth finds them
     ("", views.Overview, "mfa_index"),

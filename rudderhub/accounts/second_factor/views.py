@@ -17,10 +17,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
 from django.views.generic.base import TemplateView
 
-from rudderhub.second_factor.codes import app_of, note, recovery_codes, use_code
-from rudderhub.second_factor.forms import PENDING_SECRET, CodeForm, EnrolForm, PasswordForm
-from rudderhub.second_factor.middleware import PASSED, next_step
-from sources.display import when
+from rudderhub.accounts.second_factor.codes import app_of, note, recovery_codes, use_code
+from rudderhub.accounts.second_factor.forms import PENDING_SECRET, CodeForm, EnrolForm, PasswordForm
+from rudderhub.accounts.second_factor.middleware import PASSED, next_step
 
 
 class Page:
@@ -37,19 +36,19 @@ class Page:
 
 class Overview(Page, TemplateView):
     title = "Second factor"
-    template_name = "rudderhub/second_factor/overview.html"
+    template_name = "rudderhub/accounts/second_factor/overview.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = _user(self.request)
         app = app_of(user)
-        since = when(app.created_at) if app else ""
+        since = app.created_at if app else None
         codes_left = len(recovery_codes(user))
         return super().get_context_data(**kwargs, since=since, codes_left=codes_left)
 
 
 class Enrol(Page, ActivateTOTPView):
     title = "Set up a second factor"
-    template_name = "rudderhub/second_factor/enrol.html"
+    template_name = "rudderhub/accounts/second_factor/enrol.html"
     form_class = EnrolForm
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -72,7 +71,7 @@ class Enrol(Page, ActivateTOTPView):
 
 class NewCodes(Page, GenerateRecoveryCodesView):
     title = "Create new recovery codes?"
-    template_name = "sources/confirm.html"
+    template_name = "rudderhub/base/confirm.html"
     success_url = reverse_lazy("mfa_index")
     extra_context = {
         "lines": ["Your current codes stop working."],
@@ -90,7 +89,7 @@ class NewCodes(Page, GenerateRecoveryCodesView):
 
 class Remove(Page, DeactivateTOTPView):
     title = "Remove your second factor?"
-    template_name = "sources/confirm.html"
+    template_name = "rudderhub/base/confirm.html"
     extra_context = {
         "lines": [
             "You can then log in with only your password.",
@@ -113,7 +112,7 @@ class Code(Page, BaseReauthenticateView):
     """After the password at log-in, and before one's second factor is changed."""
 
     title = "Enter a code"
-    template_name = "rudderhub/second_factor/code.html"
+    template_name = "rudderhub/accounts/second_factor/code.html"
     form_class = CodeForm
 
     def get_form_kwargs(self) -> dict[str, Any]:
@@ -138,7 +137,7 @@ class Password(Page, ReauthenticateView):
     """Before a second factor is set up."""
 
     title = "Enter your password"
-    template_name = "rudderhub/second_factor/password.html"
+    template_name = "rudderhub/accounts/second_factor/password.html"
     form_class = PasswordForm
 
 
@@ -160,6 +159,6 @@ def _show_codes(request: HttpRequest) -> HttpResponse:
     context = {"title": "Your recovery codes", "codes": codes, "text": text, "file": quote(text)}
     return TemplateResponse(
         request,
-        "rudderhub/second_factor/codes.html",
+        "rudderhub/accounts/second_factor/codes.html",
         {**admin.site.each_context(request), **context},
     )

@@ -54,4 +54,4 @@ def confirmation_page(
         "lacks_note": "confirm" in request.POST,
         "back": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"),
     }
-    return TemplateResponse(request, "events/ask.html", context)
+    return TemplateResponse(request, "rudderhub/base/confirmation.html", context)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.db.models import QuerySet
 
 from destinations.models import Connection
-from events.backlog import backlogs
+from events.loads.backlog import backlogs
 from events.models import DeadLetter, Load, Replay
 
 

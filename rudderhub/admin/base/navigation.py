@@ -65,8 +65,8 @@ UNFOLD: dict[str, Any] = {
         lambda _: static("rudderhub/unfold.js"),
         lambda _: static("rudderhub/admin.js"),
     ],
-    "GLOBAL_CALLBACK": "rudderhub.setup.first_visit",
-    "DASHBOARD_CALLBACK": "rudderhub.dashboard.overview",
+    "GLOBAL_CALLBACK": "rudderhub.accounts.first_admin.first_visit",
+    "DASHBOARD_CALLBACK": "rudderhub.admin.overview.page.overview",
     "ACCOUNT": {
         "navigation": [
             {"title": "Change password", "link": reverse_lazy("admin:password_change")},

@@ -9,9 +9,9 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from events.admin.looks import RECORD_READ, audit_list
-from events.admin.record_pages import RecordPages
-from events.masking import PERMISSION
+from events.protocol.masking import PERMISSION
+from rudderhub.admin.base.personal_data_audit import RECORD_READ, audit_list
+from rudderhub.admin.base.record_pages import RecordPages
 
 
 class ReadOnlyAdmin(RecordPages):
@@ -22,7 +22,7 @@ class ReadOnlyAdmin(RecordPages):
     list_per_page = 50
     sortable_by = ()
     show_facets = ShowFacets.NEVER  # they count
-    change_form_outer_after_template = "events/parts.html"
+    change_form_outer_after_template = "rudderhub/base/list_parts.html"
 
     holds_personal_data = False
     lists_personal_data = False

@@ -17,11 +17,11 @@ from django.template.response import TemplateResponse
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
-from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
-from events.advice import Advice, advice
-from sources import audit
+from destinations.postgres.reads import tables
+from events.loads.advice import Advice, advice
+from events.workers import audit
 
 MOST_AT_ONCE = 32
 Answer = TypeVar("Answer")
@@ -48,7 +48,7 @@ def query_each(
     def answer_or_fault(destination: Destination, schemas: Sequence[str]) -> Answer | Fault:
         try:
             config = PostgresConfig.of(destination.config, destination.secrets)
-            with browsing.opened(config) as conn:
+            with tables.opened(config) as conn:
                 return query(conn, schemas)
         except (DestinationError, DestinationUnavailableError) as error:
             return Fault(destination, str(error))
@@ -75,7 +75,7 @@ def with_fault_page(view: View) -> View:
         except (DestinationError, DestinationUnavailableError) as error:
             fault = Fault(get_object_or_404(Destination, pk=pk), str(error))
             context = {"title": f"{fault.destination} cannot be queried", "fault": fault}
-            return page(request, "rudderhub/fault.html", context, status=503)
+            return page(request, "rudderhub/data/fault.html", context, status=503)
 
     return wrapped
 

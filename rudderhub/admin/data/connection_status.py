@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from django.utils import timezone
 
 from destinations.models import Connection
-from events.backlog import Backlog, backlogs
-from events.health import Health, health
-from sources.display import length
+from events.loads.backlog import Backlog, backlogs
+from events.loads.status import Health, health
+from rudderhub.admin.base.display import length
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations

@@ -25,23 +25,22 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from destinations.models import Connection
-from events import rings
-from events.admin.connection_form import ConnectionForm
-from events.admin.drawing import MOST_DRAWN, diagrams
-from events.admin.enabled_actions import EnabledActions
-from events.admin.fare import rows_with_status
-from events.admin.going import connection_counts, pending_events
-from events.admin.record_pages import RecordPages
-from events.admin.replays import replay_view
-from events.admin.summarised_deletion import SummarisedDeletion
-from events.advice import advice
-from events.backlog import cursor
-from events.rates import head
-from sources import audit
-from sources.display import clipped, copyable, label, when
+from events.loads.advice import advice
+from events.loads.backlog import cursor
+from events.log.newest import head
+from events.workers import audit, queue
+from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
+from rudderhub.admin.base.display import clipped, copyable, label, when
+from rudderhub.admin.base.enabled_actions import EnabledActions
+from rudderhub.admin.base.record_pages import RecordPages
+from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
+from rudderhub.admin.data.connection_form import ConnectionForm
+from rudderhub.admin.data.connection_status import rows_with_status
+from rudderhub.admin.data.diagram import MOST_DRAWN, diagrams
+from rudderhub.admin.data.replays import replay_view
 
 if TYPE_CHECKING:
-    from events.admin.fare import ConnectionRow
+    from rudderhub.admin.data.connection_status import ConnectionRow
 
 
 class ConnectionChangeList(ChangeList):
@@ -61,14 +60,14 @@ class ConnectionChangeList(ChangeList):
 class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     list_display = ("pair", "health", "lag", "pending", "cursor", "loaded", "problem")
     form = ConnectionForm
-    list_before_template = "events/picture.html"
+    list_before_template = "rudderhub/data/diagram.html"
     list_filter = ("enabled", "filter_mode", "source", "destination")
     search_fields = ("source__name", "destination__name", "namespace")
     search_help_text = "Source, destination or schema"
     ordering = ("source__name", "destination__name")
     list_select_related = ("source", "destination")
     empty_text = "A connection loads the events of one source into one destination. Add one."
-    change_form_outer_before_template = "events/load_bar.html"
+    change_form_outer_before_template = "rudderhub/data/load_bar.html"
     actions = ("load_now", "enable", "pause")
     enabled_fields = ("enabled",)
     also_deleted = (
@@ -198,7 +197,9 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             raise Http404
         if not self.has_view_permission(request, connection):
             raise PermissionDenied
-        return TemplateResponse(request, "events/fare.html", {"fare": self._status(connection)})
+        return TemplateResponse(
+            request, "rudderhub/data/connection_status.html", {"fare": self._status(connection)}
+        )
 
     def _status(self, connection: ConnectionRow) -> dict[str, Any]:
         error = connection.error
@@ -238,7 +239,7 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         audit.log_action(request.user.pk, connection, "Requested a load.")
     try:
         for connection in ready:
-            rings.send(connection.pk)
+            queue.send(connection.pk)
     except OperationalError:
         messages.warning(
             request,

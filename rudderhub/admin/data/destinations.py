@@ -21,21 +21,25 @@ from unfold.views import ChangeList
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
-from destinations.postgres.check import STEPS, CheckStep, check
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.ready_views import ReadyView, create_ready_views, plan_ready_views
+from destinations.postgres.connection_check import STEPS, CheckStep, check
+from destinations.postgres.operations.analyst_views import (
+    ReadyView,
+    create_ready_views,
+    plan_ready_views,
+)
 from destinations.registry import CHOICES
 from destinations.schedule import Schedule
-from events.admin.connections import ask_for_load
-from events.admin.enabled_actions import EnabledActions
-from events.admin.fare import ConnectionStatus, connection_statuses
-from events.admin.going import connection_counts
-from events.admin.record_pages import RecordPages
-from events.admin.summarised_deletion import SummarisedDeletion
-from events.advice import advice
-from events.health import worst
+from events.loads.advice import advice
+from events.loads.status import worst
+from rudderhub.admin.base.deletion_counts import connection_counts
+from rudderhub.admin.base.display import clipped, copyable, label, length, when
+from rudderhub.admin.base.enabled_actions import EnabledActions
+from rudderhub.admin.base.record_pages import RecordPages
+from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
+from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
+from rudderhub.admin.data.connections import ask_for_load
 from rudderhub.admin.data.destination_form import PostgresDestinationForm
-from sources.display import clipped, copyable, label, length, when
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -71,7 +75,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     empty_text = "A destination is a Postgres database that receives the events. Add one."
     actions = ("test_connection", "load_now", "enable", "disable")
     readonly_fields = ("destination_id", "created", "connections")
-    change_form_outer_before_template = "destinations/check_bar.html"
+    change_form_outer_before_template = "rudderhub/data/connection_test_bar.html"
     also_deleted = (
         "Its connections, their loads and dead letters, its API tokens and erasure receipts are "
         "deleted. Warehouse tables and the event log are kept. To stop loading and keep "
@@ -263,7 +267,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             "untried": _untried(steps),
             "back": self.record_url("change", pk),
         }
-        return TemplateResponse(request, "destinations/check.html", context)
+        return TemplateResponse(request, "rudderhub/data/connection_test.html", context)
 
     def ready_views_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the views for analysts that would be created; on POST create them."""
@@ -280,7 +284,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             "faults": faults,
             "back": self.record_url("change", pk),
         }
-        return TemplateResponse(request, "destinations/ready_views.html", context)
+        return TemplateResponse(request, "rudderhub/data/analyst_views.html", context)
 
     def _make_ready_views(self, request: HttpRequest, destination: Destination) -> None:
         for namespace in destination.namespaces():

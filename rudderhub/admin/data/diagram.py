@@ -7,8 +7,15 @@ from collections.abc import Iterable, Sequence
 from django.urls import reverse
 
 from destinations.models import Connection, Destination
-from events.admin.fare import ConnectionStatus
-from events.admin.picture import NARROW, WIDE, Diagram, DiagramEdge, DiagramNode, diagram
+from rudderhub.admin.data.connection_status import ConnectionStatus
+from rudderhub.admin.data.diagram_layout import (
+    NARROW,
+    WIDE,
+    Diagram,
+    DiagramEdge,
+    DiagramNode,
+    diagram,
+)
 from sources.models import Source
 
 MOST_DRAWN = 60

@@ -20,15 +20,16 @@ from django.http.response import HttpResponseBase
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from destinations.postgres import browsing
-from destinations.postgres.browsing import Wanted
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
-from destinations.postgres.widening import outlook
-from events.masking import PERMISSION
-from rudderhub.reapplying import Column
-from rudderhub.tasks import widen_and_reapply
-from rudderhub.warehouses import (
+from destinations.postgres.operations.reapply_preview import outlook
+from destinations.postgres.reads import tables
+from destinations.postgres.reads.tables import Wanted
+from events.loads.discard_progress import Column
+from events.protocol.masking import PERMISSION
+from events.tasks import widen_and_reapply
+from rudderhub.admin.base.display import when
+from rudderhub.admin.data.ask_warehouses import (
     audit_note,
     chosen_destinations,
     page,
@@ -38,7 +39,6 @@ from rudderhub.warehouses import (
     warehouses,
     with_fault_page,
 )
-from sources.display import when
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
@@ -50,8 +50,8 @@ def discards(request: HttpRequest) -> HttpResponse:
     destinations, wanted = warehouses(), _wanted_discards(request)
     chosen = chosen_destinations(destinations, request)
 
-    def groups_by_schema(conn: Conn, schemas: Any) -> list[tuple[str, list[browsing.DiscardGroup]]]:
-        pairs = ((schema, browsing.discard_groups(conn, schema, wanted)) for schema in schemas)
+    def groups_by_schema(conn: Conn, schemas: Any) -> list[tuple[str, list[tables.DiscardGroup]]]:
+        pairs = ((schema, tables.discard_groups(conn, schema, wanted)) for schema in schemas)
         return [(schema, groups) for schema, groups in pairs if groups]
 
     answers, faults = query_each(chosen, groups_by_schema)
@@ -70,11 +70,11 @@ def discards(request: HttpRequest) -> HttpResponse:
         "warehouses": destinations,
         "chosen": chosen,
         "wanted": wanted,
-        "most": browsing.MOST_GROUPS,
+        "most": tables.MOST_GROUPS,
         "sees": sees,
         "may_change": request.user.has_perm("destinations.change_destination"),
     }
-    return page(request, "rudderhub/discards.html", context)
+    return page(request, "rudderhub/data/discards.html", context)
 
 
 @with_fault_page
@@ -84,8 +84,8 @@ def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponseBas
         raise PermissionDenied
     destination, config = warehouse(pk, schema)
     wanted = _wanted_discards(request)
-    with browsing.opened(config) as conn:
-        count = browsing.count_discards(conn, schema, wanted)
+    with tables.opened(config) as conn:
+        count = tables.count_discards(conn, schema, wanted)
     audit_note(
         request, destination, f"Exported {count} discards of {schema}{_wanted_text(wanted)}."
     )
@@ -111,7 +111,7 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     is_running = progress is not None and not progress.is_over
     expected = None
     if not is_running:  # a table that is being rewritten is locked
-        with browsing.opened(config) as conn:
+        with tables.opened(config) as conn:
             expected = outlook(conn, schema, name, column)
     context = {
         "title": f"Widen {name}.{column}",
@@ -121,7 +121,7 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
         "progress": progress,
         "is_running": is_running,
     }
-    return page(request, "rudderhub/widen.html", context)
+    return page(request, "rudderhub/data/widen.html", context)
 
 
 def _begin_widening(request: HttpRequest, column: Column) -> None:
@@ -152,8 +152,8 @@ def _wanted_text(wanted: Wanted) -> str:
 def _csv_lines(config: PostgresConfig, schema: str, wanted: Wanted) -> Iterator[str]:
     """CSV that spreadsheets read as UTF-8 and in which no value is a formula."""
     yield f"{_BYTE_ORDER_MARK}table,column,value,reason,row,received_at\r\n"
-    with browsing.opened(config) as conn:
-        for row in browsing.discards(conn, schema, wanted):
+    with tables.opened(config) as conn:
+        for row in tables.discards(conn, schema, wanted):
             line = io.StringIO()
             csv.writer(line).writerow([_csv_cell(value) for value in row])
             yield line.getvalue()

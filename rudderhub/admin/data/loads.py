@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from events.admin.readonly import ReadOnlyAdmin
-from events.advice import advice
+from events.loads.advice import advice
 from events.models import Load, LoadState
-from sources.display import by_reason, clipped, copyable, counted, label, length, when
+from rudderhub.admin.base.display import by_reason, clipped, copyable, counted, label, length, when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 KINDS = {
     LoadState.RUNNING: "wait",
@@ -56,7 +56,7 @@ class LoadAdmin(ReadOnlyAdmin):
     list_filter = ("state", "connection")
     search_fields = ("error",)
     search_help_text = "Any text of an error"
-    change_form_outer_before_template = "events/load_again_bar.html"
+    change_form_outer_before_template = "rudderhub/data/load_again_bar.html"
     list_select_related = ("connection__source", "connection__destination")
     fieldsets = (
         (
@@ -156,7 +156,7 @@ class LoadAdmin(ReadOnlyAdmin):
     @display(description="rows by table")
     def tables(self, load: Load) -> SafeString:
         context = {"tables": _table_details(load), "connection": load.connection}
-        return SafeString(render_to_string("events/rows.html", context))
+        return SafeString(render_to_string("rudderhub/data/load_tables.html", context))
 
     @display(description="dead letters")
     def letters(self, load: Load) -> SafeString | str:

@@ -22,11 +22,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from destinations.interface import DestinationError
 from destinations.models import Connection
-from events import replays, rings
-from events.admin.readonly import ReadOnlyAdmin
+from events.loads import replays
 from events.models import Replay, ReplayState
-from sources import audit
-from sources.display import by_reason, clipped, label, progress_bar, when
+from events.workers import audit, queue
+from rudderhub.admin.base.display import by_reason, clipped, label, progress_bar, when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 KINDS = {
     ReplayState.RUNNING: "wait",
@@ -80,7 +80,7 @@ def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpRes
         "running": connection.replays.filter(state=ReplayState.RUNNING).first(),
         "back": reverse("admin:destinations_connection_change", args=[pk]),
     }
-    return TemplateResponse(request, "events/replay.html", context)
+    return TemplateResponse(request, "rudderhub/data/replay.html", context)
 
 
 def _counted_range(
@@ -104,7 +104,7 @@ def _begin_replay(
     since_when = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the oldest event kept"
     audit.log_action(request.user.pk, connection, f"Began {replay} from {since_when}.")
     try:
-        rings.send(replay.pk, rings.Work.REPLAY)
+        queue.send(replay.pk, queue.Work.REPLAY)
     except OperationalError:
         messages.warning(
             request, "The broker does not answer. The replay starts when the broker is back."
@@ -119,7 +119,7 @@ class ReplayAdmin(ReadOnlyAdmin):
     list_filter = ("state", "only_dead_letters", "connection")
     list_select_related = ("connection__source", "connection__destination")
     empty_text = "No replays yet. To start one, open a connection and choose Replay."
-    change_form_outer_before_template = "events/replay_bar.html"
+    change_form_outer_before_template = "rudderhub/data/replay_bar.html"
     fields = readonly_fields = (
         *("connection", "of", "status", "started", "ended"),
         *("expected", "events", "skipped", "dead_letters", "discards"),

@@ -19,20 +19,20 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from destinations.models import Connection
-from events.activity import HOURS, Activity, refused_filter, source_activity
-from events.admin.enabled_actions import EnabledActions
-from events.admin.fare import ConnectionStatus, connection_statuses
-from events.admin.going import connection_counts, pending_events
-from events.admin.summarised_deletion import SummarisedDeletion
+from events.gateway.activity import HOURS, Activity, refused_filter, source_activity
+from events.gateway.sample_event import send_sample_event
 from events.models import Event, Quarantined
-from events.trials import send_sample_event
+from rudderhub.admin.base import sparkline
+from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
+from rudderhub.admin.base.display import clipped, copyable, label, when
+from rudderhub.admin.base.enabled_actions import EnabledActions
+from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
+from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
+from rudderhub.admin.data.snippets import snippets
 from rudderhub.admin.data.source_form import SourceForm
 from rudderhub.admin.data.write_keys import WriteKeyInline, WriteKeyPages
-from sources import sparkline
-from sources.addresses import client_address
-from sources.display import clipped, copyable, label, when
+from sources.client_address import client_address
 from sources.models import Source, WriteKey
-from sources.snippets import snippets
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -74,7 +74,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     readonly_fields = (
         *("source_id", "created", "day", "errors", "last_event", "sdks", "destinations"),
     )
-    change_form_outer_after_template = "sources/send.html"
+    change_form_outer_after_template = "rudderhub/data/send.html"
     fieldsets = (
         (None, {"fields": ("name", "type", "enabled", "source_id", "created")}),
         ("Activity", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),

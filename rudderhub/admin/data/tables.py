@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from psycopg import sql as pgsql
 from psycopg.sql import SQL
 
-from destinations.models import Connection, Destination
-from destinations.postgres import browsing
+from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
-from destinations.warehouse.schema import EXTRA_COLUMN
-from events.admin.trail import warehouse_trail
-from events.masking import HIDDEN, PERMISSION
-from events.models import Event
-from rudderhub.warehouses import (
+from destinations.postgres.reads import tables as reads_tables
+from destinations.warehouse.rows.schema import EXTRA_COLUMN
+from events.protocol.masking import HIDDEN, PERMISSION
+from rudderhub.admin.base.display import when
+from rudderhub.admin.data.ask_warehouses import (
     audit_note,
     chosen_destinations,
     page,
@@ -28,7 +26,6 @@ from rudderhub.warehouses import (
     warehouses,
     with_fault_page,
 )
-from sources.display import when
 
 MOST_COLUMNS = 1600
 WHOLE_NUMBERS = ("bigint", "integer", "smallint")
@@ -38,7 +35,7 @@ def tables(request: HttpRequest) -> HttpResponse:
     require_view_permission(request)
     destinations, text = warehouses(), request.GET.get("q", "").strip()
     chosen = chosen_destinations(destinations, request)
-    answers, faults = query_each(chosen, browsing.tables)
+    answers, faults = query_each(chosen, reads_tables.tables)
     sections = [
         (destination, _table_rows(summaries, text), _column_budget(destination))
         for destination, summaries in answers
@@ -53,7 +50,7 @@ def tables(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "text": text,
     }
-    return page(request, "rudderhub/tables.html", context)
+    return page(request, "rudderhub/data/tables.html", context)
 
 
 @with_fault_page
@@ -63,10 +60,10 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
     destination, config = warehouse(pk, schema)
     sees = request.user.has_perm(PERMISSION)
     row_id = request.GET.get("id", "")
-    with browsing.opened(config) as conn:
-        columns = browsing.columns(conn, schema, name)
-        names, rows = browsing.preview(conn, schema, name, row_id) if columns else ([], [])
-        discarded = browsing.discards_by_column(conn, schema, name)
+    with reads_tables.opened(config) as conn:
+        columns = reads_tables.columns(conn, schema, name)
+        names, rows = reads_tables.preview(conn, schema, name, row_id) if columns else ([], [])
+        discarded = reads_tables.discards_by_column(conn, schema, name)
     if not columns:
         raise Http404
     if sees:
@@ -92,27 +89,12 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         .format(pgsql.Identifier(schema, name))
         .as_string(),
     }
-    return page(request, "rudderhub/table.html", context)
-
-
-def look(request: HttpRequest, pk: int, connection_pk: int) -> HttpResponse:
-    """What the warehouse of a connection has of an event: rows, discards and profile."""
-    require_view_permission(request)
-    event = get_object_or_404(Event, pk=pk)
-    connections = Connection.objects.select_related("source", "destination")
-    connection = get_object_or_404(connections, pk=connection_pk, source_id=event.source_id)
-    sees = request.user.has_perm(PERMISSION)
-    trail = warehouse_trail(connection, event, sees=sees)
-    if sees:
-        audit_note(request, connection.destination, f"Viewed the rows of {event}.")
-    title = f"{event} in {connection.destination}"
-    context = {"title": title, "event": event, "trail": trail}
-    return page(request, "rudderhub/look.html", context)
+    return page(request, "rudderhub/data/table.html", context)
 
 
 def _table_rows(
-    summaries: Sequence[browsing.TableSummary], text: str
-) -> list[tuple[browsing.TableSummary, str, SafeString]]:
+    summaries: Sequence[reads_tables.TableSummary], text: str
+) -> list[tuple[reads_tables.TableSummary, str, SafeString]]:
     """The tables whose name contains the text, each with its row count and newest row."""
     return [
         (table, _row_count(table), _newest_row(table))
@@ -126,19 +108,19 @@ def _column_budget(destination: Destination) -> int:
     return config.column_budget or MOST_COLUMNS
 
 
-def _row_count(table: browsing.TableSummary) -> str:
+def _row_count(table: reads_tables.TableSummary) -> str:
     if table.rows is None:
         return "not sampled yet"
     return f"{table.rows:,}" if table.exact else f"≈ {table.rows:,}"
 
 
-def _newest_row(table: browsing.TableSummary) -> SafeString:
+def _newest_row(table: reads_tables.TableSummary) -> SafeString:
     if table.newest is None:
         return when(None, never="-")
     return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
 
 
-def _fill_text(column: browsing.ColumnSummary) -> str:
+def _fill_text(column: reads_tables.ColumnSummary) -> str:
     if column.fill is None:
         return "no rows" if column.exact else "not sampled yet"
     return f"{'' if column.exact else '≈ '}{column.fill:.0%}"

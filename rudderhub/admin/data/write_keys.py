@@ -17,8 +17,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from events.admin.record_pages import RecordPages
-from sources.display import copyable, label, when
+from rudderhub.admin.base.display import copyable, label, when
+from rudderhub.admin.base.record_pages import RecordPages
 from sources.models import Source, WriteKey
 
 OVERLAPS = {
@@ -38,7 +38,7 @@ class WriteKeyInline(TabularInline):
     extra = 0
     can_delete = False
     hide_title = True
-    template_after = "sources/keys_after.html"
+    template_after = "rudderhub/data/keys_after.html"
 
     def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
         may_act = request.user.has_perm("sources.change_source")
@@ -164,7 +164,7 @@ class WriteKeyPages(RecordPages):
             "usual": USUAL_OVERLAP,
             **more,
         }
-        return TemplateResponse(request, "sources/confirm.html", context)
+        return TemplateResponse(request, "rudderhub/base/confirm.html", context)
 
     def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
         """The answer when another tab or user was first, or the link is old."""

@@ -23,29 +23,29 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from destinations.models import Destination
-from events import requests
-from events.admin.letter_actions import PERMISSIONS
-from events.admin.live_filters import (
+from events.gateway import recent_requests
+from events.log.sdks import library
+from events.models import Event, Load
+from events.protocol.masking import HIDDEN, PERMISSION, masked_json, masked_text
+from events.workers.errors import reason_kind
+from rudderhub.admin.base.display import clipped, code_block, copyable, json_block, label, when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
+from rudderhub.admin.data.snippets import curl
+from rudderhub.admin.live_events.change_list import PAGE, LiveChangeList, shortened
+from rudderhub.admin.live_events.filters import (
     REFUSED,
     NameFilter,
     SourceFilter,
     StateFilter,
     TypeFilter,
 )
-from events.admin.live_list import PAGE, LiveChangeList, shortened
-from events.admin.readonly import ReadOnlyAdmin
-from events.admin.trace import Stop, stops
-from events.admin.trail import warehouse_trail
-from events.masking import HIDDEN, PERMISSION, masked_json, masked_text
-from events.models import Event, Load
-from events.reasons import reason_kind
-from events.sdks import library
-from sources.display import clipped, code_block, copyable, json_block, label, when
+from rudderhub.admin.live_events.trace import Stop, stops
+from rudderhub.admin.live_events.warehouse_trace import warehouse_trail
+from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS
 from sources.models import Source
-from sources.snippets import curl
 
 if TYPE_CHECKING:
-    from events.admin.live_list import EventRow
+    from rudderhub.admin.live_events.change_list import EventRow
 
 MOST_SAME = 10
 SHORT = 8
@@ -219,8 +219,14 @@ class EventAdmin(ReadOnlyAdmin):
             "normalised": json_block(record.payload),
         }
         return [
-            ("Trace", SafeString(render_to_string("events/trace.html", context, request))),
-            ("Request and event", SafeString(render_to_string("events/request.html", context))),
+            (
+                "Trace",
+                SafeString(render_to_string("rudderhub/live_events/trace.html", context, request)),
+            ),
+            (
+                "Request and event",
+                SafeString(render_to_string("rudderhub/live_events/request.html", context)),
+            ),
             ("Send again", code_block(self._curl(request, record))),
         ]
 
@@ -240,7 +246,7 @@ class EventAdmin(ReadOnlyAdmin):
             "waits_for": _awaited_destinations(event_stops),
             "seen": _states_key(event_stops),
         }
-        return TemplateResponse(request, "events/waits.html", context)
+        return TemplateResponse(request, "rudderhub/live_events/waiting.html", context)
 
     def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The curl command of an event, which the list copies."""
@@ -268,7 +274,7 @@ def _source_query(request: HttpRequest) -> dict[str, str]:
 
 def _request_context(event: Event, *, sees: bool) -> dict[str, Any] | None:
     """The request of an event, if it is still kept; masked unless the user may see values."""
-    kept = requests.find_request(event.source_id, event.received_at)
+    kept = recent_requests.find_request(event.source_id, event.received_at)
     if kept is None:
         return None
     body = kept.body.decode(errors="backslashreplace")
@@ -279,7 +285,7 @@ def _request_context(event: Event, *, sees: bool) -> dict[str, Any] | None:
             for name, value in kept.headers.items()
         },
         "body": json_block(body if sees else masked_json(body)) if body else "",
-        "cut": kept.body_bytes if kept.body_bytes > requests.BODY_BYTES else 0,
+        "cut": kept.body_bytes if kept.body_bytes > recent_requests.BODY_BYTES else 0,
     }
 
 

@@ -12,11 +12,11 @@ from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField
 from django.http import HttpRequest
 from unfold.views import ChangeList
 
-from events.admin.live_filters import StateFilter, before
-from events.admin.trace import stops, summary
-from events.masking import PERMISSION
+from events.log.newest import head
 from events.models import Event
-from events.rates import head
+from events.protocol.masking import PERMISSION
+from rudderhub.admin.live_events.filters import StateFilter, before
+from rudderhub.admin.live_events.trace import stops, summary
 from sources.models import Source
 
 if TYPE_CHECKING:

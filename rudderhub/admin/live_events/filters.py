@@ -9,9 +9,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from destinations.models import Connection
-from events.backlog import cursor
+from events.loads.backlog import cursor
 from events.models import DeadLetter, Event, LetterState
-from events.text import parse_pk
+from events.protocol.text import parse_pk
 from sources.models import Source
 
 DEAD_LETTERS = 1_000

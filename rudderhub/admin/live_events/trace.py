@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from destinations.interface import Feed
 from destinations.models import Connection
-from destinations.postgres import whereabouts
-from destinations.postgres.content import FILTERED
-from events import moving
-from events.admin.trail import Trail, logged
-from events.advice import advice
+from destinations.postgres.load.chunk_content import FILTERED
+from destinations.postgres.reads import event_rows
+from events.loads import session
+from events.loads.advice import advice
 from events.models import DeadLetter, Event, LetterState, Load
+from rudderhub.admin.live_events.warehouse_trace import Trail, logged
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _feeds(source_pks: Collection[int]) -> dict[int, list[tuple[Connection, Feed
     feeds: dict[int, list[tuple[Connection, Feed]]] = {}
     connections = Connection.objects.filter(source_id__in=source_pks)
     for connection in connections.select_related("source", "destination"):
-        feed = moving.feed_of(connection, connection.pk)
+        feed = session.feed_of(connection, connection.pk)
         feeds.setdefault(connection.source_id, []).append((connection, feed))
     return feeds
 
@@ -73,7 +73,7 @@ def _stop(event: Event, connection: Connection, feed: Feed, letter: DeadLetter |
     if event.pk > connection.position:
         return Stop(connection, "pending", "wait", _pending_text(event, connection))
     if event.payload:
-        expected = whereabouts.expected(logged(event), feed, connection.destination.config)
+        expected = event_rows.expected(logged(event), feed, connection.destination.config)
         if expected.skipped:
             return Stop(connection, "skipped", "off", _skip_text(expected.skipped))
     return Stop(connection, "loaded", "good", "In the warehouse.")

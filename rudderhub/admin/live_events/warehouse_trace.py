@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from destinations.interface import DestinationError, DestinationUnavailableError, LoggedEvent
 from destinations.models import Connection
-from destinations.postgres import browsing, whereabouts
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.reading import LinkRecord, ProfileRecord
-from destinations.postgres.whereabouts import EventDiscard, Place
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID
-from events import moving
-from events.masking import HIDDEN
+from destinations.postgres.reads import event_rows, tables
+from destinations.postgres.reads.event_rows import EventDiscard, Place
+from destinations.postgres.reads.profiles import LinkRecord, ProfileRecord
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID
+from events.loads import session
 from events.models import Event
+from events.protocol.masking import HIDDEN
 
 MOST_LINKS = 5
 IDS = {USER_ID, ANONYMOUS_ID}
@@ -53,11 +53,11 @@ class Trail:
 def warehouse_trail(connection: Connection, event: Event, *, sees: bool) -> Trail:
     """Query the warehouse; if it fails, the trail holds the fault."""
     destination = connection.destination
-    feed = moving.feed_of(connection, connection.pk)
+    feed = session.feed_of(connection, connection.pk)
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
-        with browsing.opened(config) as conn:
-            traced = whereabouts.look_for(
+        with tables.opened(config) as conn:
+            traced = event_rows.look_for(
                 conn,
                 logged(event),
                 feed,
@@ -65,8 +65,8 @@ def warehouse_trail(connection: Connection, event: Event, *, sees: bool) -> Trai
                 config.identity_schema if config.resolve_identities else "",
             )
     except (DestinationError, DestinationUnavailableError) as error:
-        expected = whereabouts.expected(logged(event), feed, destination.config)
-        places = whereabouts.places(connection.namespace, expected)
+        expected = event_rows.expected(logged(event), feed, destination.config)
+        places = event_rows.places(connection.namespace, expected)
         shown = places if sees else [_masked_place(connection, place) for place in places]
         return Trail(connection, places=shown, fault=str(error))
     profile, stated = traced.profile, traced.stated
@@ -130,7 +130,7 @@ def _masked_place(connection: Connection, place: Place) -> Place:
     """Mask a row of users, which is named by its user; other rows are named by their event."""
     if place.table != "users":
         return place
-    query = whereabouts.select_row(connection.namespace, place.table, HIDDEN)
+    query = event_rows.select_row(connection.namespace, place.table, HIDDEN)
     return place._replace(row_id="", query=query.as_string(None))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from events.counting import BinCount
+from events.log.counts import BinCount
 
 WIDTH, HEIGHT, GAP = 600, 120, 0.15
 SHADES = ("track", "page", "identify", "screen", "group", "alias", "merge")

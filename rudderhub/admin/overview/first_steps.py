@@ -13,10 +13,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from destinations.models import Connection, Destination
-from destinations.warehouse.rules import EVENT_TABLES
+from destinations.warehouse.rows.reserved_names import EVENT_TABLES
 from events.models import Load
+from rudderhub.admin.data.snippets import snippets
 from sources.models import Source, WriteKey
-from sources.snippets import snippets
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,19 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection
-from events.activity import refused_filter
-from events.backlog import oldest
-from events.counting import FOLDS, by_bin
-from events.health import UNATTENDED, Health, health
-from events.latency import latency
-from events.ledger import Balance, balances
+from events.gateway.activity import refused_filter
+from events.loads.backlog import oldest
+from events.loads.latency import latency
+from events.loads.ledger import Balance, balances
+from events.loads.status import UNATTENDED, Health, health
+from events.log.counts import FOLDS, by_bin
+from events.log.newest import head
 from events.models import Load, Quarantined
-from events.rates import head
-from events.text import parse_pk
-from rudderhub import first_steps
-from rudderhub.chart import chart
-from rudderhub.troubles import Trouble, troubles
-from sources.display import counted, label, length, when
+from events.protocol.text import parse_pk
+from rudderhub.admin.base.display import counted, label, length, when
+from rudderhub.admin.overview import first_steps
+from rudderhub.admin.overview.chart import chart
+from rudderhub.admin.overview.problems import Trouble, troubles
 from sources.models import Source
 
 MOST_CONNECTIONS = 20

@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection, Erasure, ErasureState, IdentityCheck
-from events.advice import advice, refusal_advice
+from events.loads.advice import advice, refusal_advice
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
-from events.reasons import reason_kind
-from sources.display import counted, when
+from events.workers.errors import reason_kind
+from rudderhub.admin.base.display import counted, when
 
 NEWEST = 5
 MOST_FAILING = 20

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID
 
 MOST_NODES, MOST_LINES = 60, 300
 LABELLED = 12

@@ -13,12 +13,20 @@ from uuid import UUID
 from django.utils.dateparse import parse_datetime
 
 from destinations.interface import DestinationError
-from destinations.postgres import guards, identity, reading, unmerge
-from destinations.postgres.explain import JOINED, PathStep, explain
-from destinations.warehouse.graph import CUT, IN_FORCE, REFUSED
-from events.admin.graph_picture import GraphLayout, GraphLink, GraphNode, Pair, graph_layout
-from events.admin.veil import Redaction, ShownIdentifier
-from events.people import People
+from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.operations import guards, unmerge
+from destinations.postgres.reads import profiles as reads_profiles
+from destinations.postgres.reads.explain import JOINED, PathStep, explain
+from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
+from events.people.store import People
+from rudderhub.admin.people.graph_layout import (
+    GraphLayout,
+    GraphLink,
+    GraphNode,
+    Pair,
+    graph_layout,
+)
+from rudderhub.admin.people.redaction import Redaction, ShownIdentifier
 from sources.models import Source
 
 EVENTS, MERGES, LISTED, DRAWN_FROM = 20, 50, 100, 1_000
@@ -86,29 +94,29 @@ class PeoplePages:
     def __init__(self, opened: People, *, sees: bool) -> None:
         self._opened = opened
         self._conn, self._schema = opened.conn, opened.schema
-        self._meta = identity.read_meta(opened.conn, opened.schema)
+        self._meta = identity_schema.read_meta(opened.conn, opened.schema)
         self.redaction = Redaction(sees, self._meta.salt)
         self._sources = dict(Source.objects.values_list("public_id", "name"))
 
-    def search(self, text: str) -> list[reading.ProfileRecord]:
+    def search(self, text: str) -> list[reads_profiles.ProfileRecord]:
         """Profiles with this value, or that have or had this id; the newest without a text."""
         if text:
-            profiles = reading.find(self._conn, self._schema, text)
+            profiles = reads_profiles.find(self._conn, self._schema, text)
         else:
-            profiles = reading.newest(self._conn, self._schema)
+            profiles = reads_profiles.newest(self._conn, self._schema)
         return [self.redaction.profile(profile) for profile in profiles]
 
     def profile(
         self, rudder_id: UUID, ends: tuple[str, str], before: TimelineStart
     ) -> dict[str, Any]:
         """A profile, with the path between two ends if the second one is given."""
-        profiles = reading.find(self._conn, self._schema, str(rudder_id))
+        profiles = reads_profiles.find(self._conn, self._schema, str(rudder_id))
         if not profiles:
             raise DestinationError("no profile has or had this id")
         now = profiles[0].rudder_id
-        former = reading.former_ids(self._conn, self._schema, now)
+        former = reads_profiles.former_ids(self._conn, self._schema, now)
         members = self._members(now)
-        links = reading.links(self._conn, self._schema, now, DRAWN_FROM)
+        links = reads_profiles.links(self._conn, self._schema, now, DRAWN_FROM)
         start, end = ends
         steps = explain(self._conn, self._schema, start or str(now), end) if end else []
         return {
@@ -134,7 +142,7 @@ class PeoplePages:
             "held": self._separated_pairs(REFUSED),
             "cuts": self._separated_pairs(CUT),
             **self._merges(before),
-            "biggest": reading.biggest(conn, schema),
+            "biggest": reads_profiles.biggest(conn, schema),
         }
 
     def steps(self, steps: Sequence[PathStep]) -> list[ShownStep]:
@@ -155,8 +163,10 @@ class PeoplePages:
         a, b = pair
         return self.redaction.identifier(*a), self.redaction.identifier(*b)
 
-    def _members(self, rudder_id: UUID) -> list[tuple[ShownIdentifier, reading.IdentifierRecord]]:
-        records = reading.identifiers(self._conn, self._schema, rudder_id, DRAWN_FROM)
+    def _members(
+        self, rudder_id: UUID
+    ) -> list[tuple[ShownIdentifier, reads_profiles.IdentifierRecord]]:
+        records = reads_profiles.identifiers(self._conn, self._schema, rudder_id, DRAWN_FROM)
         return [
             (self.redaction.identifier(record.type, record.value, record.key), record)
             for record in records
@@ -164,7 +174,7 @@ class PeoplePages:
 
     def _traits(self, rudder_id: UUID) -> list[ShownTrait]:
         null_clears = self._meta.options.null_clears
-        traits = reading.traits(self._conn, self._schema, rudder_id, null_clears)
+        traits = reads_profiles.traits(self._conn, self._schema, rudder_id, null_clears)
         return [
             ShownTrait(
                 trait.name,
@@ -176,7 +186,7 @@ class PeoplePages:
             for trait in traits
         ]
 
-    def _link(self, link: reading.LinkRecord) -> ShownLink:
+    def _link(self, link: reads_profiles.LinkRecord) -> ShownLink:
         return ShownLink(
             self.redaction.identifier(link.type_a, link.value_a, link.key_a),
             self.redaction.identifier(link.type_b, link.value_b, link.key_b),
@@ -189,7 +199,7 @@ class PeoplePages:
     def _graph(
         self,
         members: Sequence[ShownIdentifier],
-        links: Iterable[reading.LinkRecord],
+        links: Iterable[reads_profiles.LinkRecord],
         steps: Sequence[PathStep],
     ) -> GraphLayout | None:
         shown = [self._link(link) for link in links]
@@ -203,7 +213,7 @@ class PeoplePages:
         return graph_layout(nodes, [_graph_link(link, inside) for link in shown], path)
 
     def _timeline(self, stamps: Sequence[UUID], before: TimelineStart) -> dict[str, Any]:
-        events = reading.events(
+        events = reads_profiles.events(
             self._conn,
             self._opened.namespaces,
             stamps,
@@ -242,17 +252,17 @@ class PeoplePages:
 
     def _merges(self, before: int | None) -> dict[str, Any]:
         """A page of the merge log."""
-        merges = reading.merge_log(self._conn, self._schema, most=MERGES + 1, before=before)
+        merges = reads_profiles.merge_log(self._conn, self._schema, most=MERGES + 1, before=before)
         log = self._merges_with_ends(merges[:MERGES])
         older = merges[MERGES - 1].number if len(merges) > MERGES else None
         return {"log": log, "older": older, "is_older": before is not None}
 
     def _merges_with_ends(
-        self, log: Sequence[reading.MergeRecord]
-    ) -> list[tuple[reading.MergeRecord, list[ShownIdentifier]]]:
+        self, log: Sequence[reads_profiles.MergeRecord]
+    ) -> list[tuple[reads_profiles.MergeRecord, list[ShownIdentifier]]]:
         """Each merge with the ends of the link that caused it, if they are still stored."""
         keys = {key for merge in log for key in (merge.key_a, merge.key_b)}
-        named = reading.named(self._conn, self._schema, keys)
+        named = reads_profiles.named(self._conn, self._schema, keys)
         return [
             (
                 merge,

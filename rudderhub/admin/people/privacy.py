@@ -21,12 +21,17 @@ from destinations.models import (
     IdentityCheck,
     ProfileToken,
 )
-from events.admin.asking import Affected, Confirmation, confirmation_page, confirmed_note
-from events.admin.looks import is_refresh
-from events.admin.readonly import ReadOnlyAdmin
-from events.api import new_token
-from events.masking import masked_text
-from sources.display import copy_button, counted, label, progress_bar, when
+from events.people.api import new_token
+from events.protocol.masking import masked_text
+from rudderhub.admin.base.confirmation import (
+    Affected,
+    Confirmation,
+    confirmation_page,
+    confirmed_note,
+)
+from rudderhub.admin.base.display import copy_button, counted, label, progress_bar, when
+from rudderhub.admin.base.personal_data_audit import is_refresh
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 KINDS = {
     ErasureState.WAITING: "wait",
@@ -59,11 +64,11 @@ class ErasureAdmin(ReadOnlyAdmin):
         *("status", "destination", "made", "ended", "by", "reason", "rows", "identifiers"),
         "receipt",
     )
-    change_form_outer_before_template = "events/erasure_bar.html"
+    change_form_outer_before_template = "rudderhub/people/erasure_bar.html"
 
     holds_personal_data = True
     personal_fields = ("reason", "error", "held", "keys")
-    list_before_template = "events/people/erase_bar.html"
+    list_before_template = "rudderhub/people/erase_bar.html"
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

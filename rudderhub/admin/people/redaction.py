@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from destinations.postgres import reading
-from destinations.warehouse.identity import ANONYMOUS_ID, USER_ID, Identifier, node_key
-from events.masking import HIDDEN
+from destinations.postgres.reads import profiles
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID, Identifier, node_key
+from events.protocol.masking import HIDDEN
 
 KEY_DIGITS = 4
 
@@ -43,7 +43,7 @@ class Redaction:
         hidden = f"{HIDDEN} {key.hex[:KEY_DIGITS]}"
         return ShownIdentifier(kind, value if self.sees else hidden, key)
 
-    def profile(self, profile: reading.ProfileRecord) -> reading.ProfileRecord:
+    def profile(self, profile: profiles.ProfileRecord) -> profiles.ProfileRecord:
         if self.sees:
             return profile
         return replace(

@@ -18,16 +18,17 @@ from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, IdentityChange
-from destinations.postgres.explain import PathStep
-from destinations.warehouse.identity import Identifier
-from events import identity_changes, people
-from events.admin.looks import is_refresh
-from events.admin.people_shown import PeoplePages, TimelineStart
-from events.exports import profile_export
-from events.identity_actions import ACTIONS, Form
-from events.masking import PERMISSION
-from events.text import parse_pk
-from sources import audit
+from destinations.postgres.reads.explain import PathStep
+from destinations.warehouse.identity.statements import Identifier
+from events.people import changes as people_changes
+from events.people import store
+from events.people.actions import ACTIONS, Form
+from events.people.export import profile_export
+from events.protocol.masking import PERMISSION
+from events.protocol.text import parse_pk
+from events.workers import audit
+from rudderhub.admin.base.personal_data_audit import is_refresh
+from rudderhub.admin.people.pages import PeoplePages, TimelineStart
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
 VIEW = "destinations.view_destination"
@@ -46,7 +47,7 @@ def search(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"destinations": destinations, "chosen": destination, "text": text}
     if destination is not None:
         try:
-            with people.opened(destination) as opened:
+            with store.opened(destination) as opened:
                 pages = PeoplePages(opened, sees=_sees_personal_data(request))
                 context["found"] = pages.search(text)
         except NO_ANSWER as error:
@@ -61,7 +62,7 @@ def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     destination = get_object_or_404(Destination, pk=pk)
     ends = request.GET.get("from", "").strip(), request.GET.get("with", "").strip()
     try:
-        with people.opened(destination) as opened:
+        with store.opened(destination) as opened:
             pages = PeoplePages(opened, sees=_sees_personal_data(request))
             context = pages.profile(rudder_id, ends, TimelineStart.of(request.GET.dict()))
     except NO_ANSWER as error:
@@ -81,7 +82,7 @@ def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     _require(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
     try:
-        with people.opened(destination) as opened:
+        with store.opened(destination) as opened:
             exported = profile_export(opened, rudder_id)
     except NO_ANSWER as error:
         messages.error(request, str(error))
@@ -109,7 +110,7 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
     before = parse_pk(request.GET.get("before", ""))
     destination = get_object_or_404(Destination, pk=pk)
     try:
-        with people.opened(destination) as opened:
+        with store.opened(destination) as opened:
             context = PeoplePages(opened, sees=_sees_personal_data(request)).rules(before)
     except NO_ANSWER as error:
         messages.error(request, str(error))
@@ -132,7 +133,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
 def _request_change(request: HttpRequest, destination: Destination, form: Form) -> HttpResponse:
     user_pk: Any = request.user.pk
     held = {name: values for name, values in form.items() if name != "csrfmiddlewaretoken"}
-    made = identity_changes.request(destination, user_pk, form["action"][-1], held)
+    made = people_changes.request(destination, user_pk, form["action"][-1], held)
     return HttpResponseRedirect(reverse("people-change", args=[destination.pk, made.pk]))
 
 
@@ -182,7 +183,7 @@ def _confirm_change(request: HttpRequest, requested: IdentityChange) -> HttpResp
         return _request_change(
             request, requested.destination, {**requested.form, "link": more, "reason": reason}
         )
-    if not identity_changes.confirm(requested, request.POST.get("reason", "")):
+    if not people_changes.confirm(requested, request.POST.get("reason", "")):
         messages.warning(request, "This was already confirmed.")
     return HttpResponseRedirect(
         reverse("people-change", args=[requested.destination_id, requested.pk])
@@ -193,7 +194,7 @@ def _effect_context(request: HttpRequest, requested: IdentityChange) -> dict[str
     """What the page shows of it, through the redaction; identity_changes.kept has its form."""
     effect = requested.effect
     try:
-        with people.opened(requested.destination) as opened:
+        with store.opened(requested.destination) as opened:
             pages = PeoplePages(opened, sees=_sees_personal_data(request))
     except NO_ANSWER as error:
         messages.error(request, f"{error}.")
@@ -257,6 +258,6 @@ def _audit(request: HttpRequest, destination: Destination, text: str) -> None:
 def _page(request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
     return TemplateResponse(
         request,
-        f"events/people/{name}.html",
+        f"rudderhub/people/{name}.html",
         {**admin.site.each_context(request), "title": title, **context},
     )

@@ -14,10 +14,16 @@ from unfold.admin import ModelAdmin
 
 from destinations.interface import DestinationError
 from destinations.models import Connection
-from events import dead_letters, replays, rings
-from events.admin.asking import Affected, Confirmation, confirmation_page, confirmed_note
+from events.loads import dead_letters, replays
 from events.models import DeadLetter, LetterState, Replay, ReplayState
-from sources.display import counted, when
+from events.workers import queue
+from rudderhub.admin.base.confirmation import (
+    Affected,
+    Confirmation,
+    confirmation_page,
+    confirmed_note,
+)
+from rudderhub.admin.base.display import counted, when
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
 AT_MOST = f"At most {dead_letters.MOST_AT_ONCE:,} at once, the oldest first."
@@ -94,7 +100,7 @@ def _begin_rerun(
     letters_in_words = counted(replay.expected or 0, "dead letter")
     model_admin.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
     try:
-        rings.send(replay.pk, rings.Work.REPLAY)
+        queue.send(replay.pk, queue.Work.REPLAY)
     except OperationalError:
         messages.warning(
             request, "The broker does not answer. The re-run starts when the broker is back."

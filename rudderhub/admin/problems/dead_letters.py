@@ -14,13 +14,13 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from events import dead_letters
-from events.admin.letter_actions import PERMISSIONS, dead_letter_action
-from events.admin.readonly import ReadOnlyAdmin
-from events.masking import masked_json
+from events.loads import dead_letters
 from events.models import DeadLetter, Event, LetterState
-from events.reasons import reason_kind
-from sources.display import clipped, copyable, json_block, label, when
+from events.protocol.masking import masked_json
+from events.workers.errors import reason_kind
+from rudderhub.admin.base.display import clipped, copyable, json_block, label, when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
+from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS, dead_letter_action
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -103,7 +103,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         "No open dead letters. Use the filter State to see those that were loaded or discarded."
     )
     actions = ("rerun", "discard")  # type: ignore[assignment]
-    change_form_outer_before_template = "events/letter_bar.html"
+    change_form_outer_before_template = "rudderhub/problems/dead_letter_bar.html"
     fields = readonly_fields = (
         *("status", "reason", "connection", "message", "since", "attempts", "last_try"),
         *("closed", "last_rerun", "live"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 from unfold.decorators import display
 
-from events.admin.readonly import ReadOnlyAdmin
 from events.models import Loss
-from sources.display import when
+from rudderhub.admin.base.display import when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 
 @admin.register(Loss)

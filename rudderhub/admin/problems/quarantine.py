@@ -30,15 +30,21 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from events import quarantine, reruns, rings
-from events.admin.asking import Affected, Confirmation, confirmation_page, confirmed_note
-from events.admin.readonly import ReadOnlyAdmin
-from events.masking import PERMISSION, masked_json
+from events.gateway import quarantine, resend
+from events.gateway.operator_request import Outcome
+from events.gateway.resend import AlreadyAcceptedError
 from events.models import Quarantined
-from events.operator_request import Outcome
-from events.reasons import reason_kind
-from events.reruns import AlreadyAcceptedError
-from sources.display import clipped, counted, json_block, label, when
+from events.protocol.masking import PERMISSION, masked_json
+from events.workers import queue
+from events.workers.errors import reason_kind
+from rudderhub.admin.base.confirmation import (
+    Affected,
+    Confirmation,
+    confirmation_page,
+    confirmed_note,
+)
+from rudderhub.admin.base.display import clipped, counted, json_block, label, when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from sources.models import Source
 
 SEARCHED_BODIES = 2_000
@@ -108,13 +114,13 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         "discarded",
     )
     actions = ("send_again", "discard", "export")  # type: ignore[assignment]
-    change_form_outer_after_template = "events/send_again_bar.html"
-    list_before_template = "events/sending_bar.html"
+    change_form_outer_after_template = "rudderhub/problems/send_again_bar.html"
+    list_before_template = "rudderhub/problems/sending_bar.html"
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        batches = reruns.batches(timezone.now())
+        batches = resend.batches(timezone.now())
         context = {"batches": batches, "is_sending": any(batch.waiting for batch in batches)}
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
@@ -181,8 +187,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         chosen = quarantine.open_requests(queryset)
         if confirmed_note(request, SEND_AGAIN) is None:
             return confirmation_page(self, request, SEND_AGAIN, _affected(chosen))
-        count = reruns.mark_waiting(chosen, request.user.pk)
-        rings.send_or_leave(0, rings.Work.QUARANTINE)
+        count = resend.mark_waiting(chosen, request.user.pk)
+        queue.send_or_leave(0, queue.Work.QUARANTINE)
         what = counted(count, "refused request")
         self.message_user(
             request, f"A worker is sending {what} again. See the progress above the list."
@@ -275,12 +281,12 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             "outcome": outcome,
             "back": back,
         }
-        return TemplateResponse(request, "events/send_again.html", context)
+        return TemplateResponse(request, "rudderhub/problems/send_again.html", context)
 
     def _send(self, request: HttpRequest, record: Quarantined, body: bytes | None) -> Outcome:
-        outcome = reruns.resend_request(record.pk, body)
+        outcome = resend.resend_request(record.pk, body)
         how = "unchanged" if body is None else "edited"
-        reruns.log_resend(request.user.pk, record, how, outcome)
+        resend.log_resend(request.user.pk, record, how, outcome)
         return outcome
 
 

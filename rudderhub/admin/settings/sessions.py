@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from events.admin.summarised_deletion import SummarisedDeletion
-from rudderhub.second_factor.middleware import PASSED
-from rudderhub.sessions import ORIGIN, browser_name, stored_key
-from sources import audit
-from sources.display import clipped, label, when
+from events.workers import audit
+from rudderhub.accounts.second_factor.middleware import PASSED
+from rudderhub.accounts.session_store import ORIGIN, browser_name, stored_key
+from rudderhub.admin.base.display import clipped, label, when
+from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations

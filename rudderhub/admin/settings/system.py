@@ -24,13 +24,14 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from events import disk, heartbeat
-from events.counting import uncounted
-from events.masking import HIDDEN
+from events.gateway import disk_space
+from events.log.counts import uncounted
+from events.protocol.masking import HIDDEN
+from events.workers import heartbeat
+from rudderhub.admin.base.display import counted, length
 from rudderhub.celery import app
 from rudderhub.env import DEFAULTS, PREFIX, Env
-from rudderhub.health import version_number
-from sources.display import counted, length
+from rudderhub.public_views import version_number
 
 SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN")
 """Of names of settings."""
@@ -97,7 +98,7 @@ def system(request: HttpRequest) -> HttpResponse:
         "roles": Group.objects.count(),
         "audit": _newest_log_entries(request),
     }
-    return TemplateResponse(request, "rudderhub/system.html", context)
+    return TemplateResponse(request, "rudderhub/settings/system.html", context)
 
 
 def _newest_log_entries(request: HttpRequest) -> list[LogEntry]:
@@ -204,11 +205,11 @@ def _beat(parts: Parts) -> str:
 
 
 def _disk(_parts: Parts) -> str:
-    free, total = disk.space_mb(settings.VAR_DIR)
+    free, total = disk_space.space_mb(settings.VAR_DIR)
     least = settings.MIN_FREE_MB
     if settings.DATA_DIR is None:
         return f"{free:,} MB free of {total:,}; Postgres has its own disk"
-    if shortage := disk.shortage():
+    if shortage := disk_space.shortage():
         raise OSError(f"{shortage}; events are refused with 503")
     space = f"{free:,} MB free of {total:,}; events are refused below {least:,} MB"
     if free < SCARCE_TIMES * least:

@@ -23,9 +23,9 @@ from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from events.admin.readonly import ReadOnlyAdmin
-from rudderhub.second_factor.codes import app_of, reset
-from sources.display import copyable, label, when
+from rudderhub.accounts.second_factor.codes import app_of, reset
+from rudderhub.admin.base.display import copyable, label, when
+from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -118,7 +118,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
             "yes": "Reset",
             "back": back,
         }
-        return TemplateResponse(request, "sources/confirm.html", context)
+        return TemplateResponse(request, "rudderhub/base/confirm.html", context)
 
     def has_reset_second_factor_permission(self, request: HttpRequest, object_id: str) -> bool:
         """For other users only: users remove their own on their own page, with a code."""

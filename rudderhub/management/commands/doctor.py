@@ -16,10 +16,10 @@ from kombu.exceptions import OperationalError
 
 from destinations.interface import DestinationError
 from destinations.models import Destination
-from destinations.postgres.check import check
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection_check import check
 from rudderhub.celery import app
-from rudderhub.up import LEAST_FREE_BYTES
+from rudderhub.supervisor.main import LEAST_FREE_BYTES
 
 OLDEST_POSTGRES = 150_000
 ANSWER_SECONDS = 3

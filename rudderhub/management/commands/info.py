@@ -13,9 +13,10 @@ from django.utils import timezone
 from destinations.models import Connection
 from destinations.postgres.config import PostgresConfig
 from destinations.registry import destination_type
-from rudderhub import embedded, instance
+from rudderhub import env
+from rudderhub.accounts.first_admin import setup_token
 from rudderhub.env import Env
-from rudderhub.setup import setup_token
+from rudderhub.supervisor import instance
 from sources.models import Source, WriteKey
 
 
@@ -94,4 +95,4 @@ def _data_dir() -> str | None:
     own = instance.stored(settings.VAR_DIR)
     if given != own.get("DATABASE_URL"):
         return None
-    return str(embedded.postgres_home(settings.VAR_DIR, own["EMBEDDED_ID"]) / "postgres")
+    return str(env.postgres_home(settings.VAR_DIR, own["EMBEDDED_ID"]) / "postgres")

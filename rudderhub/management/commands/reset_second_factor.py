@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rudderhub.second_factor.codes import app_of, reset
+from rudderhub.accounts.second_factor.codes import app_of, reset
 
 
 class Command(BaseCommand):

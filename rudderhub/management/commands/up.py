@@ -14,4 +14,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Become the supervisor: it runs as long as the parts do, and has no need of Django."""
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "rudderhub.up"])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-m", "rudderhub.supervisor.main"])  # noqa: S606

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from destinations.postgres import views
+from destinations.postgres import resolved_views
 from tests.support.events import event
 from tests.support.identity_graph import SCHEMA, Graph, anonymous
 
@@ -19,7 +19,7 @@ def graph(warehouse):
 
 
 def _create(graph, *columns):
-    views.create_resolved_view(graph.conn, SCHEMA, "web", "tracks", columns)
+    resolved_views.create_resolved_view(graph.conn, SCHEMA, "web", "tracks", columns)
 
 
 def _columns(graph):
@@ -70,7 +70,7 @@ def test_a_columns_type_can_change_between_drop_and_create(graph):
     _create(graph, "id", "event")
 
     with graph.conn.transaction():
-        views.drop_resolved_view(graph.conn, "web", "tracks")
+        resolved_views.drop_resolved_view(graph.conn, "web", "tracks")
         graph.conn.execute("ALTER TABLE web.tracks ALTER COLUMN event TYPE varchar")
         _create(graph, "id", "event")
 
@@ -80,6 +80,6 @@ def test_a_columns_type_can_change_between_drop_and_create(graph):
 def test_a_table_of_one_event_has_no_view(graph):
     graph.conn.execute("CREATE TABLE web.signed_up (id text)")
 
-    views.create_resolved_view(graph.conn, SCHEMA, "web", "signed_up", ["id"])
+    resolved_views.create_resolved_view(graph.conn, SCHEMA, "web", "signed_up", ["id"])
 
     assert graph.conn.execute("SELECT to_regclass('web.signed_up_resolved')").fetchone() == (None,)

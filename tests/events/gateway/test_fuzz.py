@@ -12,14 +12,15 @@ from django.test import Client, override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import events.urls
-from events import log, rings
+from events.gateway import routes
+from events.log import writer
 from events.models import Event
+from events.workers import queue
 from sources import rate_limits
 from tests.support.factories import make_source, make_write_key
 from tests.support.gateway_cases import basic
 
-ROUTES = events.urls.PUBLIC_ROUTES | events.urls.INTERNAL_ROUTES
+ROUTES = routes.PUBLIC_ROUTES | routes.INTERNAL_ROUTES
 POSTS = sorted(path for path, route in ROUTES.items() if "POST" in route.methods)
 GETS = sorted(path for path, route in ROUTES.items() if "GET" in route.methods)
 STATUSES = {200, 400, 401, 404, 413}
@@ -60,8 +61,8 @@ def keys(django_db_setup, django_db_blocker):
         made = [make_write_key(make_source(on_invalid_event=policy)) for policy in policies]
         made += [make_write_key(make_source(type="Webhook", on_invalid_event=p)) for p in policies]
         yield made
-        log.close_writer()
-        rings.close_ringer()
+        writer.close_writer()
+        queue.close_ringer()
         for key in made:
             key.source.delete()
         Event.objects.all().delete()

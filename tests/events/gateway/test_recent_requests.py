@@ -5,9 +5,11 @@ import json
 import pytest
 from django.core.cache import cache
 
-from events import log, requests, rings
+from events.gateway import recent_requests
+from events.gateway.resend import resend_request
+from events.log import writer
 from events.models import Event, Quarantined
-from events.reruns import resend_request
+from events.workers import queue
 from tests.support.factories import make_admin, make_write_key
 from tests.support.gateway_cases import basic
 
@@ -20,9 +22,9 @@ TRACK = {"type": "track", "userId": "ann", "event": "Paid", "messageId": "m1"}
 def _fresh():
     cache.clear()
     yield
-    requests.close_keeper()
-    log.close_writer()
-    rings.close_ringer()
+    recent_requests.close_keeper()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def key():
 def send(client, key, body, path="/v1/track", **headers):
     headers |= {"HTTP_AUTHORIZATION": f"Basic {basic(key.key)}"}
     answer = client.post(path, body, content_type="application/json", **headers)
-    requests.close_keeper()
+    recent_requests.close_keeper()
     return answer
 
 
@@ -66,16 +68,16 @@ def test_every_event_of_a_batch_leads_to_its_request(client, key):
 
     send(client, key, json.dumps(batch), "/v1/batch")
 
-    found = [requests.find_request(e.source_id, e.received_at) for e in Event.objects.all()]
+    found = [recent_requests.find_request(e.source_id, e.received_at) for e in Event.objects.all()]
     assert [json.loads(each.body) for each in found] == [batch, batch]
 
 
 def test_a_key_in_the_address_is_hidden(client, key):
     client.get(f"/pixel/v1/track?writeKey={key.key}&userId=ann&event=Paid")
-    requests.close_keeper()
+    recent_requests.close_keeper()
     event = Event.objects.get()
 
-    found = requests.find_request(event.source_id, event.received_at)
+    found = recent_requests.find_request(event.source_id, event.received_at)
 
     assert found.path == "/pixel/v1/track?writeKey=•••&userId=ann&event=Paid"
 
@@ -120,18 +122,18 @@ def test_a_request_that_is_gone_is_said_to_be(client, key):
 def test_an_erasure_forgets_the_requests_of_the_sources(client, key):
     send(client, key, json.dumps(TRACK))
     event = Event.objects.get()
-    before = requests.find_request(event.source_id, event.received_at)
+    before = recent_requests.find_request(event.source_id, event.received_at)
 
-    requests.delete_requests([event.source_id])
+    recent_requests.delete_requests([event.source_id])
 
     assert before
-    assert requests.find_request(event.source_id, event.received_at) is None
+    assert recent_requests.find_request(event.source_id, event.received_at) is None
 
 
 def test_neither_refused_nor_sent_again_ones_are_kept(client, key):
     send(client, key, '{"userId":"ann"}')
     resend_request(Quarantined.objects.get().pk, json.dumps(TRACK).encode())
-    requests.close_keeper()
+    recent_requests.close_keeper()
     event = Event.objects.get()
 
-    assert requests.find_request(event.source_id, event.received_at) is None
+    assert recent_requests.find_request(event.source_id, event.received_at) is None

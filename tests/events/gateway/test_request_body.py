@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from events.errors import BodyTooLargeError
-from events.parsers import RequestBody
-from events.spec import InvalidRequestError
+from events.gateway.refusals import BodyTooLargeError
+from events.gateway.request_body import RequestBody
+from events.protocol.event import InvalidRequestError
 
 
 class Counting(io.BytesIO):

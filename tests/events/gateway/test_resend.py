@@ -8,12 +8,19 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import override_settings
 
-from events import disk, log, rings
+from events.gateway import disk_space
+from events.gateway.operator_request import Outcome
+from events.gateway.quarantine import discard_requests
+from events.gateway.resend import (
+    AlreadyAcceptedError,
+    resend_request,
+    resend_waiting,
+    waiting_requests,
+)
+from events.log import writer
 from events.models import Event, Quarantined
-from events.operator_request import Outcome
-from events.quarantine import discard_requests
-from events.reruns import AlreadyAcceptedError, resend_request, resend_waiting, waiting_requests
 from events.tasks import ring_connections, send_quarantined_again
+from events.workers import queue
 from tests.support.broker import take_broker_away
 from tests.support.factories import make_admin, make_source, make_write_key
 from tests.support.gateway_cases import basic
@@ -29,9 +36,9 @@ FILLED = ("messageId", "receivedAt", "sentAt", "originalTimestamp", "timestamp")
 def fresh():
     cache.clear()
     yield
-    disk.expire_shortage()
-    log.close_writer()
-    rings.close_ringer()
+    disk_space.expire_shortage()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 def send(client, key, path, body, content_type=JSON, **headers):
@@ -230,9 +237,9 @@ def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
     ask_for_all(many)
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
-        disk.expire_shortage()
+        disk_space.expire_shortage()
         goes_on = resend_waiting(60)
-    disk.expire_shortage()
+    disk_space.expire_shortage()
     left = waiting_requests().count()
     resend_waiting(60)
 

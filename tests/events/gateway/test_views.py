@@ -12,8 +12,10 @@ from django.test import override_settings
 from django.utils import timezone
 
 from destinations.models import Destination
-from events import disk, log, rings
+from events.gateway import disk_space
+from events.log import writer
 from events.models import Event, Quarantined
+from events.workers import queue
 from sources import rate_limits
 from tests.support.factories import make_connection, make_destination, make_source, make_write_key
 from tests.support.gateway_cases import basic
@@ -29,9 +31,9 @@ def fresh():
     cache.clear()
     yield
     rate_limits.reset_limits()
-    disk.expire_shortage()
-    log.close_writer()
-    rings.close_ringer()
+    disk_space.expire_shortage()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 def post(client, key, body=TRACK, path="/v1/track", **headers):
@@ -213,9 +215,9 @@ def test_nothing_is_taken_in_while_the_disk_is_nearly_full(client, tmp_path):
     key = make_write_key()
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
-        disk.expire_shortage()
+        disk_space.expire_shortage()
         refused, health = post(client, key.key, b"{"), client.get("/health")
-        disk.expire_shortage()
+        disk_space.expire_shortage()
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=1):
         stored = post(client, key.key)
 

@@ -19,7 +19,7 @@ from sources.models import Source
 from tests.support.factories import make_connection, make_destination, make_source, make_write_key
 from tests.support.gateway_cases import Case, Gate, basic, database_url, running_server
 
-CASES = json.loads((Path(__file__).parents[1] / "cases" / "gateway_cases.json").read_text())[
+CASES = json.loads((Path(__file__).parents[2] / "cases" / "gateway_cases.json").read_text())[
     "cases"
 ]
 TOKEN = "correct-horse-battery-staple"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from events.loads import run_load
+from events.loads.run import run_load
 from tests.support.connections import send
 from tests.support.events import event, track
 from tests.support.warehouse import rows

@@ -6,8 +6,8 @@ import pytest
 
 from destinations.interface import EventFilter
 from destinations.models import Connection, FilterMode
-from events import ledger, replays
-from events.loads import run_load
+from events.loads import ledger, replays
+from events.loads.run import run_load
 from events.models import DeadLetter, Event, Load, Replay
 from tests.support.connections import send
 from tests.support.events import event, track

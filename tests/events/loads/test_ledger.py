@@ -9,9 +9,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from destinations.models import Start
-from events import counting, ledger, retention
-from events.loads import run_load
-from events.log_database import log_connection
+from events.loads import ledger
+from events.loads.run import run_load
+from events.log import counts, retention
+from events.log.database import log_connection
 from events.management.commands.ledger import COLUMNS
 from events.models import (
     Event,
@@ -46,7 +47,7 @@ def numbers(connection, since=None):
 
 def count(**options):
     with log_connection() as conn:
-        return counting.advance(conn, **options)
+        return counts.advance(conn, **options)
 
 
 def ledger_command(**options):
@@ -149,7 +150,7 @@ def test_folded_minutes_keep_their_sums(connection):
     count()
 
     with log_connection() as conn:
-        counting.fold(conn, timezone.now())
+        counts.fold(conn, timezone.now())
 
     assert sum(MinuteCount.objects.values_list("events", flat=True)) == 3
     assert MinuteCount.objects.count() <= 2

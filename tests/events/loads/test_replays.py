@@ -15,13 +15,14 @@ from django.db import connection as database
 from django.utils import timezone
 
 from destinations.interface import DestinationError
-from events import log, replays
-from events.loads import run_load
-from events.locks import Lock, try_lock
-from events.log_database import log_connection
+from events.loads import replays
+from events.loads.run import run_load
+from events.log import reader, writer
+from events.log.database import log_connection
+from events.log.retention import Limits, keep_within
 from events.models import DeadLetter, Load, Loss, Replay
-from events.retention import Limits, keep_within
 from events.tasks import load_replay, ring_connections
+from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.connections import send
 from tests.support.events import NOW, event, parsed, track
@@ -122,7 +123,7 @@ def test_a_replay_can_begin_at_a_time(connection, warehouse):
 def test_a_preview_counts_the_connections_own_events_only(connection):
     other = track("elsewhere", event="A")
     send(connection, track("m1", event="A"), track("m2", event="A"))
-    log.append(connection.source_id + 1, NOW, [parsed(other)], timeout_seconds=60)
+    writer.append(connection.source_id + 1, NOW, [parsed(other)], timeout_seconds=60)
     send(connection, track("m3", event="A"))
     run_load(connection)
 
@@ -267,7 +268,7 @@ def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
 def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, warehouse):
     send(connection, track("old", event="A"))
     with log_connection() as conn:
-        connection.start_position = log.barrier(conn)
+        connection.start_position = reader.barrier(conn)
     connection.save()
     send(connection, track("new", event="A"))
     run_load(connection)

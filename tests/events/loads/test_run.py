@@ -6,11 +6,11 @@ import pytest
 from django.utils import timezone
 
 from destinations.models import Start
-from events.loads import run_load
-from events.locks import Lock, try_lock
-from events.log_database import log_connection
+from events.loads.run import run_load
+from events.log.database import log_connection
 from events.models import DeadLetter, Load
 from events.tasks import load_connection
+from events.workers.locks import Lock, try_lock
 from tests.support.connections import send
 from tests.support.events import NOW, event, track
 from tests.support.factories import make_connection, make_destination

@@ -8,11 +8,12 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from events import log, retention
-from events.log_database import log_connection
+from events.log import partitions as log_partitions
+from events.log import retention, writer
+from events.log.database import log_connection
+from events.log.retention import Limits, keep_within, partitions
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
-from events.retention import Limits, keep_within, partitions
-from events.spec import ParsedEvent
+from events.protocol.event import ParsedEvent
 from events.tasks import keep_log
 from tests.support.factories import make_admin, make_connection, make_event, make_source
 from tests.support.wait import wait_for
@@ -30,7 +31,7 @@ def conn():
         for each in partitions(conn):
             conn.execute(f"DROP TABLE {each.table}")
         yield conn
-    log.close_writer()
+    writer.close_writer()
 
 
 def days_ago(days):
@@ -150,7 +151,7 @@ def test_writers_go_on_while_a_drop_waits_for_a_reader(conn):
     make_event(received_at=days_ago(40))
     source, now = make_source(), timezone.now()
     with log_connection() as setup:
-        log.ensure_partitions(setup, now.date())
+        log_partitions.ensure_partitions(setup, now.date())
     with log_connection() as reader, log_connection() as watcher:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM events_event")
@@ -158,7 +159,7 @@ def test_writers_go_on_while_a_drop_waits_for_a_reader(conn):
         dropping.start()
         wait_for(lambda: is_waiting(watcher))
 
-        log.append(source.pk, now, [ParsedEvent("m1", "track", "", "u", "", "{}")], 5)
+        writer.append(source.pk, now, [ParsedEvent("m1", "track", "", "u", "", "{}")], 5)
 
         stored = watcher.execute(
             "SELECT count(*) FROM events_event WHERE source_id = %s", [source.pk]

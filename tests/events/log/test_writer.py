@@ -8,11 +8,13 @@ import psycopg
 import pytest
 from django.db import connection
 
-from events import log
-from events.locks import Lock, try_lock
-from events.log_database import log_connection, log_reader
+from events.log import partitions
+from events.log import reader as event_reader
+from events.log import writer as log_writer
+from events.log.database import log_connection, log_reader
 from events.models import Event
-from events.spec import ParsedEvent
+from events.protocol.event import ParsedEvent
+from events.workers.locks import Lock, try_lock
 from tests.support.wait import wait_for
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 5000, tzinfo=UTC)
@@ -28,7 +30,7 @@ def parsed(message_id, **fields):
 @pytest.fixture(autouse=True)
 def _writer():
     yield
-    log.close_writer()
+    log_writer.close_writer()
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def reader():
 
 
 def test_an_append_is_committed_when_it_returns():
-    log.append(7, NOW, [parsed("m1")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
 
     stored = Event.objects.values(
         "received_at", "source_id", "message_id", "type", "event", "user_id", "payload"
@@ -57,14 +59,14 @@ def test_an_append_is_committed_when_it_returns():
 def test_the_events_of_a_request_keep_their_order():
     names = [f"m{number}" for number in range(200)]
 
-    log.append(7, NOW, [parsed(name) for name in names], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed(name) for name in names], timeout_seconds=60)
 
     assert list(Event.objects.order_by("id").values_list("message_id", flat=True)) == names
 
 
 def test_many_threads_share_transactions_and_lose_nothing():
     def send(number):
-        log.append(7, NOW, [parsed(f"m{number}")], timeout_seconds=60)
+        log_writer.append(7, NOW, [parsed(f"m{number}")], timeout_seconds=60)
 
     threads = [threading.Thread(target=send, args=[number]) for number in range(64)]
     for thread in threads:
@@ -78,7 +80,7 @@ def test_many_threads_share_transactions_and_lose_nothing():
 
 
 def test_a_partition_is_made_for_the_day():
-    log.append(7, NOW, [parsed("m1")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text FROM events_event")
@@ -88,7 +90,7 @@ def test_a_partition_is_made_for_the_day():
 def test_text_that_looks_like_copy_syntax_is_kept():
     odd = "a\tb\nc\\.\\N"
 
-    log.append(7, NOW, [parsed("m1", event=odd)], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed("m1", event=odd)], timeout_seconds=60)
 
     assert Event.objects.get().event == odd
 
@@ -98,7 +100,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
     def send(name):
         try:
-            log.append(7, NOW, [parsed(name)], timeout_seconds=60)
+            log_writer.append(7, NOW, [parsed(name)], timeout_seconds=60)
         except psycopg.Error as error:
             errors.append((name, type(error).__name__))
 
@@ -114,7 +116,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
 
 def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
-    log.append(7, NOW, [parsed("m1")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
     with log_connection() as admin:
         admin.execute(
             """
@@ -123,36 +125,36 @@ def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
             """
         )
 
-    with pytest.raises(log.LogUnavailableError):
-        log.append(7, NOW, [parsed("m2")], timeout_seconds=60)
-    log.append(7, NOW, [parsed("m3")], timeout_seconds=60)
+    with pytest.raises(log_writer.LogUnavailableError):
+        log_writer.append(7, NOW, [parsed("m2")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed("m3")], timeout_seconds=60)
 
     assert set(Event.objects.values_list("message_id", flat=True)) == {"m1", "m3"}
 
 
 def test_an_append_that_cannot_commit_in_time_is_unavailable():
     with log_connection() as blocker:
-        blocker.execute("SELECT pg_advisory_lock(%s)", [log.LOG_LOCK])
+        blocker.execute("SELECT pg_advisory_lock(%s)", [event_reader.LOG_LOCK])
 
-        with pytest.raises(log.LogUnavailableError, match="no commit within"):
-            log.append(7, NOW, [parsed("m1")], timeout_seconds=0.2)
+        with pytest.raises(log_writer.LogUnavailableError, match="no commit within"):
+            log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=0.2)
 
 
 def test_a_commit_takes_no_more_requests_once_it_has_its_events():
     """Else one that waits for many would come too late for all of them."""
-    names = [parsed(f"m{number}") for number in range(log.GROUP_EVENTS // 2)]
+    names = [parsed(f"m{number}") for number in range(log_writer.GROUP_EVENTS // 2)]
     with log_connection() as blocker, ThreadPoolExecutor(9) as senders:
-        blocker.execute("SELECT pg_advisory_lock(%s)", [log.LOG_LOCK])
-        sent = [senders.submit(log.append, 7, NOW, names, 60) for _ in range(9)]
+        blocker.execute("SELECT pg_advisory_lock(%s)", [event_reader.LOG_LOCK])
+        sent = [senders.submit(log_writer.append, 7, NOW, names, 60) for _ in range(9)]
         wait_for(lambda: blocker.execute(WAITING_WRITERS).fetchone() == (1,))
-        blocker.execute("SELECT pg_advisory_unlock(%s)", [log.LOG_LOCK])
+        blocker.execute("SELECT pg_advisory_unlock(%s)", [event_reader.LOG_LOCK])
         assert [each.result() for each in sent] == [None] * 9
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM events_event GROUP BY xmin::text")
         commits = [count for (count,) in cursor.fetchall()]
     assert sum(commits) == 9 * len(names)
-    assert max(commits) <= log.GROUP_EVENTS
+    assert max(commits) <= log_writer.GROUP_EVENTS
 
 
 WAITING_WRITERS = """
@@ -162,13 +164,13 @@ WAITING_WRITERS = """
 
 def test_the_barrier_waits_for_ids_that_are_not_committed(reader):
     with log_connection() as writer, log_connection() as other:
-        log.ensure_partitions(writer, NOW.date())
+        partitions.ensure_partitions(writer, NOW.date())
         writer.execute("BEGIN")
-        writer.execute("SELECT pg_advisory_xact_lock_shared(%s)", [log.LOG_LOCK])
+        writer.execute("SELECT pg_advisory_xact_lock_shared(%s)", [event_reader.LOG_LOCK])
         held = insert(writer, "slow")
         overtaking = insert(other, "fast")
         found = []
-        thread = threading.Thread(target=lambda: found.append(log.barrier(reader)))
+        thread = threading.Thread(target=lambda: found.append(event_reader.barrier(reader)))
         thread.start()
         thread.join(0.3)
         waited = thread.is_alive()
@@ -194,27 +196,27 @@ def insert(conn, message_id):
 
 
 def test_an_empty_log_has_the_barrier_0(reader):
-    assert log.barrier(reader) == 0
+    assert event_reader.barrier(reader) == 0
 
 
 def test_a_chunk_holds_one_source_in_order_up_to_the_barrier(reader):
-    log.append(7, NOW, [parsed("m1"), parsed("m2")], timeout_seconds=60)
-    log.append(8, NOW, [parsed("other")], timeout_seconds=60)
-    barrier = log.barrier(reader)
-    log.append(7, NOW, [parsed("later")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed("m1"), parsed("m2")], timeout_seconds=60)
+    log_writer.append(8, NOW, [parsed("other")], timeout_seconds=60)
+    barrier = event_reader.barrier(reader)
+    log_writer.append(7, NOW, [parsed("later")], timeout_seconds=60)
 
-    chunk = log.read_chunk(reader, 7, 0, barrier, max_events=100, max_bytes=1000)
+    chunk = event_reader.read_chunk(reader, 7, 0, barrier, max_events=100, max_bytes=1000)
 
     assert [event.message_id for event in chunk.events] == ["m1", "m2"]
     assert (chunk.after, chunk.upto) == (0, barrier)
 
 
 def test_a_full_chunk_ends_at_its_last_event(reader):
-    log.append(7, NOW, [parsed(f"m{number}") for number in range(5)], timeout_seconds=60)
-    barrier = log.barrier(reader)
+    log_writer.append(7, NOW, [parsed(f"m{number}") for number in range(5)], timeout_seconds=60)
+    barrier = event_reader.barrier(reader)
 
-    first = log.read_chunk(reader, 7, 0, barrier, max_events=3, max_bytes=1000)
-    second = log.read_chunk(reader, 7, first.upto, barrier, max_events=3, max_bytes=1000)
+    first = event_reader.read_chunk(reader, 7, 0, barrier, max_events=3, max_bytes=1000)
+    second = event_reader.read_chunk(reader, 7, first.upto, barrier, max_events=3, max_bytes=1000)
 
     assert [event.message_id for event in first.events] == ["m0", "m1", "m2"]
     assert first.upto == first.events[-1].id

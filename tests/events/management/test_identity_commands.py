@@ -6,7 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from destinations.models import Erasure, IdentityCheck
-from events import log, selfcheck, tasks
+from events import tasks
+from events.log import writer
+from events.people import self_check
 from tests.support.events import event
 from tests.support.factories import make_admin
 from tests.support.identity_graph import anonymous, user
@@ -23,7 +25,7 @@ def hub(warehouse, warehouse_url):
         event(2, anonymousId="tablet", userId="bob", event="Looked"),
     )
     yield hub
-    log.close_writer()
+    writer.close_writer()
 
 
 def run(name, *arguments, **options):
@@ -77,7 +79,7 @@ def test_a_damage_is_an_alert_on_the_overview_until_it_is_rebuilt(hub, client):
 
 
 def test_the_nightly_check_keeps_a_result_for_each_destination(hub):
-    selfcheck.check_all()
+    self_check.check_all()
 
     assert [each.destination for each in IdentityCheck.objects.all()] == [hub.destination]
 

@@ -4,9 +4,10 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from events import log, people
-from events.api import new_token
-from events.api_urls import urlpatterns
+from events.log import writer
+from events.people import store
+from events.people.api import new_token
+from events.people.api_urls import urlpatterns
 from rudderhub.env import ROOT
 from tests.support.events import event
 from tests.support.identity_graph import anonymous
@@ -29,8 +30,8 @@ def hub(warehouse, warehouse_url):
         event(4, "identify", anonymousId="laptop", userId="ann", traits={"plan": "pro"}),
     )
     yield hub
-    people.close_kept()
-    log.close_writer()
+    store.close_kept()
+    writer.close_writer()
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_nothing_can_be_written(hub, client):
 
 
 def test_a_warehouse_that_is_away_is_told(hub, get):
-    people.close_kept()
+    store.close_kept()
     hub.destination.config = {**hub.destination.config, "port": 1}
     hub.destination.save()
 

@@ -13,11 +13,14 @@ from django.db import connection as database
 from django.utils import timezone
 
 from destinations.models import Erasure, IdentityChange
-from events import erasures, identity_changes, log, people, rings
-from events.erasure_preview import preview
-from events.locks import Lock, try_lock
-from events.log_database import log_connection, log_reader
+from events.log import writer
+from events.log.database import log_connection, log_reader
+from events.people import changes, store
+from events.people import erasure as people_erasure
+from events.people.erasure_preview import preview
 from events.tasks import go_on_with_change, ring_connections
+from events.workers import queue
+from events.workers.locks import Lock, try_lock
 from tests.support.broker import take_broker_away
 from tests.support.events import event
 from tests.support.identity_graph import user
@@ -31,8 +34,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _closed():
     cache.clear()
     yield
-    people.close_kept()
-    log.close_writer()
+    store.close_kept()
+    writer.close_writer()
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin_client):
     ring_connections()
     is_rung = cache.get(f"ring:change:{waiting}")
     changes_made()
-    rings.answered(waiting, rings.Work.CHANGE)
+    queue.answered(waiting, queue.Work.CHANGE)
     ring_connections()
 
     assert is_rung
@@ -202,7 +205,7 @@ WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE "destinations_identitychan
 
 def go_on_alone(pk):
     try:
-        identity_changes.go_on(pk)
+        changes.go_on(pk)
     finally:
         database.close()
 
@@ -303,7 +306,7 @@ def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin_client):
 def test_the_preview_of_an_erasure_tells_how_far_it_is(hub):
     told = []
 
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         preview(
             hub.destination,
             opened,
@@ -319,7 +322,7 @@ def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
     """Within one nobody would see it before the end."""
     within = []
 
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         preview(
             hub.destination,
             opened,
@@ -382,7 +385,7 @@ def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin_client):
 
     erasure = Erasure.objects.get()
     assert cache.get(f"ring:erasure:{erasure.pk}")
-    erasures.run(erasure)
+    people_erasure.run(erasure)
     assert hub.clusters() == {}
 
 
@@ -391,10 +394,10 @@ def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin_client):
     block(hub, admin_client)
     old, new = IdentityChange.objects.order_by("pk")
     IdentityChange.objects.filter(pk=old.pk).update(
-        created_at=timezone.now() - identity_changes.KEPT - timedelta(seconds=1)
+        created_at=timezone.now() - changes.KEPT - timedelta(seconds=1)
     )
 
-    identity_changes.forget_old(timezone.now())
+    changes.forget_old(timezone.now())
 
     assert change() == new
     assert "This preview has expired" in page(admin_client, url)

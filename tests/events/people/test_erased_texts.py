@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.erasure import DELETE, Erased
-from events.erased_texts import ErasedTexts
+from destinations.warehouse.identity.erasure import DELETE, Erased
+from events.people.erased_texts import ErasedTexts
 from tests.support.identity_graph import user
 
 

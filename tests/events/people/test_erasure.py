@@ -10,12 +10,14 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.utils import timezone
 
 from destinations.interface import DestinationError
-from destinations.postgres import guards
-from destinations.postgres.rebuild import check
-from events import counting, log, people, requests
-from events.erasures import erase_person
-from events.log_database import log_connection
+from destinations.postgres.operations import guards
+from destinations.postgres.operations.rebuild import check
+from events.gateway import recent_requests
+from events.log import counts, writer
+from events.log.database import log_connection
 from events.models import DeadLetter, Event, Load, Quarantined
+from events.people import store
+from events.people.erasure import erase_person
 from sources.models import Source
 from tests.support.events import event
 from tests.support.factories import (
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def hub(warehouse, warehouse_url):
     yield Hub(warehouse, warehouse_url, {"blocked": True})
-    log.close_writer()
+    writer.close_writer()
 
 
 def refused(hub, body, **fields):
@@ -72,7 +74,7 @@ def test_who_loses_one_identifier_keeps_the_traits(warehouse, warehouse_url):
     assert hub.clusters() == {
         (user("ann"),): (hub.key(user("ann")), "ann", {"email": "ann@x.example"})
     }
-    log.close_writer()
+    writer.close_writer()
 
 
 def test_traits_of_accounts_lose_the_erased_value(hub):
@@ -201,15 +203,17 @@ def test_dead_letters_and_refused_requests_that_name_the_person_go(hub):
 
 def test_requests_that_are_kept_for_the_trace_go(hub):
     source, moment = hub.connection("web").source, timezone.now()
-    requests.keep_request(source.pk, moment, {"PATH_INFO": "/v1/track"}, b'{"userId":"ann-1"}')
-    requests.close_keeper()
+    recent_requests.keep_request(
+        source.pk, moment, {"PATH_INFO": "/v1/track"}, b'{"userId":"ann-1"}'
+    )
+    recent_requests.close_keeper()
     hub.load(event(1, "identify", userId="ann-1"))
-    before = requests.find_request(source.pk, moment)
+    before = recent_requests.find_request(source.pk, moment)
 
     erase_person(hub.destination, "ann-1", actor="eve")
 
     assert before
-    assert requests.find_request(source.pk, moment) is None
+    assert recent_requests.find_request(source.pk, moment) is None
 
 
 def test_messages_that_quote_the_person_no_longer_do(hub):
@@ -231,7 +235,7 @@ def test_messages_that_quote_the_person_no_longer_do(hub):
 
 def test_a_rule_that_names_the_erased_value_goes(hub):
     hub.load(event(1, userId="ann-1", anonymousId="tablet"), event(2, userId="bob"))
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         guards.add_rule(*opened.graph, exact="ann-1", actor="ann")
         guards.add_rule(*opened.graph, exact="bob", actor="ann")
 
@@ -244,7 +248,7 @@ def test_a_rule_that_names_the_erased_value_goes(hub):
 
 
 def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hub):
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         guards.add_rule(*opened.graph, exact="ann-1", id_type="anonymous_id", actor="ann")
     hub.load(event(1, userId="bob", anonymousId="ann-1", event="Looked", properties={"x": "ann-1"}))
     assert "ann-1" in everywhere(hub)
@@ -258,7 +262,7 @@ def test_what_a_removed_source_has_sent_and_loaded_goes_too(hub):
     hub.load(event(1, "identify", userId="ann-1", anonymousId="tablet", source="Old shop"))
     hub.load(event(2, userId="ann-1", event="Looked"))
     with log_connection() as conn:
-        counting.advance(conn)
+        counts.advance(conn)
     Source.objects.get(name="Old shop").delete()
 
     erase_person(hub.destination, "tablet", actor="eve")

@@ -20,15 +20,17 @@ from django.db import connection as database
 from django.utils import timezone
 
 from destinations.models import Erasure
-from destinations.postgres import identity
-from destinations.warehouse.erasure import DELETE, Erased
-from destinations.warehouse.identity import Identifier
-from events import erasure_preview, erasures, log, people
-from events.erased_events import Sought
-from events.locks import Lock, try_lock
-from events.log_database import log_connection
+from destinations.postgres.identity import schema
+from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.warehouse.identity.statements import Identifier
+from events.log import writer
+from events.log.database import log_connection
+from events.log.erasure import Sought
 from events.models import DeadLetter, Event, Quarantined
+from events.people import erasure as people_erasure
+from events.people import erasure_preview, store
 from events.tasks import continue_erasure, ring_connections
+from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.broker import take_broker_away
 from tests.support.events import NOW, event, parsed
@@ -47,13 +49,13 @@ def hub(warehouse, warehouse_url):
     with database.cursor() as cursor:
         cursor.execute("TRUNCATE events_event")
     yield Hub(warehouse, warehouse_url, {"blocked": True})
-    people.close_kept()
-    log.close_writer()
+    store.close_kept()
+    writer.close_writer()
 
 
 def request(hub, identifier=ANN):
-    with people.opened(hub.destination) as opened:
-        return erasures.request(hub.destination, opened, [identifier], actor="eve")
+    with store.opened(hub.destination) as opened:
+        return people_erasure.request(hub.destination, opened, [identifier], actor="eve")
 
 
 def confirm(hub, admin_client):
@@ -113,8 +115,8 @@ def test_without_a_broker_an_erasure_waits_for_beat(hub, admin_client, monkeypat
 
     confirm(hub, admin_client)
     erasure = Erasure.objects.get()
-    waiting = [each.pk for each in erasures.unfinished()]
-    erasures.run(erasure)
+    waiting = [each.pk for each in people_erasure.unfinished()]
+    people_erasure.run(erasure)
 
     assert waiting == [erasure.pk]
     assert in_log() == ["erased"]
@@ -128,7 +130,7 @@ def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin_client, 
 
     held, row = erasure.held, raw(erasure)
     messages = queued(settings)
-    erasures.run(erasure)
+    people_erasure.run(erasure)
 
     assert held == {"identifiers": [["user_id", "ann-1"]]}
     assert b"ann-1" not in row
@@ -155,36 +157,36 @@ def test_what_comes_after_the_first_step_is_suppressed_while_the_log_waits(hub):
     hub.load(event(1, userId="ann-1", event="Looked"))
     erasure = request(hub)
 
-    erasures.run_slice(erasure)
+    people_erasure.run_slice(erasure)
     waiting = (erasure.state, erasure.step, in_log())
     hub.load(event(2, userId="ann-1", event="Looked"))
 
     assert waiting == ("running", "log", ["track"])
     assert hub.clusters() == {}
     assert hub.conn.execute("SELECT id FROM web.tracks").fetchall() == []
-    erasures.run(erasure)
+    people_erasure.run(erasure)
     assert "ann-1" not in everywhere(hub)
 
 
 def test_the_log_is_erased_in_parts_with_progress(hub, monkeypatch):
-    monkeypatch.setattr(erasures, "SLICE_IDS", 2)
-    monkeypatch.setattr(erasures, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(people_erasure, "SLICE_IDS", 2)
+    monkeypatch.setattr(people_erasure, "SLICE_SECONDS", 0.0)
     hub.append(*(event(n, userId="ann-1") for n in range(1, 5)))
     erasure = request(hub)
-    erasures.run_slice(erasure)
+    people_erasure.run_slice(erasure)
     seen = []
 
     while erasure.step in {"warehouse", "log"}:
-        erasures.run_slice(erasure)
+        people_erasure.run_slice(erasure)
         seen.append((erasure.percent, erasure.counts["event log"], in_log().count("erased")))
 
     assert seen == [(49, 2, 2), (99, 4, 4)]
-    erasures.run(erasure)
+    people_erasure.run(erasure)
     assert (erasure.percent, erasure.counts["event log"]) == (100, 4)
 
 
 def test_refused_requests_and_dead_letters_are_erased_in_parts(hub, monkeypatch):
-    monkeypatch.setattr(erasures, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(people_erasure, "SLICE_SECONDS", 0.0)
     connection = hub.connection("web")
     for number in range(3):
         refused(connection.source, b'{"userId": "ann-1"')
@@ -194,7 +196,7 @@ def test_refused_requests_and_dead_letters_are_erased_in_parts(hub, monkeypatch)
     seen = []
 
     while not erasure.is_done:
-        erasures.run_slice(erasure)
+        people_erasure.run_slice(erasure)
         seen.append((erasure.step, DeadLetter.objects.count(), Quarantined.objects.count()))
 
     assert seen[-10:] == [
@@ -229,7 +231,7 @@ def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
     hub.load(event(0, userId="ann-1", event="Looked"))
     source = hub.connection("web").source_id
     looks = [parsed(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
-    log.append(source, NOW, looks, timeout_seconds=60)
+    writer.append(source, NOW, looks, timeout_seconds=60)
     erasure = request(hub)
     killed = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", PARTS, str(erasure.pk)], cwd=ROOT, env=environment()
@@ -242,7 +244,7 @@ def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
     cache.clear()
     ring_connections()
     is_rung = cache.get(f"ring:erasure:{erasure.pk}")
-    erasures.run(erasure)
+    people_erasure.run(erasure)
 
     assert 0 < reached < 3001
     assert is_rung
@@ -285,11 +287,11 @@ def environment():
 def test_a_kill_after_the_warehouse_has_committed_loses_no_count(hub):
     hub.load(event(1, userId="ann-1", event="Looked"), event(2, "identify", userId="ann-1"))
     erasure = request(hub)
-    erasures.run_slice(erasure)
+    people_erasure.run_slice(erasure)
     first = erasure.counts
     Erasure.objects.filter(pk=erasure.pk).update(step="warehouse")  # what was not committed
 
-    erasures.run(erasure)
+    people_erasure.run(erasure)
 
     assert first["web.tracks"] == 1
     assert erasure.counts == {**first, "event log": 2}
@@ -298,7 +300,7 @@ def test_a_kill_after_the_warehouse_has_committed_loses_no_count(hub):
 def test_a_worker_lets_another_go_on_alone(hub):
     erasure = request(hub)
     with log_connection() as conn, try_lock(conn, Lock.ERASURE, erasure.pk) as taken:
-        goes_on = erasures.run_slice(erasure)
+        goes_on = people_erasure.run_slice(erasure)
 
     assert taken
     assert (goes_on, erasure.state) == (False, "waiting")
@@ -317,7 +319,7 @@ def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin_client):
     Erasure.objects.update(retry_at=timezone.now())
 
     erasure.refresh_from_db()
-    erasures.run(erasure)
+    people_erasure.run(erasure)
 
     assert failed == ("failed", 1, True)
     assert "refused" in shown
@@ -376,7 +378,7 @@ def test_an_error_that_quotes_the_person_is_told_without_the_value(hub, caplog):
     hub.conn.execute(REFUSES)
     erasure = request(hub)
 
-    erasures.run_slice(erasure)
+    people_erasure.run_slice(erasure)
 
     assert erasure.state == "failed"
     assert "keeps [erased]" in erasure.error
@@ -427,7 +429,7 @@ def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monk
     hub.append(event(1, userId="ann-1"), event(2, userId="bob-1"), event(3, userId="bob-1"))
     hub.append(event(4, userId="ann-1"), event(5, userId="ann-1"))
 
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         part = erasure_preview.preview(hub.destination, opened, [ANN], max_seconds=0)
         whole = erasure_preview.preview(hub.destination, opened, [ANN])
 
@@ -437,7 +439,7 @@ def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monk
 
 
 def test_the_admin_says_that_its_count_is_the_least(hub, admin_client, monkeypatch):
-    monkeypatch.setattr("events.identity_actions.COUNT_SECONDS", 0)
+    monkeypatch.setattr("events.people.actions.COUNT_SECONDS", 0)
     hub.load(event(1, userId="ann-1", event="Looked"))
 
     form = {"action": "erase", "value": "ann-1"}
@@ -451,8 +453,8 @@ def test_the_admin_says_that_its_count_is_the_least(hub, admin_client, monkeypat
 
 def test_two_erasures_of_one_event_at_once_clear_both_values(hub):
     hub.load(event(1, "alias", userId="ann-1", previousId="bob-1"))
-    with people.opened(hub.destination) as opened:
-        rules = identity.read_rules(opened.conn, opened.schema)
+    with store.opened(hub.destination) as opened:
+        rules = schema.read_rules(opened.conn, opened.schema)
     sources = {hub.connection("web").source_id: "web"}
     upto = Event.objects.latest("id").pk
     sought = {who: Sought(sources, Erased({who: DELETE}), rules) for who in (ANN, BOB)}

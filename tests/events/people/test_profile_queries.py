@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from events import log
+from events.log import writer
 from rudderhub.env import ROOT
 from tests.support.events import event
 from tests.support.identity_graph import anonymous
@@ -56,7 +56,7 @@ def hub(warehouse, warehouse_url):
         event(10, userId="u2", event="Looked", **shop),
     )
     yield hub
-    log.close_writer()
+    writer.close_writer()
 
 
 def ask(hub, name):

@@ -8,7 +8,8 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from events import log, rings
+from events.log import writer
+from events.workers import queue
 from sources.models import Source
 from tests.support.identity_graph import SCENARIOS
 from tests.support.people import Hub
@@ -26,8 +27,8 @@ REFUSED = {
 def _processes():
     cache.clear()
     yield
-    log.close_writer()
-    rings.close_ringer()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 class WebHub(Hub):

@@ -9,14 +9,15 @@ import pytest
 from django.db import connections
 
 from destinations.models import Erasure
-from destinations.postgres import unmerge
-from destinations.postgres.rebuild import check
-from destinations.warehouse.identity import Identifier
-from events import log, people
-from events.erasure_preview import preview
-from events.erasures import erase_person, identifiers_of
-from events.loads import run_load
+from destinations.postgres.operations import unmerge
+from destinations.postgres.operations.rebuild import check
+from destinations.warehouse.identity.statements import Identifier
+from events.loads.run import run_load
+from events.log import writer
 from events.models import DeadLetter, Quarantined
+from events.people import store
+from events.people.erasure import erase_person, identifiers_of
+from events.people.erasure_preview import preview
 from tests.support.events import NOW, event
 from tests.support.identity_graph import ORACLE, SCENARIOS, anonymous, user
 from tests.support.people import Hub, everywhere
@@ -29,7 +30,7 @@ CONFIGS = ({}, {"blocked": True}, {"hub_limit": 3}, {"blocked": True, "hub_limit
 @pytest.fixture(autouse=True)
 def _writer():
     yield
-    log.close_writer()
+    writer.close_writer()
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ TABLET = [
 
 def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
     hub.load(*TABLET)
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         pair = (anonymous("tablet"), user("bob"))
         preview = unmerge.unmerge_links(*opened.graph, [pair], actor="ann", dry_run=True)
         done = unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
@@ -214,11 +215,11 @@ def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
 
 
 def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
-    monkeypatch.setattr("destinations.postgres.restamp.AT_ONCE", 2)
-    monkeypatch.setattr("destinations.postgres.restamp.SLICE", 2)
+    monkeypatch.setattr("destinations.postgres.identity.restamp.AT_ONCE", 2)
+    monkeypatch.setattr("destinations.postgres.identity.restamp.SLICE", 2)
     hub.load(*TABLET)
     pair = (anonymous("tablet"), user("bob"))
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         done = unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
         assert done.outcome.restamp_id is not None
         progress = []
@@ -252,7 +253,7 @@ def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
         body=b'{"userId": "ann-2"', body_bytes=18,
     )  # fmt: skip
     before = everywhere(hub)
-    with people.opened(hub.destination) as opened:
+    with store.opened(hub.destination) as opened:
         found = preview(hub.destination, opened, identifiers_of(opened, "dev-ann"))
     assert everywhere(hub) == before
 
@@ -379,8 +380,8 @@ def test_all_links_of_an_event_are_those_its_payload_states(hub):
     stated = [{"type": "phone", "value": "0123"}]
     hub.load(event(2, "merge", anonymousId="tablet", userId="ann", mergeProperties=stated))
 
-    with people.opened(hub.destination) as opened:
-        pairs = people.stated_pairs(hub.destination, opened, "m2")
+    with store.opened(hub.destination) as opened:
+        pairs = store.stated_pairs(hub.destination, opened, "m2")
 
     phone = Identifier("phone", "0123")
     assert pairs == [
@@ -393,5 +394,5 @@ def test_all_links_of_an_event_are_those_its_payload_states(hub):
 def test_an_event_that_the_log_no_longer_has_states_nothing_more(hub):
     hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
 
-    with people.opened(hub.destination) as opened:
-        assert people.stated_pairs(hub.destination, opened, "m7") == []
+    with store.opened(hub.destination) as opened:
+        assert store.stated_pairs(hub.destination, opened, "m7") == []

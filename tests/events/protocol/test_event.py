@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from events.spec import (
+from events.protocol.event import (
     BATCH_TYPES,
     INTERNAL_TYPES,
     Envelope,

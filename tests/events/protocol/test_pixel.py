@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from events.decode import InvalidJSONError
-from events.pixel import pixel_event, prefers_image
-from events.query import first_values
-from events.spec import EventTooLargeError, InvalidEventError
+from events.protocol.event import EventTooLargeError, InvalidEventError
+from events.protocol.json_body import InvalidJSONError
+from events.protocol.pixel import pixel_event, prefers_image
+from events.protocol.query_string import first_values
 
 NOW = "2026-11-21T12:00:10.000Z"
 START = {

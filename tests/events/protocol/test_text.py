@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.text import (
+from events.protocol.text import (
     cleaned_text,
     dumps,
     format_time,

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from events.decode import InvalidJSONError
-from events.spec import EventTooLargeError, InvalidRequestError
-from events.webhook import webhook_event, webhook_properties
+from events.protocol.event import EventTooLargeError, InvalidRequestError
+from events.protocol.json_body import InvalidJSONError
+from events.protocol.webhook import webhook_event, webhook_properties
 
 MULTIPART = 'multipart/form-data; boundary="B B"'
 PARTS = (

@@ -9,9 +9,10 @@ from django.db import connection as database
 from django.utils import timezone
 from kombu import Connection as Broker
 
-from events import log, rings
-from events.spec import ParsedEvent
+from events.log import writer
+from events.protocol.event import ParsedEvent
 from events.tasks import keep_log, ring_connections
+from events.workers import queue as workers_queue
 from tests.support.factories import make_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _clean():
     cache.clear()
     yield
-    log.close_writer()
+    writer.close_writer()
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def queued():
 
 def send(source_pk):
     event = ParsedEvent("m1", "track", "", "u1", "", "{}")
-    log.append(source_pk, datetime.now(UTC), [event], timeout_seconds=60)
+    writer.append(source_pk, datetime.now(UTC), [event], timeout_seconds=60)
 
 
 def test_beat_rings_the_connections_that_are_behind(queued):
@@ -59,18 +60,18 @@ def test_one_ring_at_a_time_waits_in_the_queue(settings):
         queue = broker.SimpleQueue("celery")
         queue.clear()
 
-        rings.send(connection.pk)
-        rings.send(connection.pk)
+        workers_queue.send(connection.pk)
+        workers_queue.send(connection.pk)
         twice = queue.qsize()
-        rings.answered(connection.pk)
-        rings.send(connection.pk)
+        workers_queue.answered(connection.pk)
+        workers_queue.send(connection.pk)
 
         assert (twice, queue.qsize()) == (1, 2)
         queue.clear()
         queue.close()
 
 
-@pytest.mark.parametrize("work", rings.Work)
+@pytest.mark.parametrize("work", workers_queue.Work)
 def test_what_a_worker_is_rung_for_is_a_task(work):
     assert work in current_app.tasks
 

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from events.api import new_token
+from events.people.api import new_token
 from tests.support.factories import make_admin, make_destination
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from rudderhub.setup import setup_token
+from rudderhub.accounts.first_admin import setup_token
 from tests.support.factories import make_admin
 
 FORM = {

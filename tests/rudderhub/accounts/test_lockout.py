@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client, RequestFactory
 
-from rudderhub.lockout import FAILURES, FAILURES_IN_ALL
-from sources.addresses import verified_address
+from rudderhub.accounts.lockout import FAILURES, FAILURES_IN_ALL
+from sources.client_address import verified_address
 
 pytestmark = pytest.mark.django_db
 

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 
-from events.masking import masked_json
+from events.protocol.masking import masked_json
 from tests.support.factories import make_event, make_source
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from rudderhub.sessions import browser_name
+from rudderhub.accounts.session_store import browser_name
 from tests.support.factories import make_admin
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 
 from destinations.interface import DestinationError
-from events.reasons import public_error_text
+from events.workers.errors import public_error_text
 from tests.support.factories import make_admin, make_connection
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 
-from events.admin.looks import LIST_READ
 from events.models import DeadLetter
-from events.reasons import reason_kind
+from events.workers.errors import reason_kind
+from rudderhub.admin.base.personal_data_audit import LIST_READ
 from tests.support.factories import make_connection, make_event, make_source
 
 pytestmark = pytest.mark.django_db

@@ -17,9 +17,11 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from destinations.models import Erasure, IdentityCheck, ProfileToken
-from events import log, people, rings
-from events.identity_actions import ACTIONS
+from events.log import writer
 from events.models import Load, Loss, Replay
+from events.people import store
+from events.people.actions import ACTIONS
+from events.workers import queue
 from rudderhub.env import ROOT
 from tests.support.admin_pages import routes
 from tests.support.factories import make_connection, make_event, make_source, make_write_key
@@ -33,9 +35,9 @@ def _quick(transactional_db, monkeypatch):
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
     import_module("rudderhub.migrations.0001_roles").make_roles(apps, None)  # flushed by others
     yield
-    people.close_kept()
-    log.close_writer()
-    rings.close_ringer()
+    store.close_kept()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 ROLES = ("Admin", "Source manager", "Analyst", "Privacy officer", "Read-only")

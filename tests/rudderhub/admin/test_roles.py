@@ -10,7 +10,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
-from events import log, people, rings
+from events.log import writer
+from events.people import store
+from events.workers import queue
 from tests.support.admin_pages import MARKS, TAG, changes, looks, make_marked, pages, shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,9 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _fresh():
     cache.clear()
     yield
-    people.close_kept()
-    log.close_writer()
-    rings.close_ringer()
+    store.close_kept()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rudderhub import instance as instances
-from rudderhub.embedded import end_with_parent, free_port
 from rudderhub.env import ROOT
+from rudderhub.supervisor import instance as instances
+from rudderhub.supervisor.servers import end_with_parent, free_port
 
 UP_SECONDS = 60
 LAST_LINE = "/v1/track\n"  # of the welcome

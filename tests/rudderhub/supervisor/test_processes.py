@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from rudderhub.env import ROOT
-from rudderhub.parts import procfile
+from rudderhub.supervisor.processes import procfile
 
 RUN = """
 import os

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 import redis
 
-from rudderhub import instance as instances
-from rudderhub.embedded import EmbeddedError, port_is_free
+from rudderhub.supervisor import instance as instances
+from rudderhub.supervisor.servers import EmbeddedError, port_is_free
 
 
 @pytest.fixture(scope="module")

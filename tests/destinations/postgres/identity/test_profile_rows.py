@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from destinations.postgres import identity, profiles
+from destinations.postgres.identity import profile_rows, resolve
 from tests.support.events import event
 from tests.support.identity_graph import SCENARIOS, Graph, anonymous, user
 
@@ -117,18 +117,18 @@ def test_values_that_jsonb_cannot_hold_are_cleaned(graph):
 
 
 def test_a_large_profile_is_marked_and_refreshed_later(graph, monkeypatch):
-    monkeypatch.setattr(profiles, "REFRESHED_AT_ONCE", 3)
+    monkeypatch.setattr(profile_rows, "REFRESHED_AT_ONCE", 3)
     graph.load(*[event(n, userId="u1", anonymousId=f"a{n}") for n in range(2, 6)])
     graph.load(event(1, userId="u1", anonymousId="older"))
     counts = "SELECT rudder_id, identifier_count FROM {schema}.rudder_profiles"
     before = graph.rows(counts)
 
-    refreshed = identity.refresh_marked(graph.conn, graph.schema)
+    refreshed = resolve.refresh_marked(graph.conn, graph.schema)
 
     oldest = min(graph.key(user("u1")), graph.key(anonymous("older")))
     assert (before, refreshed) == ([(oldest, 3)], 1)
     assert graph.rows(counts) == [(oldest, 6)]
-    assert identity.refresh_marked(graph.conn, graph.schema) == 0
+    assert resolve.refresh_marked(graph.conn, graph.schema) == 0
 
 
 def test_a_group_is_an_account_of_the_people_who_named_it(graph):

@@ -11,8 +11,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres import identity, unmerge
-from destinations.warehouse.identity import GraphOptions
+from destinations.postgres.identity import resolve, schema
+from destinations.postgres.operations import unmerge
+from destinations.warehouse.identity.statements import GraphOptions
 from tests.support.events import event
 from tests.support.identity_graph import ORACLE, SCENARIOS, SCHEMA, Graph, anonymous, user
 
@@ -433,7 +434,7 @@ def test_the_stored_rules_are_those_that_statements_are_made_with(graph):
         " VALUES ('guest', 'allow'), ('kiosk', 'block') RETURNING 1"
     )
 
-    blocks = identity.read_rules(graph.conn, graph.schema).blocks
+    blocks = schema.read_rules(graph.conn, graph.schema).blocks
 
     assert blocks.blocked_by("user_id", "null") == 1
     assert blocks.blocked_by("user_id", "0000-0000") is not None
@@ -445,21 +446,21 @@ def test_a_pattern_that_could_take_for_ever_is_refused(graph):
     graph.rows("INSERT INTO {schema}.identity_rule_list (pattern) VALUES ('(a+)+') RETURNING 1")
 
     with pytest.raises(DestinationError, match="pattern"):
-        identity.read_rules(graph.conn, graph.schema)
+        schema.read_rules(graph.conn, graph.schema)
 
 
 def test_the_schema_of_another_destination_is_refused(graph):
-    identity.ensure_schema(graph.conn, SCHEMA, "one")
+    schema.ensure_schema(graph.conn, SCHEMA, "one")
 
     with pytest.raises(DestinationError, match="'one'"):
-        identity.ensure_schema(graph.conn, SCHEMA, "two")
+        schema.ensure_schema(graph.conn, SCHEMA, "two")
 
 
 def test_schemas_have_the_defaults_and_salts_of_their_own(warehouse):
-    identity.ensure_schema(warehouse, "first", "one")
-    identity.ensure_schema(warehouse, "second", "two")
+    schema.ensure_schema(warehouse, "first", "one")
+    schema.ensure_schema(warehouse, "second", "two")
 
-    first, second = (identity.read_meta(warehouse, name) for name in ("first", "second"))
+    first, second = (schema.read_meta(warehouse, name) for name in ("first", "second"))
     assert first.options == second.options == GraphOptions()
     assert first.salt != second.salt
 
@@ -470,7 +471,7 @@ def test_two_that_create_the_schema_at_once_get_one(warehouse, warehouse_url):
     def create():
         with psycopg.connect(warehouse_url, autocommit=True) as conn:
             try:
-                identity.ensure_schema(conn, "raced", "one")
+                schema.ensure_schema(conn, "raced", "one")
             except psycopg.Error as error:
                 failed.append(error)
 
@@ -487,7 +488,7 @@ def test_two_that_create_the_schema_at_once_get_one(warehouse, warehouse_url):
 def test_a_schema_of_a_newer_version_is_refused(graph):
     graph.rows("UPDATE {schema}.identity_meta SET version = version + 1 RETURNING 1")
 
-    with pytest.raises(DestinationError, match=f"version {identity.VERSION + 1}"):
+    with pytest.raises(DestinationError, match=f"version {schema.VERSION + 1}"):
         graph.load(event(1, userId="u1"))
 
 
@@ -499,11 +500,11 @@ def test_another_isolation_level_is_refused(graph):
 
 
 def test_a_graph_that_stays_locked_is_unavailable(graph, warehouse_url, monkeypatch):
-    monkeypatch.setattr(identity, "LOCK_TIMEOUT_SECONDS", 0.05)
-    oid = identity.read_meta(graph.conn, SCHEMA).oid
+    monkeypatch.setattr(resolve, "LOCK_TIMEOUT_SECONDS", 0.05)
+    oid = schema.read_meta(graph.conn, SCHEMA).oid
 
     with psycopg.connect(warehouse_url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s, %s)", [identity.GRAPH_LOCK, oid])
+        other.execute("SELECT pg_advisory_xact_lock(%s, %s)", [schema.GRAPH_LOCK, oid])
         with pytest.raises(DestinationUnavailableError, match="locked"):
             graph.load(event(1, userId="u1"))
 
@@ -511,12 +512,12 @@ def test_a_graph_that_stays_locked_is_unavailable(graph, warehouse_url, monkeypa
 
 
 def test_an_operator_waits_for_the_chunk(graph, warehouse_url):
-    oid = identity.read_meta(graph.conn, SCHEMA).oid
+    oid = schema.read_meta(graph.conn, SCHEMA).oid
     attempt = "SELECT pg_try_advisory_xact_lock(%s, %s)"
-    lock = [identity.OPERATOR_LOCK, oid]
+    lock = [schema.OPERATOR_LOCK, oid]
 
     with psycopg.connect(warehouse_url, autocommit=True) as operator:
-        with identity.operator_lock_shared(graph.conn, SCHEMA):
+        with schema.operator_lock_shared(graph.conn, SCHEMA):
             during = operator.execute(attempt, lock).fetchone()
         after = operator.execute(attempt, lock).fetchone()
 
@@ -574,4 +575,4 @@ def test_schema_names_are_quoted(warehouse):
 
 def test_a_schema_name_that_statements_cannot_carry_is_refused(warehouse):
     with pytest.raises(DestinationError, match="%"):
-        identity.ensure_schema(warehouse, "100%", "one")
+        schema.ensure_schema(warehouse, "100%", "one")

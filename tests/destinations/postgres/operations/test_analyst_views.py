@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from events.loads import run_load
+from events.loads.run import run_load
 from tests.support.connections import send
 from tests.support.events import track
 from tests.support.warehouse import rows

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from destinations.postgres import erase
+from destinations.postgres.operations import erase
 from tests.support.events import event
 from tests.support.identity_graph import Graph, anonymous, user
 

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from destinations.interface import DestinationError
-from destinations.postgres.discards import reapply_discards, widen_column
+from destinations.postgres.operations.reapply_discards import reapply_discards, widen_column
 from tests.support.chunks import load
 from tests.support.events import identify, moment, track
 from tests.support.factories import make_destination

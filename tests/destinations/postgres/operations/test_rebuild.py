@@ -6,9 +6,9 @@ import threading
 import psycopg
 import pytest
 
-from destinations.postgres import guards, unmerge
-from destinations.postgres.graph import query
-from destinations.postgres.rebuild import check, rebuild
+from destinations.postgres.identity.query import query
+from destinations.postgres.operations import guards, unmerge
+from destinations.postgres.operations.rebuild import check, rebuild
 from tests.support.events import event
 from tests.support.identity_graph import ORACLE, Graph, anonymous, user
 from tests.support.wait import wait_for

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from destinations.interface import DestinationError
-from destinations.postgres import unmerge
-from destinations.postgres.explain import explain
-from destinations.warehouse.graph import CUT, REFUSED
+from destinations.postgres.operations import unmerge
+from destinations.postgres.reads.explain import explain
+from destinations.warehouse.identity.union import CUT, REFUSED
 from tests.support.events import event
 from tests.support.identity_graph import Graph, anonymous, user
 

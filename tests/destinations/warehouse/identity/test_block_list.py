@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.blocks import DEFAULT_RULES, BlockList, BlockRule, compile_pattern
+from destinations.warehouse.identity.block_list import (
+    DEFAULT_RULES,
+    BlockList,
+    BlockRule,
+    compile_pattern,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from destinations.warehouse.erasure import DELETE, Erased, without_erased
-from destinations.warehouse.identity import Identifier
+from destinations.warehouse.identity.erasure import DELETE, Erased, without_erased
+from destinations.warehouse.identity.statements import Identifier
 
 BOB, EMAIL = Identifier("user_id", "bob"), Identifier("email", "ann@x.example")
 ERASED = Erased({EMAIL: DELETE})

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from destinations.warehouse.folding import Sighting, fold
-from destinations.warehouse.identity import Identifier, Statement
+from destinations.warehouse.identity.fold import Sighting, fold
+from destinations.warehouse.identity.statements import Identifier, Statement
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 U, A, B = Identifier("user_id", "u"), Identifier("anonymous_id", "a"), Identifier("email", "b")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.partition import Partition, StoredGroups
+from destinations.warehouse.identity.full_partition import Partition, StoredGroups
 
 NUMBERS = (2, 3, 5, 7, 11, 13)
 places = st.integers(0, len(NUMBERS) - 1)

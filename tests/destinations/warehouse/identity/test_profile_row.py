@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from destinations.warehouse.facts import stated_facts
-from destinations.warehouse.identity import Identifier
-from destinations.warehouse.profile import MAX_LISTED, Member, profile_row
+from destinations.warehouse.identity.profile_row import MAX_LISTED, Member, profile_row
+from destinations.warehouse.identity.statements import Identifier
+from destinations.warehouse.identity.trait_facts import stated_facts
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.blocks import BlockList, BlockRule
-from destinations.warehouse.identity import (
+from destinations.warehouse.identity.block_list import BlockList, BlockRule
+from destinations.warehouse.identity.statements import (
     Identifier,
     MalformedMergeError,
     Rules,

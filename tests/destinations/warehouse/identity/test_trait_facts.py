@@ -6,7 +6,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.facts import join, stated_facts, values
+from destinations.warehouse.identity.trait_facts import join, stated_facts, values
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.folding import Sighting
-from destinations.warehouse.graph import Anchor, Group, Link, Node, find, settle, unite
-from destinations.warehouse.identity import Identifier
+from destinations.warehouse.identity.fold import Sighting
+from destinations.warehouse.identity.statements import Identifier
+from destinations.warehouse.identity.union import Anchor, Group, Link, Node, find, settle, unite
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-CASES = Path(__file__).parents[2] / "cases"
+CASES = Path(__file__).parents[3] / "cases"
 
 _OUR_TABLES = "decision 8: an event cannot take the name of one of our tables"
 _DISCARD_TEXT = "decision 6: floats are plain decimals, in discards too"

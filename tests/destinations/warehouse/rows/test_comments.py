@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from destinations.warehouse.comments import column_comments, table_comment
-from destinations.warehouse.rules import SYSTEM_TABLES
-from destinations.warehouse.schema import DISCARD_COLUMNS, DISCARDS
+from destinations.warehouse.rows.comments import column_comments, table_comment
+from destinations.warehouse.rows.reserved_names import SYSTEM_TABLES
+from destinations.warehouse.rows.schema import DISCARD_COLUMNS, DISCARDS
 
 MET = date(2026, 3, 1)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.datatypes import Discard, convert, infer, timestamp
-from destinations.warehouse.jsontext import TransformError, go_text, json_text
+from destinations.warehouse.json_text import TransformError, go_text, json_text
+from destinations.warehouse.rows.datatypes import Discard, convert, infer, timestamp
 from tests.destinations.warehouse.strategies import json_values, nested
 
 TYPES = ["boolean", "int", "float", "string", "datetime", "json"]

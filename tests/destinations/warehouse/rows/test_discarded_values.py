@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.reapplied import stored_text
+from destinations.warehouse.rows.discarded_values import stored_text
 
 OUT_OF_BOOLEAN = "incompatible schema conversion from boolean to int"
 

@@ -4,15 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from destinations.warehouse.datatypes import Discard, convert, infer
-from destinations.warehouse.naming import namespace
-from destinations.warehouse.transform import Metadata, Options, TransformError, transform
-from tests.destinations.warehouse.golden import (
-    DEVIATIONS,
-    SCHEMA_DEVIATIONS,
-    is_equal,
-    lines,
-)
+from destinations.warehouse.rows.datatypes import Discard, convert, infer
+from destinations.warehouse.rows.naming import namespace
+from destinations.warehouse.rows.transform import Metadata, Options, TransformError, transform
+from tests.destinations.warehouse.rows.golden import DEVIATIONS, SCHEMA_DEVIATIONS, is_equal, lines
 
 WAREHOUSE = lines("golden_warehouse.jsonl")
 SCHEMA_CHANGE = lines("golden_schema_change.jsonl")

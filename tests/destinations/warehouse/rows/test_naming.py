@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.naming import (
+from destinations.warehouse.rows.naming import (
     Casing,
     NameCache,
     column_name,
@@ -14,7 +14,7 @@ from destinations.warehouse.naming import (
     namespace,
     table_name,
 )
-from destinations.warehouse.rules import RESERVED_COLUMNS, taken_by_us
+from destinations.warehouse.rows.reserved_names import RESERVED_COLUMNS, taken_by_us
 
 DIVIDE = Casing(divide_numbers=True)
 BLENDO = Casing(blendo=True)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.datatypes import Discard
-from destinations.warehouse.narrow import convert_narrow, is_narrow, is_whole, widest
+from destinations.warehouse.rows.datatypes import Discard
+from destinations.warehouse.rows.narrow_types import convert_narrow, is_narrow, is_whole, widest
 
 
 @pytest.mark.parametrize(

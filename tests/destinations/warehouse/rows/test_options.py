@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.options import is_switched_off, json_paths_in
+from destinations.warehouse.rows.options import is_switched_off, json_paths_in
 
 
 @pytest.mark.parametrize(

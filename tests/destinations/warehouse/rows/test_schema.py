@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from destinations.warehouse.schema import Fitter, merged_extra, plan, storable, wanted_columns
-from destinations.warehouse.transform import Row
+from destinations.warehouse.rows.schema import Fitter, merged_extra, plan, storable, wanted_columns
+from destinations.warehouse.rows.transform import Row
 
 STAMP = "2026-03-01T12:00:00.000Z"
 BUDGET = 500

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from destinations.warehouse.naming import Casing
-from destinations.warehouse.transform import (
+from destinations.warehouse.rows.naming import Casing
+from destinations.warehouse.rows.transform import (
     Metadata,
     Options,
     Row,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from destinations.warehouse.users import User, latest_users, user_columns
+from destinations.warehouse.rows.users import User, latest_users, user_columns
 
 
 def identify(received_at, **values):

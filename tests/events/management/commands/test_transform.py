@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.destinations.warehouse.golden import CASES, DEVIATIONS, is_equal, lines
+from tests.destinations.warehouse.rows.golden import CASES, DEVIATIONS, is_equal, lines
 
 ROOT = Path(__file__).parents[4]
 

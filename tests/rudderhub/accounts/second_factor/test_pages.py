@@ -18,8 +18,8 @@ from django.db import connection
 from django.test import Client
 from django.urls import get_resolver
 
-from rudderhub.second_factor.codes import FAILURES, LOCKED_SECONDS
-from rudderhub.setup import setup_token
+from rudderhub.accounts.first_admin import setup_token
+from rudderhub.accounts.second_factor.codes import FAILURES, LOCKED_SECONDS
 from tests.support.totp import totp
 
 pytestmark = pytest.mark.django_db

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from rudderhub.second_factor.totp import STEP_SECONDS, matching_step, new_secret
+from rudderhub.accounts.second_factor.totp import STEP_SECONDS, matching_step, new_secret
 
 SECRET = base64.b32encode(b"12345678901234567890").decode()
 BEGIN, CODE = 1111111080, "081804"  # the code of the thirty seconds from then on

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from destinations.models import Destination, Erasure
 from destinations.schedule import Schedule
-from events import rings
-from events.loads import run_load
+from events.loads.run import run_load
+from events.workers import queue as workers_queue
 from tests.support.broker import use_broker
 from tests.support.connections import send
 from tests.support.events import event, track
@@ -131,7 +131,7 @@ def test_load_now_asks_for_every_connection_and_ends_their_waits(admin_client, b
     one = make_connection(make_source(), destination, retry_at=later)
     two = make_connection(make_source(), destination, retry_at=later)
     for each in (one, two):
-        rings.answered(each.pk)
+        workers_queue.answered(each.pk)
 
     page = html(admin_client.post(url(one, "load"), follow=True))
 

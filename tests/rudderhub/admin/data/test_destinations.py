@@ -9,8 +9,8 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 
 from destinations.models import Destination
-from destinations.postgres.check import STEPS, check
 from destinations.postgres.config import PostgresConfig
+from destinations.postgres.connection_check import STEPS, check
 from tests.support.factories import make_connection, make_destination
 from tests.support.http import html
 from tests.support.stub_servers import hanging_up_on_all

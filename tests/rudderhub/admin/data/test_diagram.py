@@ -10,12 +10,13 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from events import backlog, counting
-from events.admin.picture import NARROW, ROW, WIDE, DiagramEdge, DiagramNode, diagram
-from events.backlog import Backlog, backlogs
-from events.loads import run_load
-from events.log_database import log_connection
+from events.loads import backlog
+from events.loads.backlog import Backlog, backlogs
+from events.loads.run import run_load
+from events.log import counts
+from events.log.database import log_connection
 from events.models import Loss
+from rudderhub.admin.data.diagram_layout import NARROW, ROW, WIDE, DiagramEdge, DiagramNode, diagram
 from tests.support.connections import send
 from tests.support.events import track
 from tests.support.factories import (
@@ -184,7 +185,7 @@ def test_counted_and_uncounted_events_are_pending():
     for _ in range(4):
         make_event(source)
     with log_connection() as conn:
-        counting.advance(conn, step=2)
+        counts.advance(conn, step=2)
     make_event(source)
     behind = make_connection(source, position=first.pk)
 

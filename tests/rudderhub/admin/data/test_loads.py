@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from events import replays
-from events.advice import advice
-from events.loads import run_load
+from events.loads import replays
+from events.loads.advice import advice
+from events.loads.run import run_load
 from events.models import Load
 from events.tasks import load_replay
 from tests.support.connections import send

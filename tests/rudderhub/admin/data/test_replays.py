@@ -7,8 +7,9 @@ from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 
 from destinations.models import Connection
-from events import log, replays
-from events.log_database import log_connection
+from events.loads import replays
+from events.log import reader
+from events.log.database import log_connection
 from events.models import Replay
 from tests.support.factories import make_connection, make_event
 
@@ -21,7 +22,7 @@ def connection():
     event = make_event(received_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
     make_event(event.source, received_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
     with log_connection() as conn:
-        return make_connection(event.source, position=log.barrier(conn))
+        return make_connection(event.source, position=reader.barrier(conn))
 
 
 BEGIN = {"since": "2026-03-02", "counted": "2026-03-02", "begin": "1"}

@@ -16,10 +16,12 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from events import activity, counting, log, rings
-from events.log_database import log_connection
+from events.gateway import activity
+from events.log import counts, writer
+from events.log.database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
-from sources.sparkline import bars
+from events.workers import queue
+from rudderhub.admin.base.sparkline import bars
 from tests.support.factories import (
     make_connection,
     make_event,
@@ -38,13 +40,13 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def fresh():
     cache.clear()
     yield
-    log.close_writer()
-    rings.close_ringer()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 def count():
     with log_connection() as conn:
-        assert counting.advance(conn)
+        assert counts.advance(conn)
 
 
 def with_sdk(name, version):

@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.html import escape
 from psycopg.sql import SQL, Identifier
 
-from destinations.postgres import browsing
 from destinations.postgres.config import PostgresConfig
-from events.loads import run_load
+from destinations.postgres.reads import tables as reads_tables
+from events.loads.run import run_load
 from tests.support.connections import send
 from tests.support.events import NOW, track
 from tests.support.factories import make_destination
@@ -48,8 +48,8 @@ def found(connection, schemas=("shop",)):
     """The tables by name."""
     destination = connection.destination
     config = PostgresConfig.of(destination.config, destination.secrets)
-    with browsing.opened(config) as conn:
-        return {table.name: table for table in browsing.tables(conn, schemas)}
+    with reads_tables.opened(config) as conn:
+        return {table.name: table for table in reads_tables.tables(conn, schemas)}
 
 
 def test_a_small_table_is_counted(loaded):
@@ -61,7 +61,7 @@ def test_a_small_table_is_counted(loaded):
 def test_a_big_table_is_estimated_and_its_newest_row_looked_for_at_its_end(
     loaded, warehouse, monkeypatch
 ):
-    monkeypatch.setattr(browsing, "COUNTED_BLOCKS", 0)
+    monkeypatch.setattr(reads_tables, "COUNTED_BLOCKS", 0)
     before = found(loaded)["paid"]
     warehouse.execute("ANALYZE shop.paid")
 
@@ -72,8 +72,8 @@ def test_a_big_table_is_estimated_and_its_newest_row_looked_for_at_its_end(
 
 
 def test_the_end_of_a_big_table_is_all_that_is_read(loaded, warehouse, monkeypatch):
-    monkeypatch.setattr(browsing, "COUNTED_BLOCKS", 1)
-    monkeypatch.setattr(browsing, "NEWEST_BLOCKS", 1)
+    monkeypatch.setattr(reads_tables, "COUNTED_BLOCKS", 1)
+    monkeypatch.setattr(reads_tables, "NEWEST_BLOCKS", 1)
     warehouse.execute("CREATE TABLE shop.big (received_at timestamptz, filling text)")
     warehouse.execute(
         "INSERT INTO shop.big SELECT %s, repeat('x', 1000) FROM generate_series(1, 100)", [LATER]
@@ -188,7 +188,7 @@ def test_a_table_of_any_name_is_listed_and_shown(admin_client, loaded, warehouse
 
 def test_the_fill_of_a_small_table_is_counted(admin_client, loaded, monkeypatch):
     counted = html(admin_client.get(table_url(loaded)))
-    monkeypatch.setattr(browsing, "COUNTED_BLOCKS", -1)
+    monkeypatch.setattr(reads_tables, "COUNTED_BLOCKS", -1)
     sampled = html(admin_client.get(table_url(loaded)))
 
     assert ">50%<" in counted

@@ -7,12 +7,12 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.cache import cache
 
-from events import log
-from events.loads import run_load
+from events.loads import discard_progress
+from events.loads.discard_progress import Column, Progress
+from events.loads.run import run_load
+from events.log import writer
 from events.models import Event
-from rudderhub import reapplying
-from rudderhub.reapplying import Column, Progress
-from rudderhub.tasks import widen_and_reapply
+from events.tasks import widen_and_reapply
 from tests.support.connections import send
 from tests.support.events import track
 from tests.support.factories import make_destination
@@ -143,7 +143,7 @@ def test_widening_that_is_not_heard_of_can_be_begun_again(admin_client, loaded, 
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     column = Column(loaded.destination_id, "shop", "paid", "n")
     column.tell(Progress(seen=1, total=2))
-    monkeypatch.setattr(reapplying, "SILENT", timedelta(0))
+    monkeypatch.setattr(discard_progress, "SILENT", timedelta(0))
 
     silent = html(admin_client.get(path))
     admin_client.post(path)
@@ -257,4 +257,4 @@ def test_the_system_page_hides_secrets(admin_client, settings):
 
     assert "RUDDERHUB_SECRET_KEY" in page
     assert "Postgres: works" in page
-    log.close_writer()
+    writer.close_writer()

@@ -8,9 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from destinations.models import Connection
-from events import rings
-from events.admin import live_list
 from events.models import DeadLetter, Event, Load, Quarantined
+from events.workers import queue
+from rudderhub.admin.live_events import change_list
 from tests.support.broker import use_broker
 from tests.support.factories import (
     make_connection,
@@ -44,7 +44,7 @@ def test_live_events_are_newest_first(admin_client):
 
 
 def test_older_events_are_reached_page_by_page(admin_client, monkeypatch):
-    monkeypatch.setattr(live_list, "PAGE", 2)
+    monkeypatch.setattr(change_list, "PAGE", 2)
     events = [make_event().message_id for _ in range(5)][::-1]
 
     one = admin_client.get(EVENTS)
@@ -65,7 +65,7 @@ def test_events_are_found_by_any_id_and_by_name(admin_client, field):
 
 
 def test_a_search_goes_on_beyond_its_window(admin_client, monkeypatch):
-    monkeypatch.setattr(live_list, "SEARCHED", 2)
+    monkeypatch.setattr(change_list, "SEARCHED", 2)
     old = make_event(user_id="ann")
     for _ in range(3):
         make_event(user_id="bob")
@@ -78,7 +78,7 @@ def test_a_search_goes_on_beyond_its_window(admin_client, monkeypatch):
 
 
 def test_a_message_id_is_found_beyond_the_window(admin_client, monkeypatch):
-    monkeypatch.setattr(live_list, "SEARCHED", 2)
+    monkeypatch.setattr(change_list, "SEARCHED", 2)
     old = make_event(message_id="sought")
     for _ in range(3):
         make_event()
@@ -300,7 +300,7 @@ def test_connections_are_paused_and_enabled_from_the_list(admin_client):
 
 def test_load_now_ends_the_wait_and_rings_a_worker(admin_client, monkeypatch):
     connection = make_connection(retry_at=timezone.now() + timedelta(hours=1))
-    rings.answered(connection.pk)
+    queue.answered(connection.pk)
     broker = use_broker(monkeypatch, "memory://")
 
     page = html(
@@ -327,7 +327,7 @@ def test_load_now_says_when_a_connection_is_paused(admin_client):
 def test_load_now_without_a_broker_says_so_after_one_attempt(admin_client, monkeypatch):
     connection = make_connection()
     chosen = {"_selected_action": [connection.pk], "action": "load_now"}
-    rings.answered(connection.pk)
+    queue.answered(connection.pk)
 
     with hanging_up() as (port, clients):
         use_broker(monkeypatch, f"redis://127.0.0.1:{port}/0")
@@ -485,7 +485,7 @@ def test_events_are_filtered_by_name_and_found_by_any_text(admin_client):
 def test_the_sdk_of_an_event_is_shown(admin_client):
     library = '{"context": {"library": {"name": "rudder-node", "version": "2.1.0"}}}'
     make_event(payload=library)
-    make_event(payload='{"context": {"library": "' + "x" * live_list.READ_BYTES + '"}}')
+    make_event(payload='{"context": {"library": "' + "x" * change_list.READ_BYTES + '"}}')
 
     page = html(admin_client.get(EVENTS))
 

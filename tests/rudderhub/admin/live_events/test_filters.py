@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from events.admin import live, live_list
 from events.models import LetterState
+from rudderhub.admin.live_events import admin, change_list
 from tests.support.factories import (
     make_connection,
     make_destination,
@@ -84,8 +84,8 @@ def test_every_event_is_found_by_one_status(every_state):
 
 
 def test_a_rare_status_is_looked_for_further_back(admin_client, monkeypatch):
-    monkeypatch.setattr(live_list, "PART", 2)
-    monkeypatch.setattr(live_list, "MOST_PARTS", 2)
+    monkeypatch.setattr(change_list, "PART", 2)
+    monkeypatch.setattr(change_list, "MOST_PARTS", 2)
     source = make_source()
     make_event(source, message_id="left out", payload=payload(integrations={"All": False}))
     events = [make_event(source, payload=payload()) for _ in range(4)]
@@ -224,7 +224,7 @@ def test_a_pending_event_says_what_to_do_about_the_last_error(admin_client):
 
 
 def test_a_warehouse_is_not_asked_after_others_took_too_long(admin_client, monkeypatch):
-    monkeypatch.setattr(live, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(admin, "ASK_SECONDS", 0.0)
     event = make_event(payload=payload())
     connection = make_connection(event.source, position=event.pk)
 

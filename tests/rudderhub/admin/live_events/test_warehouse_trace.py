@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from events.loads import run_load
+from events.loads.run import run_load
 from events.models import DeadLetter, Event
 from tests.support.connections import send
 from tests.support.events import event, track

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from events import counting
-from events.counting import BinCount
-from events.log_database import log_connection
+from events.log import counts as log_counts
+from events.log.counts import BinCount
+from events.log.database import log_connection
 from events.models import Load
-from rudderhub import dashboard
-from rudderhub.chart import chart
+from rudderhub.admin.overview import page
+from rudderhub.admin.overview.chart import chart
 from tests.support.factories import (
     make_connection,
     make_event,
@@ -100,11 +100,11 @@ def test_counted_and_just_come_events_are_in_the_bins():
     make_event(source, received_at=NOON)
     make_event(source, received_at=NOON + timedelta(seconds=70))
     with log_connection() as conn:
-        counting.advance(conn)
+        log_counts.advance(conn)
     make_event(source, received_at=NOON + timedelta(seconds=80), type="page")
     make_event(source, received_at=NOON - MINUTE)
 
-    assert counting.by_bin(NOON, MINUTE, source.pk) == [
+    assert log_counts.by_bin(NOON, MINUTE, source.pk) == [
         (NOON, "track", 1),
         (NOON + MINUTE, "page", 1),
         (NOON + MINUTE, "track", 1),
@@ -197,7 +197,7 @@ def test_errors_that_say_the_same_are_one_with_their_number(admin_client):
 
 
 def test_connections_beyond_the_first_are_counted(admin_client, monkeypatch):
-    monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
     make_connection()
     make_connection()
 
@@ -251,7 +251,7 @@ def test_errors_are_those_of_the_chosen_source(admin_client):
 
 
 def test_a_connection_that_fails_is_told_however_many_there_are(admin_client, monkeypatch):
-    monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
     make_connection()
     make_connection(error="no route")
 
@@ -291,8 +291,8 @@ def test_a_long_range_counts_hours_that_were_folded_whole(admin_client):
     make_event(received_at=edge + timedelta(minutes=59))
     make_event(received_at=edge - timedelta(minutes=1))
     with log_connection() as conn:
-        counting.advance(conn)
-        counting.fold(conn, timezone.now())
+        log_counts.advance(conn)
+        log_counts.fold(conn, timezone.now())
 
     assert overview(admin_client, range="7d")["accepted"] == 2
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.admin.graph_picture import (
+from rudderhub.admin.people.graph_layout import (
     BOX_HEIGHT,
     BOX_WIDTH,
     LABELLED,

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from events import log, people
+from events.log import writer
+from events.people import store
 from tests.support.events import event
 from tests.support.factories import make_admin
 from tests.support.people import Hub
@@ -20,8 +21,8 @@ ABSOLUTE = re.compile(r"(?<!<title)>[^<]*\d{4}-\d{2}-\d{2}[^<]*<")
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    people.close_kept()
-    log.close_writer()
+    store.close_kept()
+    writer.close_writer()
 
 
 @pytest.fixture

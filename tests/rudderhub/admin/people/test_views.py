@@ -7,8 +7,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from destinations.models import Destination, Erasure, IdentityCheck, ProfileToken
-from events import log, people
+from events.log import writer
 from events.models import Load
+from events.people import store
 from tests.support.events import event
 from tests.support.identity_graph import anonymous, user
 from tests.support.people import Hub, changes_made, erase_requested
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    people.close_kept()
-    log.close_writer()
+    store.close_kept()
+    writer.close_writer()
 
 
 @pytest.fixture

@@ -7,12 +7,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
-from events import dead_letters, ledger, log, replays, retention, rings
-from events.loads import run_load
-from events.log_database import log_connection
+from events.loads import dead_letters, ledger, replays
+from events.loads.run import run_load
+from events.log import reader as event_reader
+from events.log import retention, writer
+from events.log.database import log_connection
 from events.models import DeadLetter, Replay
-from events.reasons import reason_kind
 from events.tasks import load_replay
+from events.workers import queue
+from events.workers.errors import reason_kind
 from tests.support.connections import send
 from tests.support.events import NOW, event, track
 from tests.support.factories import make_connection, make_event
@@ -29,8 +32,8 @@ EVENTS = "/admin/events/event/"
 def _fresh():
     cache.clear()
     yield
-    log.close_writer()
-    rings.close_ringer()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 @pytest.fixture
@@ -329,7 +332,7 @@ def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
     """A worker was killed after it had kept the letter, and the cause went away."""
     send(connection, track("m1", event="Seen"))
     with log_connection() as conn:
-        first = log.barrier(conn)
+        first = event_reader.barrier(conn)
     DeadLetter.objects.create(
         connection=connection, event_id=first, message_id="m1", reason="a fault", payload="{}"
     )

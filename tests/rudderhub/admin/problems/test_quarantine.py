@@ -6,8 +6,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 
-from events import log, rings
+from events.log import writer
 from events.models import Event, Quarantined
+from events.workers import queue
 from tests.support.factories import make_source, make_write_key
 from tests.support.gateway_cases import basic
 
@@ -20,8 +21,8 @@ LIST = "/admin/events/quarantined/"
 def _fresh():
     cache.clear()
     yield
-    log.close_writer()
-    rings.close_ringer()
+    writer.close_writer()
+    queue.close_ringer()
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from celery.contrib.testing.worker import start_worker
 from django.core.cache import cache
 from django.utils import timezone
 
-from events import disk
+from events.gateway import disk_space
 from events.tasks import count_log
-from rudderhub import system
+from rudderhub.admin.settings import system
 from rudderhub.celery import app
 from tests.support.wait import wait_for
 
@@ -120,14 +120,14 @@ def test_a_disk_is_told_as_the_gateway_judges_it(admin_client, settings, tmp_pat
     settings.DATA_DIR = None
     elsewhere = told(admin_client, "Disk")
     settings.DATA_DIR = tmp_path
-    free, _ = disk.space_mb(tmp_path)
+    free, _ = disk_space.space_mb(tmp_path)
     settings.MIN_FREE_MB = free // 3
-    disk.expire_shortage()
+    disk_space.expire_shortage()
     scarce = told(admin_client, "Disk")
     settings.MIN_FREE_MB = 10**9
-    disk.expire_shortage()
+    disk_space.expire_shortage()
     full = told(admin_client, "Disk")
-    disk.expire_shortage()
+    disk_space.expire_shortage()
 
     assert elsewhere[1].endswith("Postgres has its own disk")
     assert scarce[0] == "is nearly full"

@@ -1,0 +1,34 @@
+"""The models of destinations, where Django and callers import them from."""
+
+from __future__ import annotations
+
+from destinations.models.destination import Connection, Destination, FilterMode, Start
+from destinations.models.people import (
+    ChangeState,
+    Erasure,
+    ErasureState,
+    ErasureStep,
+    IdentityChange,
+    IdentityChanges,
+    IdentityCheck,
+    ProfileToken,
+)
+from destinations.models.retrying import NO_FAILURE, RETRY_FIELDS, Retrying
+
+__all__ = [
+    "NO_FAILURE",
+    "RETRY_FIELDS",
+    "ChangeState",
+    "Connection",
+    "Destination",
+    "Erasure",
+    "ErasureState",
+    "ErasureStep",
+    "FilterMode",
+    "IdentityChange",
+    "IdentityChanges",
+    "IdentityCheck",
+    "ProfileToken",
+    "Retrying",
+    "Start",
+]

@@ -1,0 +1,1 @@
+"""Identity resolution in a Postgres warehouse."""

@@ -1,0 +1,45 @@
+"""Shared SQL and row access for the identity tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from psycopg import sql as pgsql
+from psycopg.sql import SQL, Composed
+
+GROUPS_OF_ROOTS = """
+FROM unnest(%b::bigint[]) k (root_id)
+CROSS JOIN LATERAL (
+    SELECT k.root_id AS comp_id
+    UNION
+    SELECT comp_id FROM {schema}.identity_component WHERE root_id = k.root_id OFFSET 0
+) c
+"""
+
+
+MEMBERS_OF_ROOTS = """
+{groups_of_roots}
+CROSS JOIN LATERAL (
+    SELECT * FROM {schema}.identity_node WHERE comp_id = c.comp_id OFFSET 0
+) n
+"""
+
+
+@lru_cache(maxsize=512)
+def query(schema: str, text: str) -> Composed:
+    """A statement for a schema.
+
+    It names no other identifier than {schema}; {groups_of_roots} and {members_of_roots} stand for
+    its FROM: the profiles of an array of roots, k, with their groups c and their identifiers n.
+    """
+    names = {"schema": pgsql.Identifier(schema)}
+    groups = SQL(GROUPS_OF_ROOTS).format(**names)
+    members = SQL(MEMBERS_OF_ROOTS).format(**names, groups_of_roots=groups)
+    return SQL(text).format(**names, groups_of_roots=groups, members_of_roots=members)
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Arrays to unnest, one a column; there is at least one row."""
+    return [list(column) for column in zip(*rows, strict=True)]

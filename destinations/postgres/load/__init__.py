@@ -1,0 +1,1 @@
+"""Loading a chunk of events into a Postgres warehouse."""

@@ -1,0 +1,1 @@
+"""Operations on identities and discards beside the loads."""

@@ -1,0 +1,1 @@
+"""Reads of a warehouse for pages and the profile API."""

@@ -1,0 +1,1 @@
+"""Identity rules as pure functions: statements, links, profiles and erasures."""

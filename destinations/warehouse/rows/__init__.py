@@ -1,0 +1,1 @@
+"""Events to rows: names, types, columns and tables."""

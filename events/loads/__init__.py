@@ -1,0 +1,1 @@
+"""Loads: moving the event log through connections to their destinations."""

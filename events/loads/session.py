@@ -1,0 +1,39 @@
+"""Opens a connection's session with its destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from destinations.interface import Chunk, Feed, LoadResult, Prepared, Session
+from destinations.models import Connection
+from destinations.registry import destination_type
+
+Read = Callable[[int, int], Chunk]
+"""The next events after an id, at most so many."""
+
+
+Wrote = Callable[[Prepared, LoadResult], None]
+
+
+def open_session(connection: Connection, cursor_id: int) -> Session:
+    """A session whose cursor is this one; the first ever fixes the connection's namespace."""
+    destination = connection.destination
+    kind = destination_type(destination.type)
+    if not connection.namespace:
+        connection.namespace = kind.namespace(destination.config, connection.source.name)
+        connection.save(update_fields=["namespace"])
+    return kind.open(destination.config, destination.secrets, feed_of(connection, cursor_id))
+
+
+def feed_of(connection: Connection, cursor_id: int) -> Feed:
+    return Feed(
+        connection_id=cursor_id,
+        namespace=connection.namespace,
+        source_id=connection.source.public_id,
+        source_type=connection.source.type,
+        source_category=connection.source.category,
+        destination_id=connection.destination.public_id,
+        destination_type=connection.destination.type,
+        namespaces=connection.destination.namespaces(),
+        event_filter=connection.event_filter,
+    )

@@ -1,0 +1,1 @@
+"""The event log: writing, reading, partitions, counts and retention."""

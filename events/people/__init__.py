@@ -1,0 +1,1 @@
+"""Identities and profiles: the stores, the profile API, erasures and changes."""

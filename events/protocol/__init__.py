@@ -1,0 +1,1 @@
+"""The sender's formats as pure functions: events, pixels, webhooks and their JSON."""

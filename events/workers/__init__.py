@@ -1,0 +1,1 @@
+"""What workers share: the queue, locks, errors, heartbeats and the audit log."""

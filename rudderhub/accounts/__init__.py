@@ -1,0 +1,1 @@
+"""Staff who log in: lock-out, sessions, passwords and the second factor."""

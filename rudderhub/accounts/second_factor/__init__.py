@@ -1,0 +1,1 @@
+"""The second factor: codes, forms and pages."""

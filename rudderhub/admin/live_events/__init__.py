@@ -1,0 +1,1 @@
+"""Live events and the trace of one event."""

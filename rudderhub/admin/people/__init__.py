@@ -1,0 +1,1 @@
+"""Profiles, identity rules and erasures."""

@@ -1,0 +1,1 @@
+"""Quarantine, dead letters and losses."""

@@ -1,0 +1,1 @@
+"""Staff, sessions and the system page."""

@@ -1,0 +1,1 @@
+"""`make run`: the embedded servers and the processes of one machine."""
