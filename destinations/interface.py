@@ -81,7 +81,7 @@ class Feed:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedChunk:
     """A chunk made ready without the destination: what it will hold, and what it will not."""
 
     chunk: Chunk
@@ -138,10 +138,10 @@ class Session(Protocol):
     def counts(self) -> CursorCounts | None:
         """As position, with the counts that were committed with it."""
 
-    def prepare(self, chunk: Chunk) -> Prepared:
+    def prepare(self, chunk: Chunk) -> PreparedChunk:
         """Transform a chunk; touches no network, so that it can run beside a load."""
 
-    def load(self, prepared: Prepared) -> LoadResult:
+    def load(self, prepared: PreparedChunk) -> LoadResult:
         """Write the chunk and move the cursor to its end."""
 
     def close(self) -> None: ...

@@ -63,16 +63,16 @@ def load_replay(replay_pk: int) -> None:
 def continue_erasure(erasure_pk: int) -> None:
     """Erase the next part of what was requested, then let loads have their turn."""
     queue.answered(erasure_pk, queue.Work.ERASURE)
-    erasure = people_erasure.unfinished().filter(pk=erasure_pk).first()
+    erasure = people_erasure.unfinished_erasures().filter(pk=erasure_pk).first()
     if erasure and people_erasure.run_slice(erasure):
         queue.send(erasure_pk, queue.Work.ERASURE)
 
 
 @shared_task(name=queue.Work.CHANGE)
-def go_on_with_change(change_pk: int) -> None:
+def advance_change(change_pk: int) -> None:
     """Count what a change of identities does, or make the one that was confirmed."""
     queue.answered(change_pk, queue.Work.CHANGE)
-    changes.go_on(change_pk)
+    changes.advance(change_pk)
 
 
 @shared_task(name=queue.Work.QUARANTINE)
@@ -107,7 +107,7 @@ def ring_connections(*, anew: bool = False) -> None:
     waiting: dict[queue.Work, QuerySet[Any]] = {
         queue.Work.LOAD: behind,
         queue.Work.REPLAY: _replays(),
-        queue.Work.ERASURE: people_erasure.unfinished(),
+        queue.Work.ERASURE: people_erasure.unfinished_erasures(),
         queue.Work.CHANGE: IdentityChange.objects.with_worker(),
     }
     for work, found in waiting.items():
@@ -148,7 +148,7 @@ def keep_log() -> None:
     ledger.forget_old(timezone.now())
     quarantine.delete_old()
     history.forget_old()
-    changes.forget_old(timezone.now())
+    changes.delete_old(timezone.now())
 
 
 @shared_task

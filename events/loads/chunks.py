@@ -20,7 +20,7 @@ from destinations.interface import (
     Chunk,
     ChunkRefusedError,
     DestinationError,
-    Prepared,
+    PreparedChunk,
     Session,
 )
 from destinations.models import Connection
@@ -69,17 +69,17 @@ def _prepared(
     upto: int,
     size: int,
     until: float,
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedChunk]:
     """The chunks in order; the next is read and transformed while one is being written.
 
     They grow, so that the first is written soon and many are written well.
     """
 
-    def next_chunk(after: int, size: int) -> Prepared:
+    def next_chunk(after: int, size: int) -> PreparedChunk:
         return session.prepare(read(after, min(size, settings.LOAD_CHUNK_EVENTS)))
 
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
-        coming: Future[Prepared] | None = ahead.submit(next_chunk, position, size)
+        coming: Future[PreparedChunk] | None = ahead.submit(next_chunk, position, size)
         while coming is not None:
             prepared = coming.result()
             size *= 2
@@ -89,7 +89,7 @@ def _prepared(
 
 
 def _commit(
-    session: Session, connection: Connection, prepared: Prepared, wrote: Wrote, began: datetime
+    session: Session, connection: Connection, prepared: PreparedChunk, wrote: Wrote, began: datetime
 ) -> None:
     """Write a chunk; when it is refused, halve it until the event is found."""
     try:
@@ -102,7 +102,7 @@ def _commit(
             _commit(session, connection, rest, wrote, began)
             return
         for part in _halves(prepared, str(error)):
-            ready = part if isinstance(part, Prepared) else session.prepare(part)
+            ready = part if isinstance(part, PreparedChunk) else session.prepare(part)
             _commit(session, connection, ready, wrote, began)
     else:
         wrote(prepared, result)
@@ -110,16 +110,16 @@ def _commit(
         forget_loaded(connection, prepared.chunk.upto, result.rewritten)
 
 
-def _without(session: Session, prepared: Prepared, guilty: Mapping[int, str]) -> Prepared:
+def _without(session: Session, prepared: PreparedChunk, guilty: Mapping[int, str]) -> PreparedChunk:
     """The chunk with these events, too, as dead letters."""
     chunk, refused = prepared.chunk, prepared.refused | guilty.keys()
     others = [event for event in chunk.events if event.id not in refused]
     rest = session.prepare(Chunk(chunk.after, chunk.upto, others))
     dead = [(event, guilty[event.id]) for event in chunk.events if event.id in guilty]
-    return Prepared(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
+    return PreparedChunk(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
 
 
-def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
+def _halves(prepared: PreparedChunk, reason: str) -> Iterator[Chunk | PreparedChunk]:
     """Two smaller chunks; of a single event, an empty chunk that dead-letters it."""
     chunk = prepared.chunk
     if len(chunk.events) > 1:
@@ -129,6 +129,6 @@ def _halves(prepared: Prepared, reason: str) -> Iterator[Chunk | Prepared]:
         yield Chunk(cut, chunk.upto, chunk.events[middle:])
     elif chunk.events and prepared.content is not None:
         dead = [(chunk.events[0], reason)]
-        yield Prepared(chunk, content=None, dead_letters=dead)
+        yield PreparedChunk(chunk, content=None, dead_letters=dead)
     else:
         raise DestinationError(f"an empty chunk was refused: {reason_kind(reason)}")

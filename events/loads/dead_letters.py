@@ -13,7 +13,7 @@ import psycopg
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from destinations.interface import Chunk, LoggedEvent, Prepared
+from destinations.interface import Chunk, LoggedEvent, PreparedChunk
 from destinations.models import Connection
 from events.loads import session
 from events.models import DeadLetter, LetterState, Replay
@@ -75,7 +75,7 @@ def close_passed(replay: Replay) -> None:
     close_as_loaded(passed)
 
 
-def _keep_dead_letters(connection: Connection, prepared: Prepared, began: datetime) -> None:
+def _keep_dead_letters(connection: Connection, prepared: PreparedChunk, began: datetime) -> None:
     """Before the cursor passes them; again after a kill, to no effect."""
     found = {event.id: (event, reason) for event, reason in prepared.dead_letters}
     DeadLetter.objects.bulk_create(
@@ -111,7 +111,7 @@ def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
     )
 
 
-def _close_loaded(connection: Connection, prepared: Prepared) -> None:
+def _close_loaded(connection: Connection, prepared: PreparedChunk) -> None:
     """The dead letters of events that are loaded now."""
     loaded = {event.id for event in prepared.chunk.events} - prepared.refused
     letters = DeadLetter.objects.filter(

@@ -26,7 +26,7 @@ from destinations.interface import (
     DestinationError,
     DestinationUnavailableError,
     LoadResult,
-    Prepared,
+    PreparedChunk,
 )
 from destinations.models import NO_FAILURE, RETRY_FIELDS, Connection
 from events.loads import chunks, dead_letters
@@ -190,7 +190,7 @@ def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> loads_session
     return chunks.from_log(reader, replay.connection, replay.upto_id)
 
 
-def _wrote(replay: Replay, prepared: Prepared, result: LoadResult) -> None:
+def _wrote(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:
     replay.position = prepared.chunk.upto
     replay.events += result.loaded
     replay.skipped += result.skipped.total()

@@ -17,7 +17,7 @@ from destinations.interface import (
     DestinationError,
     DestinationUnavailableError,
     LoadResult,
-    Prepared,
+    PreparedChunk,
     Session,
 )
 from destinations.models import RETRY_FIELDS, Connection
@@ -201,7 +201,7 @@ class _Run:
             state=LoadState.FAILED
         )
 
-    def _wrote(self, prepared: Prepared, result: LoadResult) -> None:
+    def _wrote(self, prepared: PreparedChunk, result: LoadResult) -> None:
         self._count(prepared, result)
         self._mirror(prepared.chunk.upto)
         logger.info(
@@ -213,7 +213,7 @@ class _Run:
             len(prepared.dead_letters),
         )
 
-    def _count(self, prepared: Prepared, result: LoadResult) -> None:
+    def _count(self, prepared: PreparedChunk, result: LoadResult) -> None:
         load = self.load
         if load is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from destinations.interface import Chunk, Feed, LoadResult, Prepared, Session
+from destinations.interface import Chunk, Feed, LoadResult, PreparedChunk, Session
 from destinations.models import Connection
 from destinations.registry import destination_type
 
@@ -12,7 +12,7 @@ Read = Callable[[int, int], Chunk]
 """The next events after an id, at most so many."""
 
 
-Wrote = Callable[[Prepared, LoadResult], None]
+Wrote = Callable[[PreparedChunk, LoadResult], None]
 
 
 def open_session(connection: Connection, cursor_id: int) -> Session:

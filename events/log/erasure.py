@@ -68,7 +68,7 @@ Row = tuple[Mapping[str, Any], int, datetime]
 
 
 @dataclass(frozen=True)
-class Sought:
+class LogErasure:
     """Events of these sources, ids by key, that are of erased people or name some."""
 
     sources: Mapping[int, str]

@@ -18,8 +18,8 @@ from destinations.postgres.reads.explain import PathStep
 from destinations.warehouse.identity.erasure import DELETE
 from destinations.warehouse.identity.statements import Identifier
 from events.people import erasure, store
-from events.people.erasure_preview import Preview, Tell, preview
-from events.people.store import People
+from events.people.erasure_preview import ErasurePreview, ReportProgress, preview_erasure
+from events.people.store import IdentityStore
 
 Line = tuple[str, str]
 Form = Mapping[str, list[str]]
@@ -44,15 +44,15 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Act:
+class ActionRequest:
     """One action, with what its form holds: keys in place of stored values."""
 
     destination: Destination
-    people: People
+    people: IdentityStore
     form: Form
     actor: str
     dry_run: bool
-    tell: Tell
+    tell: ReportProgress
 
     @property
     def options(self) -> dict[str, Any]:
@@ -94,30 +94,30 @@ class Act:
 class Action:
     title: str
     verb: str
-    run: Callable[[Act], Effect]
+    run: Callable[[ActionRequest], Effect]
     needs: str = "destinations.change_destination"
     note: str = ""
     """What the preview says beside its counts."""
 
 
-def _cut(act: Act) -> Effect:
+def _cut(act: ActionRequest) -> Effect:
     """One link or some, all links of an identifier, of an event, or of a merge."""
     options = act.options | {"reason": act.reason}
     if act.text("merge"):
         done = _undo_merge(act, options)
     elif message := act.text("message"):
         stated = store.stated_pairs(act.destination, act.people, message)
-        also = [*stated, *act.pairs()]
-        done = unmerge.unmerge_event(*act.people.graph, message, also=also, **options)
+        more_pairs = [*stated, *act.pairs()]
+        done = unmerge.unmerge_event(*act.people.args, message, more_pairs=more_pairs, **options)
     elif act.text("identifier"):
         key = _key(act.text("identifier"))
-        done = unmerge.unmerge_identifier(*act.people.graph, act.named(key)[key], **options)
+        done = unmerge.unmerge_identifier(*act.people.args, act.named(key)[key], **options)
     else:
-        done = unmerge.unmerge_links(*act.people.graph, act.pairs(), **options)
+        done = unmerge.unmerge_links(*act.people.args, act.pairs(), **options)
     return Effect(cut=done.cut, path=done.path, outcome=done.outcome)
 
 
-def _undo_merge(act: Act, options: dict[str, Any]) -> unmerge.Unmerged:
+def _undo_merge(act: ActionRequest, options: dict[str, Any]) -> unmerge.Unmerged:
     """Cut all that the event of the merge stated, and see whether the two ids come apart."""
     merge = profiles.merge(act.people.conn, act.people.schema, act.number("merge"))
     if not merge.can_be_undone:
@@ -125,33 +125,33 @@ def _undo_merge(act: Act, options: dict[str, Any]) -> unmerge.Unmerged:
     named = act.named(merge.key_a, merge.key_b, merge.old, merge.new)
     stated = store.stated_pairs(act.destination, act.people, merge.message_id)
     return unmerge.unmerge_event(
-        *act.people.graph,
+        *act.people.args,
         merge.message_id,
-        also=[(named[merge.key_a], named[merge.key_b]), *stated, *act.pairs()],
+        more_pairs=[(named[merge.key_a], named[merge.key_b]), *stated, *act.pairs()],
         sides=(named[merge.old], named[merge.new]),
         **options,
     )
 
 
-def _undo(act: Act) -> Effect:
-    return Effect(outcome=unmerge.undo(*act.people.graph, act.pairs(), **act.options))
+def _undo(act: ActionRequest) -> Effect:
+    return Effect(outcome=unmerge.undo(*act.people.args, act.pairs(), **act.options))
 
 
-def _release(act: Act) -> Effect:
-    return Effect(outcome=unmerge.release(*act.people.graph, act.pairs(), **act.options))
+def _release(act: ActionRequest) -> Effect:
+    return Effect(outcome=unmerge.release(*act.people.args, act.pairs(), **act.options))
 
 
-def _erase(act: Act) -> Effect:
+def _erase(act: ActionRequest) -> Effect:
     identifiers, mode = _to_erase(act), act.text("mode") or DELETE
     concerned = (act.destination, act.people, identifiers)
     if act.dry_run:
-        found = preview(*concerned, mode=mode, max_seconds=COUNT_SECONDS, tell=act.tell)
+        found = preview_erasure(*concerned, mode=mode, max_seconds=COUNT_SECONDS, tell=act.tell)
         return Effect(_counts(found), erased=identifiers)
     made = erasure.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
     return Effect(erased=identifiers, requested=made)
 
 
-def _to_erase(act: Act) -> list[Identifier]:
+def _to_erase(act: ActionRequest) -> list[Identifier]:
     """One identifier, by key or typed with its type; else the whole profile of a value or id."""
     value, kind = act.typed("value"), act.text("type")
     if act.text("identifier"):
@@ -159,10 +159,10 @@ def _to_erase(act: Act) -> list[Identifier]:
     is_one = act.text("scope") == "identifier"
     if is_one and not (kind and value.strip()):
         raise DestinationError("enter the type and the value of the identifier")
-    return erasure.identifiers_of(act.people, value, kind or None, whole_profile=not is_one)
+    return erasure.identifiers_to_erase(act.people, value, kind or None, whole_profile=not is_one)
 
 
-def _counts(found: Preview) -> list[Line]:
+def _counts(found: ErasurePreview) -> list[Line]:
     """The warehouse is counted whole; of a long log the newest part."""
     return [
         (table, f"at least {n:,}, in the newest part" if table in found.at_least else f"{n:,}")
@@ -170,9 +170,9 @@ def _counts(found: Preview) -> list[Line]:
     ]
 
 
-def _add_rule(act: Act) -> Effect:
+def _add_rule(act: ActionRequest) -> Effect:
     done = guards.add_rule(
-        *act.people.graph,
+        *act.people.args,
         exact=act.typed("exact") or None,
         pattern=act.typed("pattern") or None,
         id_type=act.text("id_type") or None,
@@ -182,11 +182,11 @@ def _add_rule(act: Act) -> Effect:
     return _changed(done)
 
 
-def _remove_rule(act: Act) -> Effect:
-    return _changed(guards.remove_rule(*act.people.graph, act.number("rule"), **act.options))
+def _remove_rule(act: ActionRequest) -> Effect:
+    return _changed(guards.remove_rule(*act.people.args, act.number("rule"), **act.options))
 
 
-def _limits(act: Act) -> Effect:
+def _limits(act: ActionRequest) -> Effect:
     stored = schema.read_meta(act.people.conn, act.people.schema).options
     given: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.form}
     if "null_clears" in act.form:
@@ -195,7 +195,7 @@ def _limits(act: Act) -> Effect:
         given["trait_identifiers"] = _traits(act)
     changes = {name: value for name, value in given.items() if value != getattr(stored, name)}
     lines = [(name.replace("_", " ").capitalize(), _told(value)) for name, value in changes.items()]
-    outcome = guards.set_options(*act.people.graph, changes, **act.options)
+    outcome = guards.set_options(*act.people.args, changes, **act.options)
     if "trait_identifiers" in changes and not act.dry_run:
         act.destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
         act.destination.save(update_fields=["config", "updated_at"])
@@ -208,7 +208,7 @@ def _told(value: bool | int | tuple[str, ...] | None) -> str:
     return ", ".join(value) or "none" if isinstance(value, tuple) else str(value or "off")
 
 
-def _traits(act: Act) -> tuple[str, ...]:
+def _traits(act: ActionRequest) -> tuple[str, ...]:
     """As the destination's own form takes them: both say the same afterwards."""
     given = {**act.destination.config, "trait_identifiers": act.text("trait_identifiers")}
     return PostgresConfig.of(given, act.destination.secrets or {}).traits() or ()

@@ -27,7 +27,7 @@ from destinations.models import Destination, ProfileToken
 from destinations.postgres.identity import schema
 from destinations.postgres.reads import profiles
 from events.people import store
-from events.people.store import People
+from events.people.store import IdentityStore
 
 logger = logging.getLogger(__name__)
 
@@ -101,10 +101,10 @@ class PeopleView(APIView):
         return found
 
     @contextmanager
-    def opened(self) -> Iterator[People]:
+    def opened(self) -> Iterator[IdentityStore]:
         token: Any = self.request.auth
         try:
-            with store.borrowed(token.destination) as opened:
+            with store.connect_pooled(token.destination) as opened:
                 yield opened
         except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
             logger.warning("profiles of destination=%s: %s", token.destination_id, error)
@@ -112,7 +112,7 @@ class PeopleView(APIView):
             unavailable.status_code = 503
             raise unavailable from error
 
-    def one(self, opened: People, rudder_id: UUID) -> profiles.ProfileRecord:
+    def one(self, opened: IdentityStore, rudder_id: UUID) -> profiles.ProfileRecord:
         found = profiles.find(opened.conn, opened.schema, str(rudder_id))
         if not found:
             raise exceptions.NotFound("no profile has or had this id")

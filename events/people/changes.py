@@ -23,9 +23,9 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import ChangeState, Destination, IdentityChange
 from destinations.postgres.connection import primary_message
 from events.log.database import log_reader
-from events.people.actions import ACTIONS, Act, Effect, Form
-from events.people.erasure_preview import Tell
-from events.people.store import opened
+from events.people.actions import ACTIONS, ActionRequest, Effect, Form
+from events.people.erasure_preview import ReportProgress
+from events.people.store import connect
 from events.workers import audit, queue
 from events.workers.locks import Lock, try_lock
 
@@ -64,11 +64,11 @@ def confirm(change: IdentityChange, reason: str) -> bool:
     return is_first
 
 
-def forget_old(now: datetime) -> None:
+def delete_old(now: datetime) -> None:
     IdentityChange.objects.forgettable().filter(created_at__lt=now - KEPT).delete()
 
 
-def go_on(change_pk: int) -> None:
+def advance(change_pk: int) -> None:
     """Count or make it, unless another worker does."""
     with log_reader() as reader, try_lock(reader, Lock.CHANGE, change_pk) as taken:
         change = IdentityChange.objects.with_worker().filter(pk=change_pk).first()
@@ -86,7 +86,7 @@ def go_on(change_pk: int) -> None:
 def _count(change: IdentityChange) -> None:
     effect = _tried(change, dry_run=True)
     if effect is not None:
-        _save(change, ChangeState.COUNTING, state=ChangeState.COUNTED, effect=kept(effect))
+        _save(change, ChangeState.COUNTING, state=ChangeState.COUNTED, effect=effect_json(effect))
 
 
 def _make(change: IdentityChange) -> None:
@@ -95,7 +95,7 @@ def _make(change: IdentityChange) -> None:
     if effect is None:
         return
     with transaction.atomic():
-        shown = {} if effect.requested else kept(effect)
+        shown = {} if effect.requested else effect_json(effect)
         done = {"effect": shown, "erasure": effect.requested, "form": {}}
         _save(change, ChangeState.DOING, state=ChangeState.DONE, **done)
         _log(change, f"{ACTIONS[change.action].title}.")
@@ -116,11 +116,11 @@ def _log(change: IdentityChange, said: str) -> None:
 def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
     """The effect of the change; None if it failed, with the error kept in the change."""
     try:
-        with opened(change.destination) as people:
+        with connect(change.destination) as people:
             tell = _teller(change)
             tell("identities", None)
             actor = change.user.get_username()
-            act = Act(change.destination, people, change.form, actor, dry_run, tell)
+            act = ActionRequest(change.destination, people, change.form, actor, dry_run, tell)
             return ACTIONS[change.action].run(act)
     except (DestinationError, DestinationUnavailableError) as error:
         _fail(change, f"{error}.")
@@ -133,7 +133,7 @@ def _tried(change: IdentityChange, *, dry_run: bool) -> Effect | None:
     return None
 
 
-def _teller(change: IdentityChange) -> Tell:
+def _teller(change: IdentityChange) -> ReportProgress:
     told = 0.0
 
     def tell(step: str, share: float | None) -> None:
@@ -146,7 +146,7 @@ def _teller(change: IdentityChange) -> Tell:
     return tell
 
 
-def kept(effect: Effect) -> dict[str, Any]:
+def effect_json(effect: Effect) -> dict[str, Any]:
     """What is shown of it."""
     outcome = effect.outcome
     return {

@@ -30,7 +30,7 @@ MESSAGES: dict[type[Model], tuple[str, ...]] = {
 """Texts that may quote what a database or a sender said."""
 
 
-Seen = tuple[int, bool]
+ScannedRow = tuple[int, bool]
 """A row by its key, and whether it names the person."""
 Message = tuple[type[Model], int, dict[str, str]]
 """A row, and the texts of it that change."""
@@ -62,7 +62,7 @@ class ErasedTexts:
 
     def dead_letters(
         self, destination: Destination, sources: Collection[int], below: int | None = None
-    ) -> Iterator[Seen]:
+    ) -> Iterator[ScannedRow]:
         """Those of the destination and of the sources, the newest first."""
         letters = DeadLetter.objects.filter(
             Q(connection__destination=destination) | Q(connection__source__in=sources),
@@ -72,7 +72,7 @@ class ErasedTexts:
         for pk, *texts in rows.iterator():
             yield pk, self._names(texts)
 
-    def refused(self, sources: Collection[int], below: int | None = None) -> Iterator[Seen]:
+    def refused(self, sources: Collection[int], below: int | None = None) -> Iterator[ScannedRow]:
         refused = Quarantined.objects.filter(_below(below), source__in=sources)
         rows = refused.order_by("-pk").values_list("pk", "body", "reason")
         for pk, body, reason in rows.iterator():

@@ -35,10 +35,10 @@ from destinations.warehouse.identity.statements import Identifier, node_key
 from events.gateway import recent_requests
 from events.log import reader as event_reader
 from events.log.database import log_reader
-from events.log.erasure import Sought
+from events.log.erasure import LogErasure
 from events.models import DeadLetter, MinuteCount, Quarantined
-from events.people.erased_texts import ErasedTexts, Seen, clear_messages
-from events.people.store import People, opened
+from events.people.erased_texts import ErasedTexts, ScannedRow, clear_messages
+from events.people.store import IdentityStore, connect
 from events.workers.locks import Lock, try_lock
 from sources.models import Source
 
@@ -51,8 +51,8 @@ SLICE_IDS = 20_000
 LOOK_SECONDS = 0.2
 
 
-def identifiers_of(
-    people: People, value: str, id_type: str | None = None, *, whole_profile: bool = True
+def identifiers_to_erase(
+    people: IdentityStore, value: str, id_type: str | None = None, *, whole_profile: bool = True
 ) -> list[Identifier]:
     """A profile's, found by any of its identifiers or ids; or one, by its type and value.
 
@@ -65,7 +65,7 @@ def identifiers_of(
 
 def request(
     destination: Destination,
-    people: People,
+    people: IdentityStore,
     identifiers: Collection[Identifier],
     *,
     mode: str = DELETE,
@@ -99,8 +99,8 @@ def erase_person(
     reason: str = "",
 ) -> Erasure:
     """Request and do it here; DestinationError when it fails. A worker then tries again."""
-    with opened(destination) as people:
-        identifiers = identifiers_of(people, value, id_type, whole_profile=whole_profile)
+    with connect(destination) as people:
+        identifiers = identifiers_to_erase(people, value, id_type, whole_profile=whole_profile)
         erasure = request(destination, people, identifiers, mode=mode, actor=actor, reason=reason)
     run(erasure)
     return erasure
@@ -124,7 +124,7 @@ def _is_with_worker(erasure: Erasure) -> bool:
     return not erasure.is_done
 
 
-def unfinished() -> QuerySet[Erasure]:
+def unfinished_erasures() -> QuerySet[Erasure]:
     """Those that a worker can go on with now."""
     waiting = Erasure.objects.exclude(state=ErasureState.DONE)
     return waiting.exclude(retry_at__gt=timezone.now()).defer("held")
@@ -147,7 +147,7 @@ def _tried(erasure: Erasure, reader: psycopg.Connection[Any]) -> bool:
     try:
         erased = _held(erasure)
         texts = ErasedTexts(erased)
-        with opened(erasure.destination) as people:
+        with connect(erasure.destination) as people:
             _Work(erasure, people, erased, texts).go_on(reader)
     except Exception as error:  # noqa: BLE001 - the erasure keeps it and is retried
         said = str(error) or type(error).__name__
@@ -167,13 +167,13 @@ def _held(erasure: Erasure) -> Erased:
 
 class _Work:
     def __init__(
-        self, erasure: Erasure, people: People, erased: Erased, texts: ErasedTexts
+        self, erasure: Erasure, people: IdentityStore, erased: Erased, texts: ErasedTexts
     ) -> None:
         self._erasure = erasure
         self._people = people
         self._erased = erased
         self._texts = texts
-        self._sources = sources_of(erasure.destination)
+        self._sources = concerned_sources(erasure.destination)
 
     def go_on(self, reader: psycopg.Connection[Any]) -> None:
         texts, sources, below = self._texts, self._sources, self._erasure.position
@@ -195,7 +195,7 @@ class _Work:
         erasure = self._erasure
         _save(erasure, state=ErasureState.RUNNING)
         erase.erase(
-            *self._people.graph,
+            *self._people.args,
             list(self._erased.modes),
             mode=erasure.mode,
             actor=erasure.actor,
@@ -215,7 +215,7 @@ class _Work:
         erasure = self._erasure
         after, upto = self._range(reader)
         rules = schema.read_rules(self._people.conn, self._people.schema)
-        sought = Sought(self._sources, self._erased, rules)
+        sought = LogErasure(self._sources, self._erased, rules)
         until = monotonic() + SLICE_SECONDS
         while after < upto:
             part = min(after + SLICE_IDS, upto)
@@ -240,7 +240,7 @@ class _Work:
         return erasure.position, erasure.upto_id
 
     def _erase_rows(
-        self, rows: Manager[Any], found: Iterator[Seen], following: ErasureStep
+        self, rows: Manager[Any], found: Iterator[ScannedRow], following: ErasureStep
     ) -> None:
         """A part of a table, down to the position; then the next step."""
         until, named, position = monotonic() + SLICE_SECONDS, [], None
@@ -296,7 +296,7 @@ def _save(erasure: Erasure, **fields: Any) -> None:
     erasure.save(update_fields=list(fields))
 
 
-def sources_of(destination: Destination) -> dict[int, str]:
+def concerned_sources(destination: Destination) -> dict[int, str]:
     """Whose log and refusals are concerned: not those of other destinations alone."""
     known = dict(Source.objects.values_list("pk", "public_id"))
     counted = MinuteCount.objects.order_by().values_list("source_id", flat=True).distinct()

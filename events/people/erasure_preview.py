@@ -18,19 +18,19 @@ from destinations.warehouse.identity.erasure import DELETE, Erased
 from destinations.warehouse.identity.statements import Identifier
 from events.log import reader as event_reader
 from events.log.database import log_reader
-from events.log.erasure import Sought
+from events.log.erasure import LogErasure
 from events.people.erased_texts import ErasedTexts
-from events.people.erasure import SLICE_IDS, sources_of
-from events.people.store import People
+from events.people.erasure import SLICE_IDS, concerned_sources
+from events.people.store import IdentityStore
 
-Tell = Callable[[str, float | None], None]
+ReportProgress = Callable[[str, float | None], None]
 """Takes what is looked at now, and how much of that is done, from 0 to 1, where it is known."""
 Hit = tuple[int, float | None]
 """How many of a part are concerned, and how much of the table that was, where it is known."""
 
 
 @dataclass(frozen=True)
-class Preview:
+class ErasurePreview:
     """Counts by table."""
 
     counts: dict[str, int]
@@ -38,28 +38,28 @@ class Preview:
     """Tables of which the newest part was counted: the whole took too long."""
 
 
-def preview(
+def preview_erasure(
     destination: Destination,
-    people: People,
+    people: IdentityStore,
     identifiers: Collection[Identifier],
     *,
     mode: str = DELETE,
     max_seconds: float = inf,
-    tell: Tell | None = None,
-) -> Preview:
+    tell: ReportProgress | None = None,
+) -> ErasurePreview:
     """The warehouse does it and takes it back; of each of our own tables so long is read."""
     tell = tell or _untold
     tell(ErasureStep.WAREHOUSE.label, None)
-    done = erase.erase(*people.graph, identifiers, mode=mode, actor="", dry_run=True)
+    done = erase.erase(*people.args, identifiers, mode=mode, actor="", dry_run=True)
     erased = Erased(dict.fromkeys(identifiers, mode))
     rules = schema.read_rules(people.conn, people.schema)
-    sought = Sought(sources_of(destination), erased, rules)
+    sought = LogErasure(concerned_sources(destination), erased, rules)
     kept = {}
     for step, hits in _hits(destination, erased, sought):
         kept[step.label] = _sum(hits, max_seconds, partial(tell, step.label))
     counts = {name: count for name, (count, is_whole) in kept.items() if count or not is_whole}
     at_least = frozenset(name for name, (_, is_whole) in kept.items() if not is_whole)
-    return Preview({**counts, **done.counts}, at_least)
+    return ErasurePreview({**counts, **done.counts}, at_least)
 
 
 def _untold(step: str, share: float | None) -> None:
@@ -67,7 +67,7 @@ def _untold(step: str, share: float | None) -> None:
 
 
 def _hits(
-    destination: Destination, erased: Erased, sought: Sought
+    destination: Destination, erased: Erased, sought: LogErasure
 ) -> Iterator[tuple[ErasureStep, Generator[Hit]]]:
     """For each table the hits in one part after the other."""
     texts, sources = ErasedTexts(erased), sought.sources
@@ -78,7 +78,7 @@ def _hits(
     yield ErasureStep.MESSAGES, _read(bool(changed) for *_, changed in texts.messages())
 
 
-def _logged(sought: Sought) -> Generator[Hit]:
+def _logged(sought: LogErasure) -> Generator[Hit]:
     """Of the log, the newest part first."""
     with log_reader() as reader:
         head = event_reader.barrier(reader)

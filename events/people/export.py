@@ -8,17 +8,17 @@ from uuid import UUID
 from destinations.interface import DestinationError
 from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.reads import profiles
-from events.people.store import People
+from events.people.store import IdentityStore
 
 MOST_ROWS, MOST_LISTED = 20_000, 10_000
 
 
-def profile_export(opened: People, rudder_id: UUID) -> dict[str, Any]:
+def profile_export(identities: IdentityStore, rudder_id: UUID) -> dict[str, Any]:
     """Profile, traits with their events, identifiers, links, and whole rows by table.
 
     is_cut_short tells that one of the lists reached its limit.
     """
-    conn, schema = opened.conn, opened.schema
+    conn, schema = identities.conn, identities.schema
     found = profiles.find(conn, schema, str(rudder_id))
     if not found:
         raise DestinationError("no profile has or had this id")
@@ -28,7 +28,7 @@ def profile_export(opened: People, rudder_id: UUID) -> dict[str, Any]:
     identifiers = profiles.identifiers(conn, schema, now, MOST_LISTED)
     links = profiles.links(conn, schema, now, MOST_LISTED)
     traits = profiles.traits(conn, schema, now, options.null_clears)
-    rows = profiles.rows(conn, schema, opened.namespaces, [now, *former], MOST_ROWS)
+    rows = profiles.rows(conn, schema, identities.namespaces, [now, *former], MOST_ROWS)
     full = [len(identifiers) == MOST_LISTED, len(links) == MOST_LISTED]
     return {
         "rudder_id": now,

@@ -16,7 +16,7 @@ KEPT_CHECKS = 30
 
 def check_identities(destination: Destination) -> IdentityCheck:
     """Check one destination and keep the result; the newest tells the overview."""
-    with store.opened(destination) as opened:
+    with store.connect(destination) as opened:
         differences = [str(each) for each in check(opened.conn, opened.schema)]
     made = IdentityCheck.objects.create(destination=destination, differences=differences)
     if differences:

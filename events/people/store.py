@@ -14,7 +14,8 @@ from django.db.models import QuerySet
 from destinations.interface import DestinationError
 from destinations.models import Connection, Destination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.connection import Conn, connect
+from destinations.postgres.connection import Conn
+from destinations.postgres.connection import connect as connect_warehouse
 from destinations.postgres.identity import schema as identity_schema
 from destinations.warehouse.identity.statements import (
     Identifier,
@@ -30,7 +31,7 @@ MOST_EVENTS = 20
 
 
 @dataclass(frozen=True)
-class People:
+class IdentityStore:
     """A connection to a destination's warehouse, its identity schema and its event schemas."""
 
     conn: Conn
@@ -38,41 +39,41 @@ class People:
     namespaces: list[str]
 
     @property
-    def graph(self) -> tuple[Conn, str, list[str]]:
+    def args(self) -> tuple[Conn, str, list[str]]:
         """The first arguments of every action."""
         return self.conn, self.schema, self.namespaces
 
 
 @contextmanager
-def opened(destination: Destination) -> Iterator[People]:
+def connect(destination: Destination) -> Iterator[IdentityStore]:
     """DestinationError when the destination resolves no identities."""
     config = PostgresConfig.of(destination.config, destination.secrets or {})
     if not config.resolve_identities:
         raise DestinationError(f"the destination {destination} does not resolve identities")
-    with connect(config) as conn:
+    with connect_warehouse(config) as conn:
         identity_schema.ensure_schema(conn, config.identity_schema, destination.public_id)
-        yield People(conn, config.identity_schema, destination.namespaces())
+        yield IdentityStore(conn, config.identity_schema, destination.namespaces())
 
 
 @contextmanager
-def borrowed(destination: Destination) -> Iterator[People]:
+def connect_pooled(destination: Destination) -> Iterator[IdentityStore]:
     """For reads of a request: a connection that this thread keeps, opened again when it broke."""
     config = PostgresConfig.of(destination.config, destination.secrets or {})
     kept: dict[str, Conn] = _kept.__dict__
     key = config.conninfo()
     conn = kept.pop(key, None)
     if conn is None or conn.broken or conn.closed:
-        conn = connect(config)
+        conn = connect_warehouse(config)
         identity_schema.read_meta(conn, config.identity_schema)
     try:
-        yield People(conn, config.identity_schema, destination.namespaces())
+        yield IdentityStore(conn, config.identity_schema, destination.namespaces())
     finally:
         kept[key] = conn
         while len(kept) > KEPT_CONNECTIONS:
             kept.pop(next(iter(kept))).close()
 
 
-def close_kept() -> None:
+def close_pooled() -> None:
     """Let go of this thread's connections."""
     while _kept.__dict__:
         _kept.__dict__.popitem()[1].close()
@@ -82,7 +83,7 @@ _kept = threading.local()
 
 
 def stated_pairs(
-    destination: Destination, people: People, message_id: str
+    destination: Destination, people: IdentityStore, message_id: str
 ) -> list[tuple[Identifier, Identifier]]:
     """Every link that the events with this messageId state, as far as the log still has them."""
     rules = identity_schema.read_rules(people.conn, people.schema)

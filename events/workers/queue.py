@@ -37,7 +37,7 @@ class Work(StrEnum):
     LOAD = "events.tasks.load_connection"
     REPLAY = "events.tasks.load_replay"
     ERASURE = "events.tasks.continue_erasure"
-    CHANGE = "events.tasks.go_on_with_change"
+    CHANGE = "events.tasks.advance_change"
     QUARANTINE = "events.tasks.send_quarantined_again"
 
 

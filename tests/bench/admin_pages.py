@@ -154,7 +154,7 @@ def _letter() -> DeadLetter:
 
 @cache
 def _rudder_id(value: str) -> Any:
-    with store.opened(Destination.objects.get()) as opened:
+    with store.connect(Destination.objects.get()) as opened:
         return profiles.find(opened.conn, opened.schema, value)[0].rudder_id
 
 

@@ -144,11 +144,11 @@ def _operate(hub: Hub) -> None:
     """A cut, a rule and a request to erase."""
     options = {"actor": "ada", "dry_run": False}
     pair = (anonymous(mark("device")), user(mark("other")))
-    with store.opened(hub.destination) as opened:
-        unmerge.unmerge_links(*opened.graph, [pair], reason=mark("cut"), **options)
-        guards.add_rule(*opened.graph, exact=mark("rule"), **options)
+    with store.connect(hub.destination) as identities:
+        unmerge.unmerge_links(*identities.args, [pair], reason=mark("cut"), **options)
+        guards.add_rule(*identities.args, exact=mark("rule"), **options)
         erasure = people_erasure.request(
-            hub.destination, opened, [user(mark("past"))], actor="ada", reason=mark("erasure")
+            hub.destination, identities, [user(mark("past"))], actor="ada", reason=mark("erasure")
         )
     Erasure.objects.filter(pk=erasure.pk).update(error=f'"{mark("error")}"')
 

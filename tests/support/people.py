@@ -87,15 +87,17 @@ class Hub(Graph):
         self.load(*waiting)
 
     def operate(self, op):
-        with store.opened(self.destination) as opened:
+        with store.connect(self.destination) as identities:
             if op["op"] == "unlink":
                 pair = (Identifier(*op["a"]), Identifier(*op["b"]))
-                unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
+                unmerge.unmerge_links(*identities.args, [pair], actor="ann")
                 return
             identifiers = [Identifier(*op["id"])]
             if op["op"] == "erase_profile":
-                identifiers = erase.members(opened.conn, opened.schema, op["id"][1], op["id"][0])
-            erasure = people_erasure.request(self.destination, opened, identifiers, actor="ann")
+                identifiers = erase.members(
+                    identities.conn, identities.schema, op["id"][1], op["id"][0]
+                )
+            erasure = people_erasure.request(self.destination, identities, identifiers, actor="ann")
         people_erasure.run(erasure)
 
     def stamped(self, table="web.tracks_resolved"):
@@ -130,12 +132,12 @@ def _text(row):
 def changes_made():
     """What workers do with the changes of identities that wait."""
     for pk in IdentityChange.objects.with_worker().values_list("pk", flat=True):
-        changes.go_on(pk)
+        changes.advance(pk)
 
 
 def erase_requested():
     """What workers do with the erasures that wait."""
-    for erasure in people_erasure.unfinished():
+    for erasure in people_erasure.unfinished_erasures():
         people_erasure.run(erasure)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from destinations.interface import Chunk, Feed, LoggedEvent, Prepared
+from destinations.interface import Chunk, Feed, LoggedEvent, PreparedChunk
 from destinations.warehouse.identity.erasure import BLANK, DELETE, Erased, blank, without_erased
 from destinations.warehouse.identity.statements import (
     Identifier,
@@ -127,7 +127,7 @@ class Content:
         return iter({id(each): each for each in types}.values())
 
 
-def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> Prepared:
+def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> PreparedChunk:
     """Transform the chunk's events; those that cannot be rows are dead letters or skipped.
 
     Without rules of identity no identities are resolved.
@@ -149,10 +149,10 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
         else:
             if reason:
                 skipped[reason] += 1
-    return Prepared(chunk, content, dead_letters, skipped)
+    return PreparedChunk(chunk, content, dead_letters, skipped)
 
 
-def content_of(prepared: Prepared) -> Content:
+def content_of(prepared: PreparedChunk) -> Content:
     """The content that prepare() gave; empty when all events of the chunk are dead letters."""
     return cast("Content", prepared.content or Content())
 

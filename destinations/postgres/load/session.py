@@ -18,7 +18,7 @@ from destinations.interface import (
     DestinationUnavailableError,
     Feed,
     LoadResult,
-    Prepared,
+    PreparedChunk,
 )
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import (
@@ -86,10 +86,10 @@ class PostgresSession:
             ).fetchone()
         return CursorCounts(*row) if row else None
 
-    def prepare(self, chunk: Chunk) -> Prepared:
+    def prepare(self, chunk: Chunk) -> PreparedChunk:
         return prepare(chunk, self._feed, self._options, self._rules)
 
-    def load(self, prepared: Prepared) -> LoadResult:
+    def load(self, prepared: PreparedChunk) -> LoadResult:
         with translated_errors(), schema.operator_lock_shared(self._conn, self._schema):
             for attempt in count(1):
                 try:
@@ -101,7 +101,7 @@ class PostgresSession:
                     logger.info("written again: %s", primary_message(error))
         raise AssertionError("the last attempt returns or raises")
 
-    def _load(self, prepared: Prepared) -> LoadResult:
+    def _load(self, prepared: PreparedChunk) -> LoadResult:
         content = content_of(prepared)
         self._namespace.forget()  # somebody may have changed a table since the last chunk
         content.leave_out(resolve.suppressed(self._conn, self._schema, content.statements))
@@ -110,7 +110,7 @@ class PostgresSession:
         content.stamp(resolve.resolve(self._conn, self._schema, content.statements, warn))
         return self._write_new(prepared, content)
 
-    def _grow(self, prepared: Prepared, content: Content) -> None:
+    def _grow(self, prepared: PreparedChunk, content: Content) -> None:
         """Have a place in the warehouse for every row, before the transaction that writes them."""
         self._namespace.warnings.clear()
         self._namespace.added.clear()
@@ -132,7 +132,7 @@ class PostgresSession:
         ours = {name: kind for name, kind in columns.items() if kind in sql.TYPES}
         self._namespace.grow("users", ours)
 
-    def _without(self, error: TableRefusedError, prepared: Prepared) -> Exception:
+    def _without(self, error: TableRefusedError, prepared: PreparedChunk) -> Exception:
         """The refusal of the events that have rows in the table, unless it is one of ours."""
         if error.table == DISCARDS:
             return DestinationError(str(error))
@@ -144,7 +144,7 @@ class PostgresSession:
         }
         return ChunkRefusedError(str(error), guilty)
 
-    def _write_new(self, prepared: Prepared, content: Content) -> LoadResult:
+    def _write_new(self, prepared: PreparedChunk, content: Content) -> LoadResult:
         """With care only where a row is stored already, as were some of the last chunk."""
         if not self._meets_stored:
             try:
@@ -153,7 +153,7 @@ class PostgresSession:
                 logger.info("written with care: %s", primary_message(error))
         return self._write(prepared, content, with_care=True)
 
-    def _write(self, prepared: Prepared, content: Content, *, with_care: bool) -> LoadResult:
+    def _write(self, prepared: PreparedChunk, content: Content, *, with_care: bool) -> LoadResult:
         """T2: rows, discards and cursor, all or none."""
         skipped = Counter(prepared.skipped)
         if content.erased:
@@ -202,7 +202,7 @@ class PostgresSession:
         users.discards += _discards_of_users(identifies, makes_user)
         return users
 
-    def _move_cursor(self, prepared: Prepared, skipped: Counter[str]) -> datetime:
+    def _move_cursor(self, prepared: PreparedChunk, skipped: Counter[str]) -> datetime:
         """The time of the transaction."""
         chunk, connection_id = prepared.chunk, self._feed.connection_id
         self._conn.execute(sql.start_cursor(self._schema), [connection_id, chunk.after])
@@ -223,7 +223,7 @@ class PostgresSession:
         return loaded_at
 
 
-def _loaded(prepared: Prepared, skipped: Counter[str]) -> int:
+def _loaded(prepared: PreparedChunk, skipped: Counter[str]) -> int:
     return len(prepared.chunk.events) - len(prepared.dead_letters) - skipped.total()
 
 

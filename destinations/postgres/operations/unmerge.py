@@ -117,7 +117,7 @@ def unmerge_event(
     namespaces: Sequence[str],
     message_id: str,
     *,
-    also: Iterable[Pair] = (),
+    more_pairs: Iterable[Pair] = (),
     sides: Pair | None = None,
     actor: str,
     reason: str = "",
@@ -131,7 +131,7 @@ def unmerge_event(
         with op.any_plan():
             rows = op.graph.run(OF_MESSAGE, message_id).fetchall()
         first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
-        pairs = list({frozenset(pair): pair for pair in [*first, *also]}.values())
+        pairs = list({frozenset(pair): pair for pair in [*first, *more_pairs]}.values())
         if not pairs:
             raise DestinationError(f"no link is known from message {message_id!r}")
         return _cut(op, pairs, reason, sides)

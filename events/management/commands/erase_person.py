@@ -8,7 +8,7 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.warehouse.identity.erasure import BLANK, DELETE
 from events.people import erasure as people_erasure
 from events.people import store
-from events.people.erasure_preview import preview
+from events.people.erasure_preview import preview_erasure
 
 
 class Command(BaseCommand):
@@ -58,9 +58,9 @@ def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
 def _counted(options: dict[str, Any]) -> tuple[dict[str, int], str]:
     destination = store.destination_named(options["destination"])
     whole_profile = not options["only_identifier"]
-    with store.opened(destination) as opened:
-        identifiers = people_erasure.identifiers_of(
+    with store.connect(destination) as opened:
+        identifiers = people_erasure.identifiers_to_erase(
             opened, options["value"], options["type"], whole_profile=whole_profile
         )
-        found = preview(destination, opened, identifiers, mode=options["mode"])
+        found = preview_erasure(destination, opened, identifiers, mode=options["mode"])
     return found.counts, "Nothing was erased. Add --yes to erase."

@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with store.opened(store.destination_named(options["destination"])) as opened:
+            with store.connect(store.destination_named(options["destination"])) as opened:
                 steps = explain(
                     opened.conn,
                     opened.schema,

@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with store.opened(store.destination_named(options["destination"])) as opened:
+            with store.connect(store.destination_named(options["destination"])) as opened:
                 mended = rebuild(opened.conn, opened.schema)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error

@@ -20,8 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with store.opened(store.destination_named(options["destination"])) as opened:
-                seeded = seed(*opened.graph)
+            with store.connect(store.destination_named(options["destination"])) as opened:
+                seeded = seed(*opened.args)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{seeded.people} pairs of ids linked, {seeded.rows} rows updated.")

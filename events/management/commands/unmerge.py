@@ -37,7 +37,7 @@ class Command(BaseCommand):
             raise CommandError("--undo needs the two identifiers of a link")
         try:
             destination = store.destination_named(options["destination"])
-            with store.opened(destination) as opened:
+            with store.connect(destination) as opened:
                 self._run(destination, opened, words, options)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
@@ -45,23 +45,25 @@ class Command(BaseCommand):
     def _run(
         self,
         destination: Destination,
-        opened: store.People,
+        opened: store.IdentityStore,
         words: list[str],
         options: dict[str, Any],
     ) -> None:
         common: dict[str, Any] = {"actor": "command line", "dry_run": not options["yes"]}
         ends = [Identifier(*words[start : start + 2]) for start in range(0, len(words), 2)]
         if options["undo"]:
-            self._show(unmerge.undo(*opened.graph, [(ends[0], ends[1])], **common))
+            self._show(unmerge.undo(*opened.args, [(ends[0], ends[1])], **common))
             return
         common["reason"] = options["reason"]
         if options["event"]:
-            also = store.stated_pairs(destination, opened, options["event"])
-            done = unmerge.unmerge_event(*opened.graph, options["event"], also=also, **common)
+            more_pairs = store.stated_pairs(destination, opened, options["event"])
+            done = unmerge.unmerge_event(
+                *opened.args, options["event"], more_pairs=more_pairs, **common
+            )
         elif len(ends) == 1:
-            done = unmerge.unmerge_identifier(*opened.graph, ends[0], **common)
+            done = unmerge.unmerge_identifier(*opened.args, ends[0], **common)
         else:
-            done = unmerge.unmerge_links(*opened.graph, [(ends[0], ends[1])], **common)
+            done = unmerge.unmerge_links(*opened.args, [(ends[0], ends[1])], **common)
         for a, b in done.cut:
             self.stdout.write(f"cut: {a.type} {a.value!r} - {b.type} {b.value!r}")
         self._show(done.outcome)

@@ -18,7 +18,7 @@ from destinations.postgres.operations import guards, unmerge
 from destinations.postgres.reads import profiles as reads_profiles
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
 from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
-from events.people.store import People
+from events.people.store import IdentityStore
 from rudderhub.admin.people.graph_layout import (
     GraphLayout,
     GraphLink,
@@ -91,7 +91,7 @@ class TimelineStart:
 class PeoplePages:
     """Reads the contents of the pages about the people of one destination."""
 
-    def __init__(self, opened: People, *, sees: bool) -> None:
+    def __init__(self, opened: IdentityStore, *, sees: bool) -> None:
         self._opened = opened
         self._conn, self._schema = opened.conn, opened.schema
         self._meta = identity_schema.read_meta(opened.conn, opened.schema)

@@ -47,7 +47,7 @@ def search(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"destinations": destinations, "chosen": destination, "text": text}
     if destination is not None:
         try:
-            with store.opened(destination) as opened:
+            with store.connect(destination) as opened:
                 pages = PeoplePages(opened, sees=_sees_personal_data(request))
                 context["found"] = pages.search(text)
         except NO_ANSWER as error:
@@ -62,7 +62,7 @@ def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     destination = get_object_or_404(Destination, pk=pk)
     ends = request.GET.get("from", "").strip(), request.GET.get("with", "").strip()
     try:
-        with store.opened(destination) as opened:
+        with store.connect(destination) as opened:
             pages = PeoplePages(opened, sees=_sees_personal_data(request))
             context = pages.profile(rudder_id, ends, TimelineStart.of(request.GET.dict()))
     except NO_ANSWER as error:
@@ -82,7 +82,7 @@ def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     _require(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
     try:
-        with store.opened(destination) as opened:
+        with store.connect(destination) as opened:
             exported = profile_export(opened, rudder_id)
     except NO_ANSWER as error:
         messages.error(request, str(error))
@@ -110,7 +110,7 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
     before = parse_pk(request.GET.get("before", ""))
     destination = get_object_or_404(Destination, pk=pk)
     try:
-        with store.opened(destination) as opened:
+        with store.connect(destination) as opened:
             context = PeoplePages(opened, sees=_sees_personal_data(request)).rules(before)
     except NO_ANSWER as error:
         messages.error(request, str(error))
@@ -194,7 +194,7 @@ def _effect_context(request: HttpRequest, requested: IdentityChange) -> dict[str
     """What the page shows of it, through the redaction; identity_changes.kept has its form."""
     effect = requested.effect
     try:
-        with store.opened(requested.destination) as opened:
+        with store.connect(requested.destination) as opened:
             pages = PeoplePages(opened, sees=_sees_personal_data(request))
     except NO_ANSWER as error:
         messages.error(request, f"{error}.")

@@ -30,7 +30,7 @@ def hub(warehouse, warehouse_url):
         event(4, "identify", anonymousId="laptop", userId="ann", traits={"plan": "pro"}),
     )
     yield hub
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
 
 
@@ -153,7 +153,7 @@ def test_nothing_can_be_written(hub, client):
 
 
 def test_a_warehouse_that_is_away_is_told(hub, get):
-    store.close_kept()
+    store.close_pooled()
     hub.destination.config = {**hub.destination.config, "port": 1}
     hub.destination.save()
 

@@ -17,8 +17,8 @@ from events.log import writer
 from events.log.database import log_connection, log_reader
 from events.people import changes, store
 from events.people import erasure as people_erasure
-from events.people.erasure_preview import preview
-from events.tasks import go_on_with_change, ring_connections
+from events.people.erasure_preview import preview_erasure
+from events.tasks import advance_change, ring_connections
 from events.workers import queue
 from events.workers.locks import Lock, try_lock
 from tests.support.broker import take_broker_away
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _closed():
     cache.clear()
     yield
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
 
 
@@ -72,7 +72,7 @@ def test_a_request_only_asks_and_a_worker_counts(hub, admin_client):
     asked = page(admin_client, url)
     is_rung = cache.get(f"ring:change:{change().pk}")
 
-    go_on_with_change(change().pk)
+    advance_change(change().pk)
 
     assert 'data-live="0.5"' in asked
     assert "A worker is counting the changes" in asked
@@ -181,10 +181,10 @@ def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(h
     with ThreadPoolExecutor() as workers, log_connection() as other, log_connection() as looking:
         with other.transaction():
             other.execute("SELECT FROM destinations_identitychange FOR UPDATE")
-            first = workers.submit(go_on_alone, pk)
+            first = workers.submit(advance_alone, pk)
             wait_for_updates(looking, 1)
             looking.execute(END_HOLDER, [pk])
-            second = workers.submit(go_on_alone, pk)
+            second = workers.submit(advance_alone, pk)
             wait_for_updates(looking, 2)
         failures = [first.exception(), second.exception()]
 
@@ -203,9 +203,9 @@ WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE "destinations_identitychan
 """
 
 
-def go_on_alone(pk):
+def advance_alone(pk):
     try:
-        changes.go_on(pk)
+        changes.advance(pk)
     finally:
         database.close()
 
@@ -306,10 +306,10 @@ def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin_client):
 def test_the_preview_of_an_erasure_tells_how_far_it_is(hub):
     told = []
 
-    with store.opened(hub.destination) as opened:
-        preview(
+    with store.connect(hub.destination) as identities:
+        preview_erasure(
             hub.destination,
-            opened,
+            identities,
             [user("ann")],
             tell=lambda step, share: told.append((step, share)),
         )
@@ -322,10 +322,10 @@ def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
     """Within one nobody would see it before the end."""
     within = []
 
-    with store.opened(hub.destination) as opened:
-        preview(
+    with store.connect(hub.destination) as identities:
+        preview_erasure(
             hub.destination,
-            opened,
+            identities,
             [user("ann")],
             tell=lambda step, share: within.append(database.in_atomic_block),
         )
@@ -397,7 +397,7 @@ def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin_client):
         created_at=timezone.now() - changes.KEPT - timedelta(seconds=1)
     )
 
-    changes.forget_old(timezone.now())
+    changes.delete_old(timezone.now())
 
     assert change() == new
     assert "This preview has expired" in page(admin_client, url)

@@ -235,9 +235,9 @@ def test_messages_that_quote_the_person_no_longer_do(hub):
 
 def test_a_rule_that_names_the_erased_value_goes(hub):
     hub.load(event(1, userId="ann-1", anonymousId="tablet"), event(2, userId="bob"))
-    with store.opened(hub.destination) as opened:
-        guards.add_rule(*opened.graph, exact="ann-1", actor="ann")
-        guards.add_rule(*opened.graph, exact="bob", actor="ann")
+    with store.connect(hub.destination) as identities:
+        guards.add_rule(*identities.args, exact="ann-1", actor="ann")
+        guards.add_rule(*identities.args, exact="bob", actor="ann")
 
     receipt = erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
 
@@ -248,8 +248,8 @@ def test_a_rule_that_names_the_erased_value_goes(hub):
 
 
 def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hub):
-    with store.opened(hub.destination) as opened:
-        guards.add_rule(*opened.graph, exact="ann-1", id_type="anonymous_id", actor="ann")
+    with store.connect(hub.destination) as identities:
+        guards.add_rule(*identities.args, exact="ann-1", id_type="anonymous_id", actor="ann")
     hub.load(event(1, userId="bob", anonymousId="ann-1", event="Looked", properties={"x": "ann-1"}))
     assert "ann-1" in everywhere(hub)
 

@@ -25,7 +25,7 @@ from destinations.warehouse.identity.erasure import DELETE, Erased
 from destinations.warehouse.identity.statements import Identifier
 from events.log import writer
 from events.log.database import log_connection
-from events.log.erasure import Sought
+from events.log.erasure import LogErasure
 from events.models import DeadLetter, Event, Quarantined
 from events.people import erasure as people_erasure
 from events.people import erasure_preview, store
@@ -49,13 +49,13 @@ def hub(warehouse, warehouse_url):
     with database.cursor() as cursor:
         cursor.execute("TRUNCATE events_event")
     yield Hub(warehouse, warehouse_url, {"blocked": True})
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
 
 
 def request(hub, identifier=ANN):
-    with store.opened(hub.destination) as opened:
-        return people_erasure.request(hub.destination, opened, [identifier], actor="eve")
+    with store.connect(hub.destination) as identities:
+        return people_erasure.request(hub.destination, identities, [identifier], actor="eve")
 
 
 def confirm(hub, admin_client):
@@ -115,7 +115,7 @@ def test_without_a_broker_an_erasure_waits_for_beat(hub, admin_client, monkeypat
 
     confirm(hub, admin_client)
     erasure = Erasure.objects.get()
-    waiting = [each.pk for each in people_erasure.unfinished()]
+    waiting = [each.pk for each in people_erasure.unfinished_erasures()]
     people_erasure.run(erasure)
 
     assert waiting == [erasure.pk]
@@ -429,9 +429,9 @@ def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monk
     hub.append(event(1, userId="ann-1"), event(2, userId="bob-1"), event(3, userId="bob-1"))
     hub.append(event(4, userId="ann-1"), event(5, userId="ann-1"))
 
-    with store.opened(hub.destination) as opened:
-        part = erasure_preview.preview(hub.destination, opened, [ANN], max_seconds=0)
-        whole = erasure_preview.preview(hub.destination, opened, [ANN])
+    with store.connect(hub.destination) as identities:
+        part = erasure_preview.preview_erasure(hub.destination, identities, [ANN], max_seconds=0)
+        whole = erasure_preview.preview_erasure(hub.destination, identities, [ANN])
 
     assert (part.counts, part.at_least) == ({"event log": 2}, {"event log"})
     assert (whole.counts, whole.at_least) == ({"event log": 3}, frozenset())
@@ -453,11 +453,11 @@ def test_the_admin_says_that_its_count_is_the_least(hub, admin_client, monkeypat
 
 def test_two_erasures_of_one_event_at_once_clear_both_values(hub):
     hub.load(event(1, "alias", userId="ann-1", previousId="bob-1"))
-    with store.opened(hub.destination) as opened:
-        rules = schema.read_rules(opened.conn, opened.schema)
+    with store.connect(hub.destination) as identities:
+        rules = schema.read_rules(identities.conn, identities.schema)
     sources = {hub.connection("web").source_id: "web"}
     upto = Event.objects.latest("id").pk
-    sought = {who: Sought(sources, Erased({who: DELETE}), rules) for who in (ANN, BOB)}
+    sought = {who: LogErasure(sources, Erased({who: DELETE}), rules) for who in (ANN, BOB)}
     other = threading.Thread(target=in_thread, args=(sought[BOB], upto))
 
     with transaction.atomic():

@@ -16,8 +16,8 @@ from events.loads.run import run_load
 from events.log import writer
 from events.models import DeadLetter, Quarantined
 from events.people import store
-from events.people.erasure import erase_person, identifiers_of
-from events.people.erasure_preview import preview
+from events.people.erasure import erase_person, identifiers_to_erase
+from events.people.erasure_preview import preview_erasure
 from tests.support.events import NOW, event
 from tests.support.identity_graph import ORACLE, SCENARIOS, anonymous, user
 from tests.support.people import Hub, everywhere
@@ -193,10 +193,10 @@ TABLET = [
 
 def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
     hub.load(*TABLET)
-    with store.opened(hub.destination) as opened:
+    with store.connect(hub.destination) as identities:
         pair = (anonymous("tablet"), user("bob"))
-        preview = unmerge.unmerge_links(*opened.graph, [pair], actor="ann", dry_run=True)
-        done = unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
+        preview = unmerge.unmerge_links(*identities.args, [pair], actor="ann", dry_run=True)
+        done = unmerge.unmerge_links(*identities.args, [pair], actor="ann")
 
     tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
     bob = min(hub.key(anonymous("phone")), hub.key(user("bob")))
@@ -219,11 +219,11 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
     monkeypatch.setattr("destinations.postgres.identity.restamp.SLICE", 2)
     hub.load(*TABLET)
     pair = (anonymous("tablet"), user("bob"))
-    with store.opened(hub.destination) as opened:
-        done = unmerge.unmerge_links(*opened.graph, [pair], actor="ann")
+    with store.connect(hub.destination) as identities:
+        done = unmerge.unmerge_links(*identities.args, [pair], actor="ann")
         assert done.outcome.restamp_id is not None
         progress = []
-        while unmerge.restamp_next(opened.conn, opened.schema):
+        while unmerge.restamp_next(identities.conn, identities.schema):
             progress += hub.rows("SELECT moved, total FROM {schema}.identity_restamp")
 
     tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
@@ -253,8 +253,10 @@ def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
         body=b'{"userId": "ann-2"', body_bytes=18,
     )  # fmt: skip
     before = everywhere(hub)
-    with store.opened(hub.destination) as opened:
-        found = preview(hub.destination, opened, identifiers_of(opened, "dev-ann"))
+    with store.connect(hub.destination) as identities:
+        found = preview_erasure(
+            hub.destination, identities, identifiers_to_erase(identities, "dev-ann")
+        )
     assert everywhere(hub) == before
 
     receipt = erase_person(hub.destination, "dev-ann", actor="eve", reason="asked for it")
@@ -380,8 +382,8 @@ def test_all_links_of_an_event_are_those_its_payload_states(hub):
     stated = [{"type": "phone", "value": "0123"}]
     hub.load(event(2, "merge", anonymousId="tablet", userId="ann", mergeProperties=stated))
 
-    with store.opened(hub.destination) as opened:
-        pairs = store.stated_pairs(hub.destination, opened, "m2")
+    with store.connect(hub.destination) as identities:
+        pairs = store.stated_pairs(hub.destination, identities, "m2")
 
     phone = Identifier("phone", "0123")
     assert pairs == [
@@ -394,5 +396,5 @@ def test_all_links_of_an_event_are_those_its_payload_states(hub):
 def test_an_event_that_the_log_no_longer_has_states_nothing_more(hub):
     hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
 
-    with store.opened(hub.destination) as opened:
-        assert store.stated_pairs(hub.destination, opened, "m7") == []
+    with store.connect(hub.destination) as identities:
+        assert store.stated_pairs(hub.destination, identities, "m7") == []

@@ -35,7 +35,7 @@ def _quick(transactional_db, monkeypatch):
     monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
     import_module("rudderhub.migrations.0001_roles").make_roles(apps, None)  # flushed by others
     yield
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
     queue.close_ringer()
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _fresh():
     cache.clear()
     yield
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
     queue.close_ringer()
 

@@ -125,7 +125,7 @@ def test_links_that_an_event_states_again_are_cut_with_those_it_stated_first(gra
     )
     again = [(user("ann"), anonymous("tablet"))]
 
-    done = unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", also=again, actor="ann")
+    done = unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", more_pairs=again, actor="ann")
 
     assert len(done.cut) == 3
     assert len(graph.clusters()) == 3

@@ -21,7 +21,7 @@ ABSOLUTE = re.compile(r"(?<!<title)>[^<]*\d{4}-\d{2}-\d{2}[^<]*<")
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    store.close_kept()
+    store.close_pooled()
     writer.close_writer()
 
 
