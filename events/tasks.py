@@ -108,7 +108,7 @@ def ring_connections(*, anew: bool = False) -> None:
         queue.Work.LOAD: behind,
         queue.Work.REPLAY: _replays(),
         queue.Work.ERASURE: people_erasure.unfinished_erasures(),
-        queue.Work.CHANGE: IdentityChange.objects.with_worker(),
+        queue.Work.CHANGE: IdentityChange.objects.awaiting_worker(),
     }
     for work, found in waiting.items():
         for pk in found.values_list("pk", flat=True):

@@ -115,12 +115,12 @@ class ChangeState(models.TextChoices):
 
 
 class IdentityChanges(models.QuerySet["IdentityChange"]):
-    def with_worker(self) -> IdentityChanges:
+    def awaiting_worker(self) -> IdentityChanges:
         return self.filter(
             state__in=[ChangeState.COUNTING, ChangeState.CONFIRMED, ChangeState.DOING]
         )
 
-    def forgettable(self) -> IdentityChanges:
+    def deletable(self) -> IdentityChanges:
         """Those that are over, and those that nobody has confirmed."""
         return self.exclude(state__in=[ChangeState.CONFIRMED, ChangeState.DOING])
 

@@ -65,13 +65,13 @@ def confirm(change: IdentityChange, reason: str) -> bool:
 
 
 def delete_old(now: datetime) -> None:
-    IdentityChange.objects.forgettable().filter(created_at__lt=now - KEPT).delete()
+    IdentityChange.objects.deletable().filter(created_at__lt=now - KEPT).delete()
 
 
 def advance(change_pk: int) -> None:
     """Count or make it, unless another worker does."""
     with log_reader() as reader, try_lock(reader, Lock.CHANGE, change_pk) as taken:
-        change = IdentityChange.objects.with_worker().filter(pk=change_pk).first()
+        change = IdentityChange.objects.awaiting_worker().filter(pk=change_pk).first()
         if not taken or change is None:
             return
         match change.state:

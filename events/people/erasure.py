@@ -257,7 +257,7 @@ class _Work:
 
     def _end(self) -> None:
         recent_requests.delete_requests(self._sources)
-        asked = self._erasure.destination.identity_changes.forgettable()
+        asked = self._erasure.destination.identity_changes.deletable()
         asked.exclude(erasure=self._erasure).delete()  # its own is empty, and leads here
         with transaction.atomic():
             _finish(self._erasure, self._counted(clear_messages(self._texts.messages())))

@@ -237,7 +237,7 @@ def _counted(client, **posted) -> Iterator[Page]:
     asking = Page(reverse("people-act", args=[Destination.objects.get().pk]), posted=posted)
     yield asking
     answer = client.post(asking.path, posted)
-    wait_for(lambda: not IdentityChange.objects.with_worker().exists(), 120)
+    wait_for(lambda: not IdentityChange.objects.awaiting_worker().exists(), 120)
     yield Page(answer.url)
 
 

@@ -21,7 +21,7 @@ from events.log import writer
 from events.models import Load
 from rudderhub.env import ROOT
 from tests.e2e.postgres import found, running
-from tests.support.events import parsed
+from tests.support.events import parsed_event
 from tests.support.factories import make_connection, make_destination, make_source
 
 EVENTS = 2_000
@@ -95,7 +95,7 @@ def statements():
 
 
 def send(connection, events):
-    writer.append(connection.source_id, datetime.now(UTC), list(map(parsed, events)), 30)
+    writer.append(connection.source_id, datetime.now(UTC), list(map(parsed_event, events)), 30)
 
 
 def counts(warehouse):

@@ -25,7 +25,7 @@ from events.workers.errors import reason_kind
 from sources import snapshot
 from tests.support.factories import make_write_key
 from tests.support.identity_graph import anonymous, user
-from tests.support.people import Hub, changes_made
+from tests.support.people import Hub, advance_changes
 
 MARK, ADDRESS = "xq7z", "203.0.113.199"
 MARKS = (MARK, ADDRESS)
@@ -54,9 +54,9 @@ def make_marked(warehouse, warehouse_url) -> Hub:
     snapshot.reset_snapshot()  # of tests before
     for event in _events():
         _send(key, event)
-    hub.run()
+    hub.run_loads()
     _send(key, _track(9, properties={"n": mark("discard")}))
-    hub.run()
+    hub.run_loads()
     _send(key, {"type": "track", "userId": mark("refused"), "event": ""}, status=400)
     recent_requests.close_keeper()  # all are kept now
     _refuse(connection)
@@ -279,7 +279,7 @@ def _previews(hub: Hub) -> Iterator[dict[str, str]]:
 
 def changes() -> Iterator[Page]:
     """The previews that were asked for, once a worker has counted."""
-    changes_made()
+    advance_changes()
     for pk, destination_pk in IdentityChange.objects.values_list("pk", "destination_id"):
         yield Page("people-change", reverse("people-change", args=[destination_pk, pk]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.log import writer
-from tests.support.events import NOW, parsed
+from tests.support.events import NOW, parsed_event
 from tests.support.factories import make_connection, make_destination, make_source
 from tests.support.warehouse import address
 
@@ -16,4 +16,6 @@ def make_warehouse_connection(url, source=None, **config):
 
 def send(connection, *events, received_at=NOW):
     """Append the events to the log, as the gateway does."""
-    writer.append(connection.source_id, received_at, [*map(parsed, events)], timeout_seconds=60)
+    writer.append(
+        connection.source_id, received_at, [*map(parsed_event, events)], timeout_seconds=60
+    )

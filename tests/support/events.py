@@ -19,7 +19,7 @@ def event(message_id, kind="track", received_at=NOW, **fields):
     """
     if isinstance(message_id, int):
         message_id, received_at = f"m{message_id}", TEN + timedelta(seconds=message_id)
-    times = dict.fromkeys(TIMES, stamp(received_at))
+    times = dict.fromkeys(TIMES, timestamp_text(received_at))
     return {"type": kind, "messageId": message_id, **times, **fields}
 
 
@@ -37,12 +37,12 @@ def moment(number):
     return NOW.replace(hour=0) + timedelta(seconds=number)
 
 
-def stamp(time):
+def timestamp_text(time):
     """The time as messages have it."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parsed(event):
+def parsed_event(event):
     """An event as the gateway or a replay stores it."""
     payload = {key: value for key, value in event.items() if key != "source"}
     texts = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from django.apps import apps
 
 from destinations.models import IdentityChange
@@ -15,7 +13,7 @@ from events.loads.run import run_load
 from events.log import writer
 from events.people import changes, store
 from events.people import erasure as people_erasure
-from tests.support.events import NOW, parsed
+from tests.support.events import NOW, parsed_event
 from tests.support.factories import make_connection, make_destination, make_source
 from tests.support.identity_graph import Graph
 from tests.support.warehouse import address
@@ -59,20 +57,20 @@ class Hub(Graph):
     def append(self, *events):
         for event in events:
             connection = self.connection(event.get("source", "web"))
-            writer.append(connection.source_id, NOW, [parsed(event)], timeout_seconds=60)
+            writer.append(connection.source_id, NOW, [parsed_event(event)], timeout_seconds=60)
 
-    def run(self):
+    def run_loads(self):
         for connection in self.connections.values():
             run_load(connection)
 
-    def keep(self):
+    def run_upkeep(self):
         """What the task of every minute does."""
         kind = destination_type(self.destination.type)
         kind.upkeep(self.destination.config, self.destination.secrets)
 
     def load(self, *events):
         self.append(*events)
-        self.run()
+        self.run_loads()
 
     def play(self, given):
         """Events, and what the operators do between them."""
@@ -100,7 +98,7 @@ class Hub(Graph):
             erasure = people_erasure.request(self.destination, identities, identifiers, actor="ann")
         people_erasure.run(erasure)
 
-    def stamped(self, table="web.tracks_resolved"):
+    def row_ids_by_profile(self, table="web.tracks_resolved"):
         """The row ids of a resolved view, by profile."""
         found = {}
         for rudder_id, row_id in self.conn.execute(
@@ -113,7 +111,7 @@ class Hub(Graph):
         return node_key(self.salt, identifier)
 
 
-def everywhere(hub):
+def everything_stored(hub):
     """All that is stored in the instance and its warehouse, as one text."""
     texts = [_text(row) for model in apps.get_models() for row in model.objects.values_list()]
     tables = hub.conn.execute(
@@ -129,18 +127,13 @@ def _text(row):
     return str([bytes(value) if isinstance(value, memoryview) else value for value in row])
 
 
-def changes_made():
+def advance_changes():
     """What workers do with the changes of identities that wait."""
-    for pk in IdentityChange.objects.with_worker().values_list("pk", flat=True):
+    for pk in IdentityChange.objects.awaiting_worker().values_list("pk", flat=True):
         changes.advance(pk)
 
 
-def erase_requested():
+def run_erasures():
     """What workers do with the erasures that wait."""
     for erasure in people_erasure.unfinished_erasures():
         people_erasure.run(erasure)
-
-
-def later(event, seconds):
-    at = datetime.fromisoformat(event["receivedAt"]) + timedelta(seconds=seconds)
-    return {**event, "receivedAt": at.isoformat().replace("+00:00", "Z")}

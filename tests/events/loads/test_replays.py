@@ -25,7 +25,7 @@ from events.tasks import load_replay, ring_connections
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.connections import send
-from tests.support.events import NOW, event, parsed, track
+from tests.support.events import NOW, event, parsed_event, track
 from tests.support.wait import wait_for
 from tests.support.warehouse import rows
 
@@ -123,7 +123,7 @@ def test_a_replay_can_begin_at_a_time(connection, warehouse):
 def test_a_preview_counts_the_connections_own_events_only(connection):
     other = track("elsewhere", event="A")
     send(connection, track("m1", event="A"), track("m2", event="A"))
-    writer.append(connection.source_id + 1, NOW, [parsed(other)], timeout_seconds=60)
+    writer.append(connection.source_id + 1, NOW, [parsed_event(other)], timeout_seconds=60)
     send(connection, track("m3", event="A"))
     run_load(connection)
 

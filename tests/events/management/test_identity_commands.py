@@ -125,6 +125,6 @@ def test_rows_from_before_resolution_are_seeded_and_stamped(hub):
 
     carl = min(hub.key(anonymous("phone")), hub.key(user("carl")))
     assert (anonymous("phone"), user("carl"), user("carl-2")) in hub.clusters()
-    assert hub.stamped()[carl] == ["m3"]
-    assert hub.stamped("web.aliases_resolved") == {carl: ["m4"]}
+    assert hub.row_ids_by_profile()[carl] == ["m3"]
+    assert hub.row_ids_by_profile("web.aliases_resolved") == {carl: ["m4"]}
     assert run("identity_check", destination.name) == "The stored identities match their links.\n"

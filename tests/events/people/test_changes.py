@@ -24,7 +24,7 @@ from events.workers.locks import Lock, try_lock
 from tests.support.broker import take_broker_away
 from tests.support.events import event
 from tests.support.identity_graph import user
-from tests.support.people import Hub, changes_made, erase_requested, everywhere
+from tests.support.people import Hub, advance_changes, everything_stored, run_erasures
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,7 +91,7 @@ def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin_client):
 
     ring_connections()
     is_rung = cache.get(f"ring:change:{waiting}")
-    changes_made()
+    advance_changes()
     queue.answered(waiting, queue.Work.CHANGE)
     ring_connections()
 
@@ -103,25 +103,25 @@ def test_without_a_broker_a_change_waits_for_beat(hub, admin_client, monkeypatch
     take_broker_away(monkeypatch)
 
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
 
     assert caplog.text.count("ring not sent, beat will: OperationalError") == 2
-    assert list(IdentityChange.objects.with_worker()) == [change()]
-    changes_made()
+    assert list(IdentityChange.objects.awaiting_worker()) == [change()]
+    advance_changes()
     assert rules(hub) == [("tablet",)]
 
 
 def test_what_is_confirmed_twice_is_made_once(hub, admin_client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
 
     admin_client.post(url, {"confirm": "1", "reason": ""})
     at_work = page(admin_client, url)
     second = admin_client.post(url, {"confirm": "1", "reason": ""}, follow=True).content.decode()
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
 
     assert "A worker is making the changes" in at_work
     assert "This was already confirmed." in second
@@ -133,7 +133,7 @@ def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin_client):
     url = block(hub, admin_client)
 
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
 
     assert change().state == "counted"
     assert rules(hub) == []
@@ -141,10 +141,10 @@ def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin_client):
 
 def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin_client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     IdentityChange.objects.update(state="doing")
 
-    changes_made()
+    advance_changes()
 
     told = page(admin_client, url)
     assert "A worker was stopped during this change" in told
@@ -152,21 +152,21 @@ def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin_client):
     noted = LogEntry.objects.latest("pk")
     assert noted.change_message == "Add a rule: a worker was stopped during it."
     again = admin_client.post(url, {}).url
-    changes_made()
+    advance_changes()
     admin_client.post(again, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
     assert rules(hub) == [("tablet",)]
 
 
 def test_two_workers_do_not_make_one_change(hub, admin_client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
 
     with log_reader() as other, try_lock(other, Lock.CHANGE, change().pk):
-        changes_made()
+        advance_changes()
         left = change().state
-    changes_made()
+    advance_changes()
 
     assert (left, change().state) == ("confirmed", "done")
     assert rules(hub) == [("tablet",)]
@@ -174,7 +174,7 @@ def test_two_workers_do_not_make_one_change(hub, admin_client):
 
 def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(hub, admin_client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
     pk = change().pk
 
@@ -219,13 +219,13 @@ def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin_client):
     hub.destination.config = {**config, "port": 1}
     hub.destination.save()
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     told = page(admin_client, url)
     hub.destination.config = config
     hub.destination.save()
 
     again = admin_client.post(url, {}).url
-    changes_made()
+    advance_changes()
 
     assert '<span class="rh-label rh-bad">failed</span>' in told
     assert "Try again" in told
@@ -241,7 +241,7 @@ def test_without_a_worker_the_page_says_where_to_look(hub, admin_client):
 
 def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin_client):
     url = ask(hub, admin_client, action="erase", value="bob")
-    changes_made()
+    advance_changes()
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=60))
     admin_client.post(url, {"confirm": "1", "reason": ""})
 
@@ -256,9 +256,9 @@ def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin_c
 
 def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin_client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
 
     told = admin_client.post(url, {"link": "a b"}, follow=True).content.decode()
 
@@ -268,7 +268,7 @@ def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin_cli
 
 def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin_client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     hub.destination.config = {**hub.destination.config, "port": 1}
     hub.destination.save()
 
@@ -284,7 +284,7 @@ def test_who_lost_the_right_confirms_nothing(hub, client):
     asker.user_permissions.add(may)
     client.force_login(asker)
     url = block(hub, client)
-    changes_made()
+    advance_changes()
     asker.user_permissions.remove(may)
 
     answer = client.post(url, {"confirm": "1", "reason": ""})
@@ -335,20 +335,20 @@ def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
 
 def test_only_who_asked_sees_it(hub, admin_client, client):
     url = block(hub, admin_client)
-    changes_made()
+    advance_changes()
     client.force_login(User.objects.create_superuser("other", password=None))
 
     told = page(client, url)
 
     assert "This preview has expired" in told
     client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
     assert rules(hub) == []
 
 
 def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin_client, settings):
     ask(hub, admin_client, action="erase", value="ann")
-    changes_made()
+    advance_changes()
     with database.cursor() as cursor:
         cursor.execute("SELECT form, effect FROM destinations_identitychange")
         form, effect = cursor.fetchone()
@@ -364,24 +364,24 @@ def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admi
 def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin_client):
     block(hub, admin_client)
     url = ask(hub, admin_client, action="erase", value="bob")
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
     made = admin_client.get(url).url
 
-    erase_requested()
+    run_erasures()
 
     assert made == f"/admin/destinations/erasure/{Erasure.objects.get().pk}/change/"
     assert [(each.form, each.effect) for each in IdentityChange.objects.all()] == [({}, {})]
-    assert "tablet" not in everywhere(hub)
+    assert "tablet" not in everything_stored(hub)
     assert admin_client.get(url).url == made
 
 
 def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin_client):
     url = ask(hub, admin_client, action="erase", value="bob")
-    changes_made()
+    advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
 
     erasure = Erasure.objects.get()
     assert cache.get(f"ring:erasure:{erasure.pk}")
@@ -409,11 +409,11 @@ def test_whether_a_null_clears_a_trait_is_tried_and_set(hub, admin_client):
     assert [*hub.rows("SELECT traits FROM {schema}.rudder_profiles")] == [({"city": "Ulm"},)]
 
     url = ask(hub, admin_client, action="limits", null_clears="yes")
-    changes_made()
+    advance_changes()
     counted = page(admin_client, url)
     before = hub.rows("SELECT traits FROM {schema}.rudder_profiles")
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    changes_made()
+    advance_changes()
 
     assert "<td>Null clears</td>" in counted
     assert before == [({"city": "Ulm"},)]

@@ -28,7 +28,7 @@ from tests.support.factories import (
     make_source,
 )
 from tests.support.identity_graph import anonymous, user
-from tests.support.people import Hub, everywhere
+from tests.support.people import Hub, everything_stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,8 +59,8 @@ def test_discards_of_the_rows_go_those_of_the_users_row_too(hub):
     receipt = erase_person(hub.destination, "ann-1", actor="eve")
 
     assert receipt.counts["web.rudder_discards"] == 2
-    assert "ann-1" not in everywhere(hub)
-    assert "secret-age" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
+    assert "secret-age" not in everything_stored(hub)
 
 
 def test_who_loses_one_identifier_keeps_the_traits(warehouse, warehouse_url):
@@ -84,7 +84,7 @@ def test_traits_of_accounts_lose_the_erased_value(hub):
 
     receipt = erase_person(hub.destination, "ann-1", actor="eve")
 
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
     assert hub.rows("SELECT traits FROM {schema}.rudder_accounts") == [({"staff": ["bob", None]},)]
     assert receipt.counts["identity_account (values)"] == 1
 
@@ -96,7 +96,7 @@ def test_an_account_that_is_named_after_the_erased_value_goes(hub):
     erase_person(hub.destination, "ann-1", actor="eve")
 
     assert hub.rows("SELECT group_id FROM {schema}.rudder_accounts") == [("acme",)]
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
 
 
 def test_later_events_of_an_erased_person_leave_the_log_once_they_are_loaded(hub):
@@ -109,7 +109,7 @@ def test_later_events_of_an_erased_person_leave_the_log_once_they_are_loaded(hub
         event(5, "alias", userId="bob", previousId="ann-1"),
     )
 
-    text = everywhere(hub)
+    text = everything_stored(hub)
     assert "ann-1" not in text
     assert "555-0100" not in text
     assert list(Event.objects.order_by("id").values_list("type", "user_id")) == [
@@ -142,7 +142,7 @@ def test_events_that_state_nothing_are_found_by_their_columns(hub):
 
     erase_person(hub.destination, "ann-1", actor="eve")
 
-    text = everywhere(hub)
+    text = everything_stored(hub)
     assert [value for value in ("ann-1", "tablet", "555-0100") if value in text] == []
     assert "carla" in text
 
@@ -160,7 +160,7 @@ def test_one_of_many_identifiers_is_found_in_a_call_of_somebody_else(hub):
 
     erase_person(hub.destination, "ann", actor="eve")
 
-    assert "tablet-" not in everywhere(hub)
+    assert "tablet-" not in everything_stored(hub)
     assert set(hub.clusters()) == {(user("bob"),)}
 
 
@@ -174,7 +174,7 @@ def test_a_number_is_found_however_it_was_written(hub, sent):
 
     erase_person(hub.destination, "4077", "user_id", actor="eve")
 
-    assert "555-0100" not in everywhere(hub)
+    assert "555-0100" not in everything_stored(hub)
     assert list(Event.objects.order_by("id").values_list("type", flat=True)) == [
         "erased",
         "erased",
@@ -227,7 +227,7 @@ def test_messages_that_quote_the_person_no_longer_do(hub):
 
     receipt = erase_person(hub.destination, "ann-1", actor="eve", reason="wish of ann-1")
 
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
     assert receipt.counts["messages"] == 3
     assert receipt.reason == "wish of [erased]"
     assert Load.objects.latest("pk").error == error.replace("ann-1", "[erased]")
@@ -241,7 +241,7 @@ def test_a_rule_that_names_the_erased_value_goes(hub):
 
     receipt = erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
 
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
     assert receipt.counts["identity_rule_list"] == 1
     assert set(hub.clusters()) == {(anonymous("tablet"),)}
     assert check(hub.conn, hub.schema) == []
@@ -251,7 +251,7 @@ def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hu
     with store.connect(hub.destination) as identities:
         guards.add_rule(*identities.args, exact="ann-1", id_type="anonymous_id", actor="ann")
     hub.load(event(1, userId="bob", anonymousId="ann-1", event="Looked", properties={"x": "ann-1"}))
-    assert "ann-1" in everywhere(hub)
+    assert "ann-1" in everything_stored(hub)
 
     erase_person(hub.destination, "ann-1", "anonymous_id", whole_profile=False, actor="eve")
 
@@ -267,7 +267,7 @@ def test_what_a_removed_source_has_sent_and_loaded_goes_too(hub):
 
     erase_person(hub.destination, "tablet", actor="eve")
 
-    text = everywhere(hub)
+    text = everything_stored(hub)
     assert [value for value in ("ann-1", "tablet") if value in text] == []
 
 

@@ -33,9 +33,9 @@ from events.tasks import continue_erasure, ring_connections
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.broker import take_broker_away
-from tests.support.events import NOW, event, parsed
+from tests.support.events import NOW, event, parsed_event
 from tests.support.identity_graph import user
-from tests.support.people import Hub, changes_made, everywhere
+from tests.support.people import Hub, advance_changes, everything_stored
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,9 +62,9 @@ def confirm(hub, admin_client):
     """The page that follows once a worker has taken it up."""
     form = {"action": "erase", "value": "ann-1"}
     asked = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
-    changes_made()
+    advance_changes()
     admin_client.post(asked.url, {"confirm": "1", "reason": "asked"})
-    changes_made()
+    advance_changes()
     return admin_client.get(asked.url)
 
 
@@ -137,7 +137,7 @@ def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin_client, 
     assert len(row) > 50
     assert [message for message in messages if b"ann-1" in message] == []
     assert raw(erasure) == b""
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
 
 
 def raw(erasure):
@@ -165,7 +165,7 @@ def test_what_comes_after_the_first_step_is_suppressed_while_the_log_waits(hub):
     assert hub.clusters() == {}
     assert hub.conn.execute("SELECT id FROM web.tracks").fetchall() == []
     people_erasure.run(erasure)
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
 
 
 def test_the_log_is_erased_in_parts_with_progress(hub, monkeypatch):
@@ -230,7 +230,7 @@ def dead(connection, event_id, payload):
 def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
     hub.load(event(0, userId="ann-1", event="Looked"))
     source = hub.connection("web").source_id
-    looks = [parsed(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
+    looks = [parsed_event(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
     writer.append(source, NOW, looks, timeout_seconds=60)
     erasure = request(hub)
     killed = subprocess.Popen(  # noqa: S603
@@ -257,7 +257,7 @@ def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
         "web.looked": 1,
         "web.tracks": 1,
     }
-    assert "ann-1" not in everywhere(hub)
+    assert "ann-1" not in everything_stored(hub)
 
 
 def counted(erasure):
@@ -444,7 +444,7 @@ def test_the_admin_says_that_its_count_is_the_least(hub, admin_client, monkeypat
 
     form = {"action": "erase", "value": "ann-1"}
     asked = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
-    changes_made()
+    advance_changes()
     page = admin_client.get(asked.url).content.decode()
 
     assert '<td>event log</td><td class="rh-number">at least 1, in the newest part</td>' in page

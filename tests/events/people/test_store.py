@@ -20,7 +20,7 @@ from events.people.erasure import erase_person, identifiers_to_erase
 from events.people.erasure_preview import preview_erasure
 from tests.support.events import NOW, event
 from tests.support.identity_graph import ORACLE, SCENARIOS, anonymous, user
-from tests.support.people import Hub, everywhere
+from tests.support.people import Hub, everything_stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,7 +83,7 @@ def test_a_stream_with_operators_gives_what_the_oracle_says(warehouse, warehouse
 
 def _assert_rows_belong(hub, solved):
     """Every event row stands under the profile that the oracle gives its message."""
-    hub.keep()
+    hub.run_upkeep()
     clusters = hub.expected(solved["clusters"])
     ids = [clusters[tuple(map(tuple, cluster["ids"]))][0] for cluster in solved["clusters"]]
     owners = solved["profile_of_message"]
@@ -93,7 +93,7 @@ def _assert_rows_belong(hub, solved):
         " AND viewname <> 'users_resolved'"
     )
     for (table,) in views.fetchall():
-        for rudder_id, messages in hub.stamped(table).items():
+        for rudder_id, messages in hub.row_ids_by_profile(table).items():
             for message in messages:
                 owner = owners[message]
                 assert rudder_id == (None if owner is None else ids[owner]), (table, message)
@@ -168,13 +168,13 @@ def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing
 def test_rows_follow_their_users_when_a_device_turns_out_to_be_shared(warehouse, warehouse_url):
     hub = Hub(warehouse, warehouse_url, {"hub_limit": 2})
     hub.load(*(event(n, anonymousId="kiosk", userId=f"u{n}", event="Looked") for n in (1, 2)))
-    joined = hub.stamped()
+    joined = hub.row_ids_by_profile()
 
     hub.load(event(3, anonymousId="kiosk", userId="u3", event="Looked"))
-    hub.keep()
+    hub.run_upkeep()
 
     assert list(joined.values()) == [["m1", "m2"]]
-    assert hub.stamped() == {hub.key(user(f"u{n}")): [f"m{n}"] for n in (1, 2, 3)}
+    assert hub.row_ids_by_profile() == {hub.key(user(f"u{n}")): [f"m{n}"] for n in (1, 2, 3)}
 
 
 def _of_four_sources(stream):
@@ -210,8 +210,8 @@ def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
             "web.users": 1,
         }
     )
-    assert hub.stamped() == {bob: ["m1"], tablet: ["m4", "m5"]}
-    assert hub.stamped("web.users_resolved") == {bob: ["bob"], tablet: ["ann"]}
+    assert hub.row_ids_by_profile() == {bob: ["m1"], tablet: ["m4", "m5"]}
+    assert hub.row_ids_by_profile("web.users_resolved") == {bob: ["bob"], tablet: ["ann"]}
 
 
 def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
@@ -230,7 +230,7 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
     bob = min(hub.key(anonymous("phone")), hub.key(user("bob")))
     assert progress[0] == (2, 6)
     assert progress[-1] == (6, 6)
-    assert hub.stamped() == {bob: ["m1"], tablet: ["m4", "m5"]}
+    assert hub.row_ids_by_profile() == {bob: ["m1"], tablet: ["m4", "m5"]}
 
 
 def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
@@ -252,16 +252,16 @@ def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
         source=connection.source, route="/v1/track", status=400, reason="r",
         body=b'{"userId": "ann-2"', body_bytes=18,
     )  # fmt: skip
-    before = everywhere(hub)
+    before = everything_stored(hub)
     with store.connect(hub.destination) as identities:
         found = preview_erasure(
             hub.destination, identities, identifiers_to_erase(identities, "dev-ann")
         )
-    assert everywhere(hub) == before
+    assert everything_stored(hub) == before
 
     receipt = erase_person(hub.destination, "dev-ann", actor="eve", reason="asked for it")
 
-    text = everywhere(hub)
+    text = everything_stored(hub)
     for value in ("dev-ann", "ann-1", "ann-2", "crm-ann", "ann@x.example"):
         assert value in before
         assert value not in text
@@ -311,13 +311,13 @@ def test_one_identifier_is_erased_and_the_rest_of_the_person_stays(hub):
     )
 
     assert set(hub.clusters()) == {(anonymous("tablet"), user("ann"))}
-    assert "old-phone" not in everywhere(hub)
+    assert "old-phone" not in everything_stored(hub)
     assert hub.conn.execute("SELECT id, user_id, anonymous_id FROM web.identifies").fetchall() == [
         ("m2", "ann", None)
     ]
     assert receipt.counts["web.identifies (values)"] == 1
     profile = hub.profile("ann")
-    assert hub.stamped("web.identifies_resolved") == {profile: ["m2"]}
+    assert hub.row_ids_by_profile("web.identifies_resolved") == {profile: ["m2"]}
 
 
 def test_a_person_can_be_blanked_so_that_counts_stay(hub):
@@ -338,7 +338,7 @@ def test_a_replay_of_what_the_log_keeps_brings_nobody_back(hub):
     hub.rows("DELETE FROM {schema}.rudder_cursors RETURNING 1")
     hub.rows("DELETE FROM {schema}.identity_suppressed RETURNING 1")
 
-    hub.run()
+    hub.run_loads()
 
     assert hub.clusters() == {}
 

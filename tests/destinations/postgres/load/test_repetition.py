@@ -8,7 +8,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from tests.support.chunks import load
-from tests.support.events import identify, moment, stamp, track
+from tests.support.events import identify, moment, timestamp_text, track
 
 VALUES = {"size": True, "price": 1.5, "tags": ["a"], "junk": {"deep": 1, "wide": "x"}}
 BOTH = {"properties": VALUES, "traits": VALUES}
@@ -122,7 +122,7 @@ def test_what_an_sdk_sends_again_is_no_row_more(open_session, warehouse):
     without = ("uuid_ts", "received_at", "timestamp")
     before = contents(warehouse, "shop", *without)
     later = {
-        event["messageId"]: event | dict.fromkeys(times, stamp(moment(1000 + number)))
+        event["messageId"]: event | dict.fromkeys(times, timestamp_text(moment(1000 + number)))
         for number, event in enumerate(events)
     }
 

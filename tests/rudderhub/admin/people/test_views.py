@@ -12,7 +12,7 @@ from events.models import Load
 from events.people import store
 from tests.support.events import event
 from tests.support.identity_graph import anonymous, user
-from tests.support.people import Hub, changes_made, erase_requested
+from tests.support.people import Hub, advance_changes, run_erasures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,10 +40,10 @@ def act(hub, client, confirm="", reason="", **data):
     asked = client.post(f"/admin/people/{hub.destination.pk}/act/", data)
     if asked.status_code != 302:
         return asked
-    changes_made()
+    advance_changes()
     if confirm:
         client.post(asked.url, {"confirm": confirm, "reason": reason})
-        changes_made()
+        advance_changes()
     return client.get(asked.url)
 
 
@@ -330,7 +330,7 @@ def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin_client):
     assert not Erasure.objects.exists()
 
     act(hub, admin_client, action="erase", value=rudder_id, confirm="1", reason="asked")
-    erase_requested()
+    run_erasures()
 
     erasure = Erasure.objects.get()
     assert hub.clusters() == {}
@@ -349,7 +349,7 @@ def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin_client):
     act(hub, admin_client, action="erase", confirm="1", value="ghost", scope="identifier")
     assert not Erasure.objects.exists()  # of which type?
     act(hub, admin_client, action="erase", confirm="1", **form)
-    erase_requested()
+    run_erasures()
     hub.load(event(7, userId="ghost", event="Looked"))
 
     assert (user("ghost"),) not in hub.clusters()
@@ -436,7 +436,7 @@ def marked(hub, admin_client):
     act(hub, admin_client, action="cut", confirm="1", reason="their wish", link=cut)
     act(hub, admin_client, action="erase", value="carl", type="user_id", scope="identifier",
         confirm="1", reason="their wish")  # fmt: skip
-    erase_requested()
+    run_erasures()
     LogEntry.objects.all().delete()
     return hub
 
