@@ -40,7 +40,7 @@ CREATE DATABASE {name} OWNER {name};
 \\endif
 REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;
 """
-# So that `SELECT * FROM tracks` works in psql; Website is the source that `manage.py seed` makes.
+# `SELECT * FROM tracks` works in psql; `manage.py bootstrap` creates the source Website.
 _SEARCH_PATH = "ALTER DATABASE warehouse SET search_path = website, rudder_identity, public;"
 
 

@@ -1,4 +1,4 @@
-"""`manage.py up`: check, start the embedded servers, migrate, seed, run the Procfile, stop.
+"""`manage.py up`: check, start the embedded servers, migrate, bootstrap, run the Procfile, stop.
 
 It imports no Django: before it has run, the settings may name no database, and afterwards it only
 waits. What needs Django runs as a process of its own.

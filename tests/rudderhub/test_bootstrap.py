@@ -11,13 +11,13 @@ pytestmark = pytest.mark.django_db
 WAREHOUSE = "postgresql://warehouse:p%40ss@db.example:6432/facts?sslmode=require"
 
 
-def seed(monkeypatch, url=WAREHOUSE):
+def bootstrap(monkeypatch, url=WAREHOUSE):
     monkeypatch.setenv("RUDDERHUB_WAREHOUSE_URL", url)
-    call_command("seed")
+    call_command("bootstrap")
 
 
-def test_it_makes_a_source_a_key_a_warehouse_and_their_connection(monkeypatch):
-    seed(monkeypatch)
+def test_it_creates_a_source_a_key_a_warehouse_and_their_connection(monkeypatch):
+    bootstrap(monkeypatch)
 
     connection = Connection.objects.select_related("source", "destination").get()
     assert (connection.source.name, connection.source.type) == ("Website", "Javascript")
@@ -34,31 +34,31 @@ def test_it_makes_a_source_a_key_a_warehouse_and_their_connection(monkeypatch):
     }
 
 
-def test_it_makes_them_once(monkeypatch):
-    seed(monkeypatch)
+def test_it_creates_them_once(monkeypatch):
+    bootstrap(monkeypatch)
     key = WriteKey.objects.get().key
 
-    seed(monkeypatch)
+    bootstrap(monkeypatch)
 
     assert Source.objects.count() == Destination.objects.count() == 1
     assert WriteKey.objects.get().key == key
 
 
 def test_the_warehouse_follows_its_server_to_another_port(monkeypatch):
-    seed(monkeypatch)
+    bootstrap(monkeypatch)
 
-    seed(monkeypatch, WAREHOUSE.replace("6432", "6543"))
+    bootstrap(monkeypatch, WAREHOUSE.replace("6432", "6543"))
 
     assert Destination.objects.get().config["port"] == 6543
 
 
 def test_a_warehouse_that_the_operator_moved_stays_where_it_is(monkeypatch):
-    seed(monkeypatch)
+    bootstrap(monkeypatch)
     destination = Destination.objects.get()
     destination.secrets = {"password": "another"}
     destination.save()
 
-    seed(monkeypatch, WAREHOUSE.replace("6432", "6543"))
+    bootstrap(monkeypatch, WAREHOUSE.replace("6432", "6543"))
 
     assert Destination.objects.get().config["port"] == 6432
 
@@ -66,7 +66,7 @@ def test_a_warehouse_that_the_operator_moved_stays_where_it_is(monkeypatch):
 def test_without_a_warehouse_of_its_own_it_is_our_database(monkeypatch):
     monkeypatch.setenv("RUDDERHUB_DATABASE_URL", "postgresql://me:pw@db.example/ours")
 
-    seed(monkeypatch, "")
+    bootstrap(monkeypatch, "")
 
     config = Destination.objects.get().config
     assert (config["host"], config["port"], config["database"]) == ("db.example", 5432, "ours")

@@ -48,7 +48,7 @@ class Command(BaseCommand):
 def _facts() -> dict[str, str | None]:
     source = Source.objects.order_by("id").first()
     if source is None:
-        raise CommandError("there is no source; `make run` or `manage.py seed` creates one")
+        raise CommandError("there is no source; `make run` or `manage.py bootstrap` creates one")
     key = WriteKey.objects.active(timezone.now()).filter(source=source).first()
     token = setup_token()
     return {

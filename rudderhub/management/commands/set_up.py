@@ -1,3 +1,5 @@
+"""`manage.py set_up`: the steps of `manage.py up` that need Django."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,10 +9,10 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    help = "migrate, seed and info --json in one process, as `up` does before starting the rest."
+    help = "Run migrate, bootstrap and info --json in one process, as `up` does before the rest."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
-        call_command("seed", stdout=self.stderr)
+        call_command("bootstrap", stdout=self.stderr)
         call_command("info", json=True, stdout=self.stdout)

@@ -1,3 +1,5 @@
+"""`manage.py bootstrap`: the first source and warehouse of a new instance."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,13 +21,13 @@ class Command(BaseCommand):
         env = Env()
         with transaction.atomic():
             if Source.objects.exists():
-                _follow(env.text("WAREHOUSE_URL"))
+                _update_addresses(env.text("WAREHOUSE_URL"))
                 return
-            _seed(env.text("WAREHOUSE_URL") or env.text("DATABASE_URL"))
+            _create_records(env.text("WAREHOUSE_URL") or env.text("DATABASE_URL"))
         self.stdout.write("created the source Website, a write key and the destination Warehouse")
 
 
-def _seed(warehouse_url: str) -> None:
+def _create_records(warehouse_url: str) -> None:
     source = Source.objects.create(name="Website", type=SourceType.JAVASCRIPT)
     WriteKey.objects.create(source=source)
     config, password = _config(warehouse_url)
@@ -35,20 +37,21 @@ def _seed(warehouse_url: str) -> None:
     Connection.objects.create(source=source, destination=destination)
 
 
-def _follow(warehouse_url: str) -> None:
-    """The embedded warehouse may be on another port than the last time; its password tells it."""
+def _update_addresses(warehouse_url: str) -> None:
+    """Follow the embedded warehouse to its current port; its password identifies it."""
     if not warehouse_url:
         return
     config, password = _config(warehouse_url)
     address = {key: config[key] for key in ("host", "port", "database", "user")}
     for destination in Destination.objects.filter(type="POSTGRES"):
-        known = destination.secrets.get("password") == password
-        if known and not address.items() <= destination.config.items():
+        is_embedded = destination.secrets.get("password") == password
+        if is_embedded and not address.items() <= destination.config.items():
             destination.config |= address
             destination.save(update_fields=["config", "updated_at"])
 
 
 def _config(url: str) -> tuple[dict[str, Any], str]:
+    """The destination's config and password of a Postgres URL."""
     parts = urlsplit(url)
     config = {
         "host": parts.hostname,
