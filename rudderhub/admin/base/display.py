@@ -14,7 +14,7 @@ from django.utils.timesince import timesince
 _A_MINUTE = 60
 
 
-def when(moment: datetime | None, never: str = "never") -> SafeString:
+def relative_time(moment: datetime | None, never: str = "never") -> SafeString:
     """How long ago the moment was, or how far ahead it is; hovering shows the time in UTC."""
     if moment is None:
         return format_html("{}", never)
@@ -26,7 +26,7 @@ def when(moment: datetime | None, never: str = "never") -> SafeString:
     )
 
 
-def copyable(text: str, most: int = 0) -> SafeString:
+def copyable_text(text: str, most: int = 0) -> SafeString:
     """The text with a button that copies it; with most, at most that many characters are shown.
 
     A dash for empty text.
@@ -42,7 +42,7 @@ def copyable(text: str, most: int = 0) -> SafeString:
     )
 
 
-def clipped(text: str, shown: str = "", size: str = "") -> SafeString:
+def clipped_text(text: str, shown: str = "", size: str = "") -> SafeString:
     """The text, or shown in its place, cut off where its column ends; hovering shows it whole.
 
     size is "short", "tight" or empty.
@@ -58,7 +58,7 @@ def copy_button(text: str) -> SafeString:
     )
 
 
-def counted(count: int, noun: str) -> str:
+def count_text(count: int, noun: str) -> str:
     """For example 1 event, 1,234 events."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
@@ -67,12 +67,12 @@ def progress_bar(percent: int) -> SafeString:
     return format_html('<progress max="100" value="{0}">{0} %</progress> {0} %', percent)
 
 
-def label(text: str, kind: str) -> SafeString:
+def status_label(text: str, kind: str) -> SafeString:
     """A coloured word, readable without its colour; kind is good, wait, bad or off."""
     return format_html('<span class="rh-label rh-{}">{}</span>', kind, text)
 
 
-def by_reason(counts: Mapping[str, int]) -> str | None:
+def reason_counts_text(counts: Mapping[str, int]) -> str | None:
     """One line per reason, the most frequent first; None without any."""
     reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return "\n".join(f"{reason}: {count:,}" for reason, count in reasons) or None
@@ -107,7 +107,7 @@ def code_block(code: str) -> SafeString:
     )
 
 
-def length(moment: datetime, now: datetime) -> str:
+def duration_text(moment: datetime, now: datetime) -> str:
     """The time between the two, in its largest unit."""
     seconds = int(abs((now - moment).total_seconds()))
     if seconds < _A_MINUTE:
@@ -116,4 +116,6 @@ def length(moment: datetime, now: datetime) -> str:
 
 
 def _relative(moment: datetime, now: datetime) -> str:
-    return f"in {length(moment, now)}" if moment > now else f"{length(moment, now)} ago"
+    return (
+        f"in {duration_text(moment, now)}" if moment > now else f"{duration_text(moment, now)} ago"
+    )

@@ -11,7 +11,7 @@ from django.utils import timezone
 from destinations.models import Connection
 from events.loads.backlog import Backlog, backlogs
 from events.loads.status import Health, health
-from rudderhub.admin.base.display import length
+from rudderhub.admin.base.display import duration_text
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -43,7 +43,7 @@ def connection_statuses(connections: Iterable[Connection]) -> list[ConnectionSta
                 connection,
                 backlog,
                 health(connection, backlog.events, now, backlog.oldest_at),
-                length(backlog.oldest_at, now) if backlog.oldest_at else "",
+                duration_text(backlog.oldest_at, now) if backlog.oldest_at else "",
             )
         )
     return statuses

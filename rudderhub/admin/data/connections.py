@@ -30,7 +30,7 @@ from events.loads.backlog import cursor
 from events.log.newest import head
 from events.workers import audit, queue
 from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
-from rudderhub.admin.base.display import clipped, copyable, label, when
+from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
 from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
@@ -127,17 +127,17 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="source → destination", ordering="source__name")
     def pair(self, connection: Connection) -> SafeString:
-        mark = label("filtered", "off") if connection.event_filter else ""
+        mark = status_label("filtered", "off") if connection.event_filter else ""
         return format_html("{} {}", connection, mark)
 
     @display(description="health")
     def health(self, connection: ConnectionRow) -> SafeString:
         health = connection.status.health
-        shown = label(health.word, health.kind)
+        shown = status_label(health.word, health.kind)
         if health.next_at is None:
             return shown
         what = "try" if health.kind == "bad" else "load"
-        return format_html("{} next {} {}", shown, what, when(health.next_at))
+        return format_html("{} next {} {}", shown, what, relative_time(health.next_at))
 
     @display(description="lag")
     def lag(self, connection: ConnectionRow) -> str:
@@ -150,11 +150,11 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="last loaded", ordering="last_loaded_at")
     def loaded(self, connection: Connection) -> SafeString:
-        return when(connection.last_loaded_at)
+        return relative_time(connection.last_loaded_at)
 
     @display(description="last error", empty_value="-")
     def problem(self, connection: Connection) -> SafeString | None:
-        return clipped(connection.error) if connection.error else None
+        return clipped_text(connection.error) if connection.error else None
 
     @display(description="cursor")
     def cursor(self, connection: Connection) -> str:
@@ -165,7 +165,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def schema(self, connection: Connection) -> SafeString:
         if not connection.namespace:
             return format_html("{}", "chosen at the first load")
-        return copyable(connection.namespace)
+        return copyable_text(connection.namespace)
 
     @display(description="history")
     def history(self, connection: Connection) -> SafeString:

@@ -33,7 +33,13 @@ from destinations.schedule import Schedule
 from events.loads.advice import advice
 from events.loads.status import worst
 from rudderhub.admin.base.deletion_counts import connection_counts
-from rudderhub.admin.base.display import clipped, copyable, label, length, when
+from rudderhub.admin.base.display import (
+    clipped_text,
+    copyable_text,
+    duration_text,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
 from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
@@ -134,22 +140,22 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="state", ordering="enabled")
     def on(self, destination: Destination) -> SafeString:
-        return label("on", "good") if destination.enabled else label("off", "off")
+        return status_label("on", "good") if destination.enabled else status_label("off", "off")
 
     @display(description="schemas", empty_value="-")
     def schemas(self, destination: Destination) -> SafeString | None:
         """The schemas of its tables; each connection's is chosen at its first load."""
         names = sorted({row.namespace for row in destination.connections.all()} - {""})
-        return clipped(", ".join(names), size="short") if names else None
+        return clipped_text(", ".join(names), size="short") if names else None
 
     @display(description="health")
     def health(self, destination: DestinationRow) -> SafeString:
         """The worst health of its connections."""
         health = worst(status.health for status in destination.statuses)
         return (
-            label(health.word, health.kind)
+            status_label(health.word, health.kind)
             if health
-            else label("not connected to a source", "wait")
+            else status_label("not connected to a source", "wait")
         )
 
     @display(description="lag", empty_value="-")
@@ -157,20 +163,20 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         """How long the oldest pending event of all its connections has waited."""
         waiting = [status.backlog.oldest_at for status in destination.statuses]
         oldest = min((at for at in waiting if at), default=None)
-        return length(oldest, timezone.now()) if oldest else None
+        return duration_text(oldest, timezone.now()) if oldest else None
 
     @display(description="last error", empty_value="-")
     def problem(self, destination: DestinationRow) -> SafeString | None:
         connections = (status.connection for status in destination.statuses)
         error = next((row.error for row in connections if row.error), None)
-        return clipped(error, size="short") if error else None
+        return clipped_text(error, size="short") if error else None
 
     @display(description="schedule")
     def schedule(self, destination: Destination) -> SafeString:
         try:
             return format_html("{}", Schedule.of(destination.config))
         except DestinationError as error:
-            return label(str(error), "bad")
+            return status_label(str(error), "bad")
 
     @display(description="sources")
     def connections(self, destination: DestinationRow) -> SafeString:
@@ -184,11 +190,11 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="destination id")
     def destination_id(self, destination: Destination) -> SafeString:
-        return copyable(destination.public_id)
+        return copyable_text(destination.public_id)
 
     @display(description="created")
     def created(self, destination: Destination) -> SafeString:
-        return when(destination.created_at)
+        return relative_time(destination.created_at)
 
     @action(description="Test connection", permissions=["change"])
     def test_connection(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
@@ -361,7 +367,7 @@ def _connection_cells(status: ConnectionStatus) -> tuple[object, ...]:
     return (
         reverse("admin:destinations_connection_change", args=[status.connection.pk]),
         status.connection.source,
-        label(status.health.word, status.health.kind),
+        status_label(status.health.word, status.health.kind),
         f"{status.backlog.events:,}",
         error,
         advice(error).text if error else "",

@@ -28,7 +28,7 @@ from destinations.postgres.reads.tables import Wanted
 from events.loads.discard_progress import Column
 from events.protocol.masking import PERMISSION
 from events.tasks import widen_and_reapply
-from rudderhub.admin.base.display import when
+from rudderhub.admin.base.display import relative_time
 from rudderhub.admin.data.ask_warehouses import (
     audit_note,
     chosen_destinations,
@@ -56,7 +56,11 @@ def discards(request: HttpRequest) -> HttpResponse:
 
     answers, faults = query_each(chosen, groups_by_schema)
     sections = [
-        (destination, schema, [(group, when(group.first), when(group.last)) for group in groups])
+        (
+            destination,
+            schema,
+            [(group, relative_time(group.first), relative_time(group.last)) for group in groups],
+        )
         for destination, schemas in answers
         for schema, groups in schemas
     ]

@@ -17,7 +17,15 @@ from unfold.paginator import InfinitePaginator
 
 from events.loads.advice import advice
 from events.models import Load, LoadState
-from rudderhub.admin.base.display import by_reason, clipped, copyable, counted, label, length, when
+from rudderhub.admin.base.display import (
+    clipped_text,
+    copyable_text,
+    count_text,
+    duration_text,
+    reason_counts_text,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 KINDS = {
@@ -93,11 +101,11 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="started")
     def started(self, load: Load) -> SafeString:
-        return when(load.started_at)
+        return relative_time(load.started_at)
 
     @display(description="state")
     def status(self, load: Load) -> SafeString:
-        return label(
+        return status_label(
             load.get_state_display().partition(":")[0].lower(), KINDS[LoadState(load.state)]
         )
 
@@ -105,7 +113,7 @@ class LoadAdmin(ReadOnlyAdmin):
     def took(self, load: Load) -> str:
         until = load.finished_at or timezone.now()
         if load.error and load.upto_id == load.after_id:
-            return f"retrying for {length(load.started_at, until)}"
+            return f"retrying for {duration_text(load.started_at, until)}"
         seconds = (until - load.started_at).total_seconds()
         return f"{seconds:,.1f} s" + ("" if load.finished_at else " so far")
 
@@ -123,7 +131,7 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="load id")
     def number(self, load: Load) -> SafeString:
-        return copyable(str(load.pk))
+        return copyable_text(str(load.pk))
 
     @display(description="not loaded", empty_value="-")
     def left_out(self, load: Load) -> str | None:
@@ -133,7 +141,7 @@ class LoadAdmin(ReadOnlyAdmin):
             (load.discards, "discarded value"),
             (sum(load.repeated.values()), "repeated row"),
         )
-        return ", ".join(counted(number, noun) for number, noun in counts if number) or None
+        return ", ".join(count_text(number, noun) for number, noun in counts if number) or None
 
     @display(description="rows")
     def row_count(self, load: Load) -> str:
@@ -144,14 +152,14 @@ class LoadAdmin(ReadOnlyAdmin):
         tables = sum(not columns for columns in load.added.values())
         columns = sum(map(len, load.added.values()))
         counts = ((tables, "table"), (columns, "column"))
-        return ", ".join(counted(number, noun) for number, noun in counts if number) or None
+        return ", ".join(count_text(number, noun) for number, noun in counts if number) or None
 
     @display(description="error", empty_value="-")
     def problem(self, load: Load) -> SafeString | None:
         if not load.error:
             return None
-        kind = label(advice(load.error).kind, "bad")
-        return format_html("{} {}", kind, clipped(load.error))
+        kind = status_label(advice(load.error).kind, "bad")
+        return format_html("{} {}", kind, clipped_text(load.error))
 
     @display(description="rows by table")
     def tables(self, load: Load) -> SafeString:
@@ -173,7 +181,7 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="skipped because", empty_value="-")
     def skipped_for(self, load: Load) -> str | None:
-        return by_reason(load.skip_reasons)
+        return reason_counts_text(load.skip_reasons)
 
     @display(description="warnings", empty_value="-")
     def warned(self, load: Load) -> str | None:
@@ -181,7 +189,7 @@ class LoadAdmin(ReadOnlyAdmin):
 
     @display(description="class", empty_value="-")
     def error_class(self, load: Load) -> SafeString | None:
-        return label(advice(load.error).kind, "bad") if load.error else None
+        return status_label(advice(load.error).kind, "bad") if load.error else None
 
     @display(description="details")
     def advice(self, load: Load) -> str:
@@ -199,7 +207,7 @@ def _next_load_text(load: Load) -> str:
             "The next load waits because the connection is paused or its destination is disabled."
         )
     if connection.is_waiting(now) and connection.retry_at:
-        return f"The next load starts automatically in {length(now, connection.retry_at)}."
+        return f"The next load starts automatically in {duration_text(now, connection.retry_at)}."
     return AFTERWARDS[LoadState(load.state)]
 
 

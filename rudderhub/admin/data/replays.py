@@ -25,7 +25,13 @@ from destinations.models import Connection
 from events.loads import replays
 from events.models import Replay, ReplayState
 from events.workers import audit, queue
-from rudderhub.admin.base.display import by_reason, clipped, label, progress_bar, when
+from rudderhub.admin.base.display import (
+    clipped_text,
+    progress_bar,
+    reason_counts_text,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 KINDS = {
@@ -129,14 +135,16 @@ class ReplayAdmin(ReadOnlyAdmin):
     @display(description="what")
     def of(self, replay: Replay) -> SafeString:
         if not replay.only_dead_letters:
-            return format_html("events since {}", when(replay.since, never="the oldest kept"))
+            return format_html(
+                "events since {}", relative_time(replay.since, never="the oldest kept")
+            )
         url = reverse("admin:events_deadletter_changelist")
         query = f"?replay__id__exact={replay.pk}&state=all"
         return format_html('<a class="rh-link" href="{}">dead letters</a>', url + query)
 
     @display(description="skipped because", empty_value="-")
     def skipped_for(self, replay: Replay) -> str | None:
-        return by_reason(replay.skip_reasons)
+        return reason_counts_text(replay.skip_reasons)
 
     @display(description="warnings", empty_value="-")
     def warned(self, replay: Replay) -> str | None:
@@ -144,19 +152,21 @@ class ReplayAdmin(ReadOnlyAdmin):
 
     @display(description="started")
     def started(self, replay: Replay) -> SafeString:
-        return when(replay.started_at)
+        return relative_time(replay.started_at)
 
     @display(description="ended")
     def ended(self, replay: Replay) -> SafeString:
-        return when(replay.finished_at, never="not yet")
+        return relative_time(replay.finished_at, never="not yet")
 
     @display(description="state")
     def status(self, replay: Replay) -> SafeString:
         if replay.state == ReplayState.RUNNING and replay.error:
-            return format_html("{} next try {}", label("waiting", "bad"), when(replay.retry_at))
+            return format_html(
+                "{} next try {}", status_label("waiting", "bad"), relative_time(replay.retry_at)
+            )
         if replay.state == ReplayState.RUNNING and not replay.connection.enabled:
-            return label("the connection is paused", "off")
-        return label(replay.get_state_display().lower(), KINDS[ReplayState(replay.state)])
+            return status_label("the connection is paused", "off")
+        return status_label(replay.get_state_display().lower(), KINDS[ReplayState(replay.state)])
 
     @display(description="progress")
     def progress(self, replay: Replay) -> SafeString:
@@ -164,7 +174,7 @@ class ReplayAdmin(ReadOnlyAdmin):
 
     @display(description="error", empty_value="-")
     def problem(self, replay: Replay) -> SafeString | None:
-        return clipped(replay.error) if replay.error else None
+        return clipped_text(replay.error) if replay.error else None
 
     def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
         return {"cancel": self.cancel_view}

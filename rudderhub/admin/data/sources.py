@@ -24,7 +24,7 @@ from events.gateway.sample_event import send_sample_event
 from events.models import Event, Quarantined
 from rudderhub.admin.base import sparkline
 from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
-from rudderhub.admin.base.display import clipped, copyable, label, when
+from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
@@ -122,7 +122,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
 
     @display(description="state", ordering="enabled")
     def on(self, source: Source) -> SafeString:
-        return label("on", "good") if source.enabled else label("off", "off")
+        return status_label("on", "good") if source.enabled else status_label("off", "off")
 
     @display(description="events in 24 h")
     def day(self, source: SourceRow) -> SafeString:
@@ -153,7 +153,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         query = {"state": "all", "source__id__exact": source.pk, **refused_filter(since)}
         return format_html(
             '<span class="rh-nowrap">{} <a class="rh-link" href="{}?{}">{}</a></span>',
-            label(_percent(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"),
+            status_label(_percent(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"),
             reverse("admin:events_quarantined_changelist"),
             urlencode(query),
             f"{sent.refused:,}",
@@ -161,7 +161,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
 
     @display(description="last event")
     def last_event(self, source: SourceRow) -> SafeString:
-        return when(source.activity.last_at, never="none yet")
+        return relative_time(source.activity.last_at, never="none yet")
 
     @display(description="SDK", empty_value="-")
     def sdk(self, source: SourceRow) -> SafeString | None:
@@ -170,14 +170,14 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         if not sdks:
             return None
         more = f" and {len(sdks) - 1} more" if len(sdks) > 1 else ""
-        return clipped(", ".join(map(str, sdks)), f"{sdks[0]}{more}", size="short")
+        return clipped_text(", ".join(map(str, sdks)), f"{sdks[0]}{more}", size="short")
 
     @display(description="SDKs seen")
     def sdks(self, source: SourceRow) -> SafeString:
         sdks = source.activity.sdks
         if not sdks:
             return format_html("{}", "none; no event has context.library")
-        rows = ((sdk, when(sdk.last_at)) for sdk in sdks)
+        rows = ((sdk, relative_time(sdk.last_at)) for sdk in sdks)
         return format_html(
             '<ul class="rh-plain">{}</ul>', format_html_join("", "<li>{}, last {}</li>", rows)
         )
@@ -185,12 +185,12 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     @display(description="keys", ordering="active_key_count")
     def active_keys(self, source: SourceRow) -> SafeString:
         count = source.active_key_count
-        return format_html("{}", count) if count else label("none", "bad")
+        return format_html("{}", count) if count else status_label("none", "bad")
 
     @display(description="connections", ordering="connection_count")
     def feeds(self, source: SourceRow) -> SafeString:
         if not source.connection_count:
-            return label("none; not loaded", "wait")
+            return status_label("none; not loaded", "wait")
         url = f"{reverse('admin:destinations_connection_changelist')}?source__id__exact={source.pk}"
         return format_html('<a class="rh-link" href="{}">{}</a>', url, source.connection_count)
 
@@ -206,11 +206,11 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
 
     @display(description="source id")
     def source_id(self, source: Source) -> SafeString:
-        return copyable(source.public_id)
+        return copyable_text(source.public_id)
 
     @display(description="created")
     def created(self, source: Source) -> SafeString:
-        return when(source.created_at)
+        return relative_time(source.created_at)
 
     @action(description="Disable (requests get a 404)", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
@@ -290,7 +290,7 @@ def _connection_item(status: ConnectionStatus) -> SafeString:
         '<li><a class="rh-link" href="{}">→ {}</a> {}</li>',
         reverse("admin:destinations_connection_change", args=[status.connection.pk]),
         status.connection.destination,
-        label(status.health.word, status.health.kind),
+        status_label(status.health.word, status.health.kind),
     )
 
 

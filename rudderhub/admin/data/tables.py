@@ -15,7 +15,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.reads import tables as reads_tables
 from destinations.warehouse.rows.schema import EXTRA_COLUMN
 from events.protocol.masking import HIDDEN, PERMISSION
-from rudderhub.admin.base.display import when
+from rudderhub.admin.base.display import relative_time
 from rudderhub.admin.data.ask_warehouses import (
     audit_note,
     chosen_destinations,
@@ -116,8 +116,8 @@ def _row_count(table: reads_tables.TableSummary) -> str:
 
 def _newest_row(table: reads_tables.TableSummary) -> SafeString:
     if table.newest is None:
-        return when(None, never="-")
-    return format_html("{}{}", "" if table.exact else "≈ ", when(table.newest))
+        return relative_time(None, never="-")
+    return format_html("{}{}", "" if table.exact else "≈ ", relative_time(table.newest))
 
 
 def _fill_text(column: reads_tables.ColumnSummary) -> str:

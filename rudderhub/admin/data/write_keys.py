@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from rudderhub.admin.base.display import copyable, label, when
+from rudderhub.admin.base.display import copyable_text, relative_time, status_label
 from rudderhub.admin.base.record_pages import RecordPages
 from sources.models import Source, WriteKey
 
@@ -52,23 +52,25 @@ class WriteKeyInline(TabularInline):
 
     @display(description="key")
     def copy_key(self, key: WriteKey) -> SafeString:
-        return copyable(key.key)
+        return copyable_text(key.key)
 
     @display(description="state")
     def state(self, key: WriteKey) -> SafeString:
         if key.revoked_at is None:
-            return label("active", "good")
+            return status_label("active", "good")
         if key.is_active(timezone.now()):
-            return format_html("{} ends {}", label("rotated", "wait"), when(key.revoked_at))
-        return format_html("{} {}", label("revoked", "off"), when(key.revoked_at))
+            return format_html(
+                "{} ends {}", status_label("rotated", "wait"), relative_time(key.revoked_at)
+            )
+        return format_html("{} {}", status_label("revoked", "off"), relative_time(key.revoked_at))
 
     @display(description="created")
     def created(self, key: WriteKey) -> SafeString:
-        return when(key.created_at)
+        return relative_time(key.created_at)
 
     @display(description="last used")
     def last_used(self, key: WriteKey) -> SafeString:
-        return when(key.last_used_at, never="never used")
+        return relative_time(key.last_used_at, never="never used")
 
     @display(description="actions")
     def actions(self, key: WriteKey) -> SafeString:
@@ -186,4 +188,4 @@ def _key_url(name: str, key: WriteKey) -> str:
 def _last_use(key: WriteKey) -> SafeString:
     if key.last_used_at is None:
         return format_html("{}", "This key has never been used.")
-    return format_html("The key was last used {}.", when(key.last_used_at))
+    return format_html("The key was last used {}.", relative_time(key.last_used_at))

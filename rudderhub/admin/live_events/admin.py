@@ -28,7 +28,14 @@ from events.log.sdks import library
 from events.models import Event, Load
 from events.protocol.masking import HIDDEN, PERMISSION, masked_json, masked_text
 from events.workers.errors import reason_kind
-from rudderhub.admin.base.display import clipped, code_block, copyable, json_block, label, when
+from rudderhub.admin.base.display import (
+    clipped_text,
+    code_block,
+    copyable_text,
+    json_block,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from rudderhub.admin.data.snippets import curl
 from rudderhub.admin.live_events.change_list import PAGE, LiveChangeList, shortened
@@ -114,19 +121,19 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="time")
     def time(self, event: Event) -> SafeString:
-        return when(event.received_at)
+        return relative_time(event.received_at)
 
     @display(description="status")
     def status(self, event: EventRow) -> SafeString:
-        return label(*event.summary)
+        return status_label(*event.summary)
 
     @display(description="event", empty_value="-")
     def name(self, event: Event) -> SafeString | None:
-        return clipped(event.event, size="tight") if event.event else None
+        return clipped_text(event.event, size="tight") if event.event else None
 
     @display(description="source")
     def source_name(self, event: EventRow) -> SafeString:
-        return clipped(event.shown_source, size="tight")
+        return clipped_text(event.shown_source, size="tight")
 
     @display(description="user id", empty_value="-")
     def user(self, event: Event) -> SafeString | str | None:
@@ -139,7 +146,7 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> SafeString | None:
         named = _sdk_text(event)
-        return clipped(named, size="tight") if named else None
+        return clipped_text(named, size="tight") if named else None
 
     @display(description="bytes")
     def size(self, event: EventRow) -> str:
@@ -157,7 +164,9 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="received")
     def received(self, event: Event) -> SafeString:
         return format_html(
-            "{} ({} UTC)", when(event.received_at), f"{event.received_at:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+            "{} ({} UTC)",
+            relative_time(event.received_at),
+            f"{event.received_at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
         )
 
     @display(description="source")
@@ -170,7 +179,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="message id")
     def message(self, event: Event) -> SafeString:
-        return copyable(event.message_id)
+        return copyable_text(event.message_id)
 
     @display(description="position in the log")
     def number(self, event: Event) -> int:
@@ -178,11 +187,11 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="user id")
     def user_copy(self, event: Event) -> SafeString:
-        return copyable(event.user_id)
+        return copyable_text(event.user_id)
 
     @display(description="anonymous id")
     def anonymous_copy(self, event: Event) -> SafeString:
-        return copyable(event.anonymous_id)
+        return copyable_text(event.anonymous_id)
 
     def mask_listed(self, record: Event) -> None:
         record.user_id, record.anonymous_id = (
@@ -321,4 +330,4 @@ def _sdk_text(event: Event) -> str:
 
 def _short_id(text: str) -> SafeString | str | None:
     """An id to copy, unless it is masked."""
-    return (text or None) if text in {"", HIDDEN} else copyable(text, SHORT)
+    return (text or None) if text in {"", HIDDEN} else copyable_text(text, SHORT)

@@ -26,7 +26,7 @@ from events.log.counts import FOLDS, by_bin
 from events.log.newest import head
 from events.models import Load, Quarantined
 from events.protocol.text import parse_pk
-from rudderhub.admin.base.display import counted, label, length, when
+from rudderhub.admin.base.display import count_text, duration_text, relative_time, status_label
 from rudderhub.admin.overview import first_steps
 from rudderhub.admin.overview.chart import chart
 from rudderhub.admin.overview.problems import Trouble, troubles
@@ -87,7 +87,7 @@ class Flow:
 
     @property
     def since(self) -> SafeString | str:
-        return when(self.balance.since_at) if self.balance.since_at else "beginning"
+        return relative_time(self.balance.since_at) if self.balance.since_at else "beginning"
 
     @property
     def health(self) -> Health:
@@ -95,11 +95,11 @@ class Flow:
 
     @property
     def state(self) -> SafeString:
-        return label(self.health.word, self.health.kind)
+        return status_label(self.health.word, self.health.kind)
 
     @property
     def lag(self) -> str:
-        return length(self.oldest_at, timezone.now()) if self.oldest_at else ""
+        return duration_text(self.oldest_at, timezone.now()) if self.oldest_at else ""
 
     @property
     def cells(self) -> list[Cell]:
@@ -214,7 +214,7 @@ def _unattended_trouble(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
     trouble = Trouble(
         first.oldest_at,
         "Events are waiting and no worker loads them",
-        f"{counted(first.balance.pending, 'event')} for {first.connection}, for {first.lag}.",
+        f"{count_text(first.balance.pending, 'event')} for {first.connection}, for {first.lag}.",
         "Check in Settings that a worker and beat are running and that the broker answers. No "
         "event is lost.",
         reverse("system"),

@@ -18,7 +18,7 @@ from destinations.models import Connection, Erasure, ErasureState, IdentityCheck
 from events.loads.advice import advice, refusal_advice
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
 from events.workers.errors import reason_kind
-from rudderhub.admin.base.display import counted, when
+from rudderhub.admin.base.display import count_text, relative_time
 
 NEWEST = 5
 MOST_FAILING = 20
@@ -39,7 +39,7 @@ class Trouble:
 
     @property
     def ago(self) -> SafeString:
-        return when(self.at)
+        return relative_time(self.at)
 
 
 def troubles(request: HttpRequest, source_pk: int | None) -> list[tuple[Trouble, int]]:
@@ -121,7 +121,7 @@ def _check_trouble(check: IdentityCheck) -> Trouble:
     return Trouble(
         check.created_at,
         f"Identities of {check.destination} differ from their links",
-        f"at least {counted(len(check.differences), 'difference')}: {check.differences[0]}",
+        f"at least {count_text(len(check.differences), 'difference')}: {check.differences[0]}",
         "Run manage.py identity_rebuild to correct them. Ids stay the same.",
         reverse("admin:destinations_identitycheck_change", args=[check.pk]),
     )

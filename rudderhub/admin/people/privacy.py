@@ -29,7 +29,13 @@ from rudderhub.admin.base.confirmation import (
     confirmation_page,
     confirmed_note,
 )
-from rudderhub.admin.base.display import copy_button, counted, label, progress_bar, when
+from rudderhub.admin.base.display import (
+    copy_button,
+    count_text,
+    progress_bar,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.personal_data_audit import is_refresh
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
@@ -80,7 +86,7 @@ class ErasureAdmin(ReadOnlyAdmin):
         return {
             **super().record_context(request, record),
             "progress": self.progress(record),
-            "next_try": when(record.retry_at),
+            "next_try": relative_time(record.retry_at),
             "step": ErasureStep(record.step).label,
         }
 
@@ -110,15 +116,15 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     @display(description="requested")
     def made(self, erasure: Erasure) -> SafeString:
-        return when(erasure.created_at)
+        return relative_time(erasure.created_at)
 
     @display(description="done")
     def ended(self, erasure: Erasure) -> SafeString:
-        return when(erasure.finished_at, never="not yet")
+        return relative_time(erasure.finished_at, never="not yet")
 
     @display(description="state")
     def status(self, erasure: Erasure) -> SafeString:
-        return label(erasure.get_state_display().lower(), KINDS[ErasureState(erasure.state)])
+        return status_label(erasure.get_state_display().lower(), KINDS[ErasureState(erasure.state)])
 
     @display(description="progress")
     def progress(self, erasure: Erasure) -> SafeString:
@@ -157,14 +163,14 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
 
     @display(description="checked")
     def made(self, check: IdentityCheck) -> SafeString:
-        return when(check.created_at)
+        return relative_time(check.created_at)
 
     @display(description="result")
     def result(self, check: IdentityCheck) -> SafeString:
         count = len(check.differences)
         if not count:
-            return label("correct", "good")
-        return label(counted(count, "difference"), "bad")
+            return status_label("correct", "good")
+        return status_label(count_text(count, "difference"), "bad")
 
     @display(description="differences")
     def listed(self, check: IdentityCheck) -> SafeString:
@@ -184,11 +190,11 @@ class ProfileTokenAdmin(ModelAdmin):
 
     @display(description="created")
     def made(self, token: ProfileToken) -> SafeString:
-        return when(token.created_at)
+        return relative_time(token.created_at)
 
     @display(description="state")
     def state(self, token: ProfileToken) -> SafeString:
-        return label("active", "good") if token.is_active else label("revoked", "off")
+        return status_label("active", "good") if token.is_active else status_label("revoked", "off")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("made", "state") if obj else ()

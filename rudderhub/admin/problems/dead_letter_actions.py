@@ -23,7 +23,7 @@ from rudderhub.admin.base.confirmation import (
     confirmation_page,
     confirmed_note,
 )
-from rudderhub.admin.base.display import counted, when
+from rudderhub.admin.base.display import count_text, relative_time
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
 AT_MOST = f"At most {dead_letters.MOST_AT_ONCE:,} at once, the oldest first."
@@ -97,7 +97,7 @@ def _begin_rerun(
     except DestinationError as error:
         messages.error(request, f"{connection}: {error}.")
         return None
-    letters_in_words = counted(replay.expected or 0, "dead letter")
+    letters_in_words = count_text(replay.expected or 0, "dead letter")
     model_admin.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
     try:
         queue.send(replay.pk, queue.Work.REPLAY)
@@ -114,7 +114,7 @@ def _discard(
     by = request.user.get_username()
     for connection in _connections(letters):
         count = dead_letters.discard(letters.filter(connection=connection), by, note)
-        what = counted(count, "dead letter")
+        what = count_text(count, "dead letter")
         model_admin.log_change(request, connection, f"Discarded {what}: {note}")
         messages.success(request, f"Discarded {count:,} of {connection}.")
     return ""
@@ -138,7 +138,7 @@ def _affected(letters: QuerySet[DeadLetter], name: str) -> Affected:
                 _connection_text(connections[group["connection"]]),
                 group["kind"],
                 group["count"],
-                when(group["since"]),
+                relative_time(group["since"]),
             )
             for group in groups.order_by("-count")
         ],

@@ -18,7 +18,13 @@ from events.loads import dead_letters
 from events.models import DeadLetter, Event, LetterState
 from events.protocol.masking import masked_json
 from events.workers.errors import reason_kind
-from rudderhub.admin.base.display import clipped, copyable, json_block, label, when
+from rudderhub.admin.base.display import (
+    clipped_text,
+    copyable_text,
+    json_block,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS, dead_letter_action
 
@@ -117,7 +123,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="since")
     def since(self, letter: DeadLetter) -> SafeString:
-        return when(letter.created_at)
+        return relative_time(letter.created_at)
 
     @display(description="event", empty_value="-")
     def event(self, letter: LetterRow) -> str | None:
@@ -125,23 +131,23 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="reason")
     def problem(self, letter: DeadLetter) -> SafeString:
-        return clipped(letter.reason)
+        return clipped_text(letter.reason)
 
     @display(description="state")
     def status(self, letter: DeadLetter) -> SafeString:
-        return label(letter.get_state_display().lower(), KINDS[LetterState(letter.state)])
+        return status_label(letter.get_state_display().lower(), KINDS[LetterState(letter.state)])
 
     @display(description="last attempt")
     def last_try(self, letter: DeadLetter) -> SafeString:
-        return when(letter.tried_at)
+        return relative_time(letter.tried_at)
 
     @display(description="closed")
     def closed(self, letter: DeadLetter) -> SafeString:
         if letter.state == LetterState.DISCARDED:
             return format_html(
-                "{} by {}: {}", when(letter.closed_at), letter.closed_by, letter.note
+                "{} by {}: {}", relative_time(letter.closed_at), letter.closed_by, letter.note
             )
-        return when(letter.closed_at, never="not yet")
+        return relative_time(letter.closed_at, never="not yet")
 
     @display(description="last re-run")
     def last_rerun(self, letter: DeadLetter) -> SafeString:
@@ -152,11 +158,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="message id", ordering="message_id")
     def short_message(self, letter: DeadLetter) -> SafeString:
-        return copyable(letter.message_id, SHORT)
+        return copyable_text(letter.message_id, SHORT)
 
     @display(description="message id")
     def message(self, letter: DeadLetter) -> SafeString:
-        return copyable(letter.message_id)
+        return copyable_text(letter.message_id)
 
     @display(description="event")
     def live(self, letter: DeadLetter) -> SafeString:

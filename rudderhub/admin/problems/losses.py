@@ -6,7 +6,7 @@ from django.contrib import admin
 from unfold.decorators import display
 
 from events.models import Loss
-from rudderhub.admin.base.display import when
+from rudderhub.admin.base.display import relative_time
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 
@@ -38,4 +38,4 @@ class LossAdmin(ReadOnlyAdmin):
 
     @display(description="recorded")
     def recorded(self, loss: Loss) -> str:
-        return when(loss.created_at)
+        return relative_time(loss.created_at)

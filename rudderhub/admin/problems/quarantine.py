@@ -43,7 +43,13 @@ from rudderhub.admin.base.confirmation import (
     confirmation_page,
     confirmed_note,
 )
-from rudderhub.admin.base.display import clipped, counted, json_block, label, when
+from rudderhub.admin.base.display import (
+    clipped_text,
+    count_text,
+    json_block,
+    relative_time,
+    status_label,
+)
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from sources.models import Source
 
@@ -142,11 +148,11 @@ class QuarantinedAdmin(ReadOnlyAdmin):
 
     @display(description="time")
     def time(self, refused: Quarantined) -> SafeString:
-        return when(refused.received_at)
+        return relative_time(refused.received_at)
 
     @display(description="reason")
     def problem(self, refused: Quarantined) -> SafeString:
-        return clipped(refused.reason)
+        return clipped_text(refused.reason)
 
     @display(description="bytes")
     def size(self, refused: Quarantined) -> str:
@@ -155,12 +161,16 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     @display(description="state")
     def state(self, refused: Quarantined) -> SafeString:
         if refused.accepted_at:
-            return format_html("{} {}", label("sent again", "good"), when(refused.accepted_at))
+            return format_html(
+                "{} {}", status_label("sent again", "good"), relative_time(refused.accepted_at)
+            )
         if refused.is_waiting:
-            return label("to be sent again", "wait")
+            return status_label("to be sent again", "wait")
         if refused.discarded_at:
-            return format_html("{} {}", label("discarded", "off"), when(refused.discarded_at))
-        return label("refused", "bad")
+            return format_html(
+                "{} {}", status_label("discarded", "off"), relative_time(refused.discarded_at)
+            )
+        return status_label("refused", "bad")
 
     @display(description="discarded", empty_value="-")
     def discarded(self, refused: Quarantined) -> str | None:
@@ -189,7 +199,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             return confirmation_page(self, request, SEND_AGAIN, _affected(chosen))
         count = resend.mark_waiting(chosen, request.user.pk)
         queue.send_or_leave(0, queue.Work.QUARANTINE)
-        what = counted(count, "refused request")
+        what = count_text(count, "refused request")
         self.message_user(
             request, f"A worker is sending {what} again. See the progress above the list."
         )
@@ -205,7 +215,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             count = quarantine.discard_requests(
                 chosen.filter(source=source), request.user.get_username(), note
             )
-            what = counted(count, "refused request")
+            what = count_text(count, "refused request")
             self.log_change(request, source, f"Discarded {what}: {note}")
             self.message_user(request, f"Discarded {count:,} of {source}.")
         return None
@@ -217,7 +227,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         chosen = queryset.defer(None)
         for source in Source.objects.filter(pk__in=chosen.order_by().values("source")):
             count = chosen.filter(source=source).count()
-            self.log_change(request, source, f"Exported {counted(count, 'refused request')}.")
+            self.log_change(request, source, f"Exported {count_text(count, 'refused request')}.")
         return StreamingHttpResponse(
             quarantine.json_lines(chosen),
             content_type="application/x-ndjson",
@@ -308,7 +318,13 @@ def _affected(refused: QuerySet[Quarantined]) -> Affected:
     return Affected(
         ("Source", "Status", "Reason", "Requests", "Oldest"),
         [
-            (g["source__name"], g["status"], reason_kind(g["reason"]), g["count"], when(g["since"]))
+            (
+                g["source__name"],
+                g["status"],
+                reason_kind(g["reason"]),
+                g["count"],
+                relative_time(g["since"]),
+            )
             for g in counted_groups.order_by("-count")[:MOST_GROUPS]
         ],
     )

@@ -21,7 +21,7 @@ from unfold.views import ChangeList
 from events.workers import audit
 from rudderhub.accounts.second_factor.middleware import PASSED
 from rudderhub.accounts.session_store import ORIGIN, browser_name, stored_key
-from rudderhub.admin.base.display import clipped, label, when
+from rudderhub.admin.base.display import clipped_text, relative_time, status_label
 from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class SessionAdmin(SummarisedDeletion):
     @display(description="logged in")
     def since(self, session: Session) -> SafeString:
         at = _origin(session).get("at")
-        return when(datetime.fromisoformat(at) if at else None, never="-")
+        return relative_time(datetime.fromisoformat(at) if at else None, never="-")
 
     @display(description="from")
     def address(self, session: Session) -> str:
@@ -116,19 +116,19 @@ class SessionAdmin(SummarisedDeletion):
     @display(description="browser")
     def browser(self, session: Session) -> SafeString:
         agent = _origin(session).get("browser") or "-"
-        return clipped(agent, browser_name(agent))
+        return clipped_text(agent, browser_name(agent))
 
     @display(description="ends")
     def ends(self, session: Session) -> SafeString:
-        return when(session.expire_date)
+        return relative_time(session.expire_date)
 
     @display(description="state")
     def state(self, session: SessionRow) -> SafeString:
         if session.is_this:
-            return label("this browser", "good")
+            return status_label("this browser", "good")
         if session.app_pk in (None, session.get_decoded().get(PASSED)):
-            return label("open", "good")
-        return label("waiting for a code", "wait")
+            return status_label("open", "good")
+        return status_label("waiting for a code", "wait")
 
 
 def _rows_with_users(sessions: Iterable[Session]) -> list[SessionRow]:

@@ -28,7 +28,7 @@ from events.gateway import disk_space
 from events.log.counts import uncounted
 from events.protocol.masking import HIDDEN
 from events.workers import heartbeat
-from rudderhub.admin.base.display import counted, length
+from rudderhub.admin.base.display import count_text, duration_text
 from rudderhub.celery import app
 from rudderhub.env import DEFAULTS, PREFIX, Env
 from rudderhub.public_views import version_number
@@ -160,7 +160,7 @@ def _postgres(_parts: Parts) -> str:
             " (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())"
         )
         server, size, sessions = cursor.fetchone()
-    return f"{server.partition(' on ')[0]}, {size}, {counted(sessions, 'connection')}"
+    return f"{server.partition(' on ')[0]}, {size}, {count_text(sessions, 'connection')}"
 
 
 def _cache(_parts: Parts) -> str:
@@ -197,8 +197,8 @@ def _beat(parts: Parts) -> str:
     if at is not None and now - at <= SILENT:
         waiting = uncounted()
         counters = f"{waiting:,} events not counted yet" if waiting else "counters up to date"
-        return f"last heartbeat {length(at, now)} ago; {counters}"
-    heard = f"no heartbeat {f'for {length(at, now)}' if at else 'yet'}"
+        return f"last heartbeat {duration_text(at, now)} ago; {counters}"
+    heard = f"no heartbeat {f'for {duration_text(at, now)}' if at else 'yet'}"
     if parts["Workers"].kind != GOOD:
         raise _UncertainError(f"{heard}, but workers record it, and none answers")
     raise OperationalError(f"{heard}; scheduled work waits")

@@ -24,7 +24,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from rudderhub.accounts.second_factor.codes import app_of, reset
-from rudderhub.admin.base.display import copyable, label, when
+from rudderhub.admin.base.display import copyable_text, relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 if TYPE_CHECKING:
@@ -85,15 +85,15 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
 
     @display(description="last log-in", ordering="last_login")
     def logged_in(self, user: User) -> SafeString:
-        return when(user.last_login)
+        return relative_time(user.last_login)
 
     @display(description="created")
     def joined(self, user: User) -> SafeString:
-        return when(user.date_joined)
+        return relative_time(user.date_joined)
 
     @display(description="second factor")
     def second_factor(self, user: UserRow) -> SafeString:
-        return label("on", "good") if user.has_app else label("off", "off")
+        return status_label("on", "good") if user.has_app else status_label("off", "off")
 
     @action(
         description="Reset second factor",
@@ -148,7 +148,7 @@ class AuditAdmin(ReadOnlyAdmin):
 
     @display(description="time")
     def time(self, entry: LogEntry) -> SafeString:
-        return when(entry.action_time)
+        return relative_time(entry.action_time)
 
     @display(description="what")
     def what(self, entry: LogEntry) -> str:
@@ -164,20 +164,20 @@ class AuditAdmin(ReadOnlyAdmin):
 
     @display(description="object's number")
     def number(self, entry: LogEntry) -> SafeString:
-        return copyable(entry.object_id or "")
+        return copyable_text(entry.object_id or "")
 
 
 def _change_text(form: Any, name: str) -> str:
     """The label of a changed field; for roles, permissions and switches also what changed."""
     if name not in form.fields:
         return name  # the form of a password names the field of the user
-    label_, new = str(form.fields[name].label or name), form.cleaned_data.get(name)
+    label, new = str(form.fields[name].label or name), form.cleaned_data.get(name)
     if isinstance(new, bool):
-        return f"{label_} ({'on' if new else 'off'})"
+        return f"{label} ({'on' if new else 'off'})"
     if not isinstance(new, QuerySet):
-        return label_
+        return label
     old = {str(record) for record in form.initial.get(name, ())}
     now = {str(record) for record in new}
     changes = (("added", sorted(now - old)), ("removed", sorted(old - now)))
     parts = [f"{how} {', '.join(names)}" for how, names in changes if names]
-    return f"{label_} ({'; '.join(parts)})"
+    return f"{label} ({'; '.join(parts)})"

@@ -23,11 +23,11 @@ def shown(client):
     client.force_login(user)
     LogEntry.objects.log_actions(user.pk, [user], CHANGE, "Moved.", single_object=True)
 
-    def of(path):
+    def main_part(path):
         page = client.get(f"/admin/{path}").content.decode()
         return page[page.index('id="content"') :]
 
-    return of
+    return main_part
 
 
 @pytest.mark.parametrize("path", ["auth/user/", "admin/logentry/", "sessions/session/", "system/"])
