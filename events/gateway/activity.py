@@ -60,14 +60,16 @@ class Activity:
         return self.refused / total if total else 0.0
 
 
-def source_activity(source_pks: Collection[int], now: datetime) -> dict[int, Activity]:
+def source_activity(
+    source_pks: Collection[int], now: datetime, *, window: int = WINDOW
+) -> dict[int, Activity]:
     since = now - timedelta(hours=HOURS)
     activity = {pk: Activity() for pk in source_pks}
     for source_pk, hour, events in _events_by_hour(source_pks, since):
         activity[source_pk].hours[min(hour, HOURS - 1)] += events
     for source_pk, refused in _refused_counts(source_pks, since):
         activity[source_pk].refused = refused
-    for source_pk, at in _last_event_times(source_pks).items():
+    for source_pk, at in _last_event_times(source_pks, window).items():
         activity[source_pk].last_at = at
     for source_pk, seen in sdks.seen_by(source_pks).items():
         activity[source_pk].sdks = seen
@@ -91,8 +93,8 @@ def _refused_counts(source_pks: Collection[int], since: datetime) -> Iterable[tu
     return refused.order_by().values_list("source").annotate(Count("pk"))
 
 
-def _last_event_times(source_pks: Collection[int]) -> dict[int, datetime]:
-    newest = newest_by_source(WINDOW)
+def _last_event_times(source_pks: Collection[int], window: int) -> dict[int, datetime]:
+    newest = newest_by_source(window)
     quiet = set(source_pks) - newest.keys()
     counted = MinuteCount.objects.filter(source_id__in=quiet).values_list("source_id")
     older = dict(counted.annotate(Max("minute"))) if quiet else {}

@@ -63,9 +63,15 @@ def make_staff(*permissions: str, role: str | None = None, **fields: Any) -> Use
 
 def make_event(source: Source | None = None, **fields: Any) -> Event:
     """A row of the log, as the gateway would have stored it."""
-    number = next(_numbers)
-    values = {"received_at": timezone.now(), "message_id": f"message-{number}", "type": "track"}
+    return make_events(1, source, **fields)[0]
+
+
+def make_events(count: int, source: Source | None = None, **fields: Any) -> list[Event]:
+    """Rows of the log from one source, oldest first."""
+    values = {"source": source or make_source(), "received_at": timezone.now(), "type": "track"}
     values |= {"payload": '{"type": "track"}', **fields}
     with log_connection() as conn:
         partitions.ensure_partitions(conn, values["received_at"].date())
-    return Event.objects.create(source=source or make_source(), **values)
+    return Event.objects.bulk_create(
+        Event(**{"message_id": f"message-{next(_numbers)}", **values}) for _ in range(count)
+    )

@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 MOST_SAME = 10
 SHORT = 8
-ASK_SECONDS = 3.0
-"""After this time the trace queries no further warehouse: all may be unavailable."""
 NO_ROW = (
     "The connection has passed this event, but no row of it exists. The rows were deleted, or the "
     "event filter left the event out."
@@ -77,6 +75,8 @@ class EventAdmin(ReadOnlyAdmin):
     search_help_text = "Message id, user id, anonymous id, event name or any text of an event"
     masked_search_help_text = "Message id, whole user id, whole anonymous id, or event name"
     list_per_page = PAGE
+    warehouse_seconds = 3.0
+    """After this time the trace queries no further warehouse: all may be unavailable."""
     empty_text = "No events yet. To send one, open a source and copy a snippet."
     nothing_text = "To see refused requests, choose the status refused."
     fieldsets = (
@@ -207,7 +207,7 @@ class EventAdmin(ReadOnlyAdmin):
         sees = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
         may_ask = request.user.has_perm("destinations.view_destination")
-        event_stops, until = stops([event])[event.pk], monotonic() + ASK_SECONDS
+        event_stops, until = stops([event])[event.pk], monotonic() + self.warehouse_seconds
         trails = [
             _stop_with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
             for stop in event_stops

@@ -10,12 +10,13 @@ from django.utils import timezone
 from destinations.models import Connection
 from events.models import DeadLetter, Event, Load, Quarantined
 from events.workers import queue
-from rudderhub.admin.live_events import change_list
+from rudderhub.admin.live_events.change_list import PAGE, READ_BYTES, SEARCHED
 from tests.support.broker import use_broker
 from tests.support.factories import (
     make_connection,
     make_destination,
     make_event,
+    make_events,
     make_source,
 )
 from tests.support.http import html
@@ -43,15 +44,14 @@ def test_live_events_are_newest_first(admin_client):
     assert shown(admin_client.get(EVENTS)) == [second.message_id, first.message_id]
 
 
-def test_older_events_are_reached_page_by_page(admin_client, monkeypatch):
-    monkeypatch.setattr(change_list, "PAGE", 2)
-    events = [make_event().message_id for _ in range(5)][::-1]
+def test_older_events_are_reached_page_by_page(admin_client):
+    events = [event.message_id for event in make_events(2 * PAGE + 1)][::-1]
 
     one = admin_client.get(EVENTS)
     two = admin_client.get(EVENTS + one.context["cl"].older_url)
     three = admin_client.get(EVENTS + two.context["cl"].older_url)
 
-    assert [shown(one), shown(two), shown(three)] == [events[:2], events[2:4], events[4:]]
+    assert [shown(one), shown(two), shown(three)] == [events[:PAGE], events[PAGE:-1], events[-1:]]
     assert three.context["cl"].older_url == ""
     assert "This is the end of the log." in html(three)
 
@@ -64,11 +64,9 @@ def test_events_are_found_by_any_id_and_by_name(admin_client, field):
     assert shown(admin_client.get(EVENTS, {"q": " sought "})) == [found.message_id]
 
 
-def test_a_search_goes_on_beyond_its_window(admin_client, monkeypatch):
-    monkeypatch.setattr(change_list, "SEARCHED", 2)
+def test_a_search_goes_on_beyond_its_window(admin_client):
     old = make_event(user_id="ann")
-    for _ in range(3):
-        make_event(user_id="bob")
+    make_event(id=old.pk + SEARCHED, user_id="bob")
 
     first = admin_client.get(EVENTS, {"q": "ann"})
     second = admin_client.get(EVENTS + first.context["cl"].older_url)
@@ -77,11 +75,9 @@ def test_a_search_goes_on_beyond_its_window(admin_client, monkeypatch):
     assert shown(second) == [old.message_id]
 
 
-def test_a_message_id_is_found_beyond_the_window(admin_client, monkeypatch):
-    monkeypatch.setattr(change_list, "SEARCHED", 2)
+def test_a_message_id_is_found_beyond_the_window(admin_client):
     old = make_event(message_id="sought")
-    for _ in range(3):
-        make_event()
+    make_event(id=old.pk + SEARCHED)
 
     assert shown(admin_client.get(EVENTS, {"q": "sought"})) == [old.message_id]
 
@@ -485,7 +481,7 @@ def test_events_are_filtered_by_name_and_found_by_any_text(admin_client):
 def test_the_sdk_of_an_event_is_shown(admin_client):
     library = '{"context": {"library": {"name": "rudder-node", "version": "2.1.0"}}}'
     make_event(payload=library)
-    make_event(payload='{"context": {"library": "' + "x" * change_list.READ_BYTES + '"}}')
+    make_event(payload='{"context": {"library": "' + "x" * READ_BYTES + '"}}')
 
     page = html(admin_client.get(EVENTS))
 

@@ -6,14 +6,18 @@ import sys
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 
-from events.models import LetterState
-from rudderhub.admin.live_events import admin, change_list
+from events.models import Event, LetterState
+from rudderhub.admin.live_events.admin import EventAdmin
+from rudderhub.admin.live_events.change_list import MOST_PARTS, PART
 from tests.support.factories import (
+    make_admin,
     make_connection,
     make_destination,
     make_event,
+    make_events,
     make_source,
     make_write_key,
 )
@@ -83,12 +87,10 @@ def test_every_event_is_found_by_one_status(every_state):
     )
 
 
-def test_a_rare_status_is_looked_for_further_back(admin_client, monkeypatch):
-    monkeypatch.setattr(change_list, "PART", 2)
-    monkeypatch.setattr(change_list, "MOST_PARTS", 2)
+def test_the_list_of_a_rare_status_continues_with_older_events(admin_client):
     source = make_source()
     make_event(source, message_id="left out", payload=payload(integrations={"All": False}))
-    events = [make_event(source, payload=payload()) for _ in range(4)]
+    events = make_events(PART * MOST_PARTS, source, payload=payload())
     make_connection(source, position=events[-1].pk)
 
     newest = admin_client.get(EVENTS, {"status": "skipped"}).context["cl"]
@@ -223,12 +225,17 @@ def test_a_pending_event_says_what_to_do_about_the_last_error(admin_client):
     assert "The last load failed: connection refused. No server listens there" in trace
 
 
-def test_a_warehouse_is_not_asked_after_others_took_too_long(admin_client, monkeypatch):
-    monkeypatch.setattr(admin, "ASK_SECONDS", 0.0)
+class HurriedAdmin(EventAdmin):
+    warehouse_seconds = 0.0
+
+
+def test_a_warehouse_is_not_queried_after_others_took_too_long(rf):
     event = make_event(payload=payload())
     connection = make_connection(event.source, position=event.pk)
+    request = rf.get(f"{EVENTS}{event.pk}/change/")
+    request.user = make_admin()
 
-    trace = html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
+    trace = html(HurriedAdmin(Event, site).change_view(request, str(event.pk)).render())
 
     assert "This warehouse was not queried" in trace
     assert f"{EVENTS}{event.pk}/in/{connection.pk}/" in trace

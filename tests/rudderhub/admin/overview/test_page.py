@@ -196,14 +196,17 @@ def test_errors_that_say_the_same_are_one_with_their_number(admin_client):
     assert found == [("no user", 1), ("no type", 3)]
 
 
-def test_connections_beyond_the_first_are_counted(admin_client, monkeypatch):
-    monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
-    make_connection()
-    make_connection()
+def test_connections_beyond_the_first_are_counted(admin_client):
+    make_connections(page.MOST_CONNECTIONS + 1)
 
     seen = overview(admin_client)
 
-    assert (len(seen["flows"]), seen["others"]) == (1, 1)
+    assert (len(seen["flows"]), seen["others"]) == (page.MOST_CONNECTIONS, 1)
+
+
+def make_connections(number):
+    source = make_source()
+    return [make_connection(source) for _ in range(number)]
 
 
 def test_reasons_are_told_without_the_values_in_them(admin_client):
@@ -250,9 +253,8 @@ def test_errors_are_those_of_the_chosen_source(admin_client):
     assert found == ["no route", "dead of Shop", "refused of Shop"]
 
 
-def test_a_connection_that_fails_is_told_however_many_there_are(admin_client, monkeypatch):
-    monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
-    make_connection()
+def test_a_failing_connection_is_shown_however_many_connections_exist(admin_client):
+    make_connections(page.MOST_CONNECTIONS)
     make_connection(error="no route")
 
     assert [trouble.why for trouble, _ in overview(admin_client)["troubles"]] == ["no route"]
