@@ -1,3 +1,5 @@
+"""The Celery tasks: each looks up its record, runs a part of its work and queues the rest."""
+
 from __future__ import annotations
 
 import logging
@@ -32,13 +34,13 @@ PARTITION_DAYS_AHEAD = 3
 COUNT_SECONDS = 5.0
 SLICE_SECONDS = 1.0
 RUN_SECONDS = 10.0
-"""Then a worker turns to the next connection, however much of this one is pending."""
+"""After this time a worker turns to the next connection, even if events are pending."""
 
 
 @shared_task(name=queue.Work.LOAD)
 def load_connection(connection_pk: int) -> None:
-    """Load what a connection has pending, unless it waits: for its schedule or after a fault."""
-    queue.answered(connection_pk)
+    """Load the pending events of a connection, unless it waits after a failure."""
+    queue.mark_taken(connection_pk)
     connection = (
         Connection.objects.select_related("source", "destination")
         .filter(pk=connection_pk, enabled=True, destination__enabled=True)
@@ -47,44 +49,72 @@ def load_connection(connection_pk: int) -> None:
     if not connection or connection.is_waiting(timezone.now()):
         return
     if run_due_load(connection, RUN_SECONDS):
-        queue.send(connection_pk)
+        queue.enqueue(connection_pk)
 
 
 @shared_task(name=queue.Work.REPLAY)
 def load_replay(replay_pk: int) -> None:
-    """Load the next part of a replay, then let loads have their turn."""
-    queue.answered(replay_pk, queue.Work.REPLAY)
-    replay = _replays().filter(pk=replay_pk).first()
+    """Load the next part of a replay, then let loads run."""
+    queue.mark_taken(replay_pk, queue.Work.REPLAY)
+    replay = _runnable_replays().filter(pk=replay_pk).first()
     if replay and replays.run_slice(replay):
-        queue.send(replay_pk, queue.Work.REPLAY)
+        queue.enqueue(replay_pk, queue.Work.REPLAY)
 
 
 @shared_task(name=queue.Work.ERASURE)
 def continue_erasure(erasure_pk: int) -> None:
-    """Erase the next part of what was requested, then let loads have their turn."""
-    queue.answered(erasure_pk, queue.Work.ERASURE)
+    """Run the next part of an erasure, then let loads run."""
+    queue.mark_taken(erasure_pk, queue.Work.ERASURE)
     erasure = people_erasure.unfinished_erasures().filter(pk=erasure_pk).first()
     if erasure and people_erasure.run_slice(erasure):
-        queue.send(erasure_pk, queue.Work.ERASURE)
+        queue.enqueue(erasure_pk, queue.Work.ERASURE)
 
 
 @shared_task(name=queue.Work.CHANGE)
 def advance_change(change_pk: int) -> None:
-    """Count what a change of identities does, or make the one that was confirmed."""
-    queue.answered(change_pk, queue.Work.CHANGE)
+    """Count the effect of a change of identities, or make a confirmed change."""
+    queue.mark_taken(change_pk, queue.Work.CHANGE)
     changes.advance(change_pk)
 
 
 @shared_task(name=queue.Work.QUARANTINE)
 def send_quarantined_again(_: int) -> None:
-    """Send a part of what was asked for, then let loads have their turn."""
-    queue.answered(0, queue.Work.QUARANTINE)
+    """Send some of the requested refused requests again, then let loads run."""
+    queue.mark_taken(0, queue.Work.QUARANTINE)
     if resend.resend_waiting(SLICE_SECONDS):
-        queue.send(0, queue.Work.QUARANTINE)
+        queue.enqueue(0, queue.Work.QUARANTINE)
 
 
-def _replays() -> QuerySet[Replay]:
-    """Those that can go on now: a paused connection's replay is paused, too."""
+@shared_task
+def enqueue_waiting_work(*, is_worker_start: bool = False) -> None:
+    """Queue a load of each connection that is behind the log, and all other waiting work.
+
+    At the start of a worker also the work whose message a killed worker may have taken.
+    """
+    with log_reader() as conn:
+        head = reader.barrier(conn)
+    behind = Connection.objects.filter(
+        enabled=True, destination__enabled=True, position__lt=head
+    ).exclude(retry_at__gt=timezone.now())
+    records: dict[queue.Work, QuerySet[Any]] = {
+        queue.Work.LOAD: behind,
+        queue.Work.REPLAY: _runnable_replays(),
+        queue.Work.ERASURE: people_erasure.unfinished_erasures(),
+        queue.Work.CHANGE: IdentityChange.objects.awaiting_worker(),
+    }
+    keys = [
+        (pk, work) for work, rows in records.items() for pk in rows.values_list("pk", flat=True)
+    ]
+    if resend.waiting_requests().exists():
+        keys.append((0, queue.Work.QUARANTINE))
+    for pk, work in keys:
+        if is_worker_start:
+            queue.mark_taken(pk, work)
+        queue.enqueue(pk, work)
+
+
+def _runnable_replays() -> QuerySet[Replay]:
+    """The running replays of enabled connections that do not wait after a failure."""
     return (
         Replay.objects.select_related("connection__source", "connection__destination")
         .filter(state=ReplayState.RUNNING)
@@ -94,38 +124,8 @@ def _replays() -> QuerySet[Replay]:
 
 
 @shared_task
-def ring_connections(*, anew: bool = False) -> None:
-    """Ring every connection that is behind the log, and all else that waits for a worker.
-
-    Rings may be lost, and waits end. Anew: also those whose ring a killed worker may have taken.
-    """
-    with log_reader() as conn:
-        head = reader.barrier(conn)
-    behind = Connection.objects.filter(
-        enabled=True, destination__enabled=True, position__lt=head
-    ).exclude(retry_at__gt=timezone.now())
-    waiting: dict[queue.Work, QuerySet[Any]] = {
-        queue.Work.LOAD: behind,
-        queue.Work.REPLAY: _replays(),
-        queue.Work.ERASURE: people_erasure.unfinished_erasures(),
-        queue.Work.CHANGE: IdentityChange.objects.awaiting_worker(),
-    }
-    for work, found in waiting.items():
-        for pk in found.values_list("pk", flat=True):
-            _ring(pk, work, anew=anew)
-    if resend.waiting_requests().exists():
-        _ring(0, queue.Work.QUARANTINE, anew=anew)
-
-
-def _ring(pk: int, work: queue.Work, *, anew: bool) -> None:
-    if anew:
-        queue.answered(pk, work)
-    queue.send(pk, work)
-
-
-@shared_task
-def keep_destinations() -> None:
-    """Have each destination do what its loads left for later."""
+def maintain_destinations() -> None:
+    """Do the work that loads left for later, in each enabled destination."""
     for destination in Destination.objects.filter(
         enabled=True, connections__enabled=True
     ).distinct():
@@ -137,8 +137,8 @@ def keep_destinations() -> None:
 
 
 @shared_task
-def keep_log() -> None:
-    """Make the log's partitions of the coming days; let go of what was kept long enough."""
+def maintain_log() -> None:
+    """Create the log's partitions of the coming days, and delete all history that is too old."""
     with log_connection() as conn:
         partitions.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
         counts.advance(conn)  # nothing may be dropped before it is counted
@@ -153,8 +153,8 @@ def keep_log() -> None:
 
 @shared_task
 def count_log() -> None:
-    """Keep the ledger's counts close behind the log."""
-    heartbeat.beat()
+    """Count new events of the log for the charts and the ledger."""
+    heartbeat.record_beat()
     with log_reader() as conn:
         if counts.advance(conn, COUNT_SECONDS):
             ledger.settle()
@@ -162,12 +162,12 @@ def count_log() -> None:
 
 @shared_task
 def check_identities() -> None:
-    """Compare each destination's identities with what their links give, once a night."""
+    """Compare the stored identities of each destination with their links, once a night."""
     self_check.check_all()
 
 
 @shared_task
-def widen_and_reapply(
+def reapply_column_discards(
     destination_pk: int, schema: str, table: str, column: str, user_pk: int
 ) -> None:
     """Reapply a column's discards."""

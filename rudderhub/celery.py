@@ -1,3 +1,5 @@
+"""The Celery app, which workers and beat run."""
+
 from __future__ import annotations
 
 import gc
@@ -20,15 +22,15 @@ app.autodiscover_tasks()
 
 
 @worker_process_init.connect
-def collect_rarely(**_: Any) -> None:
-    """A load makes millions of short-lived values and no cycles: less searching for them."""
+def collect_garbage_rarely(**_: Any) -> None:
+    """Loads create millions of values but no cycles, so frequent collections cost time only."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
 
 
 @worker_ready.connect
-def ring_anew(**_: Any) -> None:
-    """A worker that was killed took rings with it: nobody waits for those."""
-    from events.tasks import ring_connections  # noqa: PLC0415 - Django's apps are ready by now
+def enqueue_interrupted_work(**_: Any) -> None:
+    """Queue the work again that an earlier worker had taken when it was killed."""
+    from events.tasks import enqueue_waiting_work  # noqa: PLC0415 - Django's apps are ready by now
 
-    ring_connections.delay(anew=True)
+    enqueue_waiting_work.delay(is_worker_start=True)

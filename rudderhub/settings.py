@@ -150,13 +150,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a request never waits for a dead broker
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_DISABLE_PREFETCH = True  # a busy worker keeps no ring that another could answer
+CELERY_WORKER_DISABLE_PREFETCH = True  # a busy worker keeps no message that another could take
 CELERY_WORKER_CONCURRENCY = _settings.integer("WORKER_CONCURRENCY")
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
-    "ring connections": {
-        "task": "events.tasks.ring_connections",
+    "enqueue waiting work": {
+        "task": "events.tasks.enqueue_waiting_work",
         "schedule": 5.0,
         "options": {"expires": 5},
     },
@@ -165,8 +165,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
-    "keep the destinations": {
-        "task": "events.tasks.keep_destinations",
+    "maintain destinations": {
+        "task": "events.tasks.maintain_destinations",
         "schedule": 60.0,
         "options": {"expires": 60},
     },
@@ -175,8 +175,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": _crontab(hour=3, minute=20),
         "options": {"expires": 3600},
     },
-    "keep the log": {
-        "task": "events.tasks.keep_log",
+    "maintain the log": {
+        "task": "events.tasks.maintain_log",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },

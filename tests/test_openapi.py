@@ -51,7 +51,7 @@ def keys(transactional_db):
     with override_settings(UNKNOWN_KEYS_PER_MINUTE=0):
         yield [make_write_key(), make_write_key(make_source(type="Webhook"))]
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)

@@ -16,4 +16,4 @@ def accept_events(source_pk: int, received_at: datetime, events: Sequence[Parsed
     """Return when the events are committed; raise LogUnavailableError if they may not be."""
     if events:
         writer.append(source_pk, received_at, events, settings.COMMIT_TIMEOUT_SECONDS)
-        queue.ring(source_pk)
+        queue.enqueue_loads(source_pk)

@@ -28,7 +28,7 @@ from events.loads.dead_letters import _close_loaded, _keep_dead_letters
 from events.loads.session import Read, Wrote
 from events.log import reader as event_reader
 from events.log.erasure import forget_loaded
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _commit(
         _keep_dead_letters(connection, prepared, began)
         result = session.load(prepared)
     except ChunkRefusedError as error:
-        logger.warning("chunk refused connection=%s: %s", connection.pk, reason_kind(str(error)))
+        logger.warning("chunk refused connection=%s: %s", connection.pk, fingerprint(str(error)))
         if error.guilty:
             rest = _without(session, prepared, error.guilty)
             _commit(session, connection, rest, wrote, began)
@@ -131,4 +131,4 @@ def _halves(prepared: PreparedChunk, reason: str) -> Iterator[Chunk | PreparedCh
         dead = [(chunk.events[0], reason)]
         yield PreparedChunk(chunk, content=None, dead_letters=dead)
     else:
-        raise DestinationError(f"an empty chunk was refused: {reason_kind(reason)}")
+        raise DestinationError(f"an empty chunk was refused: {fingerprint(reason)}")

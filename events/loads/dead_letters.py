@@ -17,7 +17,7 @@ from destinations.interface import Chunk, LoggedEvent, PreparedChunk
 from destinations.models import Connection
 from events.loads import session
 from events.models import DeadLetter, LetterState, Replay
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 
 CHUNK_EVENTS = 1_000
 MOST_AT_ONCE = 50_000
@@ -93,7 +93,7 @@ def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> Dea
         event_id=event.id,
         message_id=event.message_id,
         reason=reason,
-        kind=reason_kind(reason),
+        kind=fingerprint(reason),
         payload=event.payload,
     )
 
@@ -103,7 +103,7 @@ def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
     was_loaded = letter.state == LetterState.LOADED
     DeadLetter.objects.filter(pk=letter.pk).update(
         reason=reason,
-        kind=reason_kind(reason),
+        kind=fingerprint(reason),
         payload=event.payload,
         attempts=F("attempts") + 1,
         tried_at=timezone.now(),

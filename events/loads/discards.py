@@ -17,7 +17,7 @@ from destinations.postgres.operations.reapply_preview import outlook
 from events.loads.advice import advice
 from events.loads.discard_progress import Column, Progress
 from events.workers import audit
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def reapply(column: Column, user_pk: int) -> None:
 
 def _failed(error: Exception) -> str:
     """Without values: it goes to the audit log."""
-    said = reason_kind(one_line(error))
+    said = fingerprint(one_line(error))
     return f"not re-applied: {said}. {advice(said).text}"
 
 

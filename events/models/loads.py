@@ -7,7 +7,7 @@ from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from destinations.models import Connection, Retrying
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 
 
 class LoadState(models.TextChoices):
@@ -94,7 +94,7 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.message_id}: {reason_kind(self.reason)}"
+        return f"{self.message_id}: {fingerprint(self.reason)}"
 
 
 class Loss(models.Model):

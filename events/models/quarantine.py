@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from sources.models import Source
 
 
@@ -62,4 +62,4 @@ class Quarantined(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.route}: {reason_kind(self.reason)}"
+        return f"{self.route}: {fingerprint(self.reason)}"

@@ -50,7 +50,7 @@ def request(destination: Destination, user_pk: int, action: str, form: Form) -> 
         form=dict(form),
         profile=_profile(form),
     )
-    queue.send_or_leave(change.pk, queue.Work.CHANGE)
+    queue.try_enqueue(change.pk, queue.Work.CHANGE)
     return change
 
 
@@ -60,7 +60,7 @@ def confirm(change: IdentityChange, reason: str) -> bool:
     anew: dict[str, Any] = {"step": "", "percent": None, "created_at": timezone.now()}
     is_first = _save(change, ChangeState.COUNTED, state=ChangeState.CONFIRMED, form=form, **anew)
     if is_first:
-        queue.send_or_leave(change.pk, queue.Work.CHANGE)
+        queue.try_enqueue(change.pk, queue.Work.CHANGE)
     return is_first
 
 
@@ -100,7 +100,7 @@ def _make(change: IdentityChange) -> None:
         _save(change, ChangeState.DOING, state=ChangeState.DONE, **done)
         _log(change, f"{ACTIONS[change.action].title}.")
     if effect.requested:
-        queue.send_or_leave(effect.requested.pk, queue.Work.ERASURE)
+        queue.try_enqueue(effect.requested.pk, queue.Work.ERASURE)
 
 
 def _end_cut_short(change: IdentityChange) -> None:

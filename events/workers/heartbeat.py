@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 _KEY = "heartbeat"
 
 
-def beat() -> None:
+def record_beat() -> None:
     try:
         cache.set(_KEY, timezone.now(), timeout=None)
     except (RedisError, OSError) as error:
-        logger.warning("the heartbeat was not noted: %s", type(error).__name__)
+        logger.warning("the heartbeat was not recorded: %s", type(error).__name__)
 
 
-def last() -> datetime | None:
-    found: datetime | None = cache.get(_KEY)
-    return found
+def last_beat() -> datetime | None:
+    beat_at: datetime | None = cache.get(_KEY)
+    return beat_at

@@ -11,7 +11,7 @@ import psycopg
 
 
 class Lock(IntEnum):
-    """The kind of work: first key of the lock; the second is the primary key of its row."""
+    """The first key of a lock, by the kind of work; the second is the primary key of its record."""
 
     LOAD = 0x7275
     REPLAY = 0x7276
@@ -21,7 +21,7 @@ class Lock(IntEnum):
 
 @contextmanager
 def try_lock(conn: psycopg.Connection[tuple[Any, ...]], lock: Lock, pk: int) -> Iterator[bool]:
-    """Whether this session got the lock; another session that holds it is not waited for."""
+    """Whether this session got the lock; it does not wait for another session."""
     row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [lock, pk]).fetchone()
     is_locked = bool(row and row[0])
     try:

@@ -16,10 +16,10 @@ T = TypeVar("T", bound=Closable)
 
 
 class PerProcess(Generic[T]):
-    """Makes the object at the first get(); a forked child makes its own."""
+    """Creates the object at the first get(); a forked child creates its own."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
+    def __init__(self, create: Callable[[], T]) -> None:
+        self._create = create
         self._lock = threading.Lock()
         self._current: tuple[int, T] | None = None
 
@@ -27,11 +27,11 @@ class PerProcess(Generic[T]):
         if self._current is None or self._current[0] != os.getpid():
             with self._lock:
                 if self._current is None or self._current[0] != os.getpid():
-                    self._current = (os.getpid(), self._make())
+                    self._current = (os.getpid(), self._create())
         return self._current[1]
 
     def close(self) -> None:
-        """At shutdown and between tests; the next get() makes another."""
+        """Close the object; the next get() creates another."""
         with self._lock:
             if self._current is not None and self._current[0] == os.getpid():
                 self._current[1].close()

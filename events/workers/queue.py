@@ -1,7 +1,8 @@
-"""Rings tell a worker that a connection has something to load; they carry no events.
+"""Queues work for the workers: messages that name a task and a primary key, but carry no events.
 
-A thread of its own sends them, at most one a connection and interval, so that a request never
-waits for the broker. A lost ring costs a few seconds: beat rings, too.
+After events arrive, a separate thread queues the loads of their connections, at most one per
+connection and interval, so that a request never waits for the broker. A lost message delays the
+work by a few seconds, because beat queues it again.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from events.workers.per_process import PerProcess
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.2
-KNOWN_SECONDS = 5.0
-WAITING_SECONDS = 30
-"""How long a ring may lie in the queue; longer, and a new one is sent."""
+CONNECTIONS_CACHE_SECONDS = 5.0
+QUEUED_SECONDS = 30
+"""How long a message may stay in the queue; after that a new one is sent."""
 
 
 class Work(StrEnum):
-    """What a worker is rung for: the Celery name of a task, which takes a primary key.
+    """The Celery name of a task that takes a primary key.
 
-    The quarantine is one piece of work, with the number 0.
+    All of the quarantine is one piece of work, with the number 0.
     """
 
     LOAD = "events.tasks.load_connection"
@@ -41,62 +42,66 @@ class Work(StrEnum):
     QUARANTINE = "events.tasks.send_quarantined_again"
 
 
-def ring(source_pk: int) -> None:
-    """Have the connections of a source loaded soon."""
-    _ringer.get().add(source_pk)
+def enqueue_loads(source_pk: int) -> None:
+    """Queue loads of all connections of a source, without waiting for the broker."""
+    _enqueuer.get().add(source_pk)
 
 
-def send(pk: int, work: Work = Work.LOAD) -> None:
-    """Queue it unless it already waits in the queue."""
-    key = _key(pk, work)
-    if not _is_first(key):
+def enqueue(pk: int, work: Work = Work.LOAD) -> None:
+    """Queue the work unless it is in the queue already."""
+    key = _queued_key(pk, work)
+    if not _mark_queued(key):
         return
     try:
-        current_app.send_task(work, (pk,), expires=WAITING_SECONDS)
+        current_app.send_task(work, (pk,), expires=QUEUED_SECONDS)
     except OperationalError:
-        _forget(key)
+        _unmark(key)
         raise
 
 
-def send_or_leave(pk: int, work: Work) -> None:
-    """As send; without a broker it is left to beat."""
+def try_enqueue(pk: int, work: Work) -> None:
+    """Queue the work; without a broker, beat queues it later."""
     try:
-        send(pk, work)
+        enqueue(pk, work)
     except OperationalError as error:
-        logger.warning("ring not sent, beat will: %s", type(error).__name__)
+        logger.warning("work not queued, beat will: %s", type(error).__name__)
 
 
-def answered(pk: int, work: Work = Work.LOAD) -> None:
-    """A worker has taken the ring: what comes next needs another."""
-    _forget(_key(pk, work))
+def mark_taken(pk: int, work: Work = Work.LOAD) -> None:
+    """Note that a worker has taken the message, so that the next one is sent."""
+    _unmark(_queued_key(pk, work))
 
 
-def _key(pk: int, work: Work) -> str:
-    return f"ring:{pk}" if work == Work.LOAD else f"ring:{work.name.lower()}:{pk}"
+def _queued_key(pk: int, work: Work = Work.LOAD) -> str:
+    """The key of the cache that exists while the work is in the queue."""
+    return f"queued:{work.name.lower()}:{pk}"
 
 
-def _is_first(key: str) -> bool:
+def _mark_queued(key: str) -> bool:
+    """Whether it was not queued before; without a cache, nobody knows and it is queued."""
     try:
-        return bool(cache.add(key, 1, timeout=WAITING_SECONDS))
+        return bool(cache.add(key, 1, timeout=QUEUED_SECONDS))
     except RedisError as error:
         logger.warning("cache unavailable: %s", type(error).__name__)
         return True
 
 
-def _forget(key: str) -> None:
+def _unmark(key: str) -> None:
     try:
         cache.delete(key)
     except RedisError as error:
         logger.warning("cache unavailable: %s", type(error).__name__)
 
 
-class Ringer:
+class Enqueuer:
+    """A thread that queues loads of the connections of the sources that were added."""
+
     def __init__(self) -> None:
         self._sources: set[int] = set()
         self._wake = threading.Event()
-        self._known: dict[int, tuple[float, list[int]]] = {}
+        self._connection_cache: dict[int, tuple[float, list[int]]] = {}
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="enqueuer", daemon=True)
         self._thread.start()
 
     def add(self, source_pk: int) -> None:
@@ -105,7 +110,7 @@ class Ringer:
             self._wake.set()
 
     def close(self) -> None:
-        """Ring what waits, then end the thread."""
+        """Queue the loads of the sources that wait, then end the thread."""
         self._closed = True
         self._wake.set()
         self._thread.join()
@@ -117,33 +122,30 @@ class Ringer:
             sources, self._sources = self._sources, set()
             try:
                 for source_pk in sources:
-                    self._ring(source_pk)
+                    for connection_pk in self._connection_pks(source_pk):
+                        enqueue(connection_pk)
             except (OperationalError, RedisError, DatabaseError) as error:
-                logger.warning("rings not sent, beat will: %s", type(error).__name__)
+                logger.warning("loads not queued, beat will: %s", type(error).__name__)
             time.sleep(INTERVAL_SECONDS)
 
-    def _ring(self, source_pk: int) -> None:
-        for connection_pk in self._connections(source_pk):
-            send(connection_pk)
-
-    def _connections(self, source_pk: int) -> list[int]:
-        until, known = self._known.get(source_pk, (0.0, []))
+    def _connection_pks(self, source_pk: int) -> list[int]:
+        until, pks = self._connection_cache.get(source_pk, (0.0, []))
         if time.monotonic() < until:
-            return known
-        found = Connection.objects.filter(
+            return pks
+        connections = Connection.objects.filter(
             source_id=source_pk, enabled=True, destination__enabled=True
         )
         try:
-            known = list(found.values_list("pk", flat=True))
+            pks = list(connections.values_list("pk", flat=True))
         finally:
             connection.close()
-        self._known[source_pk] = (time.monotonic() + KNOWN_SECONDS, known)
-        return known
+        self._connection_cache[source_pk] = (time.monotonic() + CONNECTIONS_CACHE_SECONDS, pks)
+        return pks
 
 
-_ringer = PerProcess(Ringer)
+_enqueuer = PerProcess(Enqueuer)
 
 
-def close_ringer() -> None:
-    """Let the thread of this process end: between tests."""
-    _ringer.close()
+def close_enqueuer() -> None:
+    """End this process's thread, between tests."""
+    _enqueuer.close()

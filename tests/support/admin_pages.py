@@ -21,7 +21,7 @@ from events.gateway import recent_requests
 from events.models import DeadLetter, Event, Loss, Replay
 from events.people import erasure as people_erasure
 from events.people import store
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from sources import snapshot
 from tests.support.factories import make_write_key
 from tests.support.identity_graph import anonymous, user
@@ -135,7 +135,7 @@ def _kill(connection: Connection) -> None:
         event_id=event.pk,
         message_id=event.message_id,
         reason=reason,
-        kind=reason_kind(reason),
+        kind=fingerprint(reason),
         payload=event.payload,
     )
 

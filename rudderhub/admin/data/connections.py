@@ -230,7 +230,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
 
 def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-    """Ring a worker, and end the wait after a failed load or for the sync schedule."""
+    """Queue loads, and end the wait after a failed load or for the sync schedule."""
     ready = list(queryset.filter(enabled=True, destination__enabled=True))
     queryset.filter(pk__in=[c.pk for c in ready]).update(
         retry_at=None, sync_upto=head(), synced_at=timezone.now()
@@ -239,7 +239,7 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         audit.log_action(request.user.pk, connection, "Requested a load.")
     try:
         for connection in ready:
-            queue.send(connection.pk)
+            queue.enqueue(connection.pk)
     except OperationalError:
         messages.warning(
             request,

@@ -27,7 +27,7 @@ from destinations.postgres.reads import tables
 from destinations.postgres.reads.tables import Wanted
 from events.loads.discard_progress import Column
 from events.protocol.masking import PERMISSION
-from events.tasks import widen_and_reapply
+from events.tasks import reapply_column_discards
 from rudderhub.admin.base.display import relative_time
 from rudderhub.admin.data.ask_warehouses import (
     audit_note,
@@ -135,7 +135,7 @@ def _begin_widening(request: HttpRequest, column: Column) -> None:
         if not column.begin():
             messages.warning(request, "It is already running.")
             return
-        widen_and_reapply.delay(*place, int(request.user.pk or 0))
+        reapply_column_discards.delay(*place, int(request.user.pk or 0))
     except (OperationalError, RedisError, OSError):
         messages.error(
             request,

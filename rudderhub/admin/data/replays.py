@@ -110,7 +110,7 @@ def _begin_replay(
     since_when = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the oldest event kept"
     audit.log_action(request.user.pk, connection, f"Began {replay} from {since_when}.")
     try:
-        queue.send(replay.pk, queue.Work.REPLAY)
+        queue.enqueue(replay.pk, queue.Work.REPLAY)
     except OperationalError:
         messages.warning(
             request, "The broker does not answer. The replay starts when the broker is back."

@@ -27,7 +27,7 @@ from events.gateway import recent_requests
 from events.log.sdks import library
 from events.models import Event, Load
 from events.protocol.masking import HIDDEN, PERMISSION, masked_json, masked_text
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from rudderhub.admin.base.display import (
     clipped_text,
     code_block,
@@ -317,7 +317,7 @@ def _stop_with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Sto
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
     asks = asks and stop.state == "loaded"
     if stop.state == "dead letter" and stop.dead_letter and not sees:
-        stop = replace(stop, detail=reason_kind(stop.dead_letter.reason))
+        stop = replace(stop, detail=fingerprint(stop.dead_letter.reason))
     trail = warehouse_trail(stop.connection, event, sees=sees) if asks else None
     if trail and trail.has_no_row:
         stop = replace(stop, state="no row now", kind="off", detail=NO_ROW)

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from destinations.models import Connection, Erasure, ErasureState, IdentityCheck
 from events.loads.advice import advice, refusal_advice
 from events.models import DeadLetter, LetterState, Load, Loss, Quarantined
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from rudderhub.admin.base.display import count_text, relative_time
 
 NEWEST = 5
@@ -140,7 +140,7 @@ def _erasure_trouble(erasure: Erasure) -> Trouble:
     why = {
         ErasureState.WAITING: "No worker has started it.",
         ErasureState.RUNNING: f"It is at {erasure.percent} %.",
-        ErasureState.FAILED: reason_kind(erasure.error),
+        ErasureState.FAILED: fingerprint(erasure.error),
     }
     return Trouble(
         erasure.created_at,
@@ -177,7 +177,7 @@ def _dead_letter_trouble(letter: DeadLetter) -> Trouble:
     return Trouble(
         letter.created_at,
         f"{letter.connection} could not load an event",
-        reason_kind(letter.reason),
+        fingerprint(letter.reason),
         "The event is kept as a dead letter and the others were loaded. Fix the cause and re-run "
         "it.",
         reverse("admin:events_deadletter_change", args=[letter.pk]),
@@ -195,7 +195,7 @@ def _refusal_trouble(refused: Quarantined) -> Trouble:
     return Trouble(
         refused.received_at,
         f"A request from {refused.source} was refused with {refused.status}",
-        reason_kind(refused.reason),
+        fingerprint(refused.reason),
         refusal_advice(refused.status, refused.reason),
         reverse("admin:events_quarantined_change", args=[refused.pk]),
     )

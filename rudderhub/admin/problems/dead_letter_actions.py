@@ -100,7 +100,7 @@ def _begin_rerun(
     letters_in_words = count_text(replay.expected or 0, "dead letter")
     model_admin.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
     try:
-        queue.send(replay.pk, queue.Work.REPLAY)
+        queue.enqueue(replay.pk, queue.Work.REPLAY)
     except OperationalError:
         messages.warning(
             request, "The broker does not answer. The re-run starts when the broker is back."

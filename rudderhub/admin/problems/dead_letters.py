@@ -17,7 +17,7 @@ from unfold.views import ChangeList
 from events.loads import dead_letters
 from events.models import DeadLetter, Event, LetterState
 from events.protocol.masking import masked_json
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from rudderhub.admin.base.display import (
     clipped_text,
     copyable_text,
@@ -174,7 +174,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     holds_personal_data = lists_personal_data = True
 
     def mask_listed(self, record: DeadLetter) -> None:
-        record.reason = reason_kind(record.reason)
+        record.reason = fingerprint(record.reason)
 
     def mask(self, record: DeadLetter) -> None:
         self.mask_listed(record)

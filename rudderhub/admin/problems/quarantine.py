@@ -36,7 +36,7 @@ from events.gateway.resend import AlreadyAcceptedError
 from events.models import Quarantined
 from events.protocol.masking import PERMISSION, masked_json
 from events.workers import queue
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from rudderhub.admin.base.confirmation import (
     Affected,
     Confirmation,
@@ -179,7 +179,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     holds_personal_data = lists_personal_data = True
 
     def mask_listed(self, record: Quarantined) -> None:
-        record.reason = reason_kind(record.reason)
+        record.reason = fingerprint(record.reason)
 
     def mask(self, record: Quarantined) -> None:
         self.mask_listed(record)
@@ -198,7 +198,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         if confirmed_note(request, SEND_AGAIN) is None:
             return confirmation_page(self, request, SEND_AGAIN, _affected(chosen))
         count = resend.mark_waiting(chosen, request.user.pk)
-        queue.send_or_leave(0, queue.Work.QUARANTINE)
+        queue.try_enqueue(0, queue.Work.QUARANTINE)
         what = count_text(count, "refused request")
         self.message_user(
             request, f"A worker is sending {what} again. See the progress above the list."
@@ -321,7 +321,7 @@ def _affected(refused: QuerySet[Quarantined]) -> Affected:
             (
                 g["source__name"],
                 g["status"],
-                reason_kind(g["reason"]),
+                fingerprint(g["reason"]),
                 g["count"],
                 relative_time(g["since"]),
             )

@@ -193,7 +193,7 @@ def _workers(parts: Parts) -> str:
 def _beat(parts: Parts) -> str:
     if parts["Cache"].kind == BAD:
         raise _UncertainError("the cache, which stores the heartbeat, does not answer")
-    at, now = heartbeat.last(), timezone.now()
+    at, now = heartbeat.last_beat(), timezone.now()
     if at is not None and now - at <= SILENT:
         waiting = uncounted()
         counters = f"{waiting:,} events not counted yet" if waiting else "counters up to date"

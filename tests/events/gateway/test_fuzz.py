@@ -62,7 +62,7 @@ def keys(django_db_setup, django_db_blocker):
         made += [make_write_key(make_source(type="Webhook", on_invalid_event=p)) for p in policies]
         yield made
         writer.close_writer()
-        queue.close_ringer()
+        queue.close_enqueuer()
         for key in made:
             key.source.delete()
         Event.objects.all().delete()

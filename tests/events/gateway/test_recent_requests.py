@@ -24,7 +24,7 @@ def _fresh():
     yield
     recent_requests.close_keeper()
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from events.gateway.resend import (
 )
 from events.log import writer
 from events.models import Event, Quarantined
-from events.tasks import ring_connections, send_quarantined_again
+from events.tasks import enqueue_waiting_work, send_quarantined_again
 from events.workers import queue
 from tests.support.broker import take_broker_away
 from tests.support.factories import make_admin, make_source, make_write_key
@@ -38,7 +38,7 @@ def fresh():
     yield
     disk_space.expire_shortage()
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 def send(client, key, path, body, content_type=JSON, **headers):
@@ -215,7 +215,7 @@ def test_many_are_sent_again_by_a_worker_that_tells_how_far_it_is(many):
     assert "A worker is sending 4 refused requests again" in asked
     assert 'data-live="1"' in asked
     assert "0 of 4, 0 accepted, 0 refused" in asked
-    assert cache.get("ring:quarantine:0") is None
+    assert cache.get("queued:quarantine:0") is None
     assert before == []
     assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
     assert "data-live" not in done
@@ -250,18 +250,18 @@ def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
     assert "503 Service unavailable" in first.get().change_message
 
 
-def test_a_ring_that_was_lost_is_rung_again_by_beat(many):
+def test_a_ring_that_was_lost_is_queued_again_by_beat(many):
     ask_for_all(many)
     cache.clear()
 
-    ring_connections()
-    is_rung = cache.get("ring:quarantine:0")
+    enqueue_waiting_work()
+    is_queued = cache.get("queued:quarantine:0")
     send_quarantined_again(0)
     cache.clear()
-    ring_connections()
+    enqueue_waiting_work()
 
-    assert is_rung
-    assert cache.get("ring:quarantine:0") is None
+    assert is_queued
+    assert cache.get("queued:quarantine:0") is None
 
 
 def test_without_a_broker_the_chosen_requests_wait_for_beat(many, monkeypatch):

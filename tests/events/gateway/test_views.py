@@ -33,7 +33,7 @@ def fresh():
     rate_limits.reset_limits()
     disk_space.expire_shortage()
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 def post(client, key, body=TRACK, path="/v1/track", **headers):

@@ -23,7 +23,7 @@ from events.models import (
     Quarantined,
     Standing,
 )
-from events.tasks import count_log, keep_log
+from events.tasks import count_log, maintain_log
 from sources.models import OnInvalidEvent
 from tests.support.connections import send
 from tests.support.events import NOW, event, track
@@ -132,7 +132,7 @@ def test_a_connection_made_after_a_drop_answers_only_for_what_is_kept(connection
     send(connection, track("old"), received_at=timezone.now() - timedelta(days=40))
     send(connection, track("new"), received_at=timezone.now())
     run_load(connection)
-    keep_log()
+    maintain_log()
     late = make_connection(connection.source, make_destination())
 
     assert numbers(late) == {"accepted": 1, "pending": 1}

@@ -21,7 +21,7 @@ from events.log import reader, writer
 from events.log.database import log_connection
 from events.log.retention import Limits, keep_within
 from events.models import DeadLetter, Load, Loss, Replay
-from events.tasks import load_replay, ring_connections
+from events.tasks import enqueue_waiting_work, load_replay
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.connections import send
@@ -313,15 +313,15 @@ def test_the_task_rings_for_the_next_part(connection, settings):
     load_replay(replay.pk)
     replay.refresh_from_db()
 
-    assert (replay.state == "running") == bool(cache.get(f"ring:replay:{replay.pk}"))
+    assert (replay.state == "running") == bool(cache.get(f"queued:replay:{replay.pk}"))
 
 
 def test_beat_rings_a_replay_whose_worker_is_gone(connection):
     replay = replays.begin(connection, None)
 
-    ring_connections()
+    enqueue_waiting_work()
 
-    assert cache.get(f"ring:replay:{replay.pk}")
+    assert cache.get(f"queued:replay:{replay.pk}")
 
 
 def test_the_command_replays_and_shows_progress(connection, warehouse):

@@ -14,7 +14,7 @@ from events.log.database import log_connection
 from events.log.retention import Limits, keep_within, partitions
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.protocol.event import ParsedEvent
-from events.tasks import keep_log
+from events.tasks import maintain_log
 from tests.support.factories import make_admin, make_connection, make_event, make_source
 from tests.support.wait import wait_for
 
@@ -248,7 +248,7 @@ def test_the_hourly_task_keeps_to_the_settings(conn, settings):
     make_event(received_at=timezone.now() - timedelta(days=5))
     make_event(received_at=timezone.now())
 
-    keep_log()
+    maintain_log()
 
     assert Event.objects.count() == 1
 
@@ -264,7 +264,7 @@ def test_old_history_goes_and_the_rest_stays(settings):
             source=connection.source, received_at=then, status=400, body=b"", body_bytes=0
         )
 
-    keep_log()
+    maintain_log()
 
     assert Load.objects.count() == 1
     assert DeadLetter.objects.count() == 2

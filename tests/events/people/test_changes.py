@@ -18,7 +18,7 @@ from events.log.database import log_connection, log_reader
 from events.people import changes, store
 from events.people import erasure as people_erasure
 from events.people.erasure_preview import preview_erasure
-from events.tasks import advance_change, ring_connections
+from events.tasks import advance_change, enqueue_waiting_work
 from events.workers import queue
 from events.workers.locks import Lock, try_lock
 from tests.support.broker import take_broker_away
@@ -70,14 +70,14 @@ def rules(hub):
 def test_a_request_only_asks_and_a_worker_counts(hub, admin_client):
     url = block(hub, admin_client)
     asked = page(admin_client, url)
-    is_rung = cache.get(f"ring:change:{change().pk}")
+    is_queued = cache.get(f"queued:change:{change().pk}")
 
     advance_change(change().pk)
 
     assert 'data-live="0.5"' in asked
     assert "A worker is counting the changes" in asked
-    assert is_rung
-    assert cache.get(f"ring:change:{change().pk}") is None
+    assert is_queued
+    assert cache.get(f"queued:change:{change().pk}") is None
     counted = page(admin_client, url)
     assert "data-live" not in counted
     assert "Profiles: 1 before, 2 after" in counted
@@ -89,14 +89,14 @@ def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin_client):
     waiting = change().pk
     cache.clear()
 
-    ring_connections()
-    is_rung = cache.get(f"ring:change:{waiting}")
+    enqueue_waiting_work()
+    is_queued = cache.get(f"queued:change:{waiting}")
     advance_changes()
-    queue.answered(waiting, queue.Work.CHANGE)
-    ring_connections()
+    queue.mark_taken(waiting, queue.Work.CHANGE)
+    enqueue_waiting_work()
 
-    assert is_rung
-    assert cache.get(f"ring:change:{waiting}") is None
+    assert is_queued
+    assert cache.get(f"queued:change:{waiting}") is None
 
 
 def test_without_a_broker_a_change_waits_for_beat(hub, admin_client, monkeypatch, caplog):
@@ -106,7 +106,7 @@ def test_without_a_broker_a_change_waits_for_beat(hub, admin_client, monkeypatch
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
 
-    assert caplog.text.count("ring not sent, beat will: OperationalError") == 2
+    assert caplog.text.count("work not queued, beat will: OperationalError") == 2
     assert list(IdentityChange.objects.awaiting_worker()) == [change()]
     advance_changes()
     assert rules(hub) == [("tablet",)]
@@ -377,14 +377,14 @@ def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin_client):
     assert admin_client.get(url).url == made
 
 
-def test_an_erasure_that_was_confirmed_is_rung_for(hub, admin_client):
+def test_an_erasure_that_was_confirmed_is_queued_for(hub, admin_client):
     url = ask(hub, admin_client, action="erase", value="bob")
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
     advance_changes()
 
     erasure = Erasure.objects.get()
-    assert cache.get(f"ring:erasure:{erasure.pk}")
+    assert cache.get(f"queued:erasure:{erasure.pk}")
     people_erasure.run(erasure)
     assert hub.clusters() == {}
 

@@ -29,7 +29,7 @@ from events.log.erasure import LogErasure
 from events.models import DeadLetter, Event, Quarantined
 from events.people import erasure as people_erasure
 from events.people import erasure_preview, store
-from events.tasks import continue_erasure, ring_connections
+from events.tasks import continue_erasure, enqueue_waiting_work
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.broker import take_broker_away
@@ -242,12 +242,12 @@ def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
     reached = counted(erasure)
 
     cache.clear()
-    ring_connections()
-    is_rung = cache.get(f"ring:erasure:{erasure.pk}")
+    enqueue_waiting_work()
+    is_queued = cache.get(f"queued:erasure:{erasure.pk}")
     people_erasure.run(erasure)
 
     assert 0 < reached < 3001
-    assert is_rung
+    assert is_queued
     assert erasure.counts == {
         "event log": 3001,
         "identity_activity": 1,
@@ -340,9 +340,9 @@ def test_beat_waits_with_one_that_has_just_failed(hub):
     erasure = request(hub)
     Erasure.objects.update(state="failed", retry_at=timezone.now() + timedelta(minutes=1))
 
-    ring_connections()
+    enqueue_waiting_work()
 
-    assert cache.get(f"ring:erasure:{erasure.pk}") is None
+    assert cache.get(f"queued:erasure:{erasure.pk}") is None
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def _processes():
     cache.clear()
     yield
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 class WebHub(Hub):

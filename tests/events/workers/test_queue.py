@@ -11,7 +11,7 @@ from kombu import Connection as Broker
 
 from events.log import writer
 from events.protocol.event import ParsedEvent
-from events.tasks import keep_log, ring_connections
+from events.tasks import enqueue_waiting_work, maintain_log
 from events.workers import queue as workers_queue
 from tests.support.factories import make_connection
 
@@ -27,10 +27,10 @@ def _clean():
 
 @pytest.fixture
 def queued():
-    """The ids of the connections that have a ring in the queue."""
+    """The ids of the connections with a load in the queue."""
 
     def pks(connections):
-        return [each.pk for each in connections if cache.get(f"ring:{each.pk}")]
+        return [each.pk for each in connections if cache.get(f"queued:load:{each.pk}")]
 
     return pks
 
@@ -40,7 +40,7 @@ def send(source_pk):
     writer.append(source_pk, datetime.now(UTC), [event], timeout_seconds=60)
 
 
-def test_beat_rings_the_connections_that_are_behind(queued):
+def test_beat_queues_loads_of_connections_that_are_behind(queued):
     behind, paused, waiting = make_connection(), make_connection(), make_connection()
     paused.enabled = False
     paused.save()
@@ -49,22 +49,22 @@ def test_beat_rings_the_connections_that_are_behind(queued):
     send(behind.source_id)
     loaded = make_connection(position=10**9)
 
-    ring_connections()
+    enqueue_waiting_work()
 
     assert queued([behind, paused, waiting, loaded]) == [behind.pk]
 
 
-def test_one_ring_at_a_time_waits_in_the_queue(settings):
+def test_work_is_in_the_queue_once(settings):
     connection = make_connection()
     with Broker(settings.CELERY_BROKER_URL) as broker:
         queue = broker.SimpleQueue("celery")
         queue.clear()
 
-        workers_queue.send(connection.pk)
-        workers_queue.send(connection.pk)
+        workers_queue.enqueue(connection.pk)
+        workers_queue.enqueue(connection.pk)
         twice = queue.qsize()
-        workers_queue.answered(connection.pk)
-        workers_queue.send(connection.pk)
+        workers_queue.mark_taken(connection.pk)
+        workers_queue.enqueue(connection.pk)
 
         assert (twice, queue.qsize()) == (1, 2)
         queue.clear()
@@ -72,7 +72,7 @@ def test_one_ring_at_a_time_waits_in_the_queue(settings):
 
 
 @pytest.mark.parametrize("work", workers_queue.Work)
-def test_what_a_worker_is_rung_for_is_a_task(work):
+def test_all_work_is_a_task(work):
     assert work in current_app.tasks
 
 
@@ -83,7 +83,7 @@ def test_beat_sends_tasks_that_a_worker_knows(settings):
 
 
 def test_partitions_are_made_ahead():
-    keep_log()
+    maintain_log()
 
     with database.cursor() as cursor:
         cursor.execute(

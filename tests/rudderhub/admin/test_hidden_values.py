@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 
 from events.models import DeadLetter
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from rudderhub.admin.base.personal_data_audit import LIST_READ
 from tests.support.factories import make_connection, make_event, make_source
 
@@ -75,7 +75,7 @@ def test_dead_letters_are_searched_by_the_kind_of_their_reason(staff_client):
         message_id="m1",
         payload="{}",
         reason=reason,
-        kind=reason_kind(reason),
+        kind=fingerprint(reason),
     )
     analyst = staff_client(role="Analyst")
 

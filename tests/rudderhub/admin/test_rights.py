@@ -37,7 +37,7 @@ def _quick(transactional_db, monkeypatch):
     yield
     store.close_pooled()
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 ROLES = ("Admin", "Source manager", "Analyst", "Privacy officer", "Read-only")

@@ -24,7 +24,7 @@ def _fresh():
     yield
     store.close_pooled()
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_load_now_asks_for_every_connection_and_ends_their_waits(admin_client, b
     one = make_connection(make_source(), destination, retry_at=later)
     two = make_connection(make_source(), destination, retry_at=later)
     for each in (one, two):
-        workers_queue.answered(each.pk)
+        workers_queue.mark_taken(each.pk)
 
     page = html(admin_client.post(url(one, "load"), follow=True))
 

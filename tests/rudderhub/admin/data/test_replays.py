@@ -43,13 +43,13 @@ def test_the_events_are_counted_before_anything_is_done(admin_client, connection
     assert not Replay.objects.exists()
 
 
-def test_a_replay_begins_and_a_worker_is_rung(admin_client, connection):
+def test_a_replay_begins_and_a_worker_is_queued(admin_client, connection):
     response = admin_client.post(page_of(connection), BEGIN)
 
     replay = Replay.objects.get()
     assert response["Location"] == f"/admin/events/replay/{replay.pk}/change/"
     assert (replay.expected, replay.since) == (1, datetime(2026, 3, 2, tzinfo=UTC))
-    assert cache.get(f"ring:replay:{replay.pk}")
+    assert cache.get(f"queued:replay:{replay.pk}")
 
 
 def test_the_audit_log_says_who_began_a_replay(admin_client, connection):

@@ -41,7 +41,7 @@ def fresh():
     cache.clear()
     yield
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 def count():

@@ -12,7 +12,7 @@ from events.loads.discard_progress import Column, Progress
 from events.loads.run import run_load
 from events.log import writer
 from events.models import Event
-from events.tasks import widen_and_reapply
+from events.tasks import reapply_column_discards
 from tests.support.connections import send
 from tests.support.events import track
 from tests.support.factories import make_destination
@@ -110,7 +110,7 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin_client, loa
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
 
     preview = html(admin_client.get(path))
-    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
+    reapply_column_discards(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
 
     assert "1 value of shop.paid.n was discarded." in preview
     assert "<code>bigint</code> and becomes <code>numeric</code>" in preview
@@ -128,7 +128,7 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin_client, loade
 
     running = html(admin_client.get(path))
     again = html(admin_client.post(path, follow=True))
-    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
+    reapply_column_discards(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
     ended = html(admin_client.get(path))
 
     assert "25 %" in running
@@ -158,7 +158,7 @@ def test_what_breaks_a_widening_is_its_outcome(admin_client, loaded, warehouse):
         "DROP TABLE shop.rudder_discards; CREATE VIEW shop.rudder_discards AS TABLE shop.paid"
     )
 
-    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
+    reapply_column_discards(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
 
     outcome = Column(loaded.destination_id, "shop", "paid", "n").progress().outcome
     assert outcome.startswith("not re-applied: ")
@@ -169,10 +169,10 @@ def test_what_became_of_a_column_is_told_with_its_values(admin_client, loaded, w
     actor = User.objects.get().pk
     column = Column(loaded.destination_id, "shop", "paid", "n")
     warehouse.execute("CREATE VIEW shop.mine AS SELECT n FROM shop.paid")
-    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", actor)
+    reapply_column_discards(loaded.destination_id, "shop", "paid", "n", actor)
     blocked = column.progress().outcome
     warehouse.execute("DROP VIEW shop.mine; ALTER TABLE shop.paid ALTER COLUMN n TYPE text")
-    widen_and_reapply(loaded.destination_id, "shop", "paid", "n", actor)
+    reapply_column_discards(loaded.destination_id, "shop", "paid", "n", actor)
 
     assert blocked.startswith("a view of yours uses n of shop.paid; 0 re-applied")
     assert column.progress().outcome == "1 re-applied, 0 still do not fit"

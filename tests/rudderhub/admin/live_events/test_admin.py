@@ -296,7 +296,7 @@ def test_connections_are_paused_and_enabled_from_the_list(admin_client):
 
 def test_load_now_ends_the_wait_and_rings_a_worker(admin_client, monkeypatch):
     connection = make_connection(retry_at=timezone.now() + timedelta(hours=1))
-    queue.answered(connection.pk)
+    queue.mark_taken(connection.pk)
     broker = use_broker(monkeypatch, "memory://")
 
     page = html(
@@ -323,7 +323,7 @@ def test_load_now_says_when_a_connection_is_paused(admin_client):
 def test_load_now_without_a_broker_says_so_after_one_attempt(admin_client, monkeypatch):
     connection = make_connection()
     chosen = {"_selected_action": [connection.pk], "action": "load_now"}
-    queue.answered(connection.pk)
+    queue.mark_taken(connection.pk)
 
     with hanging_up() as (port, clients):
         use_broker(monkeypatch, f"redis://127.0.0.1:{port}/0")

@@ -15,7 +15,7 @@ from events.log.database import log_connection
 from events.models import DeadLetter, Replay
 from events.tasks import load_replay
 from events.workers import queue
-from events.workers.errors import reason_kind
+from events.workers.errors import fingerprint
 from tests.support.connections import send
 from tests.support.events import NOW, event, track
 from tests.support.factories import make_connection, make_event
@@ -33,7 +33,7 @@ def _fresh():
     cache.clear()
     yield
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def letter(message_id):
 
 
 def work():
-    """As a worker that takes every ring."""
+    """Run all replays, as a worker does."""
     for replay in Replay.objects.filter(state="running"):
         load_replay(replay.pk)
 
@@ -97,12 +97,12 @@ def test_a_rerun_loads_the_event_once_the_cause_is_gone(admin_client, dead, ware
 
     answer = rerun(admin_client, "m2")
     replay = Replay.objects.get()
-    rung = cache.get(f"ring:replay:{replay.pk}")
+    queued = cache.get(f"queued:replay:{replay.pk}")
     work()
 
     replay.refresh_from_db()
     assert answer["Location"] == f"/admin/events/replay/{replay.pk}/change/"
-    assert rung
+    assert queued
     assert (replay.state, replay.events, replay.percent) == ("succeeded", 1, 100)
     assert letters() == {"m2": ("loaded", 2), "m3": ("open", 1), "m4": ("open", 1)}
     assert letter("m2").payload == ""
@@ -144,7 +144,7 @@ def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin_client
     found = letter("m2")
     assert (found.state, found.attempts, found.closed_at) == ("open", 2, None)
     assert "is a sequence" in found.reason
-    assert found.kind == reason_kind(found.reason)
+    assert found.kind == fingerprint(found.reason)
     assert Replay.objects.get().dead_letters == 1
 
 
@@ -311,7 +311,7 @@ def test_who_may_not_change_connections_may_only_look(staff_client, dead):
 
 
 def test_values_in_a_reason_are_hidden_from_who_may_not_see_them(client, dead):
-    DeadLetter.objects.update(reason='"ann" is wrong', kind=reason_kind('"ann" is wrong'))
+    DeadLetter.objects.update(reason='"ann" is wrong', kind=fingerprint('"ann" is wrong'))
     found = letter("m2")
     reader = User.objects.create_user("reader", is_staff=True)
     reader.user_permissions.add(
@@ -357,7 +357,7 @@ def test_an_event_that_a_load_takes_up_again_is_no_dead_letter(connection):
     ],
 )
 def test_reasons_alike_are_of_a_kind(reason, kind):
-    assert reason_kind(reason) == kind
+    assert fingerprint(reason) == kind
 
 
 def test_a_replay_keeps_what_it_skipped_and_why(connection):

@@ -22,7 +22,7 @@ def _fresh():
     cache.clear()
     yield
     writer.close_writer()
-    queue.close_ringer()
+    queue.close_enqueuer()
 
 
 @pytest.fixture
