@@ -12,7 +12,7 @@ from rudderhub.admin.data import discards, tables
 from rudderhub.admin.live_events import warehouse_trace_page
 from rudderhub.admin.settings.system import system
 from sources.routing import Route, get, own_path
-from sources.urls import SDK_ROUTES, find_sdk_route
+from sources.sdk.routes import SDK_ROUTES, find_sdk_route
 
 _BROWSE = [
     path(f"admin/{route}", admin.site.admin_view(view), name=name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from sources.routing import Route, get
-from sources.sdk_config_views import segment_settings_view, source_config_view
-from sources.sdk_script_views import rudderstack_view, segment_bundle_view, segment_view
+from sources.sdk.config_views import segment_settings_view, source_config_view
+from sources.sdk.script_views import rudderstack_view, segment_bundle_view, segment_view
 
 SDK_ROUTES = {
     **{path: get(source_config_view) for path in ("/sourceConfig", "/sourceConfig/")},

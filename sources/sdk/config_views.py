@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from sources.authentication import basic_credentials, query_key, source_of_key
 from sources.client_address import is_trusted
 from sources.refusals import RefusedError, missing_key, refusal_response, source_disabled
-from sources.sdk_config import public_url, segment_settings, source_config
+from sources.sdk.config import public_url, segment_settings, source_config
 
 JSON = "application/json"
 

@@ -7,26 +7,26 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
 
-from sources import sdk_scripts
 from sources.refusals import RefusedError, refusal_response
-from sources.sdk_scripts import Script, ScriptMissingError
+from sources.sdk import scripts
+from sources.sdk.scripts import Script, ScriptMissingError
 
 HOUR = "public, max-age=3600"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def rudderstack_view(request: HttpRequest, build: str) -> HttpResponse:
-    return _script_response(request, lambda: sdk_scripts.rudderstack_script(build), HOUR)
+    return _script_response(request, lambda: scripts.rudderstack_script(build), HOUR)
 
 
 def segment_view(request: HttpRequest) -> HttpResponse:
     """Serves one file for every key, since the SDK finds its key in the page."""
-    return _script_response(request, sdk_scripts.segment_script, HOUR)
+    return _script_response(request, scripts.segment_script, HOUR)
 
 
 def segment_bundle_view(request: HttpRequest, name: str) -> HttpResponse:
     """Serves a bundle; browsers may cache it for good, since its name holds a digest."""
-    return _script_response(request, lambda: sdk_scripts.segment_bundle(name), IMMUTABLE)
+    return _script_response(request, lambda: scripts.segment_bundle(name), IMMUTABLE)
 
 
 def _script_response(
