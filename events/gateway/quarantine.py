@@ -36,8 +36,8 @@ WHERE source_id = %(source)s AND id <= (
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A refused request, or a refused event of one; size is the bytes of the whole body."""
+class QuarantineEntry:
+    """A refused request or a refused event; size is the length of the whole body in bytes."""
 
     status: int
     reason: str
@@ -50,8 +50,8 @@ _unchecked_rows: Counter[int] = Counter()
 _unchecked_bytes: Counter[int] = Counter()
 
 
-def keep_refused(
-    source_pk: int, received_at: datetime, route: str, refused: Sequence[Refused]
+def keep_entries(
+    source_pk: int, received_at: datetime, route: str, entries: Sequence[QuarantineEntry]
 ) -> None:
     """Store refused requests or events; returns after commit."""
     max_bytes = settings.QUARANTINE_ROW_BYTES
@@ -60,13 +60,13 @@ def keep_refused(
             source_id=source_pk,
             received_at=received_at,
             route=route[:100],
-            status=item.status,
-            reason=item.reason,
-            body=item.body[:max_bytes],
-            body_bytes=item.size,
-            circumstances=item.circumstances,
+            status=entry.status,
+            reason=entry.reason,
+            body=entry.body[:max_bytes],
+            body_bytes=entry.size,
+            circumstances=entry.circumstances,
         )
-        for item in refused
+        for entry in entries
     ]
     Quarantined.objects.bulk_create(rows, batch_size=500)
     _unchecked_rows[source_pk] += len(rows)
@@ -95,12 +95,12 @@ def delete_old() -> int:
 
 
 def open_requests(refused: QuerySet[Quarantined]) -> QuerySet[Quarantined]:
-    """Those that were neither discarded nor sent again and accepted."""
+    """The requests that were neither discarded nor sent again and accepted."""
     return refused.filter(accepted_at=None, discarded_at=None)
 
 
 def discard_requests(refused: QuerySet[Quarantined], by: str, note: str) -> int:
-    """Mark the open ones as discarded; returns their number. The rows are kept."""
+    """Mark the open requests as discarded and keep their rows; returns their number."""
     discarded = {"discarded_at": timezone.now(), "discarded_by": by, "note": note}
     return open_requests(refused).update(**discarded, is_waiting=False)
 

@@ -13,7 +13,7 @@ from events.protocol.json_body import loads
 
 READ_BYTES = 65_536
 SAMPLE_BYTES = 65_536
-"""Bytes that are kept of a body over its limit: enough to find its sender by."""
+"""Bytes that are kept of a body over its limit, enough to identify its sender."""
 _NOT_DECODED = object()
 _GZIP_WINDOW = 31  # zlib: 15 bits of window, and a gzip header
 
@@ -25,37 +25,39 @@ class Stream(Protocol):
 class RequestBody:
     """The body of one request, read at most once.
 
-    kept holds what has been read so far, decompressed: the quarantine stores it. For a body over
-    the limit it is the first SAMPLE_BYTES.
+    content is the body as far as it has been read, decompressed; of a body over the limit, the
+    first SAMPLE_BYTES. The quarantine stores it.
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self.stream: Stream = environ["wsgi.input"]
-        self.announced = announced_length(environ)
+        self.announced_bytes = announced_length(environ)
         self.gzipped = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() == "gzip"
-        self.kept = b""
+        self.content = b""
         self._read_bytes = 0
-        self._started = False
-        self._complete = False
+        self._is_started = False
+        self._is_complete = False
         self._value: Any = _NOT_DECODED
 
     def read(self, max_bytes: int) -> bytes:
         """The whole body; raises BodyTooLargeError as soon as it exceeds the limit."""
-        if self._complete:
-            self._check_kept(max_bytes)
-            return self.kept
-        if self.announced is not None and not self.gzipped and self.announced > max_bytes:
+        if self._is_complete:
+            self._check_content(max_bytes)
+            return self.content
+        length = None if self.gzipped else self.announced_bytes
+        if length is not None and length > max_bytes:
             raise BodyTooLargeError(max_bytes)
-        self._started = True
-        if self.announced is not None and not self.gzipped:
-            self.kept = self._read_announced(self.announced)
-            self._read_bytes = len(self.kept)
+        self._is_started = True
+        if length is not None:
+            self.content = self._read_announced(length)
+            self._read_bytes = len(self.content)
         else:
-            self._read_parts(
-                self._decompressed_parts(max_bytes) if self.gzipped else self._parts(), max_bytes
-            )
-        self._complete = True
-        return self.kept
+            parts = self._raw_parts()
+            if self.gzipped:
+                parts = _gunzipped_parts(_limited_parts(parts, max_bytes))
+            self._read_parts(parts, max_bytes)
+        self._is_complete = True
+        return self.content
 
     def json(self, max_bytes: int) -> Any:
         """The JSON value of the body, decoded at most once."""
@@ -64,21 +66,21 @@ class RequestBody:
             self._value = loads(body)
         return self._value
 
-    def keep(self, max_bytes: int) -> None:
-        """Read the body of a request that was refused unread, if it is small enough."""
-        if not self._started and (self.announced or 0) <= max_bytes:
+    def read_small(self, max_bytes: int) -> None:
+        """Read a body of at most max_bytes that nothing has read yet."""
+        if not self._is_started and (self.announced_bytes or 0) <= max_bytes:
             with contextlib.suppress(InvalidRequestError):
                 self.read(max_bytes)
 
     @property
     def has_unread_bytes(self) -> bool:
-        """Whether the sender may still be sending."""
-        return not self._complete and self.announced != 0
+        """Whether the sender may still be sending the body."""
+        return not self._is_complete and self.announced_bytes != 0
 
     @property
     def size(self) -> int:
         """The length of the body in bytes, as far as it is known."""
-        return max(self._read_bytes, 0 if self.gzipped else self.announced or 0)
+        return max(self._read_bytes, 0 if self.gzipped else self.announced_bytes or 0)
 
     def _read_announced(self, length: int) -> bytes:
         if not length:
@@ -86,38 +88,34 @@ class RequestBody:
         part = self.stream.read(length)
         if len(part) == length:
             return part
-        return b"".join([part, *self._parts(length - len(part))]) if part else b""
+        return b"".join([part, *self._raw_parts(length - len(part))]) if part else b""
 
-    def _parts(self, length: int | None = None) -> Iterator[bytes]:
+    def _raw_parts(self, length: int | None = None) -> Iterator[bytes]:
         """The pieces of the raw body, up to its announced length or its end."""
-        left = self.announced if length is None else length
-        while left is None or left > 0:
-            part = self.stream.read(READ_BYTES if left is None else min(READ_BYTES, left))
+        remaining = self.announced_bytes if length is None else length
+        while remaining is None or remaining > 0:
+            part = self.stream.read(READ_BYTES if remaining is None else min(READ_BYTES, remaining))
             if not part:
                 return
-            if left is not None:
-                left -= len(part)
+            if remaining is not None:
+                remaining -= len(part)
             yield part
 
-    def _decompressed_parts(self, max_bytes: int) -> Iterator[bytes]:
-        """The decompressed pieces. The raw ones have a limit too: empty members give no bytes."""
-        return _gunzipped_parts(_limited_parts(self._parts(), max_bytes, max_bytes + READ_BYTES))
-
     def _read_parts(self, parts: Iterator[bytes], max_bytes: int) -> None:
-        gathered = bytearray()
+        content = bytearray()
         try:
             for part in parts:
-                gathered += part
-                self._read_bytes = len(gathered)
+                content += part
+                self._read_bytes = len(content)
                 if self._read_bytes > max_bytes:
-                    del gathered[SAMPLE_BYTES:]
+                    del content[SAMPLE_BYTES:]
                     raise BodyTooLargeError(max_bytes)
         finally:
-            self.kept = bytes(gathered)
+            self.content = bytes(content)
 
-    def _check_kept(self, max_bytes: int) -> None:
-        if len(self.kept) > max_bytes:
-            self.kept = self.kept[:SAMPLE_BYTES]
+    def _check_content(self, max_bytes: int) -> None:
+        if len(self.content) > max_bytes:
+            self.content = self.content[:SAMPLE_BYTES]
             raise BodyTooLargeError(max_bytes)
 
 
@@ -129,12 +127,12 @@ def announced_length(environ: Mapping[str, Any]) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _limited_parts(parts: Iterator[bytes], max_bytes: int, raw_bytes: int) -> Iterator[bytes]:
-    """The parts; raises BodyTooLargeError(max_bytes) after raw_bytes."""
-    left = raw_bytes
+def _limited_parts(parts: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    """The compressed parts, which have a limit as well, since empty gzip members give no bytes."""
+    remaining = max_bytes + READ_BYTES
     for part in parts:
-        left -= len(part)
-        if left < 0:
+        remaining -= len(part)
+        if remaining < 0:
             raise BodyTooLargeError(max_bytes)
         yield part
 

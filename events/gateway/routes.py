@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from events.gateway.internal_views import InternalBatchView, ReplayView, RetlView
-from events.gateway.segment_views import SegmentBatchView, SegmentEventView
-from events.gateway.views import (
+from events.gateway.views.internal import InternalBatchView, ReplayView, RetlView
+from events.gateway.views.public import (
     BatchView,
     BeaconView,
     EventView,
@@ -14,6 +13,7 @@ from events.gateway.views import (
     WebhookView,
     discard_report,
 )
+from events.gateway.views.segment import SegmentBatchView, SegmentEventView
 from sources.routing import Route, get, get_and_post, own_path, post
 
 SINGLE_CALLS = ("identify", "track", "page", "screen", "group", "alias", "merge")

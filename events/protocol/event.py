@@ -66,7 +66,7 @@ class Envelope:
     """What the events of one request share.
 
     max_event_bytes is None when the whole request is no larger than one event may be.
-    Members named in without are removed before storing. With keeps_receipt an event keeps its own
+    removed_members are not stored. With keeps_receipt an event keeps its own
     receivedAt, because history is being replayed.
     """
 
@@ -76,7 +76,7 @@ class Envelope:
     max_event_bytes: int | None = None
     sent_at: str | None = None
     types: frozenset[str] = BATCH_TYPES
-    without: tuple[str, ...] = ()
+    removed_members: tuple[str, ...] = ()
     keeps_receipt: bool = False
     destination_id: str | None = None
 
@@ -189,7 +189,7 @@ def _check_merge_properties(properties: Any) -> None:
 
 
 def _fill_members(event: dict[str, Any], event_type: str, envelope: Envelope) -> None:
-    for name in envelope.without:
+    for name in envelope.removed_members:
         event.pop(name, None)
     event["type"] = event_type
     own_id = event.get("messageId")

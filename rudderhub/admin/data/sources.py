@@ -19,8 +19,8 @@ from unfold.decorators import action, display
 from unfold.views import ChangeList
 
 from destinations.models import Connection
-from events.gateway.activity import HOURS, Activity, refused_filter, source_activity
 from events.gateway.sample_event import send_sample_event
+from events.log.activity import HOURS, Activity, refused_filter, source_activity
 from events.models import Event, Quarantined
 from rudderhub.admin.base import sparkline
 from rudderhub.admin.base.deletion_counts import connection_counts, pending_events

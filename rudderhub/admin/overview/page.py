@@ -17,11 +17,11 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection
-from events.gateway.activity import refused_filter
 from events.loads.backlog import oldest
 from events.loads.latency import latency
 from events.loads.ledger import Balance, balances
 from events.loads.status import UNATTENDED, Health, health
+from events.log.activity import refused_filter
 from events.log.counts import FOLDS, by_bin
 from events.log.newest import head
 from events.models import Load, Quarantined

@@ -44,7 +44,7 @@ def test_an_announced_body_over_the_limit_is_not_read():
     with pytest.raises(BodyTooLargeError, match="request size exceeds max limit of 100 bytes"):
         body.read(100)
     assert stream.taken == 0
-    assert (body.kept, body.size, body.has_unread_bytes) == (b"", 101, True)
+    assert (body.content, body.size, body.has_unread_bytes) == (b"", 101, True)
 
 
 def test_a_chunked_body_is_read_little_beyond_the_limit():
@@ -69,7 +69,7 @@ def test_inflating_stops_at_the_limit():
 
     with pytest.raises(BodyTooLargeError):
         body.read(100_000)
-    assert (len(body.kept), body.size) == (65_536, 131_072)
+    assert (len(body.content), body.size) == (65_536, 131_072)
     assert stream.taken <= 65_536
 
 

@@ -190,7 +190,7 @@ def test_the_limit_counts_compact_utf8_before_anything_is_added():
 
 
 def test_members_that_are_no_data_are_removed():
-    assert "writeKey" not in stored({"writeKey": "key"}, without=("writeKey",))
+    assert "writeKey" not in stored({"writeKey": "key"}, removed_members=("writeKey",))
 
 
 GOOD = {"type": "identify", "userId": "u"}

@@ -16,8 +16,8 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from events.gateway.activity import source_activity
 from events.log import counts, writer
+from events.log.activity import source_activity
 from events.log.database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
 from events.workers import queue

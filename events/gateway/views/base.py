@@ -13,21 +13,24 @@ from datetime import datetime
 from functools import partial
 from typing import Any, cast
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from events.gateway import accept, disk_space, recent_requests
-from events.gateway.quarantine import Refused
+from events.gateway import disk_space, recent_requests
+from events.gateway.quarantine import QuarantineEntry
+from events.gateway.quarantine_writer import QuarantineWriter
 from events.gateway.refusals import origin_not_allowed, refusal
-from events.gateway.refused_requests import Refusals
 from events.gateway.request_body import READ_BYTES, RequestBody
-from events.gateway.throttling import SourceThrottle
+from events.log import writer
 from events.protocol.event import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
+from events.workers import queue
 from sources.authentication import WriteKeyAuthentication
 from sources.client_address import client_address
+from sources.rate_limits import SourceThrottle
 from sources.refusals import (
     TEXT,
     RefusedError,
@@ -43,7 +46,7 @@ logger = logging.getLogger(__name__)
 QUARANTINED_STATUSES = frozenset({400, 413})
 DRAINED_BYTES = 8_000_000
 DISK_RETRY_SECONDS = 60
-"""The Retry-After of a full disk: nobody empties one sooner."""
+"""The Retry-After while the disk is full, which takes an operator some time to change."""
 
 _drains = threading.BoundedSemaphore(4)
 
@@ -53,9 +56,9 @@ def ok_response() -> HttpResponse:
 
 
 class GatewayRequest(Request):
-    """A request whose body is read as bytes, whatever its content type."""
+    """A request with a body of bytes, which no parser of DRF reads."""
 
-    incoming: RequestBody
+    raw_body: RequestBody
     auth: SourceInfo
 
 
@@ -67,34 +70,31 @@ class GatewayView(APIView):
     source: SourceInfo | None = None
     received_at: datetime
     first_received_at: datetime | None = None
-    """When a request that is sent again from the quarantine arrived for the first time."""
+    """The first arrival of a request that is sent again from the quarantine."""
     quarantines_refused = True
+    removed_members: tuple[str, ...] = ()
+    """Members of the event that are not stored."""
     part_of = ""
-    """The shape that turns a quarantined event into a request of its route again."""
+    """The shape of request in which a quarantined event is sent again."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Does what APIView does without content negotiation, which the gateway does not offer."""
+        """Answer as APIView does, without content negotiation."""
         self.received_at = timezone.now()
         wrapped = GatewayRequest(request, authenticators=self.get_authenticators())
-        wrapped.incoming = RequestBody(request.META)
+        wrapped.raw_body = RequestBody(request.META)
         self.request = wrapped
         try:
             self.initial(wrapped)
             response = cast("HttpResponse", getattr(self, str(request.method).lower())(wrapped))
-            if self.first_received_at is None:
-                self._keep_accepted(wrapped)
+            if self.source is not None and self.first_received_at is None:
+                recent_requests.keep_request(
+                    self.source.pk, self.received_at, request.META, wrapped.raw_body.content
+                )
         except Exception as error:  # noqa: BLE001 - the edge of a request
             response = self.handle_exception(error)
-        if wrapped.incoming.has_unread_bytes:
-            response._resource_closers.append(partial(_drain_body, wrapped.incoming))  # type: ignore[attr-defined]  # noqa: SLF001
+        if wrapped.raw_body.has_unread_bytes:
+            response._resource_closers.append(partial(_drain_body, wrapped.raw_body))  # type: ignore[attr-defined]  # noqa: SLF001
         return response
-
-    def _keep_accepted(self, request: GatewayRequest) -> None:
-        """Keep the request for the trace of its events."""
-        if self.source is not None:
-            recent_requests.keep_request(
-                self.source.pk, self.received_at, request.META, request.incoming.kept
-            )
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.perform_authentication(request)
@@ -120,7 +120,7 @@ class GatewayView(APIView):
             refused = _server_fault(exc)
         elif self.is_quarantined(refused):
             try:
-                self.refusals.keep_request(refused)
+                self.quarantine_writer.keep_request(refused)
             except (DatabaseError, InterfaceError) as error:
                 # A request that could not be kept is not refused for good: the sender retries.
                 refused = _server_fault(error)
@@ -142,18 +142,19 @@ class GatewayView(APIView):
         return refusal_response(refused)
 
     @property
-    def refusals(self) -> Refusals:
+    def quarantine_writer(self) -> QuarantineWriter:
         source, request = cast("SourceInfo", self.source), cast("GatewayRequest", self.request)
-        return Refusals(source.pk, self.received_at, request, request.incoming)
+        return QuarantineWriter(source.pk, self.received_at, request, request.raw_body)
 
     def envelope(self, request: GatewayRequest, size: int, **options: Any) -> Envelope:
-        """What the events of this request share; size is the bytes of all of them together."""
+        """The values that the events of this request share; size is the bytes of all its events."""
         limit = request.auth.max_event_bytes
         return Envelope(
             received_at=self.first_received_at or self.received_at,
             request_ip=client_address(request.META),
             new_id=new_id,
             max_event_bytes=limit if size > limit else None,
+            removed_members=self.removed_members,
             **options,
         )
 
@@ -161,19 +162,18 @@ class GatewayView(APIView):
         """The envelope of a batch, with the sentAt of its body."""
         sent_at = body.get("sentAt") if isinstance(body, dict) else None
         options = {"types": BATCH_TYPES, "sent_at": sent_at} | options
-        return self.envelope(request, len(request.incoming.kept), **options)
+        return self.envelope(request, len(request.raw_body.content), **options)
 
     def accept_one(self, event: Any, parse: Callable[[Any], ParsedEvent]) -> None:
         """Store the event; an invalid one goes to the quarantine if the source quarantines."""
         source = cast("SourceInfo", self.source)
         try:
-            parsed = [parse(event)]
+            self._store_events([parse(event)])
         except InvalidEventError as error:
             if not source.quarantines:
                 raise
-            self.refusals.keep([self.refusals.invalid_event(event, error, self.part_of, None)])
-            return
-        accept.accept_events(source.pk, self.received_at, parsed)
+            quarantine = self.quarantine_writer
+            quarantine.keep([quarantine.event_entry(event, error, self.part_of, None)])
 
     def accept_all(
         self,
@@ -184,15 +184,22 @@ class GatewayView(APIView):
     ) -> None:
         """Store all events or none; invalid ones go to the quarantine if the source quarantines."""
         source = cast("SourceInfo", self.source)
-        refused: list[Refused] = []
+        entries: list[QuarantineEntry] = []
 
         def keep_invalid(event: Any, error: InvalidEventError) -> None:
-            refused.append(self.refusals.invalid_event(event, error, part_of, sent_at))
+            entries.append(self.quarantine_writer.event_entry(event, error, part_of, sent_at))
 
         parsed = parse_batch(events, parse, keep_invalid if source.quarantines else None)
-        if refused:
-            self.refusals.keep(refused)
-        accept.accept_events(source.pk, self.received_at, parsed)
+        if entries:
+            self.quarantine_writer.keep(entries)
+        self._store_events(parsed)
+
+    def _store_events(self, events: Sequence[ParsedEvent]) -> None:
+        """Return when the events are committed; raises LogUnavailableError if they may not be."""
+        if events:
+            source_pk = cast("SourceInfo", self.source).pk
+            writer.append(source_pk, self.received_at, events, settings.COMMIT_TIMEOUT_SECONDS)
+            queue.enqueue_loads(source_pk)
 
 
 def new_id() -> str:
@@ -208,11 +215,11 @@ def _server_fault(error: Exception) -> RefusedError:
 
 
 def _drain_body(body: RequestBody) -> None:
-    """Read what is left after the answer; closing with unread bytes could lose the answer."""
+    """Read the rest after the answer, because closing with unread bytes could lose the answer."""
     if _drains.acquire(blocking=False):
         try:
-            left = DRAINED_BYTES
-            while left > 0 and (part := body.stream.read(READ_BYTES)):
-                left -= len(part)
+            remaining = DRAINED_BYTES
+            while remaining > 0 and (part := body.stream.read(READ_BYTES)):
+                remaining -= len(part)
         finally:
             _drains.release()

@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-from events.gateway.base_view import GatewayRequest, GatewayView, new_id, ok_response
+from events.gateway.quarantine_writer import query_bytes
 from events.gateway.refusals import no_webhook_source
-from events.gateway.refused_requests import query_bytes
+from events.gateway.views.base import GatewayRequest, GatewayView, new_id, ok_response
 from events.protocol.event import (
     InvalidEventError,
     ParsedEvent,
@@ -30,11 +30,10 @@ class EventView(GatewayView):
     """Accepts one event whose type is in the path."""
 
     event_type = ""
-    without: tuple[str, ...] = ()
 
     def post(self, request: GatewayRequest) -> HttpResponse:
-        event = request.incoming.json(request.auth.max_body_bytes)
-        envelope = self.envelope(request, len(request.incoming.kept), without=self.without)
+        event = request.raw_body.json(request.auth.max_body_bytes)
+        envelope = self.envelope(request, len(request.raw_body.content))
         self.accept_one(event, lambda raw: parse_event(raw, self.event_type, envelope))
         return self.accepted_response()
 
@@ -42,11 +41,9 @@ class EventView(GatewayView):
 class BatchView(GatewayView):
     """Accepts a list of events, each with its own type."""
 
-    without: tuple[str, ...] = ()
-
     def post(self, request: GatewayRequest) -> HttpResponse:
-        body = request.incoming.json(request.auth.max_body_bytes)
-        envelope = self.batch_envelope(request, body, without=self.without)
+        body = request.raw_body.json(request.auth.max_body_bytes)
+        envelope = self.batch_envelope(request, body)
         parse = partial(parse_event, event_type=None, envelope=envelope)
         self.accept_all(batch_events(body), parse, envelope.sent_at)
         return self.accepted_response()
@@ -63,6 +60,7 @@ class PixelView(GatewayView):
     part_of = "query"
     event_type = ""
     takes_data = False
+    removed_members = ("writeKey",)
 
     def get(self, request: GatewayRequest) -> HttpResponse:
         parameters = _query_parameters(request)
@@ -74,7 +72,7 @@ class PixelView(GatewayView):
 
     def parse_parameters(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
         limit = request.auth.max_event_bytes
-        envelope = self.envelope(request, 0, without=("writeKey",))
+        envelope = self.envelope(request, 0)
         event = pixel_event(
             parameters, self.event_type, envelope.received_text, limit, takes_data=self.takes_data
         )
@@ -120,7 +118,7 @@ class WebhookView(GatewayView):
             raise no_webhook_source()
 
     def post(self, request: GatewayRequest) -> HttpResponse:
-        body = request.incoming.read(request.auth.max_body_bytes)
+        body = request.raw_body.read(request.auth.max_body_bytes)
         self._accept(request, webhook_properties(body, request.META.get("CONTENT_TYPE", "")))
         return ok_response()
 

@@ -1,4 +1,4 @@
-"""Quarantines a refused request, or single events of a request."""
+"""Puts a refused request, or single events of a request, into the quarantine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from events.gateway import quarantine
-from events.gateway.quarantine import Refused
+from events.gateway.quarantine import QuarantineEntry
 from events.gateway.refusals import refusal
 from events.gateway.request_body import RequestBody
 from events.protocol.event import InvalidEventError
@@ -23,51 +23,53 @@ MAX_HEADER_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
-    """Stores what one request has had refused."""
+class QuarantineWriter:
+    """Stores a refused request, or the refused events of an accepted one."""
 
     source_pk: int
     received_at: datetime
     request: Request
-    incoming: RequestBody
+    body: RequestBody
 
     def keep_request(self, refused: RefusedError) -> None:
         """Store the request; raises DatabaseError or InterfaceError if Postgres is away."""
-        body, size = self._body()
-        circumstances = self._circumstances()
-        self.keep([Refused(refused.status_code, refused.line, body, size, circumstances)])
+        content, size = self._read_content()
+        self.keep([self._entry(refused, content, size)])
 
-    def keep(self, refused: Sequence[Refused]) -> None:
-        quarantine.keep_refused(self.source_pk, self.received_at, self.request.path, refused)
+    def keep(self, entries: Sequence[QuarantineEntry]) -> None:
+        quarantine.keep_entries(self.source_pk, self.received_at, self.request.path, entries)
 
-    def invalid_event(
+    def event_entry(
         self, event: Any, error: InvalidEventError, part_of: str, sent_at: Any
-    ) -> Refused:
-        """One event of the request; part_of is the shape of the request it came in."""
+    ) -> QuarantineEntry:
+        """The entry of one invalid event; part_of is the shape of its request."""
         refused = refusal(error)
         if refused is None:
             raise AssertionError("an invalid event has an answer")
-        body = dumps(event).encode()
-        circumstances = self._circumstances() | {"part_of": part_of, "sent_at": sent_at}
-        return Refused(refused.status_code, refused.line, body, len(body), circumstances)
+        content = dumps(event).encode()
+        return self._entry(refused, content, len(content), part_of=part_of, sent_at=sent_at)
 
-    def _body(self) -> tuple[bytes, int]:
-        """What was read of the body, and the length of the whole; for a GET, the query."""
+    def _read_content(self) -> tuple[bytes, int]:
+        """The body as far as it is read, and the length of all of it; for a GET, the query."""
         if self.request.method == "GET":
             query = query_bytes(self.request)
             return query, len(query)
-        self.incoming.keep(KEPT_UNREAD_BYTES)
-        return self.incoming.kept, self.incoming.size
+        self.body.read_small(KEPT_UNREAD_BYTES)
+        return self.body.content, self.body.size
 
-    def _circumstances(self) -> dict[str, Any]:
-        """What the route reads of the request apart from its body."""
+    def _entry(
+        self, refused: RefusedError, content: bytes, size: int, **shape: Any
+    ) -> QuarantineEntry:
+        """The entry with the circumstances that the route reads apart from the body."""
         headers = self.request.META
-        return {
+        circumstances = {
             "method": self.request.method,
             "address": client_address(headers),
             "content_type": _storable_header(headers.get("CONTENT_TYPE", "")),
             "destination_id": _storable_header(headers.get("HTTP_X_RUDDER_DESTINATION_ID", "")),
+            **shape,
         }
+        return QuarantineEntry(refused.status_code, refused.line, content, size, circumstances)
 
 
 def query_bytes(request: Request) -> bytes:
@@ -76,5 +78,5 @@ def query_bytes(request: Request) -> bytes:
 
 
 def _storable_header(header: str) -> str:
-    """A header that a JSON column takes."""
+    """The header, shortened and without characters that a JSON column refuses."""
     return header[:MAX_HEADER_CHARACTERS].encode(errors="replace").decode().replace("\0", "")

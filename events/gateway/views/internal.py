@@ -8,8 +8,8 @@ from django.db.models import Q
 from django.http import HttpResponse
 
 from destinations.models import Destination
-from events.gateway.base_view import GatewayRequest, GatewayView, ok_response
 from events.gateway.refusals import destination_disabled, invalid_destination
+from events.gateway.views.base import GatewayRequest, GatewayView, ok_response
 from events.protocol.event import INTERNAL_TYPES, batch_events, parse_event
 from events.protocol.internal_envelope import parse_described_event
 from sources.authentication import SourceIdAuthentication
@@ -25,7 +25,7 @@ class InternalBatchView(GatewayView):
 
     def post(self, request: GatewayRequest) -> HttpResponse:
         destination_id = self.destination_id(request)
-        body = request.incoming.json(request.auth.max_body_bytes)
+        body = request.raw_body.json(request.auth.max_body_bytes)
         envelope = self.batch_envelope(
             request,
             body,

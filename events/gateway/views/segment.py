@@ -8,9 +8,9 @@ from django.http import HttpResponse
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from events.gateway.base_view import GatewayRequest
 from events.gateway.refusals import BodyTooLargeError
-from events.gateway.views import BatchView, EventView
+from events.gateway.views.base import GatewayRequest, GatewayView
+from events.gateway.views.public import BatchView, EventView
 from events.protocol.event import InvalidRequestError
 from sources import snapshot
 from sources.authentication import Authenticated, WriteKeyAuthentication, source_of_key
@@ -25,7 +25,7 @@ class SegmentAuthentication(BaseAuthentication):
             return WriteKeyAuthentication().authenticate(request)
         try:
             limit = snapshot.current_snapshot().max_body_bytes
-            value = cast("GatewayRequest", request).incoming.json(limit)
+            value = cast("GatewayRequest", request).raw_body.json(limit)
         except snapshot.SourcesUnknownError as error:
             raise unavailable() from error
         except BodyTooLargeError:
@@ -48,21 +48,19 @@ def _first_event(value: Any) -> Any:
     return batch[0] if isinstance(batch, list) and batch else batch
 
 
-class SegmentEventView(EventView):
+class SegmentView(GatewayView):
+    """Takes the key out of the event, and answers with JSON."""
+
     authentication_classes = [SegmentAuthentication]
-    without = ("writeKey",)
+    removed_members = ("writeKey",)
 
     def accepted_response(self) -> HttpResponse:
-        return _success_response()
+        return HttpResponse(b'{"success": true}', content_type="application/json")
 
 
-class SegmentBatchView(BatchView):
-    authentication_classes = [SegmentAuthentication]
-    without = ("writeKey",)
-
-    def accepted_response(self) -> HttpResponse:
-        return _success_response()
+class SegmentEventView(SegmentView, EventView):
+    pass
 
 
-def _success_response() -> HttpResponse:
-    return HttpResponse(b'{"success": true}', content_type="application/json")
+class SegmentBatchView(SegmentView, BatchView):
+    pass

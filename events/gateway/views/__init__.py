@@ -1,0 +1,1 @@
+"""The views of the event routes: each parses, accepts and answers."""
