@@ -63,11 +63,11 @@ class ParsedEvent:
 
 @dataclass(frozen=True)
 class Envelope:
-    """What the events of one request share.
+    """The values that the events of one request share.
 
     max_event_bytes is None when the whole request is no larger than one event may be.
-    removed_members are not stored. With keeps_receipt an event keeps its own
-    receivedAt, because history is being replayed.
+    removed_members are not stored. With keeps_receipt an event keeps its own receivedAt, because
+    history is being replayed.
     """
 
     received_at: datetime
