@@ -7,7 +7,7 @@ from rudderhub.admin.data.destinations import DestinationAdmin
 from rudderhub.admin.data.loads import LoadAdmin
 from rudderhub.admin.data.replays import ReplayAdmin
 from rudderhub.admin.data.sources import SourceAdmin
-from rudderhub.admin.live_events.admin import EventAdmin
+from rudderhub.admin.live_events.events import EventAdmin
 from rudderhub.admin.people.privacy import ErasureAdmin, IdentityCheckAdmin, ProfileTokenAdmin
 from rudderhub.admin.problems.dead_letters import DeadLetterAdmin
 from rudderhub.admin.problems.losses import LossAdmin

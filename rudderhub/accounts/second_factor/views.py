@@ -71,7 +71,7 @@ class Enrol(Page, ActivateTOTPView):
 
 class NewCodes(Page, GenerateRecoveryCodesView):
     title = "Create new recovery codes?"
-    template_name = "rudderhub/base/confirm.html"
+    template_name = "rudderhub/base/plain_confirmation.html"
     success_url = reverse_lazy("mfa_index")
     extra_context = {
         "lines": ["Your current codes stop working."],
@@ -89,7 +89,7 @@ class NewCodes(Page, GenerateRecoveryCodesView):
 
 class Remove(Page, DeactivateTOTPView):
     title = "Remove your second factor?"
-    template_name = "rudderhub/base/confirm.html"
+    template_name = "rudderhub/base/plain_confirmation.html"
     extra_context = {
         "lines": [
             "You can then log in with only your password.",

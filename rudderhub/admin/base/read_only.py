@@ -22,7 +22,7 @@ class ReadOnlyAdmin(RecordPages):
     list_per_page = 50
     sortable_by = ()
     show_facets = ShowFacets.NEVER  # they count
-    change_form_outer_after_template = "rudderhub/base/list_parts.html"
+    change_form_outer_after_template = "rudderhub/base/record_parts.html"
 
     holds_personal_data = False
     lists_personal_data = False

@@ -29,11 +29,11 @@ from events.loads.advice import advice
 from events.loads.backlog import cursor
 from events.log.newest import head
 from events.workers import audit, queue
+from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
 from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
-from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 from rudderhub.admin.data.connection_form import ConnectionForm
 from rudderhub.admin.data.connection_status import rows_with_status
 from rudderhub.admin.data.diagram import MOST_DRAWN, diagrams

@@ -32,6 +32,7 @@ from destinations.registry import CHOICES
 from destinations.schedule import Schedule
 from events.loads.advice import advice
 from events.loads.status import worst
+from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.deletion_counts import connection_counts
 from rudderhub.admin.base.display import (
     clipped_text,
@@ -42,7 +43,6 @@ from rudderhub.admin.base.display import (
 )
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
-from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.connections import ask_for_load
 from rudderhub.admin.data.destination_form import PostgresDestinationForm

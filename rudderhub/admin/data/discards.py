@@ -29,7 +29,7 @@ from events.loads.discard_progress import Column
 from events.protocol.masking import PERMISSION
 from events.tasks import reapply_column_discards
 from rudderhub.admin.base.display import relative_time
-from rudderhub.admin.data.ask_warehouses import (
+from rudderhub.admin.data.warehouse_queries import (
     audit_note,
     chosen_destinations,
     page,
@@ -125,7 +125,7 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
         "progress": progress,
         "is_running": is_running,
     }
-    return page(request, "rudderhub/data/widen.html", context)
+    return page(request, "rudderhub/data/widen_column.html", context)
 
 
 def _begin_widening(request: HttpRequest, column: Column) -> None:

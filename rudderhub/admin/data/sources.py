@@ -23,10 +23,10 @@ from events.gateway.sample_event import send_sample_event
 from events.log.activity import HOURS, Activity, refused_filter, source_activity
 from events.models import Event, Quarantined
 from rudderhub.admin.base import sparkline
+from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
 from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
-from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.snippets import snippets
 from rudderhub.admin.data.source_form import SourceForm
@@ -74,7 +74,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     readonly_fields = (
         *("source_id", "created", "day", "errors", "last_event", "sdks", "destinations"),
     )
-    change_form_outer_after_template = "rudderhub/data/send.html"
+    change_form_outer_after_template = "rudderhub/data/send_event.html"
     fieldsets = (
         (None, {"fields": ("name", "type", "enabled", "source_id", "created")}),
         ("Activity", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),

@@ -16,7 +16,7 @@ from destinations.postgres.reads import tables as reads_tables
 from destinations.warehouse.rows.schema import EXTRA_COLUMN
 from events.protocol.masking import HIDDEN, PERMISSION
 from rudderhub.admin.base.display import relative_time
-from rudderhub.admin.data.ask_warehouses import (
+from rudderhub.admin.data.warehouse_queries import (
     audit_note,
     chosen_destinations,
     page,

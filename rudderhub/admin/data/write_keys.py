@@ -38,7 +38,7 @@ class WriteKeyInline(TabularInline):
     extra = 0
     can_delete = False
     hide_title = True
-    template_after = "rudderhub/data/keys_after.html"
+    template_after = "rudderhub/data/add_write_key.html"
 
     def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
         may_act = request.user.has_perm("sources.change_source")
@@ -166,7 +166,7 @@ class WriteKeyPages(RecordPages):
             "usual": USUAL_OVERLAP,
             **more,
         }
-        return TemplateResponse(request, "rudderhub/base/confirm.html", context)
+        return TemplateResponse(request, "rudderhub/base/plain_confirmation.html", context)
 
     def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
         """The answer when another tab or user was first, or the link is old."""

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404
 from destinations.models import Connection
 from events.models import Event
 from events.protocol.masking import PERMISSION
-from rudderhub.admin.data.ask_warehouses import audit_note, page, require_view_permission
+from rudderhub.admin.data.warehouse_queries import audit_note, page, require_view_permission
 from rudderhub.admin.live_events.warehouse_trace import warehouse_trail
 
 

@@ -21,8 +21,8 @@ from unfold.views import ChangeList
 from events.workers import audit
 from rudderhub.accounts.second_factor.middleware import PASSED
 from rudderhub.accounts.session_store import ORIGIN, browser_name, stored_key
+from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.display import clipped_text, relative_time, status_label
-from rudderhub.admin.base.summarised_deletion import SummarisedDeletion
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations

@@ -118,7 +118,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
             "yes": "Reset",
             "back": back,
         }
-        return TemplateResponse(request, "rudderhub/base/confirm.html", context)
+        return TemplateResponse(request, "rudderhub/base/plain_confirmation.html", context)
 
     def has_reset_second_factor_permission(self, request: HttpRequest, object_id: str) -> bool:
         """For other users only: users remove their own on their own page, with a code."""

@@ -10,8 +10,8 @@ from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 
 from events.models import Event, LetterState
-from rudderhub.admin.live_events.admin import EventAdmin
-from rudderhub.admin.live_events.change_list import MOST_PARTS, PART
+from rudderhub.admin.live_events.event_list import MOST_PARTS, PART
+from rudderhub.admin.live_events.events import EventAdmin
 from tests.support.factories import (
     make_admin,
     make_connection,

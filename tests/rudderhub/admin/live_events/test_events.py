@@ -10,7 +10,7 @@ from django.utils import timezone
 from destinations.models import Connection
 from events.models import DeadLetter, Event, Load, Quarantined
 from events.workers import queue
-from rudderhub.admin.live_events.change_list import PAGE, READ_BYTES, SEARCHED
+from rudderhub.admin.live_events.event_list import PAGE, READ_BYTES, SEARCHED
 from tests.support.broker import use_broker
 from tests.support.factories import (
     make_connection,

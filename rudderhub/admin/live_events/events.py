@@ -38,7 +38,7 @@ from rudderhub.admin.base.display import (
 )
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from rudderhub.admin.data.snippets import curl
-from rudderhub.admin.live_events.change_list import PAGE, LiveChangeList, shortened
+from rudderhub.admin.live_events.event_list import PAGE, EventChangeList, with_short_payloads
 from rudderhub.admin.live_events.filters import (
     REFUSED,
     NameFilter,
@@ -52,7 +52,7 @@ from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS
 from sources.models import Source
 
 if TYPE_CHECKING:
-    from rudderhub.admin.live_events.change_list import EventRow
+    from rudderhub.admin.live_events.event_list import EventRow
 
 MOST_SAME = 10
 SHORT = 8
@@ -107,8 +107,8 @@ class EventAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(f"{url}?{query}")
         return super().changelist_view(request, extra_context)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LiveChangeList]:
-        return LiveChangeList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
+        return EventChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return Event.objects.order_by("-id")
@@ -116,8 +116,8 @@ class EventAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
-        """LiveChangeList searches, because it knows the window of ids."""
-        return shortened(queryset), False
+        """EventChangeList searches, because it knows the window of ids."""
+        return with_short_payloads(queryset), False
 
     @display(description="time")
     def time(self, event: Event) -> SafeString:
@@ -255,7 +255,7 @@ class EventAdmin(ReadOnlyAdmin):
             "waits_for": _awaited_destinations(event_stops),
             "seen": _states_key(event_stops),
         }
-        return TemplateResponse(request, "rudderhub/live_events/waiting.html", context)
+        return TemplateResponse(request, "rudderhub/live_events/pending_status.html", context)
 
     def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The curl command of an event, which the list copies."""

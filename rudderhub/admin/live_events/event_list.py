@@ -44,7 +44,7 @@ class OctetLength(Func):
     output_field = IntegerField()
 
 
-class LiveChangeList(ChangeList):
+class EventChangeList(ChangeList):
     """Newest first, by id and without a count.
 
     A page with a filter or a search checks a window of ids, so that it opens at once
@@ -107,7 +107,7 @@ class LiveChangeList(ChangeList):
         self.older_url = self.get_query_string({"before": older}) if more or older > 1 else ""
 
 
-def shortened(events: QuerySet[Event]) -> QuerySet[Event]:
+def with_short_payloads(events: QuerySet[Event]) -> QuerySet[Event]:
     """The events with the sizes of their payloads, and with the payloads that are short enough."""
     short = Case(
         When(payload_bytes__lte=READ_BYTES, then=F("payload")),
