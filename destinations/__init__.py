@@ -1,0 +1,1 @@
+"""Destinations: where events go, and the types of warehouse that take them."""

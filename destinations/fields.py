@@ -1,3 +1,5 @@
+"""A model field for secrets, and the keys that encrypt them."""
+
 from __future__ import annotations
 
 import json
@@ -10,15 +12,16 @@ from django.db import models
 
 
 def fernet() -> MultiFernet:
+    """Encrypts with the first of ENCRYPTION_KEYS and decrypts with any of them."""
     if not settings.ENCRYPTION_KEYS:
         raise ImproperlyConfigured("RUDDERHUB_ENCRYPTION_KEYS is not set; `make run` generates one")
     return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
 
 
 class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
-    """A JSON object, encrypted at rest with the first of ENCRYPTION_KEYS; any of them reads it.
+    """A JSON object that is encrypted in the database; an empty one is stored as no bytes.
 
-    An empty one is stored as nothing at all.
+    Reading raises ImproperlyConfigured if no key decrypts it.
     """
 
     def from_db_value(
@@ -37,5 +40,5 @@ class EncryptedJSONField(models.BinaryField):  # type: ignore[type-arg]
         return fernet().encrypt(json.dumps(value).encode()) if value else b""
 
     def value_to_string(self, obj: models.Model) -> str:
-        """Serialised (dumpdata) as null: secrets leave the database only through a load."""
+        """Keeps secrets out of dumpdata."""
         return ""

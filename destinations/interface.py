@@ -1,4 +1,4 @@
-"""What a type of destination implements; the loads in events know no more of it than this."""
+"""The interface of a destination type: all that loads know about a destination."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Any, Protocol
 
 
 class DestinationError(Exception):
-    """The destination's config or data stands in the way; the admin shows the message."""
+    """The destination cannot be used because of its config or data; the admin shows the message."""
 
 
 class DestinationUnavailableError(Exception):
-    """The destination does not answer now; the load waits and runs again."""
+    """The destination does not answer at the moment; the load waits and runs again."""
 
 
 class ChunkRefusedError(Exception):
-    """The destination refused this chunk for an event in it; smaller chunks find which.
+    """The destination refused this chunk because of an event in it.
 
-    When the destination knows them, `guilty` has the events' ids and why each is refused.
+    `reasons` has the reason by event id. If it is empty, the load splits the chunk to find the
+    event.
     """
 
-    def __init__(self, message: str, guilty: Mapping[int, str] | None = None) -> None:
+    def __init__(self, message: str, reasons: Mapping[int, str] | None = None) -> None:
         super().__init__(message)
-        self.guilty = dict(guilty or {})
+        self.reasons = dict(reasons or {})
 
 
 @dataclass(frozen=True)
 class LoggedEvent:
-    """An event of the log: its id (the order) and its payload, JSON text."""
+    """An event of the log: ids give the order, the payload is JSON text."""
 
     id: int
     message_id: str
@@ -38,7 +39,7 @@ class LoggedEvent:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The events of one source with after < id <= upto, in order."""
+    """The events of one source with after < id <= upto, by id."""
 
     after: int
     upto: int
@@ -47,26 +48,26 @@ class Chunk:
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events a connection takes: only those called so, or all but those.
+    """The events that a connection takes: only those with these names, or all others.
 
-    A track event is called by its name, another by its type.
+    The name of a track event is its event name; the name of another event is its type.
     """
 
-    called: frozenset[str]
+    names: frozenset[str]
     only: bool
 
     def takes(self, event: Mapping[str, Any]) -> bool:
-        return (_called(event) in self.called) is self.only
+        return (_event_name(event) in self.names) is self.only
 
 
-def _called(event: Mapping[str, Any]) -> str:
+def _event_name(event: Mapping[str, Any]) -> str:
     kind = str(event.get("type", "")).strip().lower()
     return str(event.get("event", "")).strip() if kind == "track" else kind
 
 
 @dataclass(frozen=True)
 class Feed:
-    """The connection that is loaded, as plain values; ids of source and destination are public."""
+    """The connection that is loaded, as plain values; source and destination have public ids."""
 
     connection_id: int
     namespace: str
@@ -76,52 +77,53 @@ class Feed:
     destination_id: str
     destination_type: str
     namespaces: Sequence[str] = ()
-    """Of all connections of the destination that were loaded."""
+    """The namespaces of all connections that the destination has loaded."""
     event_filter: EventFilter | None = None
 
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """A chunk made ready without the destination: what it will hold, and what it will not."""
+    """A transformed chunk: its content, and the events that have no row in it."""
 
     chunk: Chunk
     content: object | None
-    """What the session made of the events, for its own load(); None for nothing."""
+    """The session's own form of the events, for its load(); None if there is nothing to write."""
     dead_letters: Sequence[tuple[LoggedEvent, str]] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """The events without a row, by reason."""
+    """Number of events without a row, by reason."""
 
     @property
-    def refused(self) -> set[int]:
-        """The ids of the events that are dead letters."""
+    def dead_letter_ids(self) -> set[int]:
         return {event.id for event, _ in self.dead_letters}
 
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a load wrote: events, rows by table, and the values that did not fit their column."""
+    """The counts of a load, and its changes to the warehouse's tables."""
 
     loaded: int
-    """The events that are neither skipped nor dead letters."""
+    """Number of events that are neither skipped nor dead letters."""
     skipped: Counter[str]
-    """As prepared, with the events of erased people."""
+    """Number of events without a row by reason, including the events of erased people."""
     rows: Mapping[str, int]
+    """Rows by table."""
     discards: int
+    """Number of values that did not fit their column."""
     warnings: Sequence[str] = ()
-    """What the operator should know, once."""
+    """Texts that the operator should read once."""
     repeated: Mapping[str, int] = field(default_factory=dict)
-    """Rows by table that came twice in the chunk or were there before."""
+    """Rows by table that were twice in the chunk or already in the table."""
     discarded: Mapping[str, int] = field(default_factory=dict)
-    """The discards by table."""
+    """Discards by table."""
     added: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """New columns by table; a table without any is new itself."""
+    """New columns by table; an empty list means that the table itself is new."""
     rewritten: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    """What the log may keep of the events that name erased people, by their ids."""
+    """By event id, the payloads without erased values that the log may keep."""
 
 
 @dataclass(frozen=True)
 class CursorCounts:
-    """A cursor, and what became of the events that it has passed."""
+    """A cursor, and the counts of the events up to it by outcome."""
 
     position: int
     loaded: int
@@ -130,19 +132,22 @@ class CursorCounts:
 
 
 class Session(Protocol):
-    """A destination opened for one connection."""
+    """A destination that is open for one connection."""
 
     def position(self) -> int | None:
-        """The cursor as the destination holds it; None before the first load."""
+        """The cursor that the destination stores; None before the first load."""
 
     def counts(self) -> CursorCounts | None:
-        """As position, with the counts that were committed with it."""
+        """The cursor with the counts that were committed with it; None before the first load."""
 
     def prepare(self, chunk: Chunk) -> PreparedChunk:
-        """Transform a chunk; touches no network, so that it can run beside a load."""
+        """Transform a chunk, without network access, so that it can run during a load."""
 
     def load(self, prepared: PreparedChunk) -> LoadResult:
-        """Write the chunk and move the cursor to its end."""
+        """Write the chunk and move the cursor to its end.
+
+        Raises ChunkRefusedError, DestinationError or DestinationUnavailableError.
+        """
 
     def close(self) -> None: ...
 
@@ -152,10 +157,10 @@ class DestinationType(Protocol):
     label: str
 
     def open(self, config: Mapping[str, Any], secrets: Mapping[str, Any], feed: Feed) -> Session:
-        """Raises DestinationError for a bad config, DestinationUnavailableError for no answer."""
+        """Raises DestinationError or DestinationUnavailableError."""
 
     def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
-        """What loads leave for later; called once a minute."""
+        """Do the work that loads leave for later; called once per minute."""
 
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
         """The schema for a source that has not been loaded yet."""

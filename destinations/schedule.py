@@ -1,6 +1,6 @@
-"""When a destination with a sync schedule is loaded; without one, loads are continuous.
+"""The sync schedule of a destination; without one, loads are continuous.
 
-Rule: rudder-server's warehouse scheduler. No clock and no database here.
+Rule: rudder-server's warehouse scheduler.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 @dataclass(frozen=True)
 class Schedule:
-    """Times are in UTC. 0 minutes: no frequency. The end of the window is outside of it."""
+    """A frequency in minutes, 0 for none, and a window without syncs, without its end; in UTC."""
 
     every_minutes: int = 0
     start_at: time | None = None
     exclude: tuple[time, time] | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Schedule:
-        """From a destination's config, spelt as RudderStack spells it."""
-        start = _clock("excludeWindowStartTime", config.get("excludeWindowStartTime"))
-        end = _clock("excludeWindowEndTime", config.get("excludeWindowEndTime"))
+    def from_config(cls, config: Mapping[str, Any]) -> Schedule:
+        """Reads RudderStack's keys of a destination's config; raises DestinationError."""
+        start = _clock_time(config, "excludeWindowStartTime")
+        end = _clock_time(config, "excludeWindowEndTime")
         if (start is None) != (end is None):
             raise DestinationError("the exclude window needs both a start and an end")
         return cls(
             _minutes(config.get("syncFrequency")),
-            _clock("syncStartAt", config.get("syncStartAt")),
+            _clock_time(config, "syncStartAt"),
             None if start is None or end is None or start == end else (start, end),
         )
 
@@ -43,21 +43,24 @@ class Schedule:
         return not self.every_minutes and self.exclude is None
 
     def __str__(self) -> str:
-        often = f"every {self.every_minutes} min" if self.every_minutes else "continuously"
+        frequency = f"every {self.every_minutes} min" if self.every_minutes else "continuously"
         since = f" from {self.start_at:%H:%M}" if self.every_minutes and self.start_at else ""
         if self.exclude is None:
-            return often + since
+            return frequency + since
         start, end = self.exclude
-        return f"{often}{since}, not {start:%H:%M} to {end:%H:%M} UTC"
+        return f"{frequency}{since}, not {start:%H:%M} to {end:%H:%M} UTC"
 
 
 def next_sync(schedule: Schedule, last: datetime | None, now: datetime) -> datetime:
-    """When the next sync may begin: `now` itself when it is due. `last` is when the last began."""
-    due = max(_by_frequency(schedule, last, now), now)
-    return _end_of_window(schedule.exclude, due)
+    """The time at which the next sync may begin: `now` if it is due.
+
+    `last` is the start of the last sync.
+    """
+    due = max(_due_by_frequency(schedule, last, now), now)
+    return _time_outside_window(schedule.exclude, due)
 
 
-def _by_frequency(schedule: Schedule, last: datetime | None, now: datetime) -> datetime:
+def _due_by_frequency(schedule: Schedule, last: datetime | None, now: datetime) -> datetime:
     if last is None or not schedule.every_minutes:
         return now
     if schedule.start_at is None:
@@ -68,7 +71,7 @@ def _by_frequency(schedule: Schedule, last: datetime | None, now: datetime) -> d
 
 
 def _slots(start_at: time, every_minutes: int, now: datetime) -> list[datetime]:
-    """Of yesterday, today and tomorrow: start_at and its multiples, anew each UTC day."""
+    """The slots of yesterday, today and tomorrow; each UTC day starts them again from start_at."""
     first = (start_at.hour * 60 + start_at.minute) % every_minutes
     today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     return [
@@ -78,8 +81,8 @@ def _slots(start_at: time, every_minutes: int, now: datetime) -> list[datetime]:
     ]
 
 
-def _end_of_window(window: tuple[time, time] | None, moment: datetime) -> datetime:
-    """The moment itself when it is outside of the window, which may wrap midnight."""
+def _time_outside_window(window: tuple[time, time] | None, moment: datetime) -> datetime:
+    """The moment, or the end of the window if it is inside; a window may wrap midnight."""
     if window is None:
         return moment
     start, end = window
@@ -98,10 +101,11 @@ def _minutes(value: Any) -> int:
     return int(text)
 
 
-def _clock(name: str, value: Any) -> time | None:
+def _clock_time(config: Mapping[str, Any], name: str) -> time | None:
+    value = config.get(name)
     if not value:
         return None
-    found = _CLOCK.fullmatch(str(value))
-    if not found:
+    match = _CLOCK.fullmatch(str(value))
+    if not match:
         raise DestinationError(f"{name} is {value!r}, expected HH:MM in UTC")
-    return time(int(found[1]), int(found[2]))
+    return time(int(match[1]), int(match[2]))

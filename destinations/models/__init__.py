@@ -1,4 +1,7 @@
-"""The models of destinations, where Django and callers import them from."""
+"""Destinations, their connections, and requests about the people in their warehouses.
+
+Django and all callers import the models from here.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,18 @@
+"""Where events go: destinations, and the connections through which sources feed them."""
+
 from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
 
 from destinations.fields import EncryptedJSONField
-from destinations.interface import EventFilter
+from destinations.interface import DestinationError, EventFilter
 from destinations.models.retrying import Retrying
 from sources.models import Source, new_public_id
 
 
 class Destination(models.Model):
-    """Where events go: a type and its config."""
+    """A place that events go to, such as a warehouse: a type and its config."""
 
     public_id = models.CharField(
         "destination id", max_length=64, unique=True, default=new_public_id, editable=False
@@ -29,8 +31,24 @@ class Destination(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @classmethod
+    def named(cls, text: str) -> Destination:
+        """The destination with this destination id, name or number.
+
+        Raises DestinationError if there are none or several.
+        """
+        destinations = list(cls.objects.filter(public_id=text) or cls.objects.filter(name=text))
+        if not destinations and text.isdecimal():
+            destinations = list(cls.objects.filter(pk=int(text)))
+        if len(destinations) != 1:
+            names = ", ".join(f"{known.public_id} ({known})" for known in cls.objects.all())
+            raise DestinationError(
+                f"{len(destinations)} destinations are called {text!r}, expected one of: {names}"
+            )
+        return destinations[0]
+
     def namespaces(self) -> list[str]:
-        """The schemas that its connections have loaded into."""
+        """The schemas that its connections have loaded into, sorted."""
         loaded = self.connections.exclude(namespace="").values_list("namespace", flat=True)
         return sorted(set(loaded))
 
@@ -47,7 +65,7 @@ class FilterMode(models.TextChoices):
 
 
 class Connection(Retrying):
-    """That one source feeds one destination."""
+    """The route from one source to one destination, with its cursor."""
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="connections")
     destination = models.ForeignKey(
@@ -93,6 +111,7 @@ class Connection(Retrying):
 
     @property
     def event_filter(self) -> EventFilter | None:
+        """The filter for loads; None if the connection takes all events."""
         if self.filter_mode == FilterMode.ALL:
             return None
         only = self.filter_mode == FilterMode.ONLY

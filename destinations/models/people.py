@@ -1,4 +1,4 @@
-"""Erasures, changes of identities, profile tokens and identity checks of a destination."""
+"""Erasures, identity changes, identity checks and profile tokens of a destination."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ErasureState(models.TextChoices):
 
 
 class ErasureStep(models.TextChoices):
-    """In this order: what the warehouse suppresses, no later load stores."""
+    """The steps in their order: later loads store nothing that the warehouse suppresses."""
 
     WAREHOUSE = "warehouse", "warehouse"
     LOG = "log", "event log"
@@ -30,9 +30,9 @@ class ErasureStep(models.TextChoices):
 
 
 class Erasure(Retrying):
-    """A request to erase identifiers from a destination and the log; when done, its receipt.
+    """A request to erase identifiers from a destination and the log, and its receipt when done.
 
-    It holds the identifiers until then, and no values afterwards.
+    It holds the identifiers until it is done; the receipt holds only their keys.
     """
 
     destination = models.ForeignKey(
@@ -94,7 +94,7 @@ class Erasure(Retrying):
 
     @property
     def percent(self) -> int:
-        """Of the log, which takes the longest; the last hundredth is for what follows it."""
+        """Progress from 0 to 100: the log, the longest step, counts for 99."""
         if self.is_done:
             return 100
         if self.step not in (ErasureStep.WAREHOUSE, ErasureStep.LOG):
@@ -109,26 +109,28 @@ class ChangeState(models.TextChoices):
     COUNTING = "counting", "Counting"
     COUNTED = "counted", "Waiting for confirmation"
     CONFIRMED = "confirmed", "Confirmed"
-    DOING = "doing", "Running"
+    RUNNING = "doing", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
 
 
 class IdentityChanges(models.QuerySet["IdentityChange"]):
     def awaiting_worker(self) -> IdentityChanges:
+        """Changes that a worker has to count, run or give up."""
         return self.filter(
-            state__in=[ChangeState.COUNTING, ChangeState.CONFIRMED, ChangeState.DOING]
+            state__in=[ChangeState.COUNTING, ChangeState.CONFIRMED, ChangeState.RUNNING]
         )
 
     def deletable(self) -> IdentityChanges:
-        """Those that are over, and those that nobody has confirmed."""
-        return self.exclude(state__in=[ChangeState.CONFIRMED, ChangeState.DOING])
+        """Changes that are over or that nobody has confirmed."""
+        return self.exclude(state__in=[ChangeState.CONFIRMED, ChangeState.RUNNING])
 
 
 class IdentityChange(models.Model):
-    """What somebody asked to change about a destination's identities, and what it does or did.
+    """A requested change of a destination's identities, with its preview or result.
 
-    A worker counts first, then does what was confirmed. Form and effect may hold values of people.
+    A worker first counts the effect, then runs the change once it is confirmed. The fields form
+    and effect may hold personal values.
     """
 
     destination = models.ForeignKey(
@@ -175,7 +177,7 @@ class IdentityChange(models.Model):
 
 
 class ProfileToken(models.Model):
-    """A credential that reads the profiles of a destination over HTTP; only its hash is kept."""
+    """A credential for the profile API of one destination; only its hash is stored."""
 
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="profile_tokens"
@@ -197,7 +199,7 @@ class ProfileToken(models.Model):
 
 
 class IdentityCheck(models.Model):
-    """A comparison of a destination's identities with what its links give, made by a rebuild."""
+    """The differences between a destination's stored identities and a recomputation of them."""
 
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="identity_checks", editable=False

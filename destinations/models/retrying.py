@@ -1,4 +1,4 @@
-"""What is tried again after a failure: the fields and the growing waits."""
+"""The base of models that are retried after failures: connections, erasures and replays."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from django.db import models
 from django.utils import timezone
 
 LONGEST_WAIT_SECONDS = 300
-
-
 NO_FAILURE: dict[str, Any] = {"failures": 0, "retry_at": None, "error": ""}
 """The fields of Retrying after a success."""
-
-
 RETRY_FIELDS = tuple(NO_FAILURE)
 
 
 class Retrying(models.Model):
-    """Work that is tried again after a failure; the wait doubles with each failure in a row.
+    """Work that is retried after a failure; the wait doubles with each failure in a row.
 
-    Its methods set fields, which the caller saves: RETRY_FIELDS and what else has changed.
+    The methods only set fields; the caller saves RETRY_FIELDS.
     """
 
     failures = models.PositiveIntegerField(default=0, editable=False)
@@ -42,5 +38,5 @@ class Retrying(models.Model):
             setattr(self, name, value)
 
     def is_waiting(self, at: datetime) -> bool:
-        """Whether it still waits after a failure."""
+        """Whether its wait after a failure ends later than this time."""
         return self.retry_at is not None and at < self.retry_at

@@ -97,8 +97,8 @@ def _commit(
         result = session.load(prepared)
     except ChunkRefusedError as error:
         logger.warning("chunk refused connection=%s: %s", connection.pk, fingerprint(str(error)))
-        if error.guilty:
-            rest = _without(session, prepared, error.guilty)
+        if error.reasons:
+            rest = _without(session, prepared, error.reasons)
             _commit(session, connection, rest, wrote, began)
             return
         for part in _halves(prepared, str(error)):
@@ -110,12 +110,14 @@ def _commit(
         forget_loaded(connection, prepared.chunk.upto, result.rewritten)
 
 
-def _without(session: Session, prepared: PreparedChunk, guilty: Mapping[int, str]) -> PreparedChunk:
+def _without(
+    session: Session, prepared: PreparedChunk, reasons: Mapping[int, str]
+) -> PreparedChunk:
     """The chunk with these events, too, as dead letters."""
-    chunk, refused = prepared.chunk, prepared.refused | guilty.keys()
+    chunk, refused = prepared.chunk, prepared.dead_letter_ids | reasons.keys()
     others = [event for event in chunk.events if event.id not in refused]
     rest = session.prepare(Chunk(chunk.after, chunk.upto, others))
-    dead = [(event, guilty[event.id]) for event in chunk.events if event.id in guilty]
+    dead = [(event, reasons[event.id]) for event in chunk.events if event.id in reasons]
     return PreparedChunk(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
 
 

@@ -113,7 +113,7 @@ def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
 
 def _close_loaded(connection: Connection, prepared: PreparedChunk) -> None:
     """The dead letters of events that are loaded now."""
-    loaded = {event.id for event in prepared.chunk.events} - prepared.refused
+    loaded = {event.id for event in prepared.chunk.events} - prepared.dead_letter_ids
     letters = DeadLetter.objects.filter(
         connection=connection,
         event_id__gt=prepared.chunk.after,

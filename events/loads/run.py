@@ -55,7 +55,7 @@ def run_load(connection: Connection, seconds: float = math.inf, upto: float = ma
 def run_due_load(connection: Connection, seconds: float) -> bool:
     """As run_load, if the destination's sync schedule lets it; else nothing is pending yet."""
     try:
-        schedule = Schedule.of(connection.destination.config)
+        schedule = Schedule.from_config(connection.destination.config)
     except DestinationError as error:
         _Run(connection).fail(LoadState.FAILED, error)
         return False

@@ -48,7 +48,7 @@ def worst(found: Iterable[Health]) -> Health | None:
 def _while_waiting(connection: Connection, now: datetime, since: datetime | None) -> Health:
     """Loading, or waiting for the schedule, or for a worker that does not come."""
     try:
-        schedule = Schedule.of(connection.destination.config)
+        schedule = Schedule.from_config(connection.destination.config)
     except DestinationError:
         return Health(BAD, "invalid schedule")
     if schedule.is_continuous and _is_unattended(connection, now, since):

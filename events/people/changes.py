@@ -79,7 +79,7 @@ def advance(change_pk: int) -> None:
                 _count(change)
             case ChangeState.CONFIRMED:
                 _make(change)
-            case ChangeState.DOING:
+            case ChangeState.RUNNING:
                 _end_cut_short(change)
 
 
@@ -90,14 +90,14 @@ def _count(change: IdentityChange) -> None:
 
 
 def _make(change: IdentityChange) -> None:
-    is_mine = _save(change, ChangeState.CONFIRMED, state=ChangeState.DOING, effect={})
+    is_mine = _save(change, ChangeState.CONFIRMED, state=ChangeState.RUNNING, effect={})
     effect = _tried(change, dry_run=False) if is_mine else None
     if effect is None:
         return
     with transaction.atomic():
         shown = {} if effect.requested else effect_json(effect)
         done = {"effect": shown, "erasure": effect.requested, "form": {}}
-        _save(change, ChangeState.DOING, state=ChangeState.DONE, **done)
+        _save(change, ChangeState.RUNNING, state=ChangeState.DONE, **done)
         _log(change, f"{ACTIONS[change.action].title}.")
     if effect.requested:
         queue.try_enqueue(effect.requested.pk, queue.Work.ERASURE)

@@ -105,15 +105,3 @@ def _statement(payload: str, source_id: str, rules: Rules) -> tuple[Identifier, 
     except MalformedMergeError:
         return ()
     return stated.identifiers if stated else ()
-
-
-def destination_named(name: str) -> Destination:
-    """By number, destination id or name; DestinationError unless it is exactly one."""
-    found = list(Destination.objects.filter(public_id=name)) or list(
-        Destination.objects.filter(name=name)
-    )
-    if not found and name.isdecimal():
-        found = list(Destination.objects.filter(pk=int(name)))
-    if len(found) != 1:
-        raise DestinationError(f"{len(found)} destinations are called {name!r}, expected one")
-    return found[0]

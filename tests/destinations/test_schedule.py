@@ -93,7 +93,7 @@ def test_a_sync_comes_at_the_latest_a_day_after_now(every, start, last, now):
     ],
 )
 def test_a_config_gives_a_schedule(config, schedule):
-    assert Schedule.of(config) == schedule
+    assert Schedule.from_config(config) == schedule
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_config_gives_a_schedule(config, schedule):
 )
 def test_a_config_that_is_no_schedule_is_named(config, message):
     with pytest.raises(DestinationError, match=message):
-        Schedule.of(config)
+        Schedule.from_config(config)
 
 
 def test_without_frequency_and_window_loads_are_continuous():

@@ -1,4 +1,4 @@
-"""manage.py reapply_discards: discarded values into their rows, once their column takes them."""
+"""manage.py reapply_discards: writes discarded values that now fit into their rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 from django.core.management import BaseCommand, CommandError
-from django.db.models import Q
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
@@ -39,7 +38,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            config = _config(options["destination"])
+            destination = Destination.named(options["destination"])
+            config = PostgresConfig.of(destination.config, destination.secrets)
             with connect(config) as conn:
                 self._run(conn, config, options)
         except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
@@ -48,20 +48,12 @@ class Command(BaseCommand):
     def _run(self, conn: Conn, config: PostgresConfig, options: dict[str, Any]) -> None:
         namespace, table, column = options["namespace"], options["table"], options["column"]
         if not table:
-            for found in columns_with_discards(conn, namespace):
-                self.stdout.write(f"{found.table} {found.column}: {found.discards}: {found.reason}")
+            for group in columns_with_discards(conn, namespace):
+                self.stdout.write(f"{group.table} {group.column}: {group.discards}: {group.reason}")
             return
         if not column:
             raise CommandError("name the column as well")
         if options["widen"]:
             widen_column(conn, namespace, config.identity_schema, table, column)
-        done = reapply_discards(conn, namespace, table, column)
-        self.stdout.write(f"{done.applied} applied, {done.left} left")
-
-
-def _config(text: str) -> PostgresConfig:
-    found = Destination.objects.filter(Q(public_id=text) | Q(name=text), type="POSTGRES")
-    if found.count() != 1:
-        raise CommandError(f"{text!r} is not one destination")
-    destination = found.get()
-    return PostgresConfig.of(destination.config, destination.secrets)
+        result = reapply_discards(conn, namespace, table, column)
+        self.stdout.write(f"{result.applied} applied, {result.left} left")

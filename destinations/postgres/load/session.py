@@ -136,13 +136,13 @@ class PostgresSession:
         """The refusal of the events that have rows in the table, unless it is one of ours."""
         if error.table == DISCARDS:
             return DestinationError(str(error))
-        guilty = {
+        reasons = {
             event.id: str(error)
             for event in prepared.chunk.events
-            if event.id not in prepared.refused
+            if event.id not in prepared.dead_letter_ids
             and error.table in tables_of(event, self._feed, self._options)
         }
-        return ChunkRefusedError(str(error), guilty)
+        return ChunkRefusedError(str(error), reasons)
 
     def _write_new(self, prepared: PreparedChunk, content: Content) -> LoadResult:
         """With care only where a row is stored already, as were some of the last chunk."""

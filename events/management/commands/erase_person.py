@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import Destination
 from destinations.warehouse.identity.erasure import BLANK, DELETE
 from events.people import erasure as people_erasure
 from events.people import store
@@ -44,7 +45,7 @@ class Command(BaseCommand):
 
 def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
     erasure = people_erasure.erase_person(
-        store.destination_named(options["destination"]),
+        Destination.named(options["destination"]),
         options["value"],
         options["type"],
         whole_profile=not options["only_identifier"],
@@ -56,7 +57,7 @@ def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
 
 
 def _counted(options: dict[str, Any]) -> tuple[dict[str, int], str]:
-    destination = store.destination_named(options["destination"])
+    destination = Destination.named(options["destination"])
     whole_profile = not options["only_identifier"]
     with store.connect(destination) as opened:
         identifiers = people_erasure.identifiers_to_erase(

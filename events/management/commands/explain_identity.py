@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import Destination
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
 from events.people import store
 
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with store.connect(store.destination_named(options["destination"])) as opened:
+            with store.connect(Destination.named(options["destination"])) as opened:
                 steps = explain(
                     opened.conn,
                     opened.schema,

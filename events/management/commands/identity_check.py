@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from events.people import store
+from destinations.models import Destination
 from events.people.self_check import check_identities
 
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            found = check_identities(store.destination_named(options["destination"]))
+            found = check_identities(Destination.named(options["destination"]))
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
         for difference in found.differences:

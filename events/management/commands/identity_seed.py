@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.models import Destination
 from destinations.postgres.operations.backfill import seed
 from events.people import store
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with store.connect(store.destination_named(options["destination"])) as opened:
+            with store.connect(Destination.named(options["destination"])) as opened:
                 seeded = seed(*opened.args)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if options["undo"] and len(words) != 4:  # noqa: PLR2004
             raise CommandError("--undo needs the two identifiers of a link")
         try:
-            destination = store.destination_named(options["destination"])
+            destination = Destination.named(options["destination"])
             with store.connect(destination) as opened:
                 self._run(destination, opened, words, options)
         except (DestinationError, DestinationUnavailableError) as error:

@@ -19,7 +19,7 @@ from unfold.widgets import (
 from destinations.interface import DestinationError
 from destinations.models import Destination
 from destinations.postgres.config import SSL_MODES, PostgresConfig
-from destinations.registry import CHOICES
+from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
 
 MAX_IDENTIFIER = 63
@@ -65,7 +65,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     The password is never rendered; an empty field keeps the stored one.
     """
 
-    type = forms.ChoiceField(choices=CHOICES, widget=UnfoldAdminSelectWidget)
+    type = forms.ChoiceField(choices=TYPE_CHOICES, widget=UnfoldAdminSelectWidget)
     host = _text("Host", "Host name or address of the server, or the folder of its Unix socket.")
     port = forms.IntegerField(
         initial=5432,
@@ -250,7 +250,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         config = {name: data[name] for name in self.config_fields()}
         try:
             PostgresConfig.of(config, {})
-            Schedule.of(config)
+            Schedule.from_config(config)
         except DestinationError as error:
             name, _, fault = str(error).partition(" is ")
             if name not in self.fields:

@@ -28,7 +28,7 @@ from destinations.postgres.operations.analyst_views import (
     create_ready_views,
     plan_ready_views,
 )
-from destinations.registry import CHOICES
+from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
 from events.loads.advice import advice
 from events.loads.status import worst
@@ -136,7 +136,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="type", ordering="type")
     def kind(self, destination: Destination) -> str:
-        return dict(CHOICES).get(destination.type, destination.type)
+        return dict(TYPE_CHOICES).get(destination.type, destination.type)
 
     @display(description="state", ordering="enabled")
     def on(self, destination: Destination) -> SafeString:
@@ -174,7 +174,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     @display(description="schedule")
     def schedule(self, destination: Destination) -> SafeString:
         try:
-            return format_html("{}", Schedule.of(destination.config))
+            return format_html("{}", Schedule.from_config(destination.config))
         except DestinationError as error:
             return status_label(str(error), "bad")
 

@@ -200,7 +200,7 @@ def test_what_stands_in_the_way_refuses_only_its_events(open_session, warehouse,
     with pytest.raises(ChunkRefusedError, match=OBSTACLES[obstacle]) as refused:
         load(session, track("m1", event="Viewed"), track("m2"), track("m3", event="Viewed"))
 
-    assert refused.value.guilty.keys() == {2}
+    assert refused.value.reasons.keys() == {2}
     load(session, track("m1", event="Viewed"))
     assert rows(warehouse, "SELECT id FROM shop.viewed") == [("m1",)]
 

@@ -40,7 +40,7 @@ def test_sessions_end_after_more_than_thirty_minutes(connection, warehouse):
 
     made = make_views(connection)
 
-    assert made == ["made shop.rudder_sessions", "made shop.rudder_daily_active_users"]
+    assert made == ["created shop.rudder_sessions", "created shop.rudder_daily_active_users"]
     assert rows(
         warehouse,
         """
@@ -127,5 +127,5 @@ def test_what_cannot_be_made_is_said(connection):
         make_views(connection)
     with pytest.raises(CommandError, match="nowhere has no table tracks, pages or screens yet"):
         make_views(connection, "--namespace", "nowhere")
-    with pytest.raises(CommandError, match="'x' is not one destination; there are: "):
+    with pytest.raises(CommandError, match="0 destinations are called 'x', expected one of: "):
         call_command("create_views", "x")

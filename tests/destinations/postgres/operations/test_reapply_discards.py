@@ -107,7 +107,7 @@ def test_the_command_lists_widens_and_applies(open_session, warehouse, warehouse
     )
     assert said("Mine", "shop", "clicked", "a") == "0 applied, 1 left\n"
     assert said("Mine", "shop", "clicked", "a", "--widen") == "1 applied, 0 left\n"
-    with pytest.raises(CommandError, match="not one destination"):
+    with pytest.raises(CommandError, match="0 destinations are called 'Other'"):
         said("Other", "shop")
 
 
