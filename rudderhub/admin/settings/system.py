@@ -184,10 +184,15 @@ def _broker(_parts: Parts) -> str:
 def _workers(parts: Parts) -> str:
     if parts["Broker"].kind == BAD:
         raise _UncertainError("the broker, which reaches them, does not answer")
-    first = app.control.ping(timeout=PING_SECONDS, limit=1)  # the next ping loses what comes later
+    return f"{answering_worker()} answers"
+
+
+def answering_worker(*, ping_seconds: float = PING_SECONDS) -> str:
+    """The name of the first worker that answers a ping; OperationalError if none does in time."""
+    first = app.control.ping(timeout=ping_seconds, limit=1)  # the next ping loses what comes later
     if not first:
         raise OperationalError("no worker answers; nothing is loaded until one runs")
-    return f"{next(iter(first[0]))} answers"
+    return next(iter(first[0]))
 
 
 def _beat(parts: Parts) -> str:

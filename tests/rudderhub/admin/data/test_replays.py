@@ -83,18 +83,14 @@ def test_a_paused_connection_says_that_its_replay_will_wait(admin_client, connec
     assert "waits until both are enabled" in admin_client.get(page_of(connection)).content.decode()
 
 
-def test_a_log_that_does_not_answer_in_time_is_said_to_be_slow(
-    admin_client, connection, monkeypatch
-):
-    monkeypatch.setattr(replays, "COUNT_SECONDS", 1)
-
+def test_a_log_that_does_not_answer_in_time_is_reported_as_slow(admin_client, connection):
     with log_connection() as other, other.transaction():
         other.execute("LOCK TABLE events_event IN ACCESS EXCLUSIVE MODE")
         page = admin_client.post(
             page_of(connection), {"since": "", "preview": "1"}
         ).content.decode()
 
-    assert "no first event found within 1 seconds" in page
+    assert "no first event found within 5 seconds" in page
     assert "Count the events" in page
 
 

@@ -15,7 +15,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.reads import tables as reads_tables
 from events.loads.run import run_load
 from tests.support.connections import send
-from tests.support.events import NOW, track
+from tests.support.events import track
 from tests.support.factories import make_destination
 from tests.support.http import html
 from tests.support.stub_servers import hanging_up_on_all
@@ -58,31 +58,38 @@ def test_a_small_table_is_counted(loaded):
     assert (paid.rows, paid.newest, paid.exact) == (2, LATER, True)
 
 
-def test_a_big_table_is_estimated_and_its_newest_row_looked_for_at_its_end(
-    loaded, warehouse, monkeypatch
-):
-    monkeypatch.setattr(reads_tables, "COUNTED_BLOCKS", 0)
-    before = found(loaded)["paid"]
-    warehouse.execute("ANALYZE shop.paid")
-
-    after = found(loaded)["paid"]
-
-    assert (before.rows, before.newest, before.exact) == (None, LATER, False)
-    assert (after.rows, after.newest, after.exact) == (2, LATER, False)
-
-
-def test_the_end_of_a_big_table_is_all_that_is_read(loaded, warehouse, monkeypatch):
-    monkeypatch.setattr(reads_tables, "COUNTED_BLOCKS", 1)
-    monkeypatch.setattr(reads_tables, "NEWEST_BLOCKS", 1)
+@pytest.fixture
+def big(warehouse):
+    """A table of too many blocks to be counted, which nothing has analysed; one row a block."""
     warehouse.execute("CREATE TABLE shop.big (received_at timestamptz, filling text)")
     warehouse.execute(
-        "INSERT INTO shop.big SELECT %s, repeat('x', 1000) FROM generate_series(1, 100)", [LATER]
+        "ALTER TABLE shop.big ALTER filling SET STORAGE PLAIN, SET (autovacuum_enabled = off)"
     )
-    warehouse.execute("INSERT INTO shop.big VALUES (%s, '')", [NOW])
+    warehouse.execute(
+        "INSERT INTO shop.big SELECT %s, repeat('x', 5000) FROM generate_series(0, %s)",
+        [LATER, reads_tables.COUNTED_BLOCKS],
+    )
 
-    assert found(loaded)["big"].newest in {NOW, LATER}
-    warehouse.execute("DELETE FROM shop.big WHERE ctid >= '(10,0)'")
-    assert found(loaded)["big"].newest is None
+
+def test_a_big_table_is_estimated_and_its_newest_row_is_sought_at_its_end(loaded, warehouse, big):
+    before = found(loaded)["big"]
+    warehouse.execute("ANALYZE shop.big")
+
+    after = found(loaded)["big"]
+
+    assert (before.rows, before.newest, before.exact) == (None, LATER, False)
+    assert (after.rows, after.newest, after.exact) == (129, LATER, False)
+
+
+def test_only_the_end_of_a_big_table_is_read(loaded, warehouse, big):
+    first_block = reads_tables.COUNTED_BLOCKS + 1 - reads_tables.NEWEST_BLOCKS
+    first_row = f"({first_block},1)"
+    warehouse.execute("DELETE FROM shop.big WHERE ctid > %s::tid", [first_row])
+    with_one_row = found(loaded)["big"].newest
+    warehouse.execute("DELETE FROM shop.big WHERE ctid >= %s::tid", [first_row])
+    without_rows = found(loaded)["big"].newest
+
+    assert (with_one_row, without_rows) == (LATER, None)
 
 
 def test_an_empty_table_has_no_newest_row(loaded, warehouse):
@@ -186,10 +193,9 @@ def test_a_table_of_any_name_is_listed_and_shown(admin_client, loaded, warehouse
     assert "<code>&lt;i&gt;</code>" in html(shown)
 
 
-def test_the_fill_of_a_small_table_is_counted(admin_client, loaded, monkeypatch):
+def test_only_the_fill_of_a_small_table_is_counted(admin_client, loaded, big):
     counted = html(admin_client.get(table_url(loaded)))
-    monkeypatch.setattr(reads_tables, "COUNTED_BLOCKS", -1)
-    sampled = html(admin_client.get(table_url(loaded)))
+    sampled = html(admin_client.get(table_url(loaded, "big")))
 
     assert ">50%<" in counted
     assert ">100%<" in counted

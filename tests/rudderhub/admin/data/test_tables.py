@@ -3,11 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.utils import timezone
 
-from events.loads import discard_progress
 from events.loads.discard_progress import Column, Progress
 from events.loads.run import run_load
 from events.log import writer
@@ -139,11 +140,11 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin_client, loade
     assert "</button>" not in ended.partition("and does not change")[2].partition("Back")[0]
 
 
-def test_widening_that_is_not_heard_of_can_be_begun_again(admin_client, loaded, monkeypatch):
+def test_widening_that_has_gone_silent_can_be_started_again(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     column = Column(loaded.destination_id, "shop", "paid", "n")
-    column.tell(Progress(seen=1, total=2))
-    monkeypatch.setattr(discard_progress, "SILENT", timedelta(0))
+    with time_machine.travel(timezone.now() - timedelta(minutes=6)):
+        column.tell(Progress(seen=1, total=2))
 
     silent = html(admin_client.get(path))
     admin_client.post(path)
