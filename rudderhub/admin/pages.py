@@ -8,7 +8,9 @@ from rudderhub.admin.data.loads import LoadAdmin
 from rudderhub.admin.data.replays import ReplayAdmin
 from rudderhub.admin.data.sources import SourceAdmin
 from rudderhub.admin.live_events.events import EventAdmin
-from rudderhub.admin.people.privacy import ErasureAdmin, IdentityCheckAdmin, ProfileTokenAdmin
+from rudderhub.admin.people.erasures import ErasureAdmin
+from rudderhub.admin.people.self_checks import IdentityCheckAdmin
+from rudderhub.admin.people.tokens import ProfileTokenAdmin
 from rudderhub.admin.problems.dead_letters import DeadLetterAdmin
 from rudderhub.admin.problems.losses import LossAdmin
 from rudderhub.admin.problems.quarantine import QuarantinedAdmin

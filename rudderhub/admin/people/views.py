@@ -1,4 +1,4 @@
-"""The views about people: search, profile, export, merge rules, and changes to identities."""
+"""The views of people: search, profile, export, merge rules, and changes to identities."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from events.protocol.masking import PERMISSION
 from events.protocol.text import parse_pk
 from events.workers import audit
 from rudderhub.admin.base.personal_data_audit import is_refresh
-from rudderhub.admin.people.pages import PeoplePages, TimelineStart
+from rudderhub.admin.people.page_contents import PageContents, TimelineStart
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)
 VIEW = "destinations.view_destination"
 LATE = timedelta(seconds=10)
-OVER = "This preview has expired (after one hour). Create it again."
+EXPIRED = "This preview has expired (after one hour). Create it again."
 
 
 def search(request: HttpRequest) -> HttpResponse:
-    """Profiles with a value, or that have or had an id; the newest without a search."""
+    """The profiles that a search finds; the newest without a search."""
     _require(request, VIEW)
     destinations = list(Destination.objects.order_by("name"))
     chosen = request.GET.get("destination", "")
-    destination = next((d for d in destinations if str(d.pk) == chosen), None)
-    destination = destination or (destinations[0] if destinations else None)
+    by_pk = {str(destination.pk): destination for destination in destinations}
+    destination = by_pk.get(chosen, destinations[0] if destinations else None)
     text = request.GET.get("q", "").strip()
     context: dict[str, Any] = {"destinations": destinations, "chosen": destination, "text": text}
     if destination is not None:
         try:
-            with store.connect(destination) as opened:
-                pages = PeoplePages(opened, sees=_sees_personal_data(request))
-                context["found"] = pages.search(text)
+            with store.connect(destination) as identities:
+                contents = PageContents(identities, sees=_sees_personal_data(request))
+                context["profiles"] = contents.search(text)
         except NO_ANSWER as error:
             messages.error(request, str(error))
-        if context.get("found"):
+        if context.get("profiles"):
             _audit_read(request, destination, "Viewed a list of profiles.")
     return _page(request, "search", "Profiles", context)
 
@@ -62,9 +62,9 @@ def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     destination = get_object_or_404(Destination, pk=pk)
     ends = request.GET.get("from", "").strip(), request.GET.get("with", "").strip()
     try:
-        with store.connect(destination) as opened:
-            pages = PeoplePages(opened, sees=_sees_personal_data(request))
-            context = pages.profile(rudder_id, ends, TimelineStart.of(request.GET.dict()))
+        with store.connect(destination) as identities:
+            contents = PageContents(identities, sees=_sees_personal_data(request))
+            context = contents.profile(rudder_id, ends, TimelineStart.of_query(request.GET.dict()))
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
@@ -77,13 +77,13 @@ def profile(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
 
 
 def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
-    """Everything that the warehouse has about a person, as one JSON file."""
+    """A JSON file of everything that the warehouse has about a person."""
     _require(request, PERMISSION)
     _require(request, VIEW)
     destination = get_object_or_404(Destination, pk=pk)
     try:
-        with store.connect(destination) as opened:
-            exported = profile_export(opened, rudder_id)
+        with store.connect(destination) as identities:
+            exported = profile_export(identities, rudder_id)
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
@@ -110,8 +110,8 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
     before = parse_pk(request.GET.get("before", ""))
     destination = get_object_or_404(Destination, pk=pk)
     try:
-        with store.connect(destination) as opened:
-            context = PeoplePages(opened, sees=_sees_personal_data(request)).rules(before)
+        with store.connect(destination) as identities:
+            context = PageContents(identities, sees=_sees_personal_data(request)).rules(before)
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
@@ -132,9 +132,9 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _request_change(request: HttpRequest, destination: Destination, form: Form) -> HttpResponse:
     user_pk: Any = request.user.pk
-    held = {name: values for name, values in form.items() if name != "csrfmiddlewaretoken"}
-    made = people_changes.request(destination, user_pk, form["action"][-1], held)
-    return HttpResponseRedirect(reverse("people-change", args=[destination.pk, made.pk]))
+    fields = {name: values for name, values in form.items() if name != "csrfmiddlewaretoken"}
+    requested = people_changes.request(destination, user_pk, form["action"][-1], fields)
+    return HttpResponseRedirect(reverse("people-change", args=[destination.pk, requested.pk]))
 
 
 def change(request: HttpRequest, pk: int, change_pk: int) -> HttpResponse:
@@ -156,8 +156,8 @@ def change(request: HttpRequest, pk: int, change_pk: int) -> HttpResponse:
 
 def _expired_change(request: HttpRequest, pk: int) -> HttpResponse:
     if is_refresh(request):
-        return HttpResponse()  # nothing to go on with: the page is loaded whole
-    messages.warning(request, OVER)
+        return HttpResponse()  # an empty answer makes the page reload as a whole
+    messages.warning(request, EXPIRED)
     return HttpResponseRedirect(reverse("people-rules", args=[pk]))
 
 
@@ -165,7 +165,7 @@ def _change_page(request: HttpRequest, requested: IdentityChange) -> HttpRespons
     action = ACTIONS[requested.action]
     context = {
         "destination": requested.destination,
-        "act": action,
+        "action": action,
         "change": requested,
         "back": _origin_url(requested),
         "is_late": _is_late(requested),
@@ -191,11 +191,11 @@ def _confirm_change(request: HttpRequest, requested: IdentityChange) -> HttpResp
 
 
 def _effect_context(request: HttpRequest, requested: IdentityChange) -> dict[str, Any]:
-    """What the page shows of it, through the redaction; identity_changes.kept has its form."""
+    """The effect as the page shows it, redacted; events.people.changes defines its form."""
     effect = requested.effect
     try:
-        with store.connect(requested.destination) as opened:
-            pages = PeoplePages(opened, sees=_sees_personal_data(request))
+        with store.connect(requested.destination) as identities:
+            contents = PageContents(identities, sees=_sees_personal_data(request))
     except NO_ANSWER as error:
         messages.error(request, f"{error}.")
         return {}
@@ -203,13 +203,13 @@ def _effect_context(request: HttpRequest, requested: IdentityChange) -> dict[str
         _audit_read(
             request, requested.destination, f"Previewed: {ACTIONS[requested.action].title}."
         )
-    redaction = pages.redaction
+    redaction = contents.redaction
     pairs = ([Identifier(*end) for end in pair] for pair in effect["cut"])
     return {
         **effect,
-        "cut": [pages.pair((a, b)) for a, b in pairs],
+        "cut": [contents.pair((a, b)) for a, b in pairs],
         "erased": [redaction.identifier(*identifier) for identifier in effect["erased"]],
-        "path": pages.steps([_path_step(held) for held in effect["path"]]),
+        "path": contents.steps([_path_step(step) for step in effect["path"]]),
         "after": [
             (profile_id, redaction.identifiers(values), count)
             for profile_id, values, count in effect["after"]
@@ -217,18 +217,18 @@ def _effect_context(request: HttpRequest, requested: IdentityChange) -> dict[str
     }
 
 
-def _path_step(held: dict[str, Any]) -> PathStep:
-    at = held["received_at"]
-    return PathStep(**held | {"received_at": datetime.fromisoformat(at) if at else None})
+def _path_step(step: dict[str, Any]) -> PathStep:
+    at = step["received_at"]
+    return PathStep(**step | {"received_at": datetime.fromisoformat(at) if at else None})
 
 
 def _is_late(requested: IdentityChange) -> bool:
-    """Whether no worker has begun for a while."""
+    """Whether no worker has started the change for a while."""
     return not requested.step and timezone.now() - requested.created_at > LATE
 
 
 def _origin_url(requested: IdentityChange) -> str:
-    """The address of the page that the action came from: its profile, else its list."""
+    """The address of the page that the action came from: a profile, else a list."""
     if requested.profile:
         return reverse("people-profile", args=[requested.destination_id, requested.profile])
     if requested.action == "erase":
@@ -246,7 +246,7 @@ def _require(request: HttpRequest, permission: str) -> None:
 
 
 def _audit_read(request: HttpRequest, destination: Destination, text: str) -> None:
-    """Audit that a page showed personal data, if the user may see it."""
+    """Audit that a page showed personal data, unless it was masked."""
     if _sees_personal_data(request):
         _audit(request, destination, text)
 

@@ -1,4 +1,4 @@
-"""What the pages of people show, with values masked as the user's permissions require."""
+"""The contents of the pages of people, masked as the user's permissions require."""
 
 from __future__ import annotations
 
@@ -74,32 +74,32 @@ class ShownTrait(NamedTuple):
 
 @dataclass(frozen=True)
 class TimelineStart:
-    """Where a page of the timeline begins: after the last event of the page before it."""
+    """The event after which a page of the timeline begins: the last one of the page before."""
 
     at: datetime | None = None
     message_id: str | None = None
 
     @classmethod
-    def of(cls, data: Mapping[str, str]) -> TimelineStart:
+    def of_query(cls, query: Mapping[str, str]) -> TimelineStart:
         try:
-            at = parse_datetime(data.get("before", ""))
+            at = parse_datetime(query.get("before", ""))
         except ValueError:
             at = None
-        return cls(at, data.get("after_id") or None) if at and at.tzinfo else cls()
+        return cls(at, query.get("after_id") or None) if at and at.tzinfo else cls()
 
 
-class PeoplePages:
+class PageContents:
     """Reads the contents of the pages about the people of one destination."""
 
-    def __init__(self, opened: IdentityStore, *, sees: bool) -> None:
-        self._opened = opened
-        self._conn, self._schema = opened.conn, opened.schema
-        self._meta = identity_schema.read_meta(opened.conn, opened.schema)
+    def __init__(self, identities: IdentityStore, *, sees: bool) -> None:
+        self._namespaces = identities.namespaces
+        self._conn, self._schema = identities.conn, identities.schema
+        self._meta = identity_schema.read_meta(self._conn, self._schema)
         self.redaction = Redaction(sees, self._meta.salt)
         self._sources = dict(Source.objects.values_list("public_id", "name"))
 
     def search(self, text: str) -> list[reads_profiles.ProfileRecord]:
-        """Profiles with this value, or that have or had this id; the newest without a text."""
+        """Profiles with this value or this id, current or previous; the newest without a text."""
         if text:
             profiles = reads_profiles.find(self._conn, self._schema, text)
         else:
@@ -113,22 +113,22 @@ class PeoplePages:
         profiles = reads_profiles.find(self._conn, self._schema, str(rudder_id))
         if not profiles:
             raise DestinationError("no profile has or had this id")
-        now = profiles[0].rudder_id
-        former = reads_profiles.former_ids(self._conn, self._schema, now)
-        members = self._members(now)
-        links = reads_profiles.links(self._conn, self._schema, now, DRAWN_FROM)
+        current = profiles[0].rudder_id
+        former = reads_profiles.former_ids(self._conn, self._schema, current)
+        members = self._members(current)
+        links = reads_profiles.links(self._conn, self._schema, current, DRAWN_FROM)
         start, end = ends
-        steps = explain(self._conn, self._schema, start or str(now), end) if end else []
+        steps = explain(self._conn, self._schema, start or str(current), end) if end else []
         return {
             "profile": self.redaction.profile(profiles[0]),
             "former": former,
-            "traits": self._traits(now),
+            "traits": self._traits(current),
             "identifiers": sorted(members[:LISTED], key=lambda member: member[0].rank),
             "links": [self._link(link) for link in links[:LISTED]],
             "picture": self._graph([identifier for identifier, _ in members], links, steps),
             "steps": self.steps(steps),
             "is_joined": all(step.outcome == JOINED for step in steps),
-            **self._timeline([now, *former], before),
+            **self._timeline([current, *former], before),
         }
 
     def rules(self, before: int | None) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class PeoplePages:
             "trait_identifiers": ", ".join(self._meta.options.trait_identifiers),
             "rules": [self._rule(rule) for rule in guards.rules(conn, schema)],
             "hubs": [self._hub(hub) for hub in guards.hubs(conn, schema)],
-            "held": self._separated_pairs(REFUSED),
+            "blocked": self._separated_pairs(REFUSED),
             "cuts": self._separated_pairs(CUT),
             **self._merges(before),
             "biggest": reads_profiles.biggest(conn, schema),
@@ -212,11 +212,11 @@ class PeoplePages:
         path = {_key_pair(step.a, step.b) for step in self.steps(steps) if step.a and step.b}
         return graph_layout(nodes, [_graph_link(link, inside) for link in shown], path)
 
-    def _timeline(self, stamps: Sequence[UUID], before: TimelineStart) -> dict[str, Any]:
+    def _timeline(self, rudder_ids: Sequence[UUID], before: TimelineStart) -> dict[str, Any]:
         events = reads_profiles.events(
             self._conn,
-            self._opened.namespaces,
-            stamps,
+            self._namespaces,
+            rudder_ids,
             before.at,
             EVENTS + 1,
             before_id=before.message_id,
@@ -228,7 +228,7 @@ class PeoplePages:
         return {"events": events[:EVENTS], "older": older, "is_older": before.at is not None}
 
     def _rule(self, rule: guards.ListedRule) -> guards.ListedRule:
-        """Masks the values of an operator's rule, which may be personal; defaults never are."""
+        """A rule with its values masked, unless it is a default: those are never personal."""
         if rule.actor == "default":
             return rule
         return rule._replace(
