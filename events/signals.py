@@ -22,4 +22,4 @@ def fix_start(instance: Connection, created: bool, **_: Any) -> None:
             instance.start_position = reader.barrier(conn)
         instance.save(update_fields=["start_position"])
     if created:
-        ledger.begin(instance)
+        ledger.begin_ledger(instance)

@@ -18,8 +18,8 @@ from destinations.models import Connection, Destination, IdentityChange
 from destinations.registry import destination_type
 from events.gateway import quarantine, resend
 from events.loads import history, ledger, replays
-from events.loads.discard_progress import Column
-from events.loads.discards import reapply
+from events.loads.discard_progress import DiscardColumn
+from events.loads.discards import reapply_column
 from events.loads.run import run_due_load
 from events.log import counts, partitions, reader, retention
 from events.log.database import log_connection, log_reader
@@ -141,13 +141,13 @@ def maintain_log() -> None:
     """Create the log's partitions of the coming days, and delete all history that is too old."""
     with log_connection() as conn:
         partitions.ensure_partitions(conn, timezone.now().date(), PARTITION_DAYS_AHEAD)
-        counts.advance(conn)  # nothing may be dropped before it is counted
-        ledger.settle()
-        retention.keep_within(conn, retention.Limits.from_settings(), timezone.now())
-        counts.fold(conn, timezone.now())
-    ledger.forget_old(timezone.now())
+        counts.advance_counts(conn)  # nothing may be dropped before it is counted
+        ledger.settle_standings()
+        retention.drop_due_days(conn, retention.Limits.from_settings(), timezone.now())
+        counts.fold_old_minutes(conn, timezone.now())
+    ledger.delete_old(timezone.now())
     quarantine.delete_old()
-    history.forget_old()
+    history.delete_old()
     changes.delete_old(timezone.now())
 
 
@@ -156,8 +156,8 @@ def count_log() -> None:
     """Count new events of the log for the charts and the ledger."""
     heartbeat.record_beat()
     with log_reader() as conn:
-        if counts.advance(conn, COUNT_SECONDS):
-            ledger.settle()
+        if counts.advance_counts(conn, COUNT_SECONDS):
+            ledger.settle_standings()
 
 
 @shared_task
@@ -171,4 +171,4 @@ def reapply_column_discards(
     destination_pk: int, schema: str, table: str, column: str, user_pk: int
 ) -> None:
     """Reapply a column's discards."""
-    reapply(Column(destination_pk, schema, table, column), user_pk)
+    reapply_column(DiscardColumn(destination_pk, schema, table, column), user_pk)

@@ -12,7 +12,7 @@ from django.db import connection as database
 
 from destinations.models import Connection
 from events.log import counts
-from events.log.newest import head
+from events.log.reader import head_id
 from events.models import Loss
 
 NEAR = 20_000
@@ -48,20 +48,20 @@ class Backlog:
 
 def backlogs(connections: Sequence[Connection]) -> dict[int, Backlog]:
     """By the connection's key; counts of the log between two marks, never of all of it."""
-    end = head()
-    behind = [each for each in connections if cursor(each) < end]
+    end = head_id()
+    behind = [each for each in connections if cursor_position(each) < end]
     found = {each.pk: Backlog() for each in connections}
     if behind:
         totals, lost = counts.totals(end), _lost_ahead(behind)
-        passed = counts.totals_at([(each.source_id, cursor(each)) for each in behind])
-        since = oldest(behind)
+        passed = counts.totals_at([(each.source_id, cursor_position(each)) for each in behind])
+        since = oldest_event_times(behind)
         for each, before in zip(behind, passed, strict=True):
             waiting = max(totals[each.source_id] - before - lost[each.pk], 0)
             found[each.pk] = Backlog(waiting, since[each.pk] if waiting else None)
     return found
 
 
-def cursor(connection: Connection) -> int:
+def cursor_position(connection: Connection) -> int:
     """As last seen; before the first load where it is to begin."""
     return max(connection.position, connection.start_position or 0)
 
@@ -69,19 +69,19 @@ def cursor(connection: Connection) -> int:
 def _lost_ahead(connections: Sequence[Connection]) -> Counter[int]:
     """Events above the cursors that retention has dropped."""
     lost = Counter[int]()
-    positions = {each.pk: cursor(each) for each in connections}
+    positions = {each.pk: cursor_position(each) for each in connections}
     for loss in Loss.objects.filter(connection__in=connections):
         if loss.last_id > positions[loss.connection_id]:
             lost[loss.connection_id] += loss.events
     return lost
 
 
-def oldest(connections: Sequence[Connection]) -> dict[int, datetime | None]:
+def oldest_event_times(connections: Sequence[Connection]) -> dict[int, datetime | None]:
     """When the first event above each cursor was accepted; None where none is near."""
     given: dict[str, Any] = {
         "keys": [each.pk for each in connections],
         "sources": [each.source_id for each in connections],
-        "cursors": [cursor(each) for each in connections],
+        "cursors": [cursor_position(each) for each in connections],
         "near": NEAR,
     }
     with database.cursor() as query:

@@ -24,16 +24,16 @@ from destinations.interface import (
     Session,
 )
 from destinations.models import Connection
-from events.loads.dead_letters import _close_loaded, _keep_dead_letters
-from events.loads.session import Read, Wrote
+from events.loads.dead_letters import close_loaded_letters, store_dead_letters
+from events.loads.session import ReadChunk, RecordChunk
 from events.log import reader as event_reader
-from events.log.erasure import forget_loaded
+from events.log.erasure import rewrite_loaded_events
 from events.workers.errors import fingerprint
 
 logger = logging.getLogger(__name__)
 
 
-def from_log(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> Read:
+def chunk_reader(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> ReadChunk:
     def read(after: int, most: int) -> Chunk:
         limits = (most, settings.LOAD_CHUNK_BYTES)
         return event_reader.read_chunk(reader, connection.source_id, after, upto, *limits)
@@ -41,13 +41,13 @@ def from_log(reader: psycopg.Connection[Any], connection: Connection, upto: int)
     return read
 
 
-def move(
+def load_range(
     session: Session,
-    read: Read,
+    read: ReadChunk,
     connection: Connection,
     after: int,
     upto: int,
-    wrote: Wrote,
+    wrote: RecordChunk,
     *,
     first_events: int,
     began: datetime,
@@ -64,7 +64,7 @@ def move(
 
 def _prepared(
     session: Session,
-    read: Read,
+    read: ReadChunk,
     position: int,
     upto: int,
     size: int,
@@ -89,11 +89,15 @@ def _prepared(
 
 
 def _commit(
-    session: Session, connection: Connection, prepared: PreparedChunk, wrote: Wrote, began: datetime
+    session: Session,
+    connection: Connection,
+    prepared: PreparedChunk,
+    wrote: RecordChunk,
+    began: datetime,
 ) -> None:
     """Write a chunk; when it is refused, halve it until the event is found."""
     try:
-        _keep_dead_letters(connection, prepared, began)
+        store_dead_letters(connection, prepared, began)
         result = session.load(prepared)
     except ChunkRefusedError as error:
         logger.warning("chunk refused connection=%s: %s", connection.pk, fingerprint(str(error)))
@@ -106,8 +110,8 @@ def _commit(
             _commit(session, connection, ready, wrote, began)
     else:
         wrote(prepared, result)
-        _close_loaded(connection, prepared)
-        forget_loaded(connection, prepared.chunk.upto, result.rewritten)
+        close_loaded_letters(connection, prepared)
+        rewrite_loaded_events(connection, prepared.chunk.upto, result.rewritten)
 
 
 def _without(

@@ -32,30 +32,30 @@ LIMIT %s
 """
 
 
-def alike(letter: DeadLetter) -> QuerySet[DeadLetter]:
+def similar_letters(letter: DeadLetter) -> QuerySet[DeadLetter]:
     """The open ones of the same connection whose reason differs in its values only."""
     return DeadLetter.objects.filter(
         connection=letter.connection_id, kind=letter.kind, state=LetterState.OPEN
     )
 
 
-def oldest(letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+def oldest_letters(letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
     """As many as are settled at once."""
     return DeadLetter.objects.filter(pk__in=letters.order_by("pk").values("pk")[:MOST_AT_ONCE])
 
 
-def open_of(connection: Connection, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+def open_letters(connection: Connection, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
     return letters.filter(connection=connection, state=LetterState.OPEN).order_by()
 
 
-def discard(letters: QuerySet[DeadLetter], by: str, note: str) -> int:
+def discard_letters(letters: QuerySet[DeadLetter], by: str, note: str) -> int:
     """Close the open ones without loading them; how many that was. They are kept."""
     return letters.filter(state=LetterState.OPEN).update(
         state=LetterState.DISCARDED, closed_at=timezone.now(), closed_by=by, note=note
     )
 
 
-def from_letters(reader: psycopg.Connection[Any], replay: Replay) -> session.Read:
+def chunk_reader(reader: psycopg.Connection[Any], replay: Replay) -> session.ReadChunk:
     """The events of a re-run, from its dead letters."""
 
     def read(after: int, most: int) -> Chunk:
@@ -67,7 +67,7 @@ def from_letters(reader: psycopg.Connection[Any], replay: Replay) -> session.Rea
     return read
 
 
-def close_passed(replay: Replay) -> None:
+def close_passed_letters(replay: Replay) -> None:
     """Those that a re-run had loaded when it was killed, before it could say so."""
     passed = replay.letters.filter(
         state=LetterState.OPEN, event_id__lte=replay.position, tried_at__lt=replay.started_at
@@ -75,7 +75,7 @@ def close_passed(replay: Replay) -> None:
     close_as_loaded(passed)
 
 
-def _keep_dead_letters(connection: Connection, prepared: PreparedChunk, began: datetime) -> None:
+def store_dead_letters(connection: Connection, prepared: PreparedChunk, began: datetime) -> None:
     """Before the cursor passes them; again after a kill, to no effect."""
     found = {event.id: (event, reason) for event, reason in prepared.dead_letters}
     DeadLetter.objects.bulk_create(
@@ -111,7 +111,7 @@ def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
     )
 
 
-def _close_loaded(connection: Connection, prepared: PreparedChunk) -> None:
+def close_loaded_letters(connection: Connection, prepared: PreparedChunk) -> None:
     """The dead letters of events that are loaded now."""
     loaded = {event.id for event in prepared.chunk.events} - prepared.dead_letter_ids
     letters = DeadLetter.objects.filter(

@@ -39,7 +39,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Column:
+class DiscardColumn:
     """A column of a warehouse, by which its progress is found."""
 
     destination_pk: int

@@ -15,14 +15,14 @@ from destinations.postgres.operations.reapply_discards import (
 )
 from destinations.postgres.operations.reapply_preview import outlook
 from events.loads.advice import advice
-from events.loads.discard_progress import Column, Progress
+from events.loads.discard_progress import DiscardColumn, Progress
 from events.workers import audit
 from events.workers.errors import fingerprint
 
 logger = logging.getLogger(__name__)
 
 
-def reapply(column: Column, user_pk: int) -> None:
+def reapply_column(column: DiscardColumn, user_pk: int) -> None:
     """Make room for a column's discards and write them; the audit log has the outcome."""
     destination = Destination.objects.get(pk=column.destination_pk)
     try:
@@ -44,7 +44,7 @@ def _failed(error: Exception) -> str:
     return f"not re-applied: {said}. {advice(said).text}"
 
 
-def _apply(config: PostgresConfig, column: Column) -> str:
+def _apply(config: PostgresConfig, column: DiscardColumn) -> str:
     place = (column.schema, column.table, column.name)
     with connect(config) as conn:
         total = sum(
@@ -58,7 +58,7 @@ def _apply(config: PostgresConfig, column: Column) -> str:
     return f"{widened}{done.applied:,} re-applied, {done.left:,} still do not fit"
 
 
-def _widen(conn: Conn, config: PostgresConfig, column: Column) -> str:
+def _widen(conn: Conn, config: PostgresConfig, column: DiscardColumn) -> str:
     """What to say of it: nothing for a column of another type, which stays."""
     before = outlook(conn, column.schema, column.table, column.name)
     if before is None or not before.becomes:

@@ -21,7 +21,7 @@ WHERE id IN (SELECT id FROM events_deadletter WHERE created_at < %s ORDER BY id 
 """
 
 
-def forget_old() -> None:
+def delete_old() -> None:
     """Delete what is older than the days of its setting, in short transactions."""
     _forget(_LOADS, settings.LOAD_HISTORY_DAYS)
     _forget(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)

@@ -1,6 +1,6 @@
 """The ledger: accepted = loaded + dead letters + skipped + lost + pending, for each connection.
 
-What the warehouse counted beside its cursor is held against the log's own count (counting.py):
+What the warehouse counted beside its cursor is held against the log's own count (log/counts.py):
 two ways that share nothing, so a difference is an event that went astray.
 """
 
@@ -44,14 +44,14 @@ class Balance:
         return self.accepted - known
 
 
-class Stretch(NamedTuple):
+class StandingPair(NamedTuple):
     """What is counted of a connection: from one standing to its newest."""
 
-    begin: Standing
+    begin_ledger: Standing
     now: Standing
 
 
-def begin(connection: Connection, start: int | None = None) -> Standing:
+def begin_ledger(connection: Connection, start: int | None = None) -> Standing:
     """The connection answers for the events after its start, or after a later one."""
     standing = _unbegun(connection, start)
     standing.accepted = _before(connection, standing.position)
@@ -59,7 +59,7 @@ def begin(connection: Connection, start: int | None = None) -> Standing:
     return standing
 
 
-def note(connection: Connection, counts: CursorCounts | None, start: int) -> None:
+def record_standing(connection: Connection, counts: CursorCounts | None, start: int) -> None:
     """Keep how the connection stands; the caller holds its lock. None: the warehouse has no cursor.
 
     Then the counts begin anew, after the event `start`.
@@ -69,10 +69,10 @@ def note(connection: Connection, counts: CursorCounts | None, start: int) -> Non
     if counts is None:
         if newest is None or newest.position != start or not newest.is_start:
             standings.delete()
-            begin(connection, start)
+            begin_ledger(connection, start)
         return
     if newest is None:
-        newest = begin(connection)
+        newest = begin_ledger(connection)
     if newest.position != counts.position:
         Standing.objects.update_or_create(
             connection=connection,
@@ -88,7 +88,7 @@ def note(connection: Connection, counts: CursorCounts | None, start: int) -> Non
         )
 
 
-def settle() -> None:
+def settle_standings() -> None:
     """Fix how many events were accepted up to each standing, before retention drops any."""
     standings = list(Standing.objects.filter(accepted=None).select_related("connection"))
     _count(standings)
@@ -98,7 +98,7 @@ def settle() -> None:
         )
 
 
-def forget_old(now: datetime) -> None:
+def delete_old(now: datetime) -> None:
     """The standings that no range needs; the start and the newest stay."""
     newest = Standing.objects.order_by("connection", "-at").distinct("connection")
     old = Standing.objects.filter(at__lt=now - KEPT, is_start=False)
@@ -122,7 +122,7 @@ def balances(connections: Iterable[Connection], since: datetime | None = None) -
     ]
 
 
-def _balance(stretch: Stretch, upto: int, total: int, losses: Iterable[Loss]) -> Balance:
+def _balance(stretch: StandingPair, upto: int, total: int, losses: Iterable[Loss]) -> Balance:
     begin, now = stretch
     return Balance(
         connection=now.connection,
@@ -138,7 +138,7 @@ def _balance(stretch: Stretch, upto: int, total: int, losses: Iterable[Loss]) ->
     )
 
 
-def _stretches(connections: Sequence[Connection], since: datetime | None) -> list[Stretch]:
+def _stretches(connections: Sequence[Connection], since: datetime | None) -> list[StandingPair]:
     own = Standing.objects.filter(connection=OuterRef("pk"))
     start = own.filter(is_start=True)
     before = own.filter(at__lte=since, is_start=False).order_by("-at") if since else start
@@ -150,9 +150,9 @@ def _stretches(connections: Sequence[Connection], since: datetime | None) -> lis
     return [_stretch(each, *(kept.get(key) for key in keys[each.pk])) for each in connections]
 
 
-def _stretch(connection: Connection, begin: Standing | None, now: Standing | None) -> Stretch:
+def _stretch(connection: Connection, begin: Standing | None, now: Standing | None) -> StandingPair:
     now = now or _unbegun(connection)
-    found = Stretch(begin or now, now)
+    found = StandingPair(begin or now, now)
     for standing in found:
         standing.connection = connection
     return found
@@ -173,7 +173,7 @@ def _unbegun(connection: Connection, start: int | None = None) -> Standing:
 def _before(connection: Connection, start: int) -> int:
     """Events that are none of the connection's: up to its start, or gone before it."""
     source = connection.source_id
-    return max(log_counts.total_upto(source, start), log_counts.dropped(source))
+    return max(log_counts.total_upto(source, start), log_counts.dropped_events(source))
 
 
 def _count(standings: Sequence[Standing]) -> None:
@@ -182,13 +182,9 @@ def _count(standings: Sequence[Standing]) -> None:
     places = [(each.connection.source_id, each.position) for each in unknown]
     for standing, total in zip(unknown, log_counts.totals_at(places), strict=True):
         is_start, source = standing.is_start, standing.connection.source_id
-        standing.accepted = max(total, log_counts.dropped(source)) if is_start else total
+        standing.accepted = max(total, log_counts.dropped_events(source)) if is_start else total
 
 
 def _lost_after(standing: Standing, losses: Iterable[Loss]) -> int:
     own = (each for each in losses if each.connection_id == standing.connection_id)
     return sum(each.events for each in own if each.last_id > standing.position)
-
-
-def difference(found: Sequence[Balance]) -> int:
-    return sum(abs(balance.difference) for balance in found)

@@ -57,7 +57,7 @@ class ReplayRange:
         return self.upto - self.after
 
 
-def preview(connection: Connection, since: datetime | None) -> ReplayRange:
+def replay_range(connection: Connection, since: datetime | None) -> ReplayRange:
     """What a replay from a time on would load; None is from the oldest event kept.
 
     DestinationError when the first of them is not found in time.
@@ -71,23 +71,25 @@ def preview(connection: Connection, since: datetime | None) -> ReplayRange:
             raise DestinationError(text) from error
         after = upto if first is None else min(first - 1, upto)
         return ReplayRange(
-            after, upto, event_reader.count(conn, connection.source_id, after, upto, COUNT_SECONDS)
+            after,
+            upto,
+            event_reader.count_events(conn, connection.source_id, after, upto, COUNT_SECONDS),
         )
 
 
-def begin(connection: Connection, since: datetime | None) -> Replay:
+def begin_replay(connection: Connection, since: datetime | None) -> Replay:
     """A new replay, which a worker then runs; DestinationError when one is running."""
-    found = preview(connection, since)
+    found = replay_range(connection, since)
     with _alone(connection):
         replay = _create(connection, found, since=since)
     logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
     return replay
 
 
-def rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
+def begin_rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
     """A replay of open dead letters of the connection alone; DestinationError as for begin."""
     with _alone(connection):
-        chosen = dead_letters.open_of(connection, letters)
+        chosen = dead_letters.open_letters(connection, letters)
         ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
         if not ids["events"]:
             raise DestinationError("none of the dead letters is still open")
@@ -120,7 +122,7 @@ def _create(connection: Connection, found: ReplayRange, **fields: Any) -> Replay
     )
 
 
-def cancel(replay: Replay) -> bool:
+def cancel_replay(replay: Replay) -> bool:
     """Whether it was running; what it has loaded stays."""
     return bool(
         Replay.objects.filter(pk=replay.pk, state=ReplayState.RUNNING).update(
@@ -167,9 +169,9 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
         position = session.position()
         replay.position = replay.after_id if position is None else position
         if replay.only_dead_letters:
-            dead_letters.close_passed(replay)
+            dead_letters.close_passed_letters(replay)
         if replay.position < replay.upto_id:
-            chunks.move(
+            chunks.load_range(
                 session,
                 _source_of(reader, replay),
                 connection,
@@ -184,10 +186,10 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
         session.close()
 
 
-def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> loads_session.Read:
+def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> loads_session.ReadChunk:
     if replay.only_dead_letters:
-        return dead_letters.from_letters(reader, replay)
-    return chunks.from_log(reader, replay.connection, replay.upto_id)
+        return dead_letters.chunk_reader(reader, replay)
+    return chunks.chunk_reader(reader, replay.connection, replay.upto_id)
 
 
 def _wrote(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:

@@ -57,7 +57,7 @@ def run_due_load(connection: Connection, seconds: float) -> bool:
     try:
         schedule = Schedule.from_config(connection.destination.config)
     except DestinationError as error:
-        _Run(connection).fail(LoadState.FAILED, error)
+        LoadRun(connection).fail(LoadState.FAILED, error)
         return False
     if schedule.is_continuous:
         return run_load(connection, seconds)
@@ -98,7 +98,7 @@ def _load_once(
 def _attempt(
     reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
 ) -> bool:
-    run = _Run(connection)
+    run = LoadRun(connection)
     try:
         run.drain(reader, until, upto)
     except DestinationUnavailableError as error:
@@ -115,7 +115,7 @@ def _attempt(
     return True
 
 
-class _Run:
+class LoadRun:
     """One load: its session with the destination, and its row of history once there is one."""
 
     def __init__(self, connection: Connection) -> None:
@@ -129,9 +129,9 @@ class _Run:
             position = self._start(session)
             if position < end:
                 began = self._begin(position)
-                chunks.move(
+                chunks.load_range(
                     session,
-                    chunks.from_log(reader, self.connection, end),
+                    chunks.chunk_reader(reader, self.connection, end),
                     self.connection,
                     position,
                     end,
@@ -140,7 +140,7 @@ class _Run:
                     began=began,
                     until=until,
                 )
-                ledger.note(self.connection, session.counts(), position)
+                ledger.record_standing(self.connection, session.counts(), position)
         finally:
             session.close()
 
@@ -170,7 +170,7 @@ class _Run:
         counts = session.counts()
         start = self.connection.start_position or 0
         position = start if counts is None else counts.position
-        ledger.note(self.connection, counts, start)
+        ledger.record_standing(self.connection, counts, start)
         self._mirror(position)
         return position
 

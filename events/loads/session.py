@@ -8,11 +8,11 @@ from destinations.interface import Chunk, Feed, LoadResult, PreparedChunk, Sessi
 from destinations.models import Connection
 from destinations.registry import destination_type
 
-Read = Callable[[int, int], Chunk]
+ReadChunk = Callable[[int, int], Chunk]
 """The next events after an id, at most so many."""
 
 
-Wrote = Callable[[PreparedChunk, LoadResult], None]
+RecordChunk = Callable[[PreparedChunk, LoadResult], None]
 
 
 def open_session(connection: Connection, cursor_id: int) -> Session:
@@ -22,10 +22,12 @@ def open_session(connection: Connection, cursor_id: int) -> Session:
     if not connection.namespace:
         connection.namespace = kind.namespace(destination.config, connection.source.name)
         connection.save(update_fields=["namespace"])
-    return kind.open(destination.config, destination.secrets, feed_of(connection, cursor_id))
+    return kind.open(
+        destination.config, destination.secrets, connection_feed(connection, cursor_id)
+    )
 
 
-def feed_of(connection: Connection, cursor_id: int) -> Feed:
+def connection_feed(connection: Connection, cursor_id: int) -> Feed:
     return Feed(
         connection_id=cursor_id,
         namespace=connection.namespace,

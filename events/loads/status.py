@@ -41,7 +41,7 @@ def health(
     return Health(GOOD, "up to date")
 
 
-def worst(found: Iterable[Health]) -> Health | None:
+def worst_health(found: Iterable[Health]) -> Health | None:
     return max(found, key=lambda each: SEVERITY.index(each.kind), default=None)
 
 

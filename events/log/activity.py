@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Count, Max
 
 from events.log import sdks
-from events.log.newest import newest_by_source
+from events.log.reader import last_event_times
 from events.models import MinuteCount, Quarantined, SdkSeen
 
 HOURS = 24
@@ -71,7 +71,7 @@ def source_activity(
         activity[source_pk].refused = refused
     for source_pk, at in _last_event_times(source_pks, window).items():
         activity[source_pk].last_at = at
-    for source_pk, seen in sdks.seen_by(source_pks).items():
+    for source_pk, seen in sdks.sdks_by_source(source_pks).items():
         activity[source_pk].sdks = seen
     return activity
 
@@ -94,7 +94,7 @@ def _refused_counts(source_pks: Collection[int], since: datetime) -> Iterable[tu
 
 
 def _last_event_times(source_pks: Collection[int], window: int) -> dict[int, datetime]:
-    newest = newest_by_source(window)
+    newest = last_event_times(window)
     quiet = set(source_pks) - newest.keys()
     counted = MinuteCount.objects.filter(source_id__in=quiet).values_list("source_id")
     older = dict(counted.annotate(Max("minute"))) if quiet else {}

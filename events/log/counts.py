@@ -129,7 +129,9 @@ class Mark:
     totals: dict[int, int]
 
 
-def advance(conn: psycopg.Connection[Any], seconds: float = math.inf, step: int = STEP) -> bool:
+def advance_counts(
+    conn: psycopg.Connection[Any], seconds: float = math.inf, step: int = STEP
+) -> bool:
     """Count up to the barrier, or for so long; whether all is counted now.
 
     Of several callers at once only one does it.
@@ -150,7 +152,7 @@ def advance(conn: psycopg.Connection[Any], seconds: float = math.inf, step: int 
         conn.execute("SELECT pg_advisory_unlock(%s)", [COUNT_LOCK])
 
 
-def fold(conn: psycopg.Connection[Any], now: datetime) -> None:
+def fold_old_minutes(conn: psycopg.Connection[Any], now: datetime) -> None:
     """Old minutes into hours, old hours into days; the sums stay."""
     for unit, age in FOLDS.items():
         before = (now - age).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -159,7 +161,9 @@ def fold(conn: psycopg.Connection[Any], now: datetime) -> None:
             conn.execute(_FOLD, {"before": before, "unit": unit})
 
 
-def by_bin(since: datetime, length: timedelta, source_pk: int | None = None) -> list[BinCount]:
+def counts_by_bin(
+    since: datetime, length: timedelta, source_pk: int | None = None
+) -> list[BinCount]:
     """Accepted events since a time by bins of that length and type, those just come, too."""
     given: dict[str, Any] = {"since": since, "length": length, "source": source_pk}
     with connection.cursor() as cursor:
@@ -196,7 +200,7 @@ def totals(upto: int) -> Counter[int]:
         return Counter(mark.totals) + Counter(dict(cursor.fetchall()))
 
 
-def uncounted() -> int:
+def uncounted_ids() -> int:
     """The ids above the newest mark: about how far the counts are behind."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -206,7 +210,7 @@ def uncounted() -> int:
         return max(int(cursor.fetchone()[0]), 0)
 
 
-def dropped(source_pk: int) -> int:
+def dropped_events(source_pk: int) -> int:
     """How many events of a source the log no longer holds: those of days that were dropped."""
     with connection.cursor() as cursor:
         cursor.execute(_DROPPED, [source_pk])
@@ -235,7 +239,7 @@ def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int, step: int
     upto = min(barrier, -(-first // step) * step)
     with conn.transaction():
         counted = conn.execute(_ADD, {"after": mark.upto, "upto": upto}).fetchall()
-        sdks.note(conn, mark.upto, upto)
+        sdks.record_sdks(conn, mark.upto, upto)
         sums = Counter(mark.totals)
         for source_pk, events in counted:
             sums[source_pk] += events

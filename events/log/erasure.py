@@ -109,7 +109,7 @@ class LogErasure:
         }
 
 
-def forget_loaded(
+def rewrite_loaded_events(
     connection: Connection, upto: int, rewritten: Mapping[int, Mapping[str, Any]]
 ) -> None:
     """Rewrite the log's events that name erased people, once no other connection loads them.

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from django.db import connection
 from psycopg.sql import SQL, Literal
 
 from destinations.interface import Chunk, LoggedEvent
@@ -60,7 +61,7 @@ def first_id(
     return row[0] if row else None
 
 
-def count(
+def count_events(
     conn: psycopg.Connection[tuple[Any, ...]],
     source_pk: int,
     after: int,
@@ -84,6 +85,32 @@ def count(
     except psycopg.errors.QueryCanceled:
         return None
     return int(row[0]) if row else None
+
+
+def head_id() -> int:
+    """The newest id of the log; 0 while it is empty."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id), 0) FROM events_event")
+        return int(cursor.fetchone()[0])
+
+
+def last_event_times(window: int) -> dict[int, datetime]:
+    """When each source last sent something, as far as the newest events tell."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT source_id, max(received_at)
+            FROM (
+                SELECT source_id, received_at
+                FROM events_event
+                ORDER BY id DESC
+                LIMIT %s
+            ) AS newest
+            GROUP BY source_id
+            """,
+            [window],
+        )
+        return dict(cursor.fetchall())
 
 
 def _read(

@@ -88,7 +88,7 @@ class Reader:
     """A replay loads again what was loaded: what it misses is no loss."""
 
 
-def keep_within(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> list[date]:
+def drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> list[date]:
     """Drop the days that are due; returns them. Of several callers at once only one does it."""
     taken = conn.execute("SELECT pg_try_advisory_lock(%s)", [RETENTION_LOCK]).fetchone()
     if not taken or not taken[0]:

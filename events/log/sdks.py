@@ -67,7 +67,7 @@ class Sdk(NamedTuple):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-def note(conn: psycopg.Connection[Any], after: int, upto: int) -> None:
+def record_sdks(conn: psycopg.Connection[Any], after: int, upto: int) -> None:
     """Keep what the events with after < id <= upto name; again to no effect."""
     with conn.transaction(), conn.cursor(name="sdks") as cursor:
         cursor.itersize = READ_EVENTS
@@ -79,7 +79,7 @@ def note(conn: psycopg.Connection[Any], after: int, upto: int) -> None:
         conn.execute(_FORGET, [MOST_PER_SOURCE])
 
 
-def seen_by(source_pks: Collection[int]) -> dict[int, list[SdkSeen]]:
+def sdks_by_source(source_pks: Collection[int]) -> dict[int, list[SdkSeen]]:
     """Of each source, the latest first."""
     found: dict[int, list[SdkSeen]] = {pk: [] for pk in source_pks}
     for sdk in SdkSeen.objects.filter(source_id__in=source_pks).order_by("-last_at", "name"):

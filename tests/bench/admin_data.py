@@ -173,8 +173,8 @@ def fill(events: int) -> None:
         partitions.ensure_partitions(conn, now.date() - timedelta(days=DAYS), DAYS + 2)
         conn.execute(LOG, given)
         conn.execute("VACUUM ANALYZE events_event")
-        counts.advance(conn)
-        counts.fold(conn, now)
+        counts.advance_counts(conn)
+        counts.fold_old_minutes(conn, now)
     make_admin()
     with connection.cursor() as cursor:
         cursor.execute(HISTORY, given)

@@ -136,7 +136,7 @@ def test_a_realistic_mix_is_loaded_whole_and_once(connection, warehouse, mix):
     first = counts(warehouse)
     send(connection, mix)
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     while replays.run_slice(replay):
         pass
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with log_reader() as conn:
-            counts.advance(conn)
+            counts.advance_counts(conn)
         connections = _connections(options["connection"])
         silent = {each.pk: error for each in connections if (error := _look(each))}
         found = ledger.balances(connections)
@@ -80,7 +80,7 @@ def _look(connection: Connection) -> str:
         except (DestinationError, DestinationUnavailableError) as error:
             return str(error)
         try:
-            ledger.note(connection, session.counts(), connection.start_position or 0)
+            ledger.record_standing(connection, session.counts(), connection.start_position or 0)
         except (DestinationError, DestinationUnavailableError) as error:
             return str(error)
         finally:

@@ -40,11 +40,11 @@ class Command(BaseCommand):
         since = None if options["since"] == "oldest" else _time(options["since"])
         try:
             if options["dry_run"]:
-                found = replays.preview(connection, since)
+                found = replays.replay_range(connection, since)
                 events = _events(found.events, found.most)
                 self.stdout.write(f"{connection}: {events} to load again")
                 return
-            replay = replays.begin(connection, since)
+            replay = replays.begin_replay(connection, since)
         except DestinationError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{replay}: {_events(replay.expected, replay.upto_id - replay.after_id)}")

@@ -26,8 +26,8 @@ from unfold.views import ChangeList
 
 from destinations.models import Connection
 from events.loads.advice import advice
-from events.loads.backlog import cursor
-from events.log.newest import head
+from events.loads.backlog import cursor_position
+from events.log.reader import head_id
 from events.workers import audit, queue
 from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
@@ -158,7 +158,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="cursor")
     def cursor(self, connection: Connection) -> str:
-        position = cursor(connection)
+        position = cursor_position(connection)
         return f"{position:,}" if position else "start"
 
     @display(description="schema of the tables")
@@ -233,7 +233,7 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
     """Queue loads, and end the wait after a failed load or for the sync schedule."""
     ready = list(queryset.filter(enabled=True, destination__enabled=True))
     queryset.filter(pk__in=[c.pk for c in ready]).update(
-        retry_at=None, sync_upto=head(), synced_at=timezone.now()
+        retry_at=None, sync_upto=head_id(), synced_at=timezone.now()
     )
     for connection in ready:
         audit.log_action(request.user.pk, connection, "Requested a load.")

@@ -31,7 +31,7 @@ from destinations.postgres.operations.analyst_views import (
 from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
 from events.loads.advice import advice
-from events.loads.status import worst
+from events.loads.status import worst_health
 from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.deletion_counts import connection_counts
 from rudderhub.admin.base.display import (
@@ -151,7 +151,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     @display(description="health")
     def health(self, destination: DestinationRow) -> SafeString:
         """The worst health of its connections."""
-        health = worst(status.health for status in destination.statuses)
+        health = worst_health(status.health for status in destination.statuses)
         return (
             status_label(health.word, health.kind)
             if health

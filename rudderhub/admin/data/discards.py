@@ -25,7 +25,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.operations.reapply_preview import outlook
 from destinations.postgres.reads import tables
 from destinations.postgres.reads.tables import Wanted
-from events.loads.discard_progress import Column
+from events.loads.discard_progress import DiscardColumn
 from events.protocol.masking import PERMISSION
 from events.tasks import reapply_column_discards
 from rudderhub.admin.base.display import relative_time
@@ -107,7 +107,7 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
         raise PermissionDenied
     destination, config = warehouse(pk, schema)
     name, column = request.GET.get("table", ""), request.GET.get("column", "")
-    column_of = Column(destination.pk, schema, name, column)
+    column_of = DiscardColumn(destination.pk, schema, name, column)
     if request.method == "POST":
         _begin_widening(request, column_of)
         return HttpResponseRedirect(request.get_full_path())
@@ -128,7 +128,7 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     return page(request, "rudderhub/data/widen_column.html", context)
 
 
-def _begin_widening(request: HttpRequest, column: Column) -> None:
+def _begin_widening(request: HttpRequest, column: DiscardColumn) -> None:
     """Start widening the column, unless it is running already."""
     place = (column.destination_pk, column.schema, column.table, column.name)
     try:

@@ -93,7 +93,7 @@ def _counted_range(
     request: HttpRequest, connection: Connection, since: datetime | None
 ) -> replays.ReplayRange | None:
     try:
-        return replays.preview(connection, since)
+        return replays.replay_range(connection, since)
     except DestinationError as error:
         messages.error(request, f"{error}.")
         return None
@@ -103,7 +103,7 @@ def _begin_replay(
     request: HttpRequest, connection: Connection, since: datetime | None
 ) -> HttpResponse:
     try:
-        replay = replays.begin(connection, since)
+        replay = replays.begin_replay(connection, since)
     except DestinationError as error:
         messages.error(request, f"{error}.")
         return HttpResponseRedirect(request.path)
@@ -193,7 +193,7 @@ class ReplayAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         replay = get_object_or_404(Replay, pk=pk)
-        if replays.cancel(replay):
+        if replays.cancel_replay(replay):
             self.log_change(request, replay.connection, f"Cancelled {replay}.")
             messages.success(request, "Replay cancelled. Events loaded so far are kept.")
         else:

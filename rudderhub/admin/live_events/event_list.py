@@ -12,7 +12,7 @@ from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField
 from django.http import HttpRequest
 from unfold.views import ChangeList
 
-from events.log.newest import head
+from events.log.reader import head_id
 from events.models import Event
 from events.protocol.masking import PERMISSION
 from rudderhub.admin.live_events.filters import StateFilter, before
@@ -59,7 +59,7 @@ class EventChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         self._sees = request.user.has_perm(PERMISSION)
         self.before = before(request)
-        self.top = (self.before or head() + 1) - 1
+        self.top = (self.before or head_id() + 1) - 1
         self.looked_from = 1
         rows = self._page(request.GET.get(StateFilter.parameter_name, ""))
         self.result_list = rows[:PAGE]

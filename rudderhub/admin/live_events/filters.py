@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from destinations.models import Connection
-from events.loads.backlog import cursor
+from events.loads.backlog import cursor_position
 from events.models import DeadLetter, Event, LetterState
 from events.protocol.text import parse_pk
 from sources.models import Source
@@ -106,7 +106,7 @@ def _lowest_cursors() -> dict[int, int]:
     """By source, the id up to which all its connections have read."""
     cursors: dict[int, int] = {}
     for connection in Connection.objects.all():
-        position = cursor(connection)
+        position = cursor_position(connection)
         cursors[connection.source_id] = min(cursors.get(connection.source_id, position), position)
     return cursors
 

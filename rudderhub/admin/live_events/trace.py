@@ -46,7 +46,7 @@ def _feeds(source_pks: Collection[int]) -> dict[int, list[tuple[Connection, Feed
     feeds: dict[int, list[tuple[Connection, Feed]]] = {}
     connections = Connection.objects.filter(source_id__in=source_pks)
     for connection in connections.select_related("source", "destination"):
-        feed = session.feed_of(connection, connection.pk)
+        feed = session.connection_feed(connection, connection.pk)
         feeds.setdefault(connection.source_id, []).append((connection, feed))
     return feeds
 

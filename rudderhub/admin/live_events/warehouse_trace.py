@@ -53,7 +53,7 @@ class Trail:
 def warehouse_trail(connection: Connection, event: Event, *, sees: bool) -> Trail:
     """Query the warehouse; if it fails, the trail holds the fault."""
     destination = connection.destination
-    feed = session.feed_of(connection, connection.pk)
+    feed = session.connection_feed(connection, connection.pk)
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
         with tables.opened(config) as conn:

@@ -17,13 +17,13 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from destinations.models import Connection
-from events.loads.backlog import oldest
+from events.loads.backlog import oldest_event_times
 from events.loads.latency import latency
 from events.loads.ledger import Balance, balances
 from events.loads.status import UNATTENDED, Health, health
 from events.log.activity import refused_filter
-from events.log.counts import FOLDS, by_bin
-from events.log.newest import head
+from events.log.counts import FOLDS, counts_by_bin
+from events.log.reader import head_id
 from events.models import Load, Quarantined
 from events.protocol.text import parse_pk
 from rudderhub.admin.base.display import count_text, duration_text, relative_time, status_label
@@ -128,7 +128,7 @@ COUNTED = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of the page, for unfold's DASHBOARD_CALLBACK: only what the user may view."""
-    now, newest = timezone.now(), head()
+    now, newest = timezone.now(), head_id()
     chosen = PERIODS.get(request.GET.get("range", ""), PERIODS["1h"])
     source_pk = parse_pk(request.GET.get("source", ""))
     since, steps = chosen.begin(now), first_steps.ticks(now, newest)
@@ -161,7 +161,7 @@ def _received_events(
 ) -> dict[str, Any]:
     if not request.user.has_perm("events.view_event"):
         return {"sees_events": False}
-    counts = by_bin(since, chosen.bar, source_pk)
+    counts = counts_by_bin(since, chosen.bar, source_pk)
     refused = _refused_since(since, source_pk)
     bars = chart(counts, since, chosen.bar, chosen.bars)
     refusals = Quarantined.objects.filter(**refused).count()
@@ -193,7 +193,7 @@ def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Conn
 
 def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Flow]:
     ledger = balances(connections, since)
-    discards, oldest_at = _discard_counts(ledger), oldest(connections)
+    discards, oldest_at = _discard_counts(ledger), oldest_event_times(connections)
     return [
         Flow(
             balance.connection,

@@ -66,7 +66,7 @@ def dead_letter_action(
     act = _discard if confirmation.takes_note else _rerun
     back = reverse("admin:events_deadletter_changelist")
     return HttpResponseRedirect(
-        act(model_admin, request, dead_letters.oldest(letters), note) or back
+        act(model_admin, request, dead_letters.oldest_letters(letters), note) or back
     )
 
 
@@ -93,7 +93,7 @@ def _begin_rerun(
     letters: QuerySet[DeadLetter],
 ) -> Replay | None:
     try:
-        replay = replays.rerun(connection, letters)
+        replay = replays.begin_rerun(connection, letters)
     except DestinationError as error:
         messages.error(request, f"{connection}: {error}.")
         return None
@@ -113,7 +113,7 @@ def _discard(
 ) -> str:
     by = request.user.get_username()
     for connection in _connections(letters):
-        count = dead_letters.discard(letters.filter(connection=connection), by, note)
+        count = dead_letters.discard_letters(letters.filter(connection=connection), by, note)
         what = count_text(count, "dead letter")
         model_admin.log_change(request, connection, f"Discarded {what}: {note}")
         messages.success(request, f"Discarded {count:,} of {connection}.")

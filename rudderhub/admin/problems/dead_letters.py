@@ -208,11 +208,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
         one = DeadLetter.objects.filter(pk=pk)
         return dead_letter_action(
-            self, request, name, dead_letters.alike(letter) if reach == "alike" else one
+            self, request, name, dead_letters.similar_letters(letter) if reach == "alike" else one
         )
 
     def record_context(self, request: HttpRequest, record: DeadLetter) -> dict[str, Any]:
         context = super().record_context(request, record)
         if record.state == LetterState.OPEN and self.has_act_permission(request):
-            context["alike"] = dead_letters.alike(record).count()
+            context["alike"] = dead_letters.similar_letters(record).count()
         return context

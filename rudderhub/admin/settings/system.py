@@ -25,7 +25,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from events.gateway import disk_space
-from events.log.counts import uncounted
+from events.log.counts import uncounted_ids
 from events.protocol.masking import HIDDEN
 from events.workers import heartbeat
 from rudderhub.admin.base.display import count_text, duration_text
@@ -200,7 +200,7 @@ def _beat(parts: Parts) -> str:
         raise _UncertainError("the cache, which stores the heartbeat, does not answer")
     at, now = heartbeat.last_beat(), timezone.now()
     if at is not None and now - at <= SILENT:
-        waiting = uncounted()
+        waiting = uncounted_ids()
         counters = f"{waiting:,} events not counted yet" if waiting else "counters up to date"
         return f"last heartbeat {duration_text(at, now)} ago; {counters}"
     heard = f"no heartbeat {f'for {duration_text(at, now)}' if at else 'yet'}"

@@ -95,7 +95,7 @@ def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
     before = ids(warehouse, "tracks")
     set_filter(connection, FilterMode.ALL)
 
-    replays.begin(connection, None)
+    replays.begin_replay(connection, None)
     replays.run_slice(Replay.objects.select_related("connection__source").get())
 
     assert (before, ids(warehouse, "tracks")) == (["m1"], ["m1", "m2"])

@@ -47,7 +47,7 @@ def numbers(connection, since=None):
 
 def count(**options):
     with log_connection() as conn:
-        return counts.advance(conn, **options)
+        return counts.advance_counts(conn, **options)
 
 
 def ledger_command(**options):
@@ -118,7 +118,7 @@ def test_events_that_retention_dropped_are_lost_in_the_ledger(connection):
     connection.enabled = False
     connection.save()
     with log_connection() as conn:
-        retention.keep_within(conn, retention.Limits(days=30), timezone.now())
+        retention.drop_due_days(conn, retention.Limits(days=30), timezone.now())
     behind = numbers(connection)
 
     run_load(connection)
@@ -150,7 +150,7 @@ def test_folded_minutes_keep_their_sums(connection):
     count()
 
     with log_connection() as conn:
-        counts.fold(conn, timezone.now())
+        counts.fold_old_minutes(conn, timezone.now())
 
     assert sum(MinuteCount.objects.values_list("events", flat=True)) == 3
     assert MinuteCount.objects.count() <= 2

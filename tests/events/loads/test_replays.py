@@ -19,7 +19,7 @@ from events.loads import replays
 from events.loads.run import run_load
 from events.log import reader, writer
 from events.log.database import log_connection
-from events.log.retention import Limits, keep_within
+from events.log.retention import Limits, drop_due_days
 from events.models import DeadLetter, Load, Loss, Replay
 from events.tasks import enqueue_waiting_work, load_replay
 from events.workers.locks import Lock, try_lock
@@ -61,7 +61,7 @@ def test_a_dropped_table_is_filled_again(connection, warehouse):
     before = rows(warehouse, "SELECT id, event_text, user_id FROM shop.tracks ORDER BY id")
     warehouse.execute("DROP TABLE shop.tracks CASCADE")
 
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     run(replay)
 
     assert rows(warehouse, "SELECT id, event_text, user_id FROM shop.tracks ORDER BY id") == before
@@ -82,7 +82,7 @@ def test_a_replay_changes_nothing_that_is_there(connection, warehouse):
     run_load(connection)
     before = contents(warehouse)
 
-    run(replays.begin(connection, None))
+    run(replays.begin_replay(connection, None))
 
     assert contents(warehouse) == before
 
@@ -101,7 +101,7 @@ def test_a_replay_moves_a_cursor_of_its_own(connection, warehouse):
     run_load(connection)
     ((_, position, _),) = ledger(warehouse)
 
-    run(replays.begin(connection, None))
+    run(replays.begin_replay(connection, None))
 
     assert ledger(warehouse) == [(True, position, 2), (False, position, 2)]
 
@@ -113,7 +113,7 @@ def test_a_replay_can_begin_at_a_time(connection, warehouse):
     run_load(connection)
     warehouse.execute("TRUNCATE shop.tracks")
 
-    replay = replays.begin(connection, NOW + timedelta(hours=2))
+    replay = replays.begin_replay(connection, NOW + timedelta(hours=2))
     run(replay)
 
     assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m2",), ("m3",)]
@@ -127,7 +127,7 @@ def test_a_preview_counts_the_connections_own_events_only(connection):
     send(connection, track("m3", event="A"))
     run_load(connection)
 
-    found = replays.preview(connection, None)
+    found = replays.replay_range(connection, None)
 
     assert (found.events, found.most) == (3, 4)
     assert not Replay.objects.exists()
@@ -138,7 +138,7 @@ def test_events_that_are_pending_are_left_to_the_load(connection, warehouse):
     run_load(connection)
     send(connection, track("m2", event="A"))
 
-    run(replays.begin(connection, None))
+    run(replays.begin_replay(connection, None))
     before = rows(warehouse, "SELECT id FROM shop.tracks")
     run_load(connection)
 
@@ -150,7 +150,7 @@ def test_loads_go_on_while_a_replay_runs(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     send(connection, track("m1", event="A"), track("m2", event="A"), track("m3", event="A"))
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     session = hold(replay)
     send(connection, track("m4", event="A"))
 
@@ -173,7 +173,7 @@ def test_a_load_and_a_replay_of_the_same_users_at_once_both_end(connection, ware
     people = [event(f"i{n}", "identify", userId=f"u{n % 40}", traits={"n": n}) for n in range(400)]
     send(connection, *people)
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     send(connection, *(event(f"j{n}", "identify", userId=f"u{n % 40}") for n in range(400)))
     thread = threading.Thread(target=in_thread, args=(replay,))
     thread.start()
@@ -198,31 +198,31 @@ def in_thread(replay):
 
 
 def test_one_replay_of_a_connection_runs_at_a_time(connection):
-    replays.begin(connection, None)
+    replays.begin_replay(connection, None)
 
     with pytest.raises(DestinationError, match="is running; wait until it ends, or cancel it"):
-        replays.begin(connection, None)
+        replays.begin_replay(connection, None)
 
 
 def test_a_cancelled_replay_stops_and_another_may_begin(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     send(connection, track("m1", event="A"), track("m2", event="A"))
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
 
-    cancelled = replays.cancel(replay)
+    cancelled = replays.cancel_replay(replay)
     run(replay)
 
     assert cancelled
     assert (replay.state, replay.events) == ("cancelled", 0)
-    assert not replays.cancel(replay)
-    assert replays.begin(connection, None).pk != replay.pk
+    assert not replays.cancel_replay(replay)
+    assert replays.begin_replay(connection, None).pk != replay.pk
 
 
 def test_a_replay_of_a_paused_connection_waits(connection):
     send(connection, track("m1", event="A"))
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     connection.enabled = False
     connection.save()
 
@@ -234,7 +234,7 @@ def test_a_replay_of_a_paused_connection_waits(connection):
 def test_a_dead_warehouse_makes_the_replay_wait_and_go_on(connection, warehouse):
     send(connection, track("m1", event="A"))
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     destination, port = connection.destination, connection.destination.config["port"]
     destination.config["port"] = 1
     destination.save()
@@ -259,7 +259,7 @@ def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
         connection=connection, event_id=letter.event_id - 1, message_id="m1", reason="an old fault"
     )
 
-    run(replays.begin(connection, None))
+    run(replays.begin_replay(connection, None))
 
     still_open = DeadLetter.objects.filter(state="open")
     assert [(each.message_id, each.attempts) for each in still_open] == [("m2", 2)]
@@ -273,7 +273,7 @@ def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, 
     send(connection, track("new", event="A"))
     run_load(connection)
 
-    run(replays.begin(connection, None))
+    run(replays.begin_replay(connection, None))
 
     assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("new",), ("old",)]
 
@@ -281,12 +281,12 @@ def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, 
 def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
     send(connection, track("m1", event="A"))
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     later = NOW + timedelta(days=40)
     with log_connection() as conn:
-        held = keep_within(conn, Limits(days=30), later)
+        held = drop_due_days(conn, Limits(days=30), later)
         run(replay)
-        dropped = keep_within(conn, Limits(days=30), later)
+        dropped = drop_due_days(conn, Limits(days=30), later)
 
     assert (NOW.date() in held, NOW.date() in dropped) == (False, True)
 
@@ -294,10 +294,10 @@ def test_a_day_that_a_replay_still_reads_is_not_dropped(connection):
 def test_a_day_that_is_dropped_under_a_replay_is_no_loss_of_the_connection(connection):
     send(connection, event("m1", event="A"))
     run_load(connection)
-    replays.begin(connection, None)
+    replays.begin_replay(connection, None)
 
     with log_connection() as conn:
-        dropped = keep_within(conn, Limits(days=30, hard_days=35), NOW + timedelta(days=40))
+        dropped = drop_due_days(conn, Limits(days=30, hard_days=35), NOW + timedelta(days=40))
 
     assert NOW.date() in dropped
     assert not Loss.objects.exists()
@@ -307,7 +307,7 @@ def test_the_task_rings_for_the_next_part(connection, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     send(connection, track("m1", event="A"), track("m2", event="A"))
     run_load(connection)
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     cache.clear()
 
     load_replay(replay.pk)
@@ -317,7 +317,7 @@ def test_the_task_rings_for_the_next_part(connection, settings):
 
 
 def test_beat_rings_a_replay_whose_worker_is_gone(connection):
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
 
     enqueue_waiting_work()
 
@@ -368,7 +368,7 @@ def test_the_command_says_what_it_cannot_take(connection, pk, since, message):
 def test_a_killed_replay_goes_on_with_each_event_once(connection, warehouse):
     send(connection, *(track(f"m{number}", event="A") for number in range(4000)))
     run_load(connection)
-    replay = replays.begin(connection, datetime(2026, 1, 1, tzinfo=UTC))
+    replay = replays.begin_replay(connection, datetime(2026, 1, 1, tzinfo=UTC))
     killed = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", SLICES, str(replay.pk)], cwd=ROOT, env=environment()
     )

@@ -11,7 +11,7 @@ from django.utils import timezone
 from events.log import partitions as log_partitions
 from events.log import retention, writer
 from events.log.database import log_connection
-from events.log.retention import Limits, keep_within, partitions
+from events.log.retention import Limits, drop_due_days, partitions
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.protocol.event import ParsedEvent
 from events.tasks import maintain_log
@@ -46,7 +46,7 @@ def test_days_that_are_too_old_are_dropped(conn):
     for days in (40, 32, 31, 30, 1, 0):
         make_event(received_at=days_ago(days))
 
-    dropped = keep_within(conn, MONTH, NOW)
+    dropped = drop_due_days(conn, MONTH, NOW)
 
     assert dropped == [days_ago(days).date() for days in (40, 32, 31)]
     assert days_kept(conn) == [30, 1, 0]
@@ -57,10 +57,10 @@ def test_a_day_that_an_enabled_connection_has_not_loaded_stays(conn):
     old = make_event(received_at=days_ago(40))
     connection = make_connection(old.source, position=old.pk - 1)
 
-    before = keep_within(conn, MONTH, NOW)
+    before = drop_due_days(conn, MONTH, NOW)
     connection.position = old.pk
     connection.save()
-    after = keep_within(conn, MONTH, NOW)
+    after = drop_due_days(conn, MONTH, NOW)
 
     assert (before, after) == ([], [days_ago(40).date()])
     assert not Loss.objects.exists()
@@ -70,7 +70,7 @@ def test_a_connection_holds_only_the_events_of_its_source(conn):
     make_event(received_at=days_ago(40))
     make_connection(make_source(), position=0)
 
-    keep_within(conn, MONTH, NOW)
+    drop_due_days(conn, MONTH, NOW)
 
     assert days_kept(conn) == []
 
@@ -79,7 +79,7 @@ def test_a_connection_holds_nothing_from_before_its_start(conn):
     old = make_event(received_at=days_ago(40))
     make_connection(old.source, start_position=old.pk)
 
-    keep_within(conn, MONTH, NOW)
+    drop_due_days(conn, MONTH, NOW)
 
     assert days_kept(conn) == []
 
@@ -89,7 +89,7 @@ def test_the_hard_limit_drops_what_is_not_loaded_and_records_it(conn, caplog):
     events = [make_event(source, received_at=days_ago(40)) for _ in range(3)]
     connection = make_connection(source, position=events[0].pk)
 
-    keep_within(conn, Limits(days=30, hard_days=35), NOW)
+    drop_due_days(conn, Limits(days=30, hard_days=35), NOW)
 
     loss = Loss.objects.get()
     assert days_kept(conn) == []
@@ -103,7 +103,7 @@ def test_the_hard_limit_leaves_days_below_it(conn):
     old = make_event(received_at=days_ago(33))
     make_connection(old.source)
 
-    keep_within(conn, Limits(days=30, hard_days=35), NOW)
+    drop_due_days(conn, Limits(days=30, hard_days=35), NOW)
 
     assert days_kept(conn) == [33]
 
@@ -112,7 +112,7 @@ def test_a_paused_connection_holds_nothing_but_its_loss_is_recorded(conn):
     old = make_event(received_at=days_ago(40))
     make_connection(old.source, enabled=False)
 
-    keep_within(conn, MONTH, NOW)
+    drop_due_days(conn, MONTH, NOW)
 
     assert days_kept(conn) == []
     assert "paused" in Loss.objects.get().reason
@@ -123,7 +123,7 @@ def test_the_oldest_days_go_when_the_log_is_too_big(conn):
         make_event(received_at=days_ago(days), payload="x" * 50_000)
     newest = sum(each.size_bytes for each in partitions(conn)[-2:])
 
-    keep_within(conn, Limits(days=30, max_bytes=newest), NOW)
+    drop_due_days(conn, Limits(days=30, max_bytes=newest), NOW)
 
     assert days_kept(conn) == [1, 0]
 
@@ -133,7 +133,7 @@ def test_today_and_the_first_hour_after_it_are_never_dropped(conn):
     make_event(received_at=days_ago(0))
     half_past_midnight = NOW.replace(hour=0, minute=30)
 
-    keep_within(conn, Limits(days=30, max_bytes=1), half_past_midnight)
+    drop_due_days(conn, Limits(days=30, max_bytes=1), half_past_midnight)
 
     assert days_kept(conn) == [1, 0]
 
@@ -141,7 +141,7 @@ def test_today_and_the_first_hour_after_it_are_never_dropped(conn):
 def test_a_log_that_stays_too_big_is_warned_of(conn, caplog):
     make_connection(make_event(received_at=days_ago(3)).source)
 
-    keep_within(conn, Limits(days=30, max_bytes=1), NOW)
+    drop_due_days(conn, Limits(days=30, max_bytes=1), NOW)
 
     assert "not loaded yet by connection" in caplog.text
     assert "more than RUDDERHUB_RETENTION_GB allows" in caplog.text
@@ -173,7 +173,7 @@ def test_writers_go_on_while_a_drop_waits_for_a_reader(conn):
 
 def keep_in_thread(conn):
     try:
-        keep_within(conn, MONTH, NOW)
+        drop_due_days(conn, MONTH, NOW)
     finally:
         database.close()
 
@@ -201,7 +201,7 @@ def test_a_drop_that_was_killed_half_way_is_finished_by_the_next_run(conn):
             assert half.fetchone() == (1,)
         reader.execute("COMMIT")
 
-    keep_within(conn, MONTH, NOW)
+    drop_due_days(conn, MONTH, NOW)
 
     assert days_kept(conn) == []
     assert conn.execute("SELECT to_regclass('events_event_20260219')").fetchone() == (None,)
@@ -222,10 +222,10 @@ def test_a_reader_that_stays_holds_up_neither_the_worker_nor_the_next_run(
         backup.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         backup.execute("SELECT count(*) FROM events_event")
 
-        during = [keep_within(conn, MONTH, NOW) for _ in range(2)]
+        during = [drop_due_days(conn, MONTH, NOW) for _ in range(2)]
 
         backup.execute("COMMIT")
-    after = keep_within(conn, MONTH, NOW)
+    after = drop_due_days(conn, MONTH, NOW)
 
     assert during == [[], []]
     assert caplog.text.count("is in use and could not be dropped") == 2
@@ -237,7 +237,7 @@ def test_a_day_that_was_detached_by_hand_is_left_alone(conn):
     make_event(received_at=days_ago(40))
     conn.execute("ALTER TABLE events_event DETACH PARTITION events_event_20260219")
 
-    keep_within(conn, MONTH, NOW)
+    drop_due_days(conn, MONTH, NOW)
 
     assert conn.execute("SELECT count(*) FROM events_event_20260219").fetchone() == (1,)
     conn.execute("DROP TABLE events_event_20260219")
@@ -275,7 +275,7 @@ def test_the_overview_and_a_list_show_a_loss(conn, client):
     client.force_login(make_admin())
     old = make_event(received_at=days_ago(40))
     make_connection(old.source)
-    keep_within(conn, Limits(days=30, hard_days=30), NOW)
+    drop_due_days(conn, Limits(days=30, hard_days=30), NOW)
 
     overview = client.get("/admin/").content.decode()
     losses = client.get("/admin/events/loss/").content.decode()

@@ -262,7 +262,7 @@ def test_what_a_removed_source_has_sent_and_loaded_goes_too(hub):
     hub.load(event(1, "identify", userId="ann-1", anonymousId="tablet", source="Old shop"))
     hub.load(event(2, userId="ann-1", event="Looked"))
     with log_connection() as conn:
-        counts.advance(conn)
+        counts.advance_counts(conn)
     Source.objects.get(name="Old shop").delete()
 
     erase_person(hub.destination, "tablet", actor="eve")

@@ -185,7 +185,7 @@ def test_counted_and_uncounted_events_are_pending():
     for _ in range(4):
         make_event(source)
     with log_connection() as conn:
-        counts.advance(conn, step=2)
+        counts.advance_counts(conn, step=2)
     make_event(source)
     behind = make_connection(source, position=first.pk)
 

@@ -144,7 +144,7 @@ def test_errors_have_a_class(error, kind):
 
 def test_a_replay_shows_the_warnings_and_skips_of_its_events(admin_client, connection):
     loaded(connection, paid("m1"), track("m2", event="B", integrations={"All": False}))
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     load_replay(replay.pk)
 
     text = admin_client.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()

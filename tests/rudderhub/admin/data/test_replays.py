@@ -102,7 +102,7 @@ def test_a_time_that_is_none_is_said_to_be_none(admin_client, connection):
 
 
 def test_a_running_replay_is_shown_in_place_of_the_form(admin_client, connection):
-    replays.begin(connection, None)
+    replays.begin_replay(connection, None)
 
     page = admin_client.get(page_of(connection)).content.decode()
 
@@ -111,7 +111,7 @@ def test_a_running_replay_is_shown_in_place_of_the_form(admin_client, connection
 
 
 def test_progress_is_shown_and_it_can_be_cancelled(admin_client, connection):
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     shown = admin_client.get(f"/admin/events/replay/{replay.pk}/change/").content.decode()
 
     admin_client.post(f"/admin/events/replay/{replay.pk}/cancel/")
@@ -124,7 +124,7 @@ def test_progress_is_shown_and_it_can_be_cancelled(admin_client, connection):
 
 def test_who_may_not_change_connections_may_not_replay_or_cancel(staff_client, connection):
     client = staff_client()
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
 
     assert client.get(page_of(connection)).status_code == 403
     assert client.post(f"/admin/events/replay/{replay.pk}/cancel/").status_code == 403

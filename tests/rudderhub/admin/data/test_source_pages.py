@@ -46,7 +46,7 @@ def fresh():
 
 def count():
     with log_connection() as conn:
-        assert counts.advance(conn)
+        assert counts.advance_counts(conn)
 
 
 def with_sdk(name, version):

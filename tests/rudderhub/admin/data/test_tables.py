@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
 
-from events.loads.discard_progress import Column, Progress
+from events.loads.discard_progress import DiscardColumn, Progress
 from events.loads.run import run_load
 from events.log import writer
 from events.models import Event
@@ -124,7 +124,7 @@ def test_widening_says_what_it_touches_and_tells_the_audit_log(admin_client, loa
 
 def test_the_progress_of_widening_is_shown_until_its_outcome(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
-    column = Column(loaded.destination_id, "shop", "paid", "n")
+    column = DiscardColumn(loaded.destination_id, "shop", "paid", "n")
     column.tell(Progress(seen=10_000, total=40_000))
 
     running = html(admin_client.get(path))
@@ -142,7 +142,7 @@ def test_the_progress_of_widening_is_shown_until_its_outcome(admin_client, loade
 
 def test_widening_that_has_gone_silent_can_be_started_again(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
-    column = Column(loaded.destination_id, "shop", "paid", "n")
+    column = DiscardColumn(loaded.destination_id, "shop", "paid", "n")
     with time_machine.travel(timezone.now() - timedelta(minutes=6)):
         column.tell(Progress(seen=1, total=2))
 
@@ -161,14 +161,14 @@ def test_what_breaks_a_widening_is_its_outcome(admin_client, loaded, warehouse):
 
     reapply_column_discards(loaded.destination_id, "shop", "paid", "n", User.objects.get().pk)
 
-    outcome = Column(loaded.destination_id, "shop", "paid", "n").progress().outcome
+    outcome = DiscardColumn(loaded.destination_id, "shop", "paid", "n").progress().outcome
     assert outcome.startswith("not re-applied: ")
     assert outcome in LogEntry.objects.get().get_change_message()
 
 
 def test_what_became_of_a_column_is_told_with_its_values(admin_client, loaded, warehouse):
     actor = User.objects.get().pk
-    column = Column(loaded.destination_id, "shop", "paid", "n")
+    column = DiscardColumn(loaded.destination_id, "shop", "paid", "n")
     warehouse.execute("CREATE VIEW shop.mine AS SELECT n FROM shop.paid")
     reapply_column_discards(loaded.destination_id, "shop", "paid", "n", actor)
     blocked = column.progress().outcome
@@ -203,7 +203,7 @@ def test_widening_is_begun_by_a_worker(admin_client, loaded):
     answer = admin_client.post(path)
 
     assert answer["Location"] == path
-    assert Column(loaded.destination_id, "shop", "paid", "n").progress() == Progress()
+    assert DiscardColumn(loaded.destination_id, "shop", "paid", "n").progress() == Progress()
 
 
 def test_widening_without_a_cache_begins_nothing(admin_client, loaded, settings):

@@ -100,11 +100,11 @@ def test_counted_and_just_come_events_are_in_the_bins():
     make_event(source, received_at=NOON)
     make_event(source, received_at=NOON + timedelta(seconds=70))
     with log_connection() as conn:
-        log_counts.advance(conn)
+        log_counts.advance_counts(conn)
     make_event(source, received_at=NOON + timedelta(seconds=80), type="page")
     make_event(source, received_at=NOON - MINUTE)
 
-    assert log_counts.by_bin(NOON, MINUTE, source.pk) == [
+    assert log_counts.counts_by_bin(NOON, MINUTE, source.pk) == [
         (NOON, "track", 1),
         (NOON + MINUTE, "page", 1),
         (NOON + MINUTE, "track", 1),
@@ -293,8 +293,8 @@ def test_a_long_range_counts_hours_that_were_folded_whole(admin_client):
     make_event(received_at=edge + timedelta(minutes=59))
     make_event(received_at=edge - timedelta(minutes=1))
     with log_connection() as conn:
-        log_counts.advance(conn)
-        log_counts.fold(conn, timezone.now())
+        log_counts.advance_counts(conn)
+        log_counts.fold_old_minutes(conn, timezone.now())
 
     assert overview(admin_client, range="7d")["accepted"] == 2
 

@@ -241,7 +241,7 @@ def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin_client, de
     work()
     warehouse.execute("DROP TABLE shop.paid; CREATE SEQUENCE shop.paid")
 
-    replays.begin(dead, None)
+    replays.begin_replay(dead, None)
     work()
 
     found = letter("m2")
@@ -250,7 +250,7 @@ def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin_client, de
 
 
 def test_one_replay_of_a_connection_runs_at_a_time(admin_client, dead):
-    replay = replays.begin(dead, None)
+    replay = replays.begin_replay(dead, None)
 
     text = html(admin_client.get(f"{LIST}{letter('m2').pk}/rerun/one/"))
     rerun(admin_client, "m2")
@@ -276,7 +276,7 @@ def test_a_rerun_holds_no_day_of_the_log(admin_client, dead):
     rerun(admin_client, "m2")
 
     with log_connection() as conn:
-        days = retention.keep_within(conn, retention.Limits(days=1), NOW + timedelta(days=9))
+        days = retention.drop_due_days(conn, retention.Limits(days=1), NOW + timedelta(days=9))
 
     assert NOW.date() in days
 
@@ -365,7 +365,7 @@ def test_a_replay_keeps_what_it_skipped_and_why(connection):
     send(connection, track("m1", event="A"), off)
     run_load(connection)
 
-    replay = replays.begin(connection, None)
+    replay = replays.begin_replay(connection, None)
     load_replay(replay.pk)
 
     replay.refresh_from_db()
