@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from tests.support.http import has_row, log_facts, post, table_of
+from tests.support.http import post
+from tests.support.instance import event_count_and_last_id, has_row, table_identifier
 from tests.support.wait import wait_for
 
 EVENTS = 20_000
@@ -54,7 +55,7 @@ def test_every_event_is_there_once_after_ten_kills(small_chunks):
         post(instance, "/v1/track", {"userId": "u", "event": "First", "messageId": first})
         wait_for(lambda: has_row(warehouse, instance, "tracks", first))
         send(instance, names)
-        count, last = log_facts(instance)
+        count, last = event_count_and_last_id(instance)
 
         pending_at_kills = []
         for _ in range(KILLS):
@@ -67,7 +68,7 @@ def test_every_event_is_there_once_after_ten_kills(small_chunks):
             instance.start_worker()
         wait_for(lambda: position(warehouse) >= last)
 
-        query = SQL("SELECT id FROM {}").format(table_of(instance, "killed"))
+        query = SQL("SELECT id FROM {}").format(table_identifier(instance, "killed"))
         loaded = [row[0] for row in warehouse.execute(query)]
         ledger = warehouse.execute(
             """

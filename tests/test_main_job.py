@@ -11,7 +11,7 @@ import pytest
 import rudderstack.analytics as sdk
 from psycopg.sql import SQL
 
-from tests.support.http import has_row, table_of
+from tests.support.instance import has_row, table_identifier
 from tests.support.wait import wait_for
 
 TABLES = {
@@ -71,7 +71,7 @@ def test_the_sdk_sends_and_sql_answers(instance, client):
         assert Counter(order_ids) == Counter(sent["track"])
         users = SQL("SELECT id, context_traits_plan, context_traits_email FROM {} WHERE id = %s")
         assert warehouse.execute(
-            users.format(table_of(instance, "users")), [person]
+            users.format(table_identifier(instance, "users")), [person]
         ).fetchall() == [(person, "pro", "ann@example.com")]
         assert profiles(warehouse, person, device) == [
             (person, "ann@example.com", "pro", sorted([person, f"old-{person}"]), [device])
@@ -80,7 +80,7 @@ def test_the_sdk_sends_and_sql_answers(instance, client):
 
 def ids_of(warehouse, instance, table, person, device):
     query = SQL("SELECT id FROM {} WHERE user_id = %s OR anonymous_id = %s")
-    rows = warehouse.execute(query.format(table_of(instance, table)), [person, device])
+    rows = warehouse.execute(query.format(table_identifier(instance, table)), [person, device])
     return [row[0] for row in rows]
 
 

@@ -24,7 +24,7 @@ from rudderhub.urls import find_route
 from rudderhub.wsgi import application
 from sources import rate_limits
 from tests.support.factories import make_source, make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 DOCUMENT = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text())
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -77,7 +77,7 @@ def test_an_operation_answers_as_documented(keys, method, path):
         if known:
             internal = path.endswith(("/retl", "/replay")) or path == "/internal/v1/batch"
             name = key.source.public_id if internal else key.key
-            case.headers["Authorization"] = f"Basic {basic(name)}"
+            case.headers["Authorization"] = f"Basic {basic_token(name)}"
             if "writeKey" in case.query:
                 case.query["writeKey"] = key.key
         case.call_and_validate(checks=CHECKS)

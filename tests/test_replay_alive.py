@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from tests.support.http import has_row, log_facts, post, table_of
+from tests.support.http import post
+from tests.support.instance import event_count_and_last_id, has_row, table_identifier
 from tests.support.wait import wait_for
 
 EVENTS = 3_000
@@ -46,8 +47,8 @@ def test_a_replay_survives_a_kill_and_loads_go_on(small_chunks):
     with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:
         send(instance, names)
         wait_for(lambda: has_row(warehouse, instance, "tracks", names[-1]))
-        count, last = log_facts(instance)
-        warehouse.execute(SQL("TRUNCATE {}").format(table_of(instance, "replayed")))
+        count, last = event_count_and_last_id(instance)
+        warehouse.execute(SQL("TRUNCATE {}").format(table_identifier(instance, "replayed")))
         replay = int(instance.manage("shell", "-v0", "-c", BEGIN).split()[-1])
         wait_for(lambda: cursor(warehouse, replay)[1] > 0)
 
@@ -61,7 +62,7 @@ def test_a_replay_survives_a_kill_and_loads_go_on(small_chunks):
         late_was_first = cursor(warehouse, replay)[0] < last
         wait_for(lambda: cursor(warehouse, replay)[0] >= last, 180)
 
-        query = SQL("SELECT id FROM {}").format(table_of(instance, "replayed"))
+        query = SQL("SELECT id FROM {}").format(table_identifier(instance, "replayed"))
         loaded = [row[0] for row in warehouse.execute(query)]
         replayed = cursor(warehouse, replay)
     assert killed_at < last

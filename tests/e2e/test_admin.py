@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.e2e.walk import walk
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 from tests.support.supervised_instance import running
 from tests.support.wait import wait_for
 
@@ -46,7 +46,7 @@ def first_visit(instance):
         "set_up",
         instance,
         setup_url=instance.info["setup_url"],
-        basic=basic(instance.info["write_key"]),
+        basic=basic_token(instance.info["write_key"]),
         batches=batches,
     )
 

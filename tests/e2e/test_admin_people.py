@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.walk import walk
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 from tests.support.supervised_instance import running
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +45,7 @@ def walked():
             instance,
             step="people",
             setup_url=instance.info["setup_url"],
-            basic=basic(instance.info["write_key"]),
+            basic=basic_token(instance.info["write_key"]),
             apart=APART,
             joined=JOINED,
             office=OFFICE,

@@ -12,7 +12,7 @@ from sources.authentication import basic_credentials, query_key, source_of_key
 from sources.models import WriteKey
 from sources.refusals import RefusedError
 from tests.support.factories import make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -121,15 +121,15 @@ def unreachable():
 @pytest.mark.parametrize(
     ("header", "credentials"),
     [
-        (f"Basic {basic('key')}", ("key", "")),
-        (f"bAsIc   {basic('key', 'secret:x')}", ("key", "secret:x")),
+        (f"Basic {basic_token('key')}", ("key", "")),
+        (f"bAsIc   {basic_token('key', 'secret:x')}", ("key", "secret:x")),
         ("", None),
         ("Bearer key", None),
         ("key", None),
         ("Basic", None),
         ("Basic !!!", None),
         ("Basic a2V5", None),
-        (f"Basic {basic('')}", None),
+        (f"Basic {basic_token('')}", None),
         ("Basic é", None),
     ],
 )

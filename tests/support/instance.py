@@ -146,6 +146,28 @@ class RunningInstance:
         raise AssertionError(f"the web does not answer: {self.log('web')}")
 
 
+def event_count_and_last_id(instance):
+    """The number of events in the log, and the id of the last one."""
+    with psycopg.connect(instance.environment["RUDDERHUB_DATABASE_URL"]) as conn:
+        return conn.execute("SELECT count(*), max(id) FROM events_event").fetchone()
+
+
+def table_identifier(instance, table):
+    return Identifier(instance.namespace, table)
+
+
+def has_row(warehouse, instance, table, row_id):
+    """Whether the table exists and has the row."""
+    name = table_identifier(instance, table)
+    (table_name,) = warehouse.execute(
+        "SELECT to_regclass(%s)", [name.as_string(warehouse)]
+    ).fetchone()
+    if table_name is None:
+        return False
+    query = SQL("SELECT 1 FROM {} WHERE id = %s").format(name)
+    return warehouse.execute(query, [row_id]).fetchone() is not None
+
+
 def _database(server, name):
     return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 

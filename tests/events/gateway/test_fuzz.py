@@ -18,7 +18,7 @@ from events.models import Event
 from events.workers import queue
 from sources import rate_limits
 from tests.support.factories import make_source, make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 ROUTES = routes.PUBLIC_ROUTES | routes.INTERNAL_ROUTES
 POSTS = sorted(path for path, route in ROUTES.items() if "POST" in route.methods)
@@ -70,7 +70,7 @@ def keys(django_db_setup, django_db_blocker):
 
 def credentials(key, path):
     internal = path.startswith("/internal") and path.endswith(("retl", "replay", "batch"))
-    return f"Basic {basic(key.source.public_id if internal else key.key)}"
+    return f"Basic {basic_token(key.source.public_id if internal else key.key)}"
 
 
 def check(response):

@@ -11,7 +11,7 @@ from events.log import writer
 from events.models import Event, Quarantined
 from events.workers import queue
 from tests.support.factories import make_admin, make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +33,7 @@ def key():
 
 
 def send(client, key, body, path="/v1/track", **headers):
-    headers |= {"HTTP_AUTHORIZATION": f"Basic {basic(key.key)}"}
+    headers |= {"HTTP_AUTHORIZATION": f"Basic {basic_token(key.key)}"}
     answer = client.post(path, body, content_type="application/json", **headers)
     recent_requests.close_keeper()
     return answer

@@ -23,7 +23,7 @@ from events.tasks import enqueue_waiting_work, send_quarantined_again
 from events.workers import queue
 from tests.support.broker import take_broker_away
 from tests.support.factories import make_admin, make_source, make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,7 +45,7 @@ def send(client, key, path, body, content_type=JSON, **headers):
     if path.startswith(("/pixel", "/v1/pixel")):
         return client.get(f"{path}?{body}&writeKey={key.key}", REMOTE_ADDR="192.0.2.9")
     user = key.source.public_id if path.startswith("/internal/v1/b") else key.key
-    headers |= {"HTTP_AUTHORIZATION": f"Basic {basic(user)}", "REMOTE_ADDR": "192.0.2.9"}
+    headers |= {"HTTP_AUTHORIZATION": f"Basic {basic_token(user)}", "REMOTE_ADDR": "192.0.2.9"}
     return client.post(path, body, content_type=content_type, **headers)
 
 

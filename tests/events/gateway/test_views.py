@@ -18,7 +18,7 @@ from events.models import Event, Quarantined
 from events.workers import queue
 from sources import rate_limits
 from tests.support.factories import make_connection, make_destination, make_source, make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,7 +38,7 @@ def fresh():
 
 def post(client, key, body=TRACK, path="/v1/track", **headers):
     content = body if isinstance(body, bytes) else json.dumps(body)
-    headers = {"HTTP_AUTHORIZATION": f"Basic {basic(key)}"} | headers
+    headers = {"HTTP_AUTHORIZATION": f"Basic {basic_token(key)}"} | headers
     return client.post(path, content, content_type="application/json", **headers)
 
 
@@ -235,7 +235,7 @@ def test_events_for_one_destination_name_it(client):
     destination = make_destination()
     make_connection(source, destination)
     headers = {
-        "HTTP_AUTHORIZATION": f"Basic {basic(source.public_id)}",
+        "HTTP_AUTHORIZATION": f"Basic {basic_token(source.public_id)}",
         "HTTP_X_RUDDER_DESTINATION_ID": destination.public_id,
     }
     batch = {"batch": [TRACK | {"type": "track"}]}

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from sources.models import Source
 from tests.support.factories import make_source, make_write_key
-from tests.support.gateway_cases import basic, database_url, running_server
+from tests.support.http import basic_token
+from tests.support.web_server import database_url, running_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +37,7 @@ def fresh():
 
 
 def identify(server, key, path="/v1/identify", address="192.0.2.1"):
-    headers = {"Authorization": f"Basic {basic(key)}", "X-Forwarded-For": address}
+    headers = {"Authorization": f"Basic {basic_token(key)}", "X-Forwarded-For": address}
     return server.send("POST", path, headers, b'{"userId":"u"}')
 
 

@@ -17,7 +17,9 @@ from destinations.models import Destination
 from events.models import Event, Quarantined
 from sources.models import Source
 from tests.support.factories import make_connection, make_destination, make_source, make_write_key
-from tests.support.gateway_cases import Case, Gate, basic, database_url, running_server
+from tests.support.gateway_cases import Case
+from tests.support.http import basic_token
+from tests.support.web_server import Gate, database_url, running_server
 
 CASES = json.loads((Path(__file__).parents[2] / "cases" / "gateway_cases.json").read_text())[
     "cases"
@@ -66,11 +68,11 @@ def _values(sources, keys):
     }
     return {
         **plain,
-        **{f"{name}_BASIC": basic(value) for name, value in plain.items()},
-        "WRITE_KEY_WITH_PASSWORD_BASIC": basic(keys["WRITE_KEY"], "secret"),
+        **{f"{name}_BASIC": basic_token(value) for name, value in plain.items()},
+        "WRITE_KEY_WITH_PASSWORD_BASIC": basic_token(keys["WRITE_KEY"], "secret"),
         "WRITE_KEY_NO_COLON_BASIC": base64.b64encode(keys["WRITE_KEY"].encode()).decode(),
-        "UNKNOWN_KEY_BASIC": basic("no-such-key"),
-        "SOURCE_ID_TOKEN_BASIC": basic(plain["SOURCE_ID"], TOKEN),
+        "UNKNOWN_KEY_BASIC": basic_token("no-such-key"),
+        "SOURCE_ID_TOKEN_BASIC": basic_token(plain["SOURCE_ID"], TOKEN),
     }
 
 

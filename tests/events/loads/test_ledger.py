@@ -34,7 +34,7 @@ from tests.support.factories import (
     make_source,
     make_write_key,
 )
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -205,7 +205,7 @@ def every_outcome(connection, client):
     source = connection.source
     source.on_invalid_event = OnInvalidEvent.QUARANTINE
     source.save()
-    headers = {"HTTP_AUTHORIZATION": f"Basic {basic(make_write_key(source).key)}"}
+    headers = {"HTTP_AUTHORIZATION": f"Basic {basic_token(make_write_key(source).key)}"}
     good = {"type": "track", "userId": "ann", "event": "Paid", "properties": {"total": 1}}
     discarded = {**good, "properties": {"total": "free"}}
     merge = {

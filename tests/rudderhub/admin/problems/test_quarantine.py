@@ -10,7 +10,7 @@ from events.log import writer
 from events.models import Event, Quarantined
 from events.workers import queue
 from tests.support.factories import make_source, make_write_key
-from tests.support.gateway_cases import basic
+from tests.support.http import basic_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +31,7 @@ def key():
 
 
 def send(client, key, body, path="/v1/track"):
-    headers = {"HTTP_AUTHORIZATION": f"Basic {basic(key.key)}"}
+    headers = {"HTTP_AUTHORIZATION": f"Basic {basic_token(key.key)}"}
     return client.post(path, body, content_type="application/json", **headers)
 
 
