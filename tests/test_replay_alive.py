@@ -15,7 +15,7 @@ from tests.support.wait import wait_for
 EVENTS = 3_000
 BEGIN = """
 from destinations.models import Connection
-from events import replays
+from events.loads import replays
 print(replays.begin(Connection.objects.get(), None).cursor_id)
 """
 

@@ -393,7 +393,7 @@ def loaded_by_replays(warehouse):
 SLICES = """
 import sys, django
 django.setup()
-from events import replays
+from events.loads import replays
 from events.models import Replay
 replay = Replay.objects.get(pk=sys.argv[1])
 while replays.run_slice(replay):

@@ -268,7 +268,7 @@ PARTS = """
 import sys, django
 django.setup()
 from destinations.models import Erasure
-from events import erasures
+from events.people import erasure as erasures
 erasures.SLICE_IDS = 5
 erasures.run(Erasure.objects.get(pk=sys.argv[1]))
 """
