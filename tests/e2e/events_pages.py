@@ -93,18 +93,18 @@ def _copied(walk):
 def _good(walk):
     page = walk.page
     text = walk.trace("good")
-    page.click(".rh-beside summary >> nth=0")
-    raw = page.locator(".rh-beside").inner_text()
+    page.click(".rh-columns summary >> nth=0")
+    raw = page.locator(".rh-columns").inner_text()
     walk.look("events-good")
     walk.wear("dark")
     walk.look("events-good-dark")
     walk.wear("light")
-    copied = page.locator(".rh-trail .rh-copy").count()
-    page.click(".rh-trail a:has-text('.order_done')")
+    copied = page.locator(".rh-warehouse-trace .rh-copy").count()
+    page.click(".rh-warehouse-trace a:has-text('.order_done')")
     page.wait_for_selector(".rh-cells")
     rows = page.locator(".rh-cells tbody tr").count()
     walk.trace("good")
-    page.click(".rh-trail a[href*='/people/']")
+    page.click(".rh-warehouse-trace a[href*='/people/']")
     page.wait_for_selector("#identifiers")
     return {"text": text, "raw": raw, "copied": copied, "rows": rows}
 

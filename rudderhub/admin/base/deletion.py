@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 
+from destinations.models import Connection
+from events.loads.backlog import backlogs
+from events.models import DeadLetter, Load, Replay
+
 
 class SummarisedDeletion(ModelAdmin):
-    """Replaces Django's list of all related rows: of loads and dead letters it takes minutes."""
+    """Counts the related rows. Django lists them all, which takes minutes for loads."""
 
     also_deleted = ""
     """What else is deleted and what is kept, as a sentence."""
@@ -20,11 +25,11 @@ class SummarisedDeletion(ModelAdmin):
         return f"{capfirst(self.opts.verbose_name)} {record}"
 
     def deletion_counts(self, records: Sequence[Any]) -> dict[str, int]:
-        """Numbers of the related rows that are deleted, by their name."""
+        """How many related rows are deleted, by the plural name of their model."""
         return {}
 
     def deletion_obstacles(self, records: Sequence[Any]) -> list[str]:
-        """Why the records cannot be deleted now."""
+        """Reasons why the records cannot be deleted now."""
         return []
 
     def get_deleted_objects(
@@ -39,3 +44,17 @@ class SummarisedDeletion(ModelAdmin):
             set() if is_allowed else {str(self.opts.verbose_name)},
             self.deletion_obstacles(records),
         )
+
+
+def related_counts(connections: QuerySet[Connection]) -> dict[str, int]:
+    """How many loads, replays and dead letters are deleted along with the connections."""
+    return {
+        "loads": Load.objects.filter(connection__in=connections).count(),
+        "replays": Replay.objects.filter(connection__in=connections).count(),
+        "dead letters": DeadLetter.objects.filter(connection__in=connections).count(),
+    }
+
+
+def pending_count(connections: Sequence[Connection]) -> int:
+    """Accepted events that the connections will no longer load."""
+    return sum(backlog.events for backlog in backlogs(connections).values())

@@ -1,4 +1,4 @@
-"""The list actions that enable and disable records."""
+"""The list actions and the column of records that can be enabled and disabled."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from typing import Any
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import action
+from unfold.decorators import action, display
+
+from rudderhub.admin.base.display import status_label
 
 
 class EnabledActions(ModelAdmin):
-    """Adds "enable"; a page adds its opposite, which calls `set_enabled`."""
+    """Adds the action "enable"; a subclass adds its opposite, which calls `set_enabled`."""
 
     enabled_fields: tuple[str, ...] = ("enabled", "updated_at")
-    """What is saved: another field may be written by a load at the same time."""
+    """The fields that are saved; a load may write the other fields at the same time."""
+
+    @display(description="state", ordering="enabled")
+    def state(self, record: Any) -> SafeString:
+        return status_label("on", "good") if record.enabled else status_label("off", "off")
 
     @action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -24,7 +31,7 @@ class EnabledActions(ModelAdmin):
     def set_enabled(
         self, request: HttpRequest, records: QuerySet[Any], done: str, *, enabled: bool
     ) -> None:
-        """Save each record that changes, and audit it with `done`, such as "Paused"."""
+        """Save each record that changes, and audit it with the text `done`, such as "Paused"."""
         names = []
         for record in records.exclude(enabled=enabled):
             record.enabled = enabled

@@ -1,27 +1,33 @@
-"""Pages and buttons of one record, and what its templates get."""
+"""The base of admins with further pages for each record, and the context of their templates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 
 
 class RecordPages(ModelAdmin):
-    """An admin whose records have views of their own, below the record's address."""
+    """Adds views below the address of a record, such as its connection test."""
 
     def record_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
-        """What the templates of the record's page get beside Django's context."""
+        """The context that the templates of the record's page get in addition to Django's."""
         return {}
 
     def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
-        """Views by the rest of their address; each takes the request and the record's pk."""
+        """The views by the last part of their address; each takes the request and the pk."""
         return {}
+
+    def added_text(self, record: Any) -> str:
+        """The message after the record was added; empty for Django's message and redirect."""
+        return ""
 
     def change_view(
         self,
@@ -44,8 +50,26 @@ class RecordPages(ModelAdmin):
         ]
         return [*views, *super().get_urls()]
 
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Redirect to the new record's page, which shows the next step."""
+        text = self.added_text(obj)
+        if not text or "_popup" in request.POST or "_addanother" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, text)
+        return self.record_redirect(obj.pk)
+
+    def record_page(
+        self, request: HttpRequest, pk: int, template: str, context: dict[str, Any]
+    ) -> HttpResponse:
+        """A page about the record, with a link back to it."""
+        shared = {**self.admin_site.each_context(request), "opts": self.opts}
+        context = {**shared, "back": self.record_url("change", pk), **context}
+        return TemplateResponse(request, template, context)
+
     def record_url(self, name: str, pk: int) -> str:
-        """The address of a record's view, or of its page by the name "change"."""
+        """The address of a record's view by name; "change" is the record's page."""
         return reverse(f"admin:{self._url_name(name)}", args=[pk])
 
     def record_redirect(self, pk: int) -> HttpResponse:

@@ -8,20 +8,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from destinations.models import Connection, FilterMode
-
-
-class LinesField(forms.CharField):
-    """A list of texts, shown one per line."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        lines = value if isinstance(value, list) else str(value or "").splitlines()
-        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(self.to_python(data) != (initial or []))
+from rudderhub.admin.base.lines_field import LinesField
 
 
 class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]

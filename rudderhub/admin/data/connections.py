@@ -29,8 +29,7 @@ from events.loads.advice import advice
 from events.loads.backlog import cursor_position
 from events.log.reader import head_id
 from events.workers import audit, queue
-from rudderhub.admin.base.deletion import SummarisedDeletion
-from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
+from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, related_counts
 from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
@@ -44,16 +43,16 @@ if TYPE_CHECKING:
 
 
 class ConnectionChangeList(ChangeList):
-    """Draws the connections of the page above the list."""
+    """The list of connections, with a diagram of them above it."""
 
     result_list: list[ConnectionRow]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = rows_with_status(self.result_list)
-        self.drawn = [row.status for row in self.result_list[:MOST_DRAWN]]
+        statuses = self.drawn_statuses = [row.status for row in self.result_list[:MOST_DRAWN]]
         everything = not self.has_active_filters and not self.query
-        self.diagrams = diagrams(self.drawn, everything=everything)
+        self.diagrams = diagrams(statuses, everything=everything)
 
 
 @admin.register(Connection)
@@ -94,7 +93,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Connection], search_term: str
     ) -> tuple[QuerySet[Connection], bool]:
-        """Also as the list writes it: Shop → Warehouse."""
+        """Search also for the form that the list shows, such as Shop → Warehouse."""
         return super().get_search_results(request, queryset, search_term.replace("→", " "))
 
     def get_object(
@@ -110,20 +109,15 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         return (*fixed, *self.readonly_fields)
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
-        """Only what the form holds: a load may be writing the rest."""
+        """Save only the fields of the form, since a load may write the others."""
         if change:
             obj.save(update_fields=["enabled", "filter_mode", "filtered_events"])
         else:
             super().save_model(request, obj, form, change)
 
-    def response_add(
-        self, request: HttpRequest, obj: Connection, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        if "_popup" in request.POST or "_addanother" in request.POST:
-            return super().response_add(request, obj, post_url_continue)
-        when_enabled = "" if obj.enabled else " once it is enabled"
-        messages.success(request, f"{obj} created. Loading starts automatically{when_enabled}.")
-        return self.record_redirect(obj.pk)
+    def added_text(self, record: Connection) -> str:
+        when_enabled = "" if record.enabled else " once it is enabled"
+        return f"{record} created. Loading starts automatically{when_enabled}."
 
     @display(description="source → destination", ordering="source__name")
     def pair(self, connection: Connection) -> SafeString:
@@ -133,15 +127,15 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     @display(description="health")
     def health(self, connection: ConnectionRow) -> SafeString:
         health = connection.status.health
-        shown = status_label(health.word, health.kind)
+        word = status_label(health.word, health.kind)
         if health.next_at is None:
-            return shown
-        what = "try" if health.kind == "bad" else "load"
-        return format_html("{} next {} {}", shown, what, relative_time(health.next_at))
+            return word
+        run = "try" if health.kind == "bad" else "load"
+        return format_html("{} next {} {}", word, run, relative_time(health.next_at))
 
     @display(description="lag")
     def lag(self, connection: ConnectionRow) -> str:
-        """How long its oldest event has waited."""
+        """How long its oldest pending event has waited."""
         return connection.status.lag or "-"
 
     @display(description="pending")
@@ -181,24 +175,24 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @action(description="Load now", permissions=["change"])
     def load_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        ask_for_load(request, queryset)
+        request_loads(request, queryset)
 
     def record_context(self, request: HttpRequest, record: ConnectionRow) -> dict[str, Any]:
-        return {"fare": self._status(record)}
+        return {"status": self._status(record)}
 
     def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
-        replay = partial(replay_view, self.admin_site)
+        replay = partial(replay_view, self)
         return {"load": self.load_view, "state": self.state_view, "replay": replay}
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The status of the connection now; its page fetches it again and again."""
+        """The current status of the connection, which its page refreshes."""
         connection = self.get_object(request, str(pk))
         if connection is None:
             raise Http404
         if not self.has_view_permission(request, connection):
             raise PermissionDenied
         return TemplateResponse(
-            request, "rudderhub/data/connection_status.html", {"fare": self._status(connection)}
+            request, "rudderhub/data/connection_status.html", {"status": self._status(connection)}
         )
 
     def _status(self, connection: ConnectionRow) -> dict[str, Any]:
@@ -217,7 +211,7 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         self.changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        ask_for_load(request, Connection.objects.filter(pk=pk))
+        request_loads(request, Connection.objects.filter(pk=pk))
         return self.record_redirect(pk)
 
     @action(description="Pause (events wait in the log)", permissions=["change"])
@@ -226,13 +220,13 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     def deletion_counts(self, records: Sequence[Connection]) -> dict[str, int]:
         connections = Connection.objects.filter(pk__in=[record.pk for record in records])
-        return {**connection_counts(connections), "pending events": pending_events(records)}
+        return {**related_counts(connections), "pending events": pending_count(records)}
 
 
-def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-    """Queue loads, and end the wait after a failed load or for the sync schedule."""
+def request_loads(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+    """Request loads now, without waiting for a retry or for the schedule."""
     ready = list(queryset.filter(enabled=True, destination__enabled=True))
-    queryset.filter(pk__in=[c.pk for c in ready]).update(
+    queryset.filter(pk__in=[connection.pk for connection in ready]).update(
         retry_at=None, sync_upto=head_id(), synced_at=timezone.now()
     )
     for connection in ready:
@@ -246,7 +240,7 @@ def ask_for_load(request: HttpRequest, queryset: QuerySet[Connection]) -> None:
             "The broker does not answer. The load starts automatically when the broker is back.",
         )
         return
-    for connection in queryset.exclude(pk__in=[c.pk for c in ready]):
+    for connection in queryset.exclude(pk__in=[connection.pk for connection in ready]):
         messages.warning(request, f"{connection} is paused or its destination is disabled.")
     if ready:
         messages.success(request, f"Loading requested: {', '.join(map(str, ready))}.")

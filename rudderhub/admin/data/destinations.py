@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -32,8 +31,7 @@ from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
 from events.loads.advice import advice
 from events.loads.status import worst_health
-from rudderhub.admin.base.deletion import SummarisedDeletion
-from rudderhub.admin.base.deletion_counts import connection_counts
+from rudderhub.admin.base.deletion import SummarisedDeletion, related_counts
 from rudderhub.admin.base.display import (
     clipped_text,
     copyable_text,
@@ -44,7 +42,7 @@ from rudderhub.admin.base.display import (
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
-from rudderhub.admin.data.connections import ask_for_load
+from rudderhub.admin.data.connections import request_loads
 from rudderhub.admin.data.destination_form import PostgresDestinationForm
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ MOST_AT_ONCE = 32
 
 
 class DestinationChangeList(ChangeList):
-    """Counts what is pending for all connections of the page at once."""
+    """Counts the pending events of all connections on the page at once."""
 
     result_list: list[DestinationRow]
 
@@ -73,7 +71,7 @@ class DestinationChangeList(ChangeList):
 @admin.register(Destination)
 class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     form = PostgresDestinationForm
-    list_display = ("name", "kind", "on", "schemas", "health", "lag", "problem", "schedule")
+    list_display = ("name", "kind", "state", "schemas", "health", "lag", "problem", "schedule")
     list_filter = ("enabled",)
     search_fields = ("name", "public_id")
     search_help_text = "Name or destination id"
@@ -138,13 +136,9 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def kind(self, destination: Destination) -> str:
         return dict(TYPE_CHOICES).get(destination.type, destination.type)
 
-    @display(description="state", ordering="enabled")
-    def on(self, destination: Destination) -> SafeString:
-        return status_label("on", "good") if destination.enabled else status_label("off", "off")
-
     @display(description="schemas", empty_value="-")
     def schemas(self, destination: Destination) -> SafeString | None:
-        """The schemas of its tables; each connection's is chosen at its first load."""
+        """The schemas of its tables; a connection chooses its schema at its first load."""
         names = sorted({row.namespace for row in destination.connections.all()} - {""})
         return clipped_text(", ".join(names), size="short") if names else None
 
@@ -160,9 +154,9 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @display(description="lag", empty_value="-")
     def lag(self, destination: DestinationRow) -> str | None:
-        """How long the oldest pending event of all its connections has waited."""
-        waiting = [status.backlog.oldest_at for status in destination.statuses]
-        oldest = min((at for at in waiting if at), default=None)
+        """How long its oldest pending event has waited."""
+        times = [status.backlog.oldest_at for status in destination.statuses]
+        oldest = min((time for time in times if time), default=None)
         return duration_text(oldest, timezone.now()) if oldest else None
 
     @display(description="last error", empty_value="-")
@@ -198,13 +192,13 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @action(description="Test connection", permissions=["change"])
     def test_connection(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        """Test all at once: a server that does not answer takes seconds."""
+        """Test all at once, because a server that does not answer takes seconds."""
         destinations = list(queryset)
         namespaces = [destination.namespaces() for destination in destinations]
         with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-            tests = list(pool.map(_steps, destinations, namespaces))
+            tests = list(pool.map(_check_steps, destinations, namespaces))
         for destination, steps in zip(destinations, tests, strict=True):
-            failed = _failed(steps)
+            failed = _failed_step(steps)
             if failed:
                 messages.error(request, f"{destination}: {failed.name} failed. {failed.detail}")
             else:
@@ -212,20 +206,14 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     @action(description="Load now", permissions=["change"])
     def load_now(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        ask_for_load(request, Connection.objects.filter(destination__in=queryset))
+        request_loads(request, Connection.objects.filter(destination__in=queryset))
 
     @action(description="Disable (events wait in the log)", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
         self.set_enabled(request, queryset, "Disabled", enabled=False)
 
-    def response_add(
-        self, request: HttpRequest, obj: Destination, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """To the new destination's page, where its connection can be tested."""
-        if "_popup" in request.POST or "_addanother" in request.POST:
-            return super().response_add(request, obj, post_url_continue)
-        messages.success(request, f"{obj} saved. Test the connection next.")
-        return self.record_redirect(obj.pk)
+    def added_text(self, record: Destination) -> str:
+        return f"{record} saved. Test the connection next."
 
     def record_context(self, request: HttpRequest, record: Destination) -> dict[str, Any]:
         context = {"load_url": self.record_url("load", record.pk)}
@@ -235,13 +223,13 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         return context
 
     def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
-        return {"load": self.load_view, "check": self.check_view, "views": self.ready_views_view}
+        return {"load": self.load_view, "check": self.check_view, "views": self.analyst_views_view}
 
     def deletion_counts(self, records: Sequence[Destination]) -> dict[str, int]:
         connections = Connection.objects.filter(destination__in=records)
         return {
             "connections": connections.count(),
-            **connection_counts(connections),
+            **related_counts(connections),
             "erasure receipts": Erasure.objects.filter(destination__in=records).count(),
             "API tokens": ProfileToken.objects.filter(destination__in=records).count(),
         }
@@ -255,66 +243,58 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         destination = self.changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        ask_for_load(request, Connection.objects.filter(destination=destination))
+        request_loads(request, Connection.objects.filter(destination=destination))
         return self.record_redirect(pk)
 
     def check_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         destination = self.changeable(request, pk)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        steps = _steps(destination, destination.namespaces())
+        steps = _check_steps(destination, destination.namespaces())
+        tested = {step.name for step in steps}
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": f"Test of {destination}",
             "destination": destination,
             "steps": steps,
-            "failed": _failed(steps),
-            "untried": _untried(steps),
-            "back": self.record_url("change", pk),
+            "failed": _failed_step(steps),
+            "untested": [name for name in STEPS if name not in tested],
         }
-        return TemplateResponse(request, "rudderhub/data/connection_test.html", context)
+        return self.record_page(request, pk, "rudderhub/data/connection_test.html", context)
 
-    def ready_views_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the views for analysts that would be created; on POST create them."""
+    def analyst_views_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Preview the views for analysts; on POST create them."""
         destination = self.changeable(request, pk)
         if request.method == "POST":
-            self._make_ready_views(request, destination)
+            self._create_ready_views(request, destination)
             return self.record_redirect(pk)
         planned, faults = _planned_views(destination)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"Ready-made views of {destination}",
-            "planned": planned,
-            "faults": faults,
-            "back": self.record_url("change", pk),
-        }
-        return TemplateResponse(request, "rudderhub/data/analyst_views.html", context)
+        title = f"Ready-made views of {destination}"
+        context = {"title": title, "planned": planned, "faults": faults}
+        return self.record_page(request, pk, "rudderhub/data/analyst_views.html", context)
 
-    def _make_ready_views(self, request: HttpRequest, destination: Destination) -> None:
+    def _create_ready_views(self, request: HttpRequest, destination: Destination) -> None:
         for namespace in destination.namespaces():
             try:
                 config = PostgresConfig.of(destination.config, destination.secrets)
-                made = ", ".join(create_ready_views(config, namespace))
+                names = ", ".join(create_ready_views(config, namespace))
             except DestinationUnavailableError as error:
                 messages.error(request, f"{destination} does not answer: {error}.")
                 return
             except DestinationError as error:
                 messages.error(request, f"{namespace}: {error}.")
             else:
-                self.log_change(request, destination, f"Created {made}.")
-                messages.success(request, f"Created {made}.")
+                self.log_change(request, destination, f"Created {names}.")
+                messages.success(request, f"Created {names}.")
 
 
-def _steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckStep]:
-    """The steps of a connection test. Runs in threads, so it queries the warehouse only."""
+def _check_steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckStep]:
+    """The steps of a connection test. It runs in threads, so it only queries the warehouse."""
     try:
         config = PostgresConfig.of(destination.config, destination.secrets)
     except DestinationError as error:
         return [CheckStep("Settings", ok=False, detail=f"{error}.")]
     steps = check(config, namespaces)
-    failed = _failed(steps)
+    failed = _failed_step(steps)
     logger.info("checked destination=%s failed=%s", destination.pk, failed and failed.name)
     return steps
 
@@ -322,9 +302,9 @@ def _steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckSte
 def _planned_views(
     destination: Destination,
 ) -> tuple[list[ReadyView], list[tuple[str, str]]]:
-    """The views of all schemas, and the schemas that can have none, each with the reason.
+    """The views of all schemas, and the schemas that cannot have views, each with the reason.
 
-    Stops at the first schema whose server does not answer.
+    It stops at the first schema if the server does not answer.
     """
     planned: list[ReadyView] = []
     faults: list[tuple[str, str]] = []
@@ -339,17 +319,12 @@ def _planned_views(
     return planned, faults
 
 
-def _failed(steps: list[CheckStep]) -> CheckStep | None:
+def _failed_step(steps: list[CheckStep]) -> CheckStep | None:
     return next((step for step in steps if not step.ok), None)
 
 
-def _untried(steps: list[CheckStep]) -> list[str]:
-    tried = {step.name for step in steps}
-    return [name for name in STEPS if name not in tried]
-
-
 def _rows_with_statuses(destinations: Iterable[Destination]) -> list[DestinationRow]:
-    """The same records, each with the statuses of its connections, sorted by source."""
+    """The same records, each with the statuses of its connections sorted by source."""
     rows, connections = [cast("DestinationRow", destination) for destination in destinations], []
     for row in rows:
         row.statuses = []

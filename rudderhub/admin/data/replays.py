@@ -1,4 +1,4 @@
-"""The pages of replays, and the page that begins one."""
+"""The pages of replays, and the form that begins one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -33,6 +32,7 @@ from rudderhub.admin.base.display import (
     status_label,
 )
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
+from rudderhub.admin.base.record_pages import RecordPages
 
 KINDS = {
     ReplayState.RUNNING: "wait",
@@ -62,34 +62,31 @@ class ReplayForm(forms.Form):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def replay_view(site: admin.AdminSite, request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask for a time, show how many events follow it, and begin the replay on confirmation."""
+def replay_view(connection_admin: RecordPages, request: HttpRequest, pk: int) -> HttpResponse:
+    """A form for the start time; it shows the number of events, then begins the replay."""
     connection = get_object_or_404(
         Connection.objects.select_related("source", "destination"), pk=pk
     )
     if not request.user.has_perm("destinations.change_connection"):
         raise PermissionDenied
     form = ReplayForm(request.POST or None, initial={"since": request.GET.get("since", "")})
-    counted_range = None
+    replay_range = None
     if request.method == "POST" and form.is_valid():
         if request.POST.get("counted") == request.POST["since"] and "begin" in request.POST:
             return _begin_replay(request, connection, form.cleaned_data["since"])
-        counted_range = _counted_range(request, connection, form.cleaned_data["since"])
+        replay_range = _replay_range(request, connection, form.cleaned_data["since"])
     context = {
-        **site.each_context(request),
-        "opts": Connection._meta,  # noqa: SLF001
         "title": f"Replay of {connection}",
         "connection": connection,
         "form": form,
-        "range": counted_range,
+        "range": replay_range,
         "waits": not (connection.enabled and connection.destination.enabled),
         "running": connection.replays.filter(state=ReplayState.RUNNING).first(),
-        "back": reverse("admin:destinations_connection_change", args=[pk]),
     }
-    return TemplateResponse(request, "rudderhub/data/replay.html", context)
+    return connection_admin.record_page(request, pk, "rudderhub/data/replay.html", context)
 
 
-def _counted_range(
+def _replay_range(
     request: HttpRequest, connection: Connection, since: datetime | None
 ) -> replays.ReplayRange | None:
     try:
@@ -121,19 +118,19 @@ def _begin_replay(
 
 @admin.register(Replay)
 class ReplayAdmin(ReadOnlyAdmin):
-    list_display = ("started", "status", "connection", "of", "progress", "events", "problem")
+    list_display = ("started", "status", "connection", "scope", "progress", "events", "problem")
     list_filter = ("state", "only_dead_letters", "connection")
     list_select_related = ("connection__source", "connection__destination")
     empty_text = "No replays yet. To start one, open a connection and choose Replay."
     change_form_outer_before_template = "rudderhub/data/replay_bar.html"
     fields = readonly_fields = (
-        *("connection", "of", "status", "started", "ended"),
+        *("connection", "scope", "status", "started", "ended"),
         *("expected", "events", "skipped", "dead_letters", "discards"),
         *("skipped_for", "warned", "error"),
     )
 
     @display(description="what")
-    def of(self, replay: Replay) -> SafeString:
+    def scope(self, replay: Replay) -> SafeString:
         if not replay.only_dead_letters:
             return format_html(
                 "events since {}", relative_time(replay.since, never="the oldest kept")

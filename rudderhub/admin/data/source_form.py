@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from rudderhub.admin.base.lines_field import LinesField
 from sources.models import Source
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
-def origin(text: str) -> str:
-    """An origin as browsers send it: scheme and host, and the port unless it is the default."""
-    sent = text.lower().removesuffix("/")
-    if not _ORIGIN.fullmatch(sent):
+def normalised_origin(text: str) -> str:
+    """The origin as browsers send it: scheme and host, and the port unless it is the default."""
+    origin = text.lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(origin):
         raise ValidationError(
             "%(text)s is not an origin. Enter only scheme, host and port, like "
             "https://shop.example",
             params={"text": text},
         )
-    default_port = ":443" if sent.startswith("https:") else ":80"
-    return sent.removesuffix(default_port)
+    default_port = ":443" if origin.startswith("https:") else ":80"
+    return origin.removesuffix(default_port)
 
 
-class OriginsField(forms.CharField):
-    """A list of origins, shown one per line."""
+class OriginsField(LinesField):
+    """A list of origins, shown one per line; spaces separate them as well."""
 
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        lines = value if isinstance(value, list) else str(value or "").split()
-        return list(dict.fromkeys(origin(line) for line in lines))
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool(self.to_python(data) != (initial or []))
-        except ValidationError:
-            return True
+    def items(self, text: str) -> list[str]:
+        return [normalised_origin(origin) for origin in text.split()]
 
 
 class SourceForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -23,8 +23,7 @@ from events.gateway.sample_event import send_sample_event
 from events.log.activity import HOURS, Activity, refused_filter, source_activity
 from events.models import Event, Quarantined
 from rudderhub.admin.base import sparkline
-from rudderhub.admin.base.deletion import SummarisedDeletion
-from rudderhub.admin.base.deletion_counts import connection_counts, pending_events
+from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, related_counts
 from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
@@ -62,7 +61,7 @@ class SourceChangeList(ChangeList):
 class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     form = SourceForm
     list_display = (
-        *("name", "kind", "on", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
+        *("name", "kind", "state", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
     )
     list_filter = ("enabled", "type")
     search_fields = ("name", "public_id", "write_keys__key")
@@ -119,10 +118,6 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     @display(description="type", ordering="type")
     def kind(self, source: Source) -> str:
         return source.get_type_display()
-
-    @display(description="state", ordering="enabled")
-    def on(self, source: Source) -> SafeString:
-        return status_label("on", "good") if source.enabled else status_label("off", "off")
 
     @display(description="events in 24 h")
     def day(self, source: SourceRow) -> SafeString:
@@ -221,14 +216,8 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         if not change:
             WriteKey.objects.create(source=obj)
 
-    def response_add(
-        self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """To the new source's page, which shows its key and how to send."""
-        if "_popup" in request.POST or "_addanother" in request.POST:
-            return super().response_add(request, obj, post_url_continue)
-        messages.success(request, f"{obj} is ready. Its write key and snippets are below.")
-        return self.record_redirect(obj.pk)
+    def added_text(self, record: Source) -> str:
+        return f"{record} is ready. Its write key and snippets are below."
 
     def record_context(self, request: HttpRequest, record: Source) -> dict[str, Any]:
         key = record.write_keys.active(timezone.now()).first()
@@ -250,9 +239,9 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         return {
             "write keys": WriteKey.objects.filter(source__in=records).count(),
             "connections": connections.count(),
-            **connection_counts(connections),
+            **related_counts(connections),
             "refused requests": Quarantined.objects.filter(source__in=records).count(),
-            "pending events": pending_events(list(connections.select_related("source"))),
+            "pending events": pending_count(list(connections.select_related("source"))),
         }
 
     def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:

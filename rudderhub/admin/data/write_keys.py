@@ -1,4 +1,4 @@
-"""The write keys on a source's page: adding, rotating and revoking them."""
+"""The write keys of a source: their list, and the pages that add, rotate and revoke them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -27,7 +26,7 @@ OVERLAPS = {
     "168": "7 days",
     "720": "30 days",
 }
-"""For how many hours the old key works on beside a new one."""
+"""How long the old key keeps working, as the hours and their text."""
 USUAL_OVERLAP = "24"
 
 
@@ -42,7 +41,7 @@ class WriteKeyInline(TabularInline):
 
     def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
         may_act = request.user.has_perm("sources.change_source")
-        return self.fields if may_act else tuple(f for f in self.fields if f != "actions")
+        return self.fields if may_act else self.fields[:-1]
 
     def has_add_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
         return False
@@ -80,12 +79,14 @@ class WriteKeyInline(TabularInline):
         if key.revoked_at is None:
             links.insert(0, ("rotate", "Rotate"))
         return format_html_join(
-            " · ", '<a class="rh-link" href="{}">{}</a>', ((_key_url(n, key), t) for n, t in links)
+            " · ",
+            '<a class="rh-link" href="{}">{}</a>',
+            ((_key_url(name, key), text) for name, text in links),
         )
 
 
 class WriteKeyPages(RecordPages):
-    """The views that change a source's write keys, for the admin of sources."""
+    """Adds the views that change the write keys of a source."""
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -107,17 +108,17 @@ class WriteKeyPages(RecordPages):
             lines = ["The new key works beside the current active keys."]
             return self._confirm(request, source, "Add a write key", lines, "Add the key")
         key = WriteKey.objects.create(source=source)
-        return self._finish(request, source, f"Added write key {key}")
+        return self._redirect_when_done(request, source, f"Added write key {key}")
 
     def rotate_key(self, request: HttpRequest, pk: int, key_pk: int) -> HttpResponse:
         source = self.changeable(request, pk)
         key = get_object_or_404(source.write_keys, pk=key_pk)
         if key.revoked_at is not None:
-            return self._too_late(request, source, key)
+            return self._redirect_to_changed_key(request, source, key)
         if request.method != "POST":
             lines = [
                 "This creates a new key. The old key keeps working for the time you choose.",
-                _last_use(key),
+                _last_use_text(key),
             ]
             return self._confirm(
                 request, source, f"Rotate write key {key}", lines, "Rotate", overlaps=OVERLAPS
@@ -127,25 +128,25 @@ class WriteKeyPages(RecordPages):
             return HttpResponseBadRequest("hours is not one of the choices")
         new = key.rotate(timezone.now() + timedelta(hours=int(hours)))
         if new is None:
-            return self._too_late(request, source, key)
-        return self._finish(request, source, f"Rotated write key {key} to {new}")
+            return self._redirect_to_changed_key(request, source, key)
+        return self._redirect_when_done(request, source, f"Rotated write key {key} to {new}")
 
     def revoke_key(self, request: HttpRequest, pk: int, key_pk: int) -> HttpResponse:
         source = self.changeable(request, pk)
         now = timezone.now()
         key = get_object_or_404(source.write_keys, pk=key_pk)
         if not key.is_active(now):
-            return self._too_late(request, source, key)
+            return self._redirect_to_changed_key(request, source, key)
         if request.method != "POST":
             others = source.write_keys.active(now).exclude(pk=key.pk).count()
             lines = [
                 "Requests with this key get a 401 from now on, and SDKs drop their events.",
-                _last_use(key),
+                _last_use_text(key),
                 f"Other active keys of this source: {others}.",
             ]
             return self._confirm(request, source, f"Revoke write key {key}", lines, "Revoke now")
         key.revoke(now)
-        return self._finish(request, source, f"Revoked write key {key}")
+        return self._redirect_when_done(request, source, f"Revoked write key {key}")
 
     def _confirm(
         self,
@@ -156,26 +157,21 @@ class WriteKeyPages(RecordPages):
         yes: str,
         **more: Any,
     ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"{title} of {source}?",
-            "lines": lines,
-            "yes": yes,
-            "back": self.record_url("change", source.pk),
-            "usual": USUAL_OVERLAP,
-            **more,
-        }
-        return TemplateResponse(request, "rudderhub/base/plain_confirmation.html", context)
+        texts = {"title": f"{title} of {source}?", "lines": lines, "yes": yes}
+        context = {**texts, "usual": USUAL_OVERLAP, **more}
+        template = "rudderhub/base/plain_confirmation.html"
+        return self.record_page(request, source.pk, template, context)
 
-    def _too_late(self, request: HttpRequest, source: Source, key: WriteKey) -> HttpResponse:
-        """The answer when another tab or user was first, or the link is old."""
+    def _redirect_to_changed_key(
+        self, request: HttpRequest, source: Source, key: WriteKey
+    ) -> HttpResponse:
+        """Redirect when another tab or user has changed the key, or the link is old."""
         messages.warning(
             request, f"Write key {key} was already rotated or revoked. See the keys below."
         )
         return self.record_redirect(source.pk)
 
-    def _finish(self, request: HttpRequest, source: Source, done: str) -> HttpResponse:
+    def _redirect_when_done(self, request: HttpRequest, source: Source, done: str) -> HttpResponse:
         self.log_change(request, source, f"{done}.")
         messages.success(request, f"{done}.")
         return self.record_redirect(source.pk)
@@ -185,7 +181,7 @@ def _key_url(name: str, key: WriteKey) -> str:
     return reverse(f"admin:sources_writekey_{name}", args=[key.source_id, key.pk])
 
 
-def _last_use(key: WriteKey) -> SafeString:
+def _last_use_text(key: WriteKey) -> SafeString:
     if key.last_used_at is None:
         return format_html("{}", "This key has never been used.")
     return format_html("The key was last used {}.", relative_time(key.last_used_at))

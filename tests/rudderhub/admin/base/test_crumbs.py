@@ -70,5 +70,8 @@ def test_a_search_tells_how_many_it_found_where_they_are_counted(client):
     sources = client.get("/admin/sources/source/?q=Shop").content.decode()
     events = client.get("/admin/events/event/?q=Shop").content.decode()
 
-    assert '<span class="rh-found">1 found · <a class="rh-link" href="?">Show all</a>' in sources
-    assert '<span class="rh-found"><a class="rh-link" href="?">Show all</a>' in events
+    assert (
+        '<span class="rh-result-count">1 found · <a class="rh-link" href="?">Show all</a>'
+        in sources
+    )
+    assert '<span class="rh-result-count"><a class="rh-link" href="?">Show all</a>' in events

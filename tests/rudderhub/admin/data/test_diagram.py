@@ -137,7 +137,7 @@ def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin_
 
     page = html(admin_client.get(LIST))
 
-    assert page.count('<svg class="rh-picture') == 2
+    assert page.count('<svg class="rh-diagram') == 2
     said = re.findall(r"<title>Shop &amp; Co → Lake: failing, 2 pending, for \d s</title>", page)
     assert len(said) == 2
     assert page.count(f'<a href="{LIST}{failing.pk}/change/">') == 2
@@ -161,7 +161,7 @@ def test_what_is_not_connected_is_drawn_unless_the_list_is_filtered(admin_client
 
 @pytest.mark.django_db(transaction=True)
 def test_without_anything_there_is_no_picture(admin_client):
-    assert "rh-picture" not in html(admin_client.get(LIST))
+    assert "rh-diagram" not in html(admin_client.get(LIST))
 
 
 @pytest.mark.django_db(transaction=True)
