@@ -9,7 +9,7 @@ from rudderhub.supervisor.processes import procfile
 
 RUN = """
 import os
-from rudderhub.parts import run_processes, say
+from rudderhub.supervisor.processes import run_processes, say
 say(run_processes({commands!r}, os.environ, [], lambda: None, stop_seconds=0.5))
 """
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres.identity import resolve, schema
+from destinations.postgres.identity import schema
 from destinations.postgres.operations import unmerge
 from destinations.warehouse.identity.statements import GraphOptions
 from tests.support.events import event
@@ -500,7 +500,7 @@ def test_another_isolation_level_is_refused(graph):
 
 
 def test_a_graph_that_stays_locked_is_unavailable(graph, warehouse_url, monkeypatch):
-    monkeypatch.setattr(resolve, "LOCK_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT_SECONDS", 0.05)
     oid = schema.read_meta(graph.conn, SCHEMA).oid
 
     with psycopg.connect(warehouse_url) as other:
