@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from events.log.counts import BinCount
 
 WIDTH, HEIGHT, GAP = 600, 120, 0.15
+"""The size in pixels, and the part of a bar's step that stays empty."""
 SHADES = ("track", "page", "identify", "screen", "group", "alias", "merge")
 
 
@@ -37,9 +38,10 @@ class Chart:
 
 
 def chart(counts: Sequence[BinCount], since: datetime, length: timedelta, bins: int) -> Chart:
-    sums, bars = Counter[str](), Counter[datetime]()
+    """The chart of the counts from `since` on, in `bins` bars of this length of time."""
+    totals, bars = Counter[str](), Counter[datetime]()
     for count in counts:
-        sums[count.type] += count.events
+        totals[count.type] += count.events
         bars[count.start] += count.events
     peak = max(bars.values(), default=0)
     below = Counter[datetime]()
@@ -48,11 +50,12 @@ def chart(counts: Sequence[BinCount], since: datetime, length: timedelta, bins: 
         number = round((count.start - since) / length)
         blocks.append(_block(count, number, bins, peak, below[count.start]))
         below[count.start] += count.events
-    legend = [(name, shade(name), events) for name, events in sums.most_common()]
-    return Chart(blocks, legend, peak, sums.total())
+    legend = [(name, shade(name), events) for name, events in totals.most_common()]
+    return Chart(blocks, legend, peak, totals.total())
 
 
 def shade(name: str) -> int:
+    """The number of a type's CSS class; all types without one share the last."""
     return SHADES.index(name) if name in SHADES else len(SHADES)
 
 

@@ -1,4 +1,4 @@
-"""The first steps of a new instance: four ticks, and a command to paste until all are done."""
+"""The first steps of a new instance, and a command to paste until all of them are done."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sources.models import Source, WriteKey
 
 
 @dataclass(frozen=True)
-class Tick:
-    """One first step, whether it is done, and what to do next if it is not."""
+class FirstStep:
+    """A first step, and what to do next if it is not done."""
 
     title: str
     done: bool
@@ -29,49 +29,53 @@ class Tick:
     url: str
 
 
-class Paste(NamedTuple):
-    """A command that completes the steps, and the source that it sends to."""
+class FirstCommand(NamedTuple):
+    """A command that sends a first event to a source."""
 
     source: Source
     code: str
 
 
-def ticks(now: datetime, newest: int) -> list[Tick]:
+def first_steps(now: datetime, newest: int) -> list[FirstStep]:
     """The first steps; `newest` is the id of the last event, 0 in an empty log."""
     loaded = Load.objects.filter(events__gt=0)
     resolving = [
         destination.pk
         for destination in Destination.objects.all()
-        if _resolves_identities(destination)
+        if destination.config.get("resolve_identities", True)
     ]
     return [
-        Tick(
+        FirstStep(
             "Write key created",
             WriteKey.objects.active(now).exists(),
             "Add a source. It comes with a write key.",
             reverse("admin:sources_source_add"),
         ),
-        Tick(
+        FirstStep(
             "Event received",
             newest > 0,
             "Send one from a source. Its page has snippets to paste.",
             reverse("admin:sources_source_changelist"),
         ),
-        Tick("Row in the warehouse", loaded.exists(), *_row_step(newest)),
-        Tick("Person resolved", _is_person_resolved(loaded, resolving), *_person_step(resolving)),
+        FirstStep("Row in the warehouse", loaded.exists(), *_row_step(newest)),
+        FirstStep(
+            "Person resolved", _is_person_resolved(loaded, resolving), *_person_step(resolving)
+        ),
     ]
 
 
-def paste(request: HttpRequest, now: datetime, steps: Sequence[Tick]) -> Paste | None:
-    """The command, for users who may change sources; None once all is done or without a key."""
-    if all(tick.done for tick in steps) or not request.user.has_perm("sources.change_source"):
+def first_command(
+    request: HttpRequest, now: datetime, steps: Sequence[FirstStep]
+) -> FirstCommand | None:
+    """The command; None if all steps are done, or without a key or the permission."""
+    if all(step.done for step in steps) or not request.user.has_perm("sources.change_source"):
         return None
     keys = WriteKey.objects.active(now).filter(source__enabled=True).select_related("source")
     key = keys.order_by("source_id", "-created_at").first()
     if key is None:
         return None
     curl, *_ = snippets(settings.DATA_PLANE_URL, key.key)
-    return Paste(key.source, curl.code)
+    return FirstCommand(key.source, curl.code)
 
 
 def _row_step(newest: int) -> tuple[str, str]:
@@ -91,9 +95,5 @@ def _person_step(resolving: Sequence[int]) -> tuple[str, str]:
 
 
 def _is_person_resolved(loaded: QuerySet[Load], resolving: Sequence[int]) -> bool:
-    named = loaded.filter(rows__has_any_keys=list(EVENT_TABLES.values()))
-    return named.filter(connection__destination__in=resolving).exists()
-
-
-def _resolves_identities(destination: Destination) -> bool:
-    return bool(destination.config.get("resolve_identities", True))
+    loaded = loaded.filter(rows__has_any_keys=list(EVENT_TABLES.values()))
+    return loaded.filter(connection__destination__in=resolving).exists()

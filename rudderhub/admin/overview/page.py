@@ -27,9 +27,9 @@ from events.log.reader import head_id
 from events.models import Load, Quarantined
 from events.protocol.text import parse_pk
 from rudderhub.admin.base.display import count_text, duration_text, relative_time, status_label
-from rudderhub.admin.overview import first_steps
 from rudderhub.admin.overview.chart import chart
-from rudderhub.admin.overview.problems import Trouble, troubles
+from rudderhub.admin.overview.first_steps import first_command, first_steps
+from rudderhub.admin.overview.problems import Problem, newest_problems
 from sources.models import Source
 
 MOST_CONNECTIONS = 20
@@ -37,7 +37,7 @@ MOST_CONNECTIONS = 20
 
 @dataclass(frozen=True)
 class Period:
-    """A period of time up to now, and the length of each bar of its chart."""
+    """A period that ends now, and the length of the bars of its chart."""
 
     name: str
     title: str
@@ -48,10 +48,10 @@ class Period:
     def bars(self) -> int:
         return self.length // self.bar + 1
 
-    def begin(self, now: datetime) -> datetime:
-        """Its beginning: a full minute, or a full hour where counts are kept by the hour."""
-        then = (now - self.length).replace(second=0, microsecond=0)
-        return then.replace(minute=0) if self.length >= FOLDS["hour"] else then
+    def beginning(self, now: datetime) -> datetime:
+        """A full minute, or a full hour for periods in which counts are kept by the hour."""
+        minute = (now - self.length).replace(second=0, microsecond=0)
+        return minute.replace(minute=0) if self.length >= FOLDS["hour"] else minute
 
 
 PERIODS = {
@@ -68,7 +68,7 @@ PERIODS = {
 
 
 class Cell(NamedTuple):
-    """A number, and the address of the list of what it counts."""
+    """A number of the ledger, and the address of the list of the records that it counts."""
 
     number: int
     url: str
@@ -77,13 +77,13 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Flow:
-    """A connection with its part of the ledger."""
+    """A connection with its line of the ledger."""
 
     connection: Connection
     balance: Balance
     discards: int
     oldest_at: datetime | None
-    """When the oldest pending event was accepted."""
+    """The time at which the oldest pending event was accepted; None if none is pending."""
 
     @property
     def since(self) -> SafeString | str:
@@ -103,7 +103,7 @@ class Flow:
 
     @property
     def cells(self) -> list[Cell]:
-        """The numbers of the ledger, in the order of the columns."""
+        """The numbers of the ledger in the order of the columns."""
         events = f"{_list_url('event')}?source={self.connection.source_id}"
         lag = f"for {self.lag}" if self.lag else ""
         own = f"?connection__id__exact={self.connection.pk}"
@@ -127,19 +127,19 @@ COUNTED = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """The context of the page, for unfold's DASHBOARD_CALLBACK: only what the user may view."""
+    """The context for DASHBOARD_CALLBACK of unfold: only what the user may view."""
     now, newest = timezone.now(), head_id()
     chosen = PERIODS.get(request.GET.get("range", ""), PERIODS["1h"])
     source_pk = parse_pk(request.GET.get("source", ""))
-    since, steps = chosen.begin(now), first_steps.ticks(now, newest)
+    since, steps = chosen.beginning(now), first_steps(now, newest)
     connections, others = _connections(request, source_pk)
     flows = _flows(connections, since if request.GET.get("range") else None)
     return {
         **context,
         "title": "Overview",
-        "ticks": steps,
-        "paste": first_steps.paste(request, now, steps),
-        "ranges": PERIODS.values(),
+        "first_steps": steps,
+        "first_command": first_command(request, now, steps),
+        "periods": PERIODS.values(),
         "chosen": chosen,
         "sources": Source.objects.values_list("pk", "name"),
         "source_pk": source_pk,
@@ -148,10 +148,10 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "discards": sum(flow.discards for flow in flows),
         "others": others,
         "whole": not request.GET.get("range"),
-        "speed": latency([connection.pk for connection in connections], since)
+        "latency": latency([connection.pk for connection in connections], since)
         if connections
         else None,
-        "troubles": [*_unattended_trouble(flows), *troubles(request, source_pk)],
+        "problems": [*_unattended_problem(flows), *newest_problems(request, source_pk)],
         **_received_events(request, chosen, since, source_pk),
     }
 
@@ -205,13 +205,13 @@ def _flows(connections: Sequence[Connection], since: datetime | None) -> list[Fl
     ]
 
 
-def _unattended_trouble(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
-    """One trouble for all connections that no worker loads; it names the first of them."""
+def _unattended_problem(flows: Sequence[Flow]) -> list[tuple[Problem, int]]:
+    """One problem for all connections that no worker loads; its text names the first of them."""
     waiting = [flow for flow in flows if flow.health.word == UNATTENDED]
     if not waiting:
         return []
     first = waiting[0]
-    trouble = Trouble(
+    problem = Problem(
         first.oldest_at,
         "Events are waiting and no worker loads them",
         f"{count_text(first.balance.pending, 'event')} for {first.connection}, for {first.lag}.",
@@ -219,11 +219,11 @@ def _unattended_trouble(flows: Sequence[Flow]) -> list[tuple[Trouble, int]]:
         "event is lost.",
         reverse("system"),
     )
-    return [(trouble, len(waiting))]
+    return [(problem, len(waiting))]
 
 
 def _discard_counts(ledger: Sequence[Balance]) -> dict[int, int]:
-    """By connection, the discarded values of the loads that its balance counts."""
+    """The discarded values, by connection, of the loads that its balance counts."""
     periods = (Q(connection=balance.connection, upto_id__gt=balance.since) for balance in ledger)
     loads = Load.objects.filter(reduce(or_, periods, Q(pk__in=[])), discards__gt=0)
     return dict(loads.order_by().values_list("connection").annotate(Sum("discards")))

@@ -1,4 +1,4 @@
-"""Problems for the overview: what fails now and what failed last, each with what to do."""
+"""Problems on the overview: current and latest failures, each with its remedy."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from rudderhub.admin.base.display import count_text, relative_time
 NEWEST = 5
 MOST_FAILING = 20
 ERASURE_BEGINS, ERASURE_ENDS = timedelta(minutes=5), timedelta(hours=1)
-"""How long after the request an erasure is reported if it has not begun, or not ended."""
+"""After these times an erasure that has not begun, or not ended, is a problem."""
 NEWEST_LOADS = 100
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Something that went wrong: when, what, why, and where to fix it."""
+class Problem:
+    """A failure: its time, what failed, why, and the page where it can be fixed."""
 
     at: datetime | None
     what: str
@@ -42,50 +42,50 @@ class Trouble:
         return relative_time(self.at)
 
 
-def troubles(request: HttpRequest, source_pk: int | None) -> list[tuple[Trouble, int]]:
-    """Each distinct trouble that the user may see, with how often it occurs.
+def newest_problems(request: HttpRequest, source_pk: int | None) -> list[tuple[Problem, int]]:
+    """The distinct problems that the user may see, each with its number of occurrences.
 
-    Reasons are given without the values in them, because reads of the overview are not audited.
-    With a source: its own troubles, and those of the destinations that it feeds.
+    Reasons are shown without values, because reads of the overview are not audited. With a source,
+    only its own problems and those of the destinations that it feeds are returned.
     """
-    return _counted_troubles(list(_visible_troubles(request, source_pk)))
+    return _distinct_problems(list(_visible_problems(request, source_pk)))
 
 
-def _visible_troubles(request: HttpRequest, source_pk: int | None) -> Iterator[Trouble]:
+def _visible_problems(request: HttpRequest, source_pk: int | None) -> Iterator[Problem]:
     may = request.user.has_perm
     if may("destinations.view_connection"):
-        yield from map(_failing_trouble, _failing_connections(source_pk))
+        yield from map(_failing_problem, _failing_connections(source_pk))
     if may("destinations.view_identitycheck"):
-        yield from map(_check_trouble, _failed_checks(source_pk))
+        yield from map(_check_problem, _failed_checks(source_pk))
     if may("destinations.view_erasure"):
-        yield from map(_erasure_trouble, _stuck_erasures(source_pk))
+        yield from map(_erasure_problem, _stuck_erasures(source_pk))
     if may("events.view_load"):
-        loads = _of_connections(Load.objects.all(), source_pk)[:NEWEST_LOADS]
-        yield from (_warning_trouble(load) for load in loads if load.warnings)
+        loads = _connection_records(Load.objects.all(), source_pk)[:NEWEST_LOADS]
+        yield from (_warning_problem(load) for load in loads if load.warnings)
     if may("events.view_loss"):
-        yield from map(_loss_trouble, _of_connections(Loss.objects.all(), source_pk)[:NEWEST])
+        yield from map(_loss_problem, _connection_records(Loss.objects.all(), source_pk)[:NEWEST])
     if may("events.view_deadletter"):
         letters = DeadLetter.objects.filter(state=LetterState.OPEN).defer("payload")
-        yield from map(_dead_letter_trouble, _of_connections(letters, source_pk)[:NEWEST])
+        yield from map(_dead_letter_problem, _connection_records(letters, source_pk)[:NEWEST])
     if may("events.view_quarantined"):
-        yield from map(_refusal_trouble, _newest_refused(source_pk))
+        yield from map(_refusal_problem, _newest_refusals(source_pk))
 
 
-def _counted_troubles(troubles: Sequence[Trouble]) -> list[tuple[Trouble, int]]:
-    """The first, and so the newest, of troubles with the same text, with their number."""
-    counts = Counter((trouble.what, trouble.why) for trouble in troubles)
-    firsts = {(trouble.what, trouble.why): trouble for trouble in reversed(troubles)}
-    return [(firsts[key], count) for key, count in counts.items()]
+def _distinct_problems(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
+    """The newest of all problems with the same text, each with their number."""
+    counts = Counter((problem.what, problem.why) for problem in problems)
+    newest = {(problem.what, problem.why): problem for problem in reversed(problems)}
+    return [(newest[text], count) for text, count in counts.items()]
 
 
-def _of_connections(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
-    """Records of connections, only those of the source if there is one."""
+def _connection_records(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
+    """The records with their connections; with a source, only those of its connections."""
     records = records.select_related("connection__source", "connection__destination")
     return records.filter(connection__source_id=source_pk) if source_pk else records
 
 
-def _of_destinations(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
-    """Records of destinations, only those that the source feeds if there is one."""
+def _destination_records(records: QuerySet[Any], source_pk: int | None) -> QuerySet[Any]:
+    """The records of destinations; with a source, only those of destinations that it feeds."""
     if not source_pk:
         return records
     fed = Connection.objects.filter(source_id=source_pk).values("destination_id")
@@ -100,8 +100,8 @@ def _failing_connections(source_pk: int | None) -> QuerySet[Connection]:
     return failing.order_by("pk")[:MOST_FAILING]
 
 
-def _failing_trouble(connection: Connection) -> Trouble:
-    return Trouble(
+def _failing_problem(connection: Connection) -> Problem:
+    return Problem(
         connection.last_loaded_at,
         f"{connection} is not being loaded",
         connection.error,
@@ -111,14 +111,14 @@ def _failing_trouble(connection: Connection) -> Trouble:
 
 
 def _failed_checks(source_pk: int | None) -> list[IdentityCheck]:
-    """The newest self-check of each destination, if it found differences."""
-    checks = _of_destinations(IdentityCheck.objects.select_related("destination"), source_pk)
+    """The newest self-check of each destination, without those that found no difference."""
+    checks = _destination_records(IdentityCheck.objects.select_related("destination"), source_pk)
     newest = checks.order_by("destination_id", "-id").distinct("destination_id")
     return [check for check in newest if check.differences]
 
 
-def _check_trouble(check: IdentityCheck) -> Trouble:
-    return Trouble(
+def _check_problem(check: IdentityCheck) -> Problem:
+    return Problem(
         check.created_at,
         f"Identities of {check.destination} differ from their links",
         f"at least {count_text(len(check.differences), 'difference')}: {check.differences[0]}",
@@ -133,16 +133,18 @@ def _stuck_erasures(source_pk: int | None) -> QuerySet[Erasure]:
     not_begun = Q(state=ErasureState.WAITING, created_at__lt=now - ERASURE_BEGINS)
     not_ended = Q(state=ErasureState.RUNNING, created_at__lt=now - ERASURE_ENDS)
     stuck = Erasure.objects.filter(Q(state=ErasureState.FAILED) | not_begun | not_ended)
-    return _of_destinations(stuck, source_pk).select_related("destination").defer("held")[:NEWEST]
+    return (
+        _destination_records(stuck, source_pk).select_related("destination").defer("held")[:NEWEST]
+    )
 
 
-def _erasure_trouble(erasure: Erasure) -> Trouble:
+def _erasure_problem(erasure: Erasure) -> Problem:
     why = {
         ErasureState.WAITING: "No worker has started it.",
         ErasureState.RUNNING: f"It is at {erasure.percent} %.",
         ErasureState.FAILED: fingerprint(erasure.error),
     }
-    return Trouble(
+    return Problem(
         erasure.created_at,
         f"Erasure {erasure.pk} in {erasure.destination} is not done",
         why[ErasureState(erasure.state)],
@@ -152,8 +154,8 @@ def _erasure_trouble(erasure: Erasure) -> Trouble:
     )
 
 
-def _warning_trouble(load: Load) -> Trouble:
-    return Trouble(
+def _warning_problem(load: Load) -> Problem:
+    return Problem(
         load.finished_at,
         f"A load of {load.connection} had a warning",
         load.warnings[-1],
@@ -162,8 +164,8 @@ def _warning_trouble(load: Load) -> Trouble:
     )
 
 
-def _loss_trouble(loss: Loss) -> Trouble:
-    return Trouble(
+def _loss_problem(loss: Loss) -> Problem:
+    return Problem(
         loss.created_at,
         f"Lost: {loss}",
         loss.reason,
@@ -173,8 +175,8 @@ def _loss_trouble(loss: Loss) -> Trouble:
     )
 
 
-def _dead_letter_trouble(letter: DeadLetter) -> Trouble:
-    return Trouble(
+def _dead_letter_problem(letter: DeadLetter) -> Problem:
+    return Problem(
         letter.created_at,
         f"{letter.connection} could not load an event",
         fingerprint(letter.reason),
@@ -184,15 +186,15 @@ def _dead_letter_trouble(letter: DeadLetter) -> Trouble:
     )
 
 
-def _newest_refused(source_pk: int | None) -> QuerySet[Quarantined]:
+def _newest_refusals(source_pk: int | None) -> QuerySet[Quarantined]:
     refused = Quarantined.objects.filter(accepted_at=None, discarded_at=None)
     if source_pk:
         refused = refused.filter(source_id=source_pk)
     return refused.select_related("source").defer("body")[:NEWEST]
 
 
-def _refusal_trouble(refused: Quarantined) -> Trouble:
-    return Trouble(
+def _refusal_problem(refused: Quarantined) -> Problem:
+    return Problem(
         refused.received_at,
         f"A request from {refused.source} was refused with {refused.status}",
         fingerprint(refused.reason),

@@ -69,11 +69,11 @@ def test_a_person_is_resolved_where_the_config_does_not_say_no(admin_client):
     Load.objects.create(
         connection=connection, after_id=0, upto_id=1, events=1, rows={"identifies": 1}
     )
-    by_default = overview(admin_client)["ticks"][3].done
+    by_default = overview(admin_client)["first_steps"][3].done
     connection.destination.config["resolve_identities"] = False
     connection.destination.save()
 
-    assert (by_default, overview(admin_client)["ticks"][3].done) == (True, False)
+    assert (by_default, overview(admin_client)["first_steps"][3].done) == (True, False)
 
 
 @pytest.mark.parametrize("query", [{"range": "x"}, {"source": "x"}, {"source": "9" * 30}])
@@ -164,9 +164,9 @@ def test_events_that_no_worker_loads_are_a_fault(admin_client):
     seen = overview(admin_client)
 
     assert ["not being loaded" in flow.state for flow in seen["flows"]] == [True, True]
-    ((trouble, count),) = seen["troubles"]
-    assert (trouble.what, count) == ("Events are waiting and no worker loads them", 2)
-    assert trouble.url == "/admin/system/"
+    ((problem, count),) = seen["problems"]
+    assert (problem.what, count) == ("Events are waiting and no worker loads them", 2)
+    assert problem.url == "/admin/system/"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_events_that_wait_for_a_little_are_no_fault(admin_client, minutes):
     seen = overview(admin_client)
 
     assert "loading" in seen["flows"][0].state
-    assert seen["troubles"] == []
+    assert seen["problems"] == []
 
 
 def test_errors_that_say_the_same_are_one_with_their_number(admin_client):
@@ -191,9 +191,9 @@ def test_errors_that_say_the_same_are_one_with_their_number(admin_client):
         )
     connection.dead_letters.create(event_id=9, message_id="m", reason="no user", payload="{}")
 
-    found = [(trouble.why, count) for trouble, count in overview(admin_client)["troubles"]]
+    reasons = [(problem.why, count) for problem, count in overview(admin_client)["problems"]]
 
-    assert found == [("no user", 1), ("no type", 3)]
+    assert reasons == [("no user", 1), ("no type", 3)]
 
 
 def test_connections_beyond_the_first_are_counted(admin_client):
@@ -209,15 +209,15 @@ def make_connections(number):
     return [make_connection(source) for _ in range(number)]
 
 
-def test_reasons_are_told_without_the_values_in_them(admin_client):
+def test_reasons_are_shown_without_the_values_in_them(admin_client):
     make_connection().dead_letters.create(
         event_id=1, message_id="m", reason='"ann" is no user', kind="… is no user", payload="{}"
     )
     refuse(make_source(), reason="type is 'ann'")
 
-    told = [trouble.why for trouble, _ in overview(admin_client)["troubles"]]
+    reasons = [problem.why for problem, _ in overview(admin_client)["problems"]]
 
-    assert told == ["… is no user", "type is …"]
+    assert reasons == ["… is no user", "type is …"]
 
 
 def refuse(source, **fields):
@@ -248,16 +248,18 @@ def test_errors_are_those_of_the_chosen_source(admin_client):
             event_id=1, message_id="m", reason=f"dead of {connection.source}", payload="{}"
         )
 
-    found = [trouble.why for trouble, _ in overview(admin_client, source=one.source_id)["troubles"]]
+    reasons = [
+        problem.why for problem, _ in overview(admin_client, source=one.source_id)["problems"]
+    ]
 
-    assert found == ["no route", "dead of Shop", "refused of Shop"]
+    assert reasons == ["no route", "dead of Shop", "refused of Shop"]
 
 
 def test_a_failing_connection_is_shown_however_many_connections_exist(admin_client):
     make_connections(page.MOST_CONNECTIONS)
     make_connection(error="no route")
 
-    assert [trouble.why for trouble, _ in overview(admin_client)["troubles"]] == ["no route"]
+    assert [problem.why for problem, _ in overview(admin_client)["problems"]] == ["no route"]
 
 
 def test_what_is_switched_off_is_not_said_to_fail(admin_client):
@@ -266,7 +268,7 @@ def test_what_is_switched_off_is_not_said_to_fail(admin_client):
     off.destination.enabled = False
     off.destination.save()
 
-    assert overview(admin_client)["troubles"] == []
+    assert overview(admin_client)["problems"] == []
 
 
 @pytest.mark.parametrize(
@@ -281,9 +283,9 @@ def test_what_is_switched_off_is_not_said_to_fail(admin_client):
 def test_a_refusal_says_what_to_do(admin_client, status, reason, words):
     refuse(make_source(), status=status, reason=reason)
 
-    ((trouble, _),) = overview(admin_client)["troubles"]
+    ((problem, _),) = overview(admin_client)["problems"]
 
-    assert words in trouble.advice
+    assert words in problem.advice
 
 
 @pytest.mark.django_db(transaction=True)
@@ -315,7 +317,7 @@ def test_discards_are_those_of_the_loads_that_the_ledger_counts(admin_client):
 
 def test_a_first_event_is_ready_to_paste_until_a_person_is_resolved(admin_client):
     key = make_write_key()
-    before = overview(admin_client)["paste"]
+    before = overview(admin_client)["first_command"]
     make_event(key.source)
     connection = make_connection(key.source)
     Load.objects.create(connection=connection, after_id=0, upto_id=1, events=1, rows={"tracks": 1})
@@ -324,27 +326,29 @@ def test_a_first_event_is_ready_to_paste_until_a_person_is_resolved(admin_client
 
     assert before.source == key.source
     assert f"-u '{key.key}:'" in before.code
-    assert [tick.done for tick in after["ticks"]] == [True] * 4
-    assert after["paste"] is None
+    assert [step.done for step in after["first_steps"]] == [True] * 4
+    assert after["first_command"] is None
 
 
 def test_a_key_that_sends_nothing_is_not_offered_to_paste(admin_client):
     make_write_key(make_source(enabled=False))
     make_write_key(revoked_at=timezone.now())
 
-    assert overview(admin_client)["paste"] is None
+    assert overview(admin_client)["first_command"] is None
 
 
 def test_who_may_not_change_sources_sees_no_key_on_the_overview(staff_client):
     make_write_key()
     client = staff_client("view_source")
 
-    assert overview(client)["paste"] is None
+    assert overview(client)["first_command"] is None
 
 
 def test_the_next_steps_follow_what_is_there(admin_client):
     def steps():
-        return [tick.next_step for tick in overview(admin_client)["ticks"] if not tick.done][-2:]
+        return [step.next_step for step in overview(admin_client)["first_steps"] if not step.done][
+            -2:
+        ]
 
     nothing = steps()
     connection = make_connection()
