@@ -1,7 +1,7 @@
 """`manage.py up`: check, start the embedded servers, migrate, bootstrap, run the Procfile, stop.
 
-It imports no Django: before it has run, the settings may name no database, and afterwards it only
-waits. What needs Django runs as a process of its own.
+It imports no Django, because the settings name no database before the servers have started. The
+steps that need Django run in `manage.py set_up`, a process of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ from typing import IO, Any
 
 from rudderhub.env import PREFIX, ROOT, Env, SettingError, var_dir
 from rudderhub.supervisor import instance
-from rudderhub.supervisor import servers as supervisor_servers
-from rudderhub.supervisor.processes import Server, procfile, run_processes, say
+from rudderhub.supervisor.processes import procfile, run_processes, say
+from rudderhub.supervisor.server import (
+    EmbeddedError,
+    EmbeddedServer,
+    port_is_free,
+    write_private,
+)
 
 LEAST_FREE_BYTES = 500_000_000
 PORT_SECONDS = 15
@@ -31,14 +36,14 @@ HEALTH_SECONDS = 60
 
 
 class UpError(Exception):
-    """Why it cannot start, in a line for the operator."""
+    """The instance cannot start; the message is one line for the operator."""
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _up(var_dir())
-    except (UpError, supervisor_servers.EmbeddedError, SettingError) as error:
+        return _run_instance(var_dir())
+    except (UpError, EmbeddedError, SettingError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:
@@ -46,26 +51,26 @@ def main() -> int:
         return 0
 
 
-def _up(folder: Path) -> int:
-    _make_folder(folder)
-    with _only_one(folder) as after_a_crash, ExitStack() as running:
+def _run_instance(folder: Path) -> int:
+    _create_folder(folder)
+    with _hold_folder(folder) as after_a_crash, ExitStack() as running:
         env = Env()
         _check_disk(folder)
         _check_port(env.text("HOST"), env.integer("PORT"), PORT_SECONDS if after_a_crash else 0)
         servers = _start_servers(instance.load(folder), running)
-        environment = _environment()
+        environment = _process_environment()
         facts = json.loads(_manage(environment, "set_up"))
         ending = run_processes(
             procfile(), environment, servers, lambda: _welcome(environment, facts)
         )
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # what is left takes a moment and is bounded
+            signal.signal(number, signal.SIG_IGN)  # stopping the servers is bounded in time
     say(f"stopped, since {ending}" if ending else "stopped")
     return 1 if ending else 0
 
 
-def _make_folder(folder: Path) -> None:
-    """Made for us alone; a folder that the operator made keeps its permissions."""
+def _create_folder(folder: Path) -> None:
+    """Create the folder for this account alone; an existing folder keeps its permissions."""
     try:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True)
@@ -80,10 +85,10 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[bool]:
-    """Hold the folder; gives whether the last holder was killed before it could leave.
+def _hold_folder(folder: Path) -> Iterator[bool]:
+    """Lock the folder; yields whether the last holder was killed.
 
-    lockf and not flock: a forked child must not go on holding it after a `kill -9` of us.
+    lockf, not flock: a forked child must not keep the lock after a `kill -9` of this process.
     """
     with (folder / "up.lock").open("a+", encoding="utf-8") as file:
         try:
@@ -117,9 +122,9 @@ def _check_disk(folder: Path) -> None:
 
 
 def _check_port(host: str, port: int, patience_seconds: int) -> None:
-    """After a crash the old web process may take a moment to end."""
+    """Wait for the port: after a crash the old web process may take a moment to end."""
     give_up = time.monotonic() + patience_seconds
-    while not supervisor_servers.port_is_free(host, port):
+    while not port_is_free(host, port):
         if time.monotonic() >= give_up:
             raise UpError(
                 f"port {port} on {host} is in use by another program; stop it, or use another "
@@ -128,9 +133,9 @@ def _check_port(host: str, port: int, patience_seconds: int) -> None:
         time.sleep(0.2)
 
 
-def _start_servers(own: instance.Instance, running: ExitStack) -> list[Server]:
-    """Those that the environment does not replace; stopped in the reverse order."""
-    servers: list[Server] = []
+def _start_servers(own: instance.Instance, running: ExitStack) -> list[EmbeddedServer]:
+    """Start the servers that the environment does not replace; they stop in reverse order."""
+    servers: list[EmbeddedServer] = []
     if PREFIX + "DATABASE_URL" in os.environ:
         own.forget("DATABASE_URL", "WAREHOUSE_URL")
     else:
@@ -150,8 +155,8 @@ def _start_servers(own: instance.Instance, running: ExitStack) -> list[Server]:
     return servers
 
 
-def _environment() -> dict[str, str]:
-    """What the Procfile needs; the rest each process reads by itself."""
+def _process_environment() -> dict[str, str]:
+    """The environment of the processes, with the settings that the Procfile uses."""
     env = Env()
     given = {
         PREFIX + name: env.text(name) for name in ("HOST", "PORT", "WEB_THREADS", "WEB_WORKERS")
@@ -161,7 +166,7 @@ def _environment() -> dict[str, str]:
 
 
 def _manage(environment: dict[str, str], *arguments: str) -> str:
-    """The output of a management command; its last line is the reason when it fails."""
+    """The output of a management command. Raises UpError with the reason if it fails."""
     done = subprocess.run(  # noqa: S603
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -170,10 +175,10 @@ def _manage(environment: dict[str, str], *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        start_new_session=True,  # Ctrl-C is ours to act on
+        start_new_session=True,  # Ctrl-C reaches this process only
     )
     if done.returncode != 0:
-        supervisor_servers.write_private(var_dir() / "up.log", done.stderr)
+        write_private(var_dir() / "up.log", done.stderr)
         raise UpError(
             f"`manage.py {arguments[0]}` failed: {_reason(done.stderr)}"
             f" (all of it: {var_dir()}/up.log)"
@@ -182,17 +187,17 @@ def _manage(environment: dict[str, str], *arguments: str) -> str:
 
 
 def _reason(traceback: str) -> str:
-    """The last line that is not indented, with what belongs to it, as one line."""
+    """The exception of a traceback as one line: the last line without indent, and those below."""
     lines = traceback.strip().splitlines()
     starts = [number for number, line in enumerate(lines) if not line[:1].isspace()]
     return " ".join(" ".join(lines[starts[-1] :]).split()) if starts else "it gave no reason"
 
 
 def _welcome(environment: dict[str, str], facts: dict[str, Any]) -> None:
-    """Printed when the web answers."""
+    """Print the addresses and a first command as soon as the web answers."""
     host = environment[PREFIX + "HOST"]
     reached = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104  # a comparison
-    if not _answers(reached, int(environment[PREFIX + "PORT"])):
+    if not _web_answers(reached, int(environment[PREFIX + "PORT"])):
         say(f"the web does not answer /health after {HEALTH_SECONDS} s")
         return
     first = f"  First admin   {facts['setup_url']} (works once)\n" if facts["setup_url"] else ""
@@ -209,7 +214,7 @@ def _welcome(environment: dict[str, str], facts: dict[str, Any]) -> None:
     )
 
 
-def _answers(host: str, port: int) -> bool:
+def _web_answers(host: str, port: int) -> bool:
     give_up = time.monotonic() + HEALTH_SECONDS
     while time.monotonic() < give_up:
         connection = http.client.HTTPConnection(host, port, timeout=2)

@@ -1,4 +1,4 @@
-"""Web, worker and beat as child processes, tied to the supervisor in life and death."""
+"""Web, worker and beat as child processes that end with the supervisor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from queue import SimpleQueue
 from threading import Thread
 
 from rudderhub.env import ROOT
-from rudderhub.supervisor import servers as supervisor_servers
+from rudderhub.supervisor.server import EmbeddedServer, end_with_parent
 
-Server = supervisor_servers.Postgres | supervisor_servers.Valkey
 Process = subprocess.Popen[str]
 STOP_SECONDS = 5
 _COLOURS = {"web": 36, "worker": 33, "beat": 32}  # ANSI: cyan, yellow, green
@@ -31,30 +30,32 @@ def procfile() -> dict[str, str]:
 def run_processes(
     commands: Mapping[str, str],
     environment: Mapping[str, str],
-    servers: list[Server],
+    servers: list[EmbeddedServer],
     when_started: Callable[[], None],
     stop_seconds: float = STOP_SECONDS,
 ) -> str:
     """Run the commands until a signal comes, or a process or server ends; then stop the processes.
 
-    Gives which ended by itself with which exit code; empty after a signal.
+    Returns the process that ended first and its exit code, as text; empty after a signal.
     """
     endings: SimpleQueue[str] = SimpleQueue()  # a signal handler may put while get waits
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: endings.put(""))
     processes = {name: _start(command, environment) for name, command in commands.items()}
-    # Threads from here on only: a fork beside threads may hang.
-    followers = [_thread(_follow, name, one, endings) for name, one in processes.items()]
+    # Threads start after the processes, because a fork beside threads may hang.
+    followers = [
+        _start_thread(_follow, name, process, endings) for name, process in processes.items()
+    ]
     for server in servers:
-        _thread(_watch, server, endings)
-    _thread(when_started)
+        _start_thread(_watch, server, endings)
+    _start_thread(when_started)
     ending = endings.get()
     if ending:
         say(f"{ending}; stopping everything")
     give_up = time.monotonic() + stop_seconds
     for number, until in ((signal.SIGTERM, give_up), (signal.SIGKILL, give_up + stop_seconds)):
         for process, follower in zip(processes.values(), followers, strict=True):
-            if follower.is_alive():  # so its pid is not yet another's
+            if follower.is_alive():  # then its pid has not been recycled
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
         for follower in followers:
@@ -68,7 +69,7 @@ def say(text: str) -> None:
 
 
 def _start(command: str, environment: Mapping[str, str]) -> Process:
-    return subprocess.Popen(  # noqa: S602  # a shell, since the commands use variables
+    return subprocess.Popen(  # noqa: S602  # a shell, because the commands use variables
         command,
         shell=True,
         cwd=ROOT,
@@ -78,11 +79,11 @@ def _start(command: str, environment: Mapping[str, str]) -> Process:
         encoding="utf-8",
         errors="replace",
         start_new_session=True,  # Ctrl-C reaches the supervisor only
-        preexec_fn=supervisor_servers.end_with_parent(signal.SIGTERM),  # noqa: PLW1509  # no lock is taken
+        preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509  # no lock is taken
     )
 
 
-def _thread(function: Callable[..., None], *arguments: object) -> Thread:
+def _start_thread(function: Callable[..., None], *arguments: object) -> Thread:
     thread = Thread(target=function, args=arguments, daemon=True)
     thread.start()
     return thread
@@ -101,7 +102,8 @@ def _follow(name: str, process: Process, endings: SimpleQueue[str]) -> None:
         endings.put(f"the output of {name} cannot be printed ({error.strerror})")
 
 
-def _watch(server: Server, endings: SimpleQueue[str]) -> None:
+def _watch(server: EmbeddedServer, endings: SimpleQueue[str]) -> None:
+    """Report the end of a server."""
     if server.process is not None:
         endings.put(f"{server.name} ended with exit code {server.process.wait()}")
 
@@ -114,5 +116,5 @@ def _log(name: str, line: str) -> None:
 
 
 def _print(line: str) -> None:
-    """In one write: the lines of several threads must not mix."""
+    """Print in one write, so that the lines of several threads do not mix."""
     print(f"{line}\n", end="", flush=True)  # noqa: T201  # the supervisor's output, not a log

@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 
 from rudderhub.env import ROOT
-from rudderhub.supervisor.servers import free_port
+from rudderhub.supervisor.server import free_port
 
 START_SECONDS = 30
 HBA = "local all all scram-sha-256\n{kind} all all 127.0.0.1/32 scram-sha-256\n"

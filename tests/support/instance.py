@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from rudderhub.env import ROOT
 from rudderhub.supervisor.processes import procfile
-from rudderhub.supervisor.servers import end_with_parent, free_port
+from rudderhub.supervisor.server import end_with_parent, free_port
 from tests.support.warehouse import drop_database
 
 START_SECONDS = 120

@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 
 from rudderhub.env import SHARED_FOLDER, postgres_home, read_env_file
-from rudderhub.supervisor.instance import stored
+from rudderhub.supervisor.instance import stored_values
 
 START_SECONDS = 180
 
@@ -83,7 +83,7 @@ def running(**settings: str) -> Iterator[Instance]:
 
 def _remove_data(folder: Path) -> None:
     """As root the data of Postgres stand outside the folder."""
-    home = postgres_home(folder, stored(folder).get("EMBEDDED_ID", ""))
+    home = postgres_home(folder, stored_values(folder).get("EMBEDDED_ID", ""))
     if home not in {folder, SHARED_FOLDER}:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -92,7 +92,7 @@ def _url(config: PostgresConfig) -> str:
 def _data_dir() -> str | None:
     """Of the embedded Postgres; None with a server of your own."""
     given = Env().text("DATABASE_URL")
-    own = instance.stored(settings.VAR_DIR)
+    own = instance.stored_values(settings.VAR_DIR)
     if given != own.get("DATABASE_URL"):
         return None
     return str(env.postgres_home(settings.VAR_DIR, own["EMBEDDED_ID"]) / "postgres")

@@ -18,7 +18,7 @@ import pytest
 
 from rudderhub.env import ROOT
 from rudderhub.supervisor import instance as instances
-from rudderhub.supervisor.servers import end_with_parent, free_port
+from rudderhub.supervisor.server import end_with_parent, free_port
 
 UP_SECONDS = 60
 LAST_LINE = "/v1/track\n"  # of the welcome
@@ -120,7 +120,7 @@ def curl(output):
 
 
 def kept_events(folder):
-    own = instances.stored(folder)
+    own = instances.stored_values(folder)
     with psycopg.connect(own["DATABASE_URL"]) as conn:
         return conn.execute("SELECT type, event, user_id FROM events_event ORDER BY id").fetchall()
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from rudderhub.supervisor import instance as instances
-from rudderhub.supervisor.servers import EmbeddedError, port_is_free
+from rudderhub.supervisor.server import EmbeddedError, port_is_free
 
 
 @pytest.fixture(scope="module")
