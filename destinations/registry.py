@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from destinations.interface import DestinationError, DestinationType
-from destinations.postgres import PostgresDestination
+from destinations.postgres.destination import PostgresDestination
 
 _TYPES: dict[str, DestinationType] = {kind.name: kind for kind in (PostgresDestination(),)}
 

@@ -5,7 +5,7 @@ import pytest
 from django.test import Client, override_settings
 
 from destinations.interface import Feed
-from destinations.postgres import PostgresDestination
+from destinations.postgres.destination import PostgresDestination
 from events.log import writer
 from tests.support.connections import make_warehouse_connection
 from tests.support.database import empty_few_tables

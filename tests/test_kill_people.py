@@ -13,7 +13,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from destinations.postgres.identity import schema
-from destinations.postgres.operations.rebuild import check
+from destinations.postgres.operations.rebuild import graph_differences
 from destinations.warehouse.identity.statements import GraphOptions
 from events.protocol.event import Envelope, InvalidEventError, parse_event
 from tests.support.identity_graph import ORACLE, Graph
@@ -130,7 +130,7 @@ def test_profiles_are_those_of_the_oracle_after_workers_were_killed(running):
             tracks = {e["messageId"] for e in stream.events if e["type"] == "track"}
             assert stream.clusters() == stream.expected(stream.solved["clusters"])
             assert stream.row_ids() == sorted(tracks)
-            assert check(warehouse, stream.schema) == []
+            assert graph_differences(warehouse, stream.schema) == []
 
 
 def positions(streams):

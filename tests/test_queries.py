@@ -12,9 +12,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from destinations.interface import Chunk, Feed, LoggedEvent
-from destinations.postgres import PostgresDestination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.operations.analyst_views import create_ready_views
+from destinations.postgres.destination import PostgresDestination
+from destinations.postgres.operations.analyst_views import create_analyst_views
 from rudderhub.env import ROOT
 from tests.support.warehouse import USER_SCHEMAS, address
 
@@ -81,7 +81,7 @@ def shop(warehouse_url):
         events = [logged(number, *parts) for number, parts in enumerate(EVENTS, 1)]
         session.load(session.prepare(Chunk(0, len(events), events)))
         session.close()
-        create_ready_views(PostgresConfig.of(config, secrets), "shop")
+        create_analyst_views(PostgresConfig.from_config(config, secrets), "shop")
         conn.execute("SET search_path TO shop, public")
         conn.execute("SET timezone TO 'UTC'")
         yield conn

@@ -31,7 +31,7 @@ class PostgresConfig:
     column_budget: int = 500
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> PostgresConfig:
+    def from_config(cls, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> PostgresConfig:
         """From a Destination's config and secrets; DestinationError names what is missing."""
         names = {field.name for field in fields(cls)}
         given = {key: value for key, value in {**config, **secrets}.items() if key in names}

@@ -49,7 +49,7 @@ class _FailedError(Exception):
     """A step has failed; the message says why and what to do."""
 
 
-def check(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[CheckStep]:
+def check_connection(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[CheckStep]:
     """The steps up to the first that fails; all of STEPS when the warehouse can be loaded.
 
     `namespaces` are schemas that were loaded, beside those that the config names.

@@ -11,7 +11,7 @@ from psycopg.sql import SQL
 from destinations.postgres.connection import Conn
 
 
-def stage(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
+def create_temp_table(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
     """Until the transaction ends; with statistics, by which Postgres plans the statements."""
     table = pgsql.Identifier(name)
     conn.execute(SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(table, SQL(columns)))
@@ -21,5 +21,5 @@ def stage(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) ->
     conn.execute(SQL("ANALYZE {}").format(table))
 
 
-def unstage(conn: Conn, name: str) -> None:
+def drop_temp_table(conn: Conn, name: str) -> None:
     conn.execute(SQL("DROP TABLE {}").format(pgsql.Identifier(name)))

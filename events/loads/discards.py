@@ -9,11 +9,11 @@ from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect, one_line
 from destinations.postgres.operations.reapply_discards import (
-    columns_with_discards,
+    discarded_columns,
     reapply_discards,
     widen_column,
 )
-from destinations.postgres.operations.reapply_preview import outlook
+from destinations.postgres.operations.reapply_preview import reapply_preview
 from events.loads.advice import advice
 from events.loads.discard_progress import DiscardColumn, Progress
 from events.workers import audit
@@ -26,7 +26,7 @@ def reapply_column(column: DiscardColumn, user_pk: int) -> None:
     """Make room for a column's discards and write them; the audit log has the outcome."""
     destination = Destination.objects.get(pk=column.destination_pk)
     try:
-        config = PostgresConfig.of(destination.config, destination.secrets)
+        config = PostgresConfig.from_config(destination.config, destination.secrets)
         outcome = _apply(config, column)
     except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
         outcome = _failed(error)
@@ -49,7 +49,7 @@ def _apply(config: PostgresConfig, column: DiscardColumn) -> str:
     with connect(config) as conn:
         total = sum(
             each.discards
-            for each in columns_with_discards(conn, column.schema)
+            for each in discarded_columns(conn, column.schema)
             if (each.table, each.column) == (column.table, column.name)
         )
         column.tell(Progress(0, total))
@@ -60,7 +60,7 @@ def _apply(config: PostgresConfig, column: DiscardColumn) -> str:
 
 def _widen(conn: Conn, config: PostgresConfig, column: DiscardColumn) -> str:
     """What to say of it: nothing for a column of another type, which stays."""
-    before = outlook(conn, column.schema, column.table, column.name)
+    before = reapply_preview(conn, column.schema, column.table, column.name)
     if before is None or not before.becomes:
         return ""
     try:

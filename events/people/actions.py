@@ -12,7 +12,7 @@ from destinations.models import Destination, Erasure
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.identity import schema
 from destinations.postgres.operations import guards, unmerge
-from destinations.postgres.operations.base import OperationResult
+from destinations.postgres.operations.operation import OperationResult
 from destinations.postgres.reads import profiles
 from destinations.postgres.reads.explain import PathStep
 from destinations.warehouse.identity.erasure import DELETE
@@ -117,7 +117,7 @@ def _cut(act: ActionRequest) -> Effect:
     return Effect(cut=done.cut, path=done.path, outcome=done.outcome)
 
 
-def _undo_merge(act: ActionRequest, options: dict[str, Any]) -> unmerge.Unmerged:
+def _undo_merge(act: ActionRequest, options: dict[str, Any]) -> unmerge.UnmergeResult:
     """Cut all that the event of the merge stated, and see whether the two ids come apart."""
     merge = profiles.merge(act.people.conn, act.people.schema, act.number("merge"))
     if not merge.can_be_undone:
@@ -134,11 +134,11 @@ def _undo_merge(act: ActionRequest, options: dict[str, Any]) -> unmerge.Unmerged
 
 
 def _undo(act: ActionRequest) -> Effect:
-    return Effect(outcome=unmerge.undo(*act.people.args, act.pairs(), **act.options))
+    return Effect(outcome=unmerge.restore_links(*act.people.args, act.pairs(), **act.options))
 
 
 def _release(act: ActionRequest) -> Effect:
-    return Effect(outcome=unmerge.release(*act.people.args, act.pairs(), **act.options))
+    return Effect(outcome=unmerge.release_links(*act.people.args, act.pairs(), **act.options))
 
 
 def _erase(act: ActionRequest) -> Effect:
@@ -211,7 +211,7 @@ def _told(value: bool | int | tuple[str, ...] | None) -> str:
 def _traits(act: ActionRequest) -> tuple[str, ...]:
     """As the destination's own form takes them: both say the same afterwards."""
     given = {**act.destination.config, "trait_identifiers": act.text("trait_identifiers")}
-    return PostgresConfig.of(given, act.destination.secrets or {}).traits() or ()
+    return PostgresConfig.from_config(given, act.destination.secrets or {}).traits() or ()
 
 
 def _limit(text: str) -> int | None:
@@ -222,7 +222,7 @@ def _limit(text: str) -> int | None:
     return int(text)
 
 
-def _changed(done: guards.Changed) -> Effect:
+def _changed(done: guards.BlockListChange) -> Effect:
     hidden = ("Stored identifiers hidden", f"{done.hidden:,}")
     return Effect(
         [hidden, ("Stored identifiers shown again", f"{done.shown:,}")], outcome=done.outcome

@@ -59,7 +59,7 @@ def identifiers_to_erase(
     One identifier may be one that no event has stated.
     """
     if whole_profile:
-        return erase.members(people.conn, people.schema, value, id_type)
+        return erase.profile_identifiers(people.conn, people.schema, value, id_type)
     return [Identifier(id_type or "user_id", value)]
 
 
@@ -73,7 +73,7 @@ def request(
     reason: str = "",
 ) -> Erasure:
     """A new erasure, which waits for a worker; DestinationError for what cannot be erased."""
-    erase.check(identifiers, mode)
+    erase.check_erasable(identifiers, mode)
     wanted = sorted(set(identifiers))
     salt = schema.read_meta(people.conn, people.schema).salt
     erasure = Erasure.objects.create(
@@ -194,7 +194,7 @@ class _Work:
     def _erase_warehouse(self) -> None:
         erasure = self._erasure
         _save(erasure, state=ErasureState.RUNNING)
-        erase.erase(
+        erase.erase_identifiers(
             *self._people.args,
             list(self._erased.modes),
             mode=erasure.mode,

@@ -50,7 +50,7 @@ def preview_erasure(
     """The warehouse does it and takes it back; of each of our own tables so long is read."""
     tell = tell or _untold
     tell(ErasureStep.WAREHOUSE.label, None)
-    done = erase.erase(*people.args, identifiers, mode=mode, actor="", dry_run=True)
+    done = erase.erase_identifiers(*people.args, identifiers, mode=mode, actor="", dry_run=True)
     erased = Erased(dict.fromkeys(identifiers, mode))
     rules = schema.read_rules(people.conn, people.schema)
     sought = LogErasure(concerned_sources(destination), erased, rules)

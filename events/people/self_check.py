@@ -6,7 +6,7 @@ import logging
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, IdentityCheck
-from destinations.postgres.operations.rebuild import check
+from destinations.postgres.operations.rebuild import graph_differences
 from events.people import store
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ KEPT_CHECKS = 30
 def check_identities(destination: Destination) -> IdentityCheck:
     """Check one destination and keep the result; the newest tells the overview."""
     with store.connect(destination) as opened:
-        differences = [str(each) for each in check(opened.conn, opened.schema)]
+        differences = [str(each) for each in graph_differences(opened.conn, opened.schema)]
     made = IdentityCheck.objects.create(destination=destination, differences=differences)
     if differences:
         logger.error("identities differ destination=%s count=%d", destination.pk, len(differences))

@@ -47,7 +47,7 @@ class IdentityStore:
 @contextmanager
 def connect(destination: Destination) -> Iterator[IdentityStore]:
     """DestinationError when the destination resolves no identities."""
-    config = PostgresConfig.of(destination.config, destination.secrets or {})
+    config = PostgresConfig.from_config(destination.config, destination.secrets or {})
     if not config.resolve_identities:
         raise DestinationError(f"the destination {destination} does not resolve identities")
     with connect_warehouse(config) as conn:
@@ -58,7 +58,7 @@ def connect(destination: Destination) -> Iterator[IdentityStore]:
 @contextmanager
 def connect_pooled(destination: Destination) -> Iterator[IdentityStore]:
     """For reads of a request: a connection that this thread keeps, opened again when it broke."""
-    config = PostgresConfig.of(destination.config, destination.secrets or {})
+    config = PostgresConfig.from_config(destination.config, destination.secrets or {})
     kept: dict[str, Conn] = _kept.__dict__
     key = config.conninfo()
     conn = kept.pop(key, None)

@@ -295,10 +295,10 @@ def operators(conn: Conn) -> dict[str, str]:
         started = time.perf_counter()
         unmerge.unmerge_links(conn, SCHEMA, [EVENTS], [middle], actor="bench")
         cuts.append((time.perf_counter() - started) * 1000)
-        unmerge.undo(conn, SCHEMA, [EVENTS], [middle], actor="bench")
-        everyone = erase.members(conn, SCHEMA, f"p{number}")
+        unmerge.restore_links(conn, SCHEMA, [EVENTS], [middle], actor="bench")
+        everyone = erase.profile_identifiers(conn, SCHEMA, f"p{number}")
         started = time.perf_counter()
-        erase.erase(conn, SCHEMA, [EVENTS], everyone, actor="bench")
+        erase.erase_identifiers(conn, SCHEMA, [EVENTS], everyone, actor="bench")
         erasures.append((time.perf_counter() - started) * 1000)
     return {
         f"un-merge of {PERSON:,} identifiers": f"{statistics.median(cuts):.0f} ms with its rows",

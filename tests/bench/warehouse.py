@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from destinations.interface import Chunk, Feed, LoggedEvent
-from destinations.postgres import PostgresDestination
+from destinations.postgres.destination import PostgresDestination
 from destinations.postgres.load.session import PostgresSession
 from destinations.warehouse.rows.transform import Metadata, Options, transform
 

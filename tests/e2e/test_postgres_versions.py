@@ -14,7 +14,7 @@ import pytest
 from django.core.cache import cache
 
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.connection_check import STEPS, check
+from destinations.postgres.connection_check import STEPS, check_connection
 from events.loads import replays
 from events.loads.run import run_load
 from events.log import writer
@@ -119,7 +119,7 @@ def test_the_supported_versions_that_were_found_are_named(request, capsys):
 def test_the_check_of_the_admin_passes(server, connection):
     destination = connection.destination
 
-    steps = check(PostgresConfig.of(destination.config, destination.secrets))
+    steps = check_connection(PostgresConfig.from_config(destination.config, destination.secrets))
 
     assert [(step.name, step.ok) for step in steps] == [(name, True) for name in STEPS]
     assert ("the connection is encrypted" in [step.detail for step in steps]) == bool(
@@ -217,6 +217,6 @@ def test_a_server_with_another_certificate_is_refused(server, connection, monkey
     monkeypatch.setenv("PGSSLROOTCERT", str(other))
     destination = connection.destination
 
-    last = check(PostgresConfig.of(destination.config, destination.secrets))[-1]
+    last = check_connection(PostgresConfig.from_config(destination.config, destination.secrets))[-1]
 
     assert (last.name, last.ok) == ("TLS", False)

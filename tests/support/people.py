@@ -92,7 +92,7 @@ class Hub(Graph):
                 return
             identifiers = [Identifier(*op["id"])]
             if op["op"] == "erase_profile":
-                identifiers = erase.members(
+                identifiers = erase.profile_identifiers(
                     identities.conn, identities.schema, op["id"][1], op["id"][0]
                 )
             erasure = people_erasure.request(self.destination, identities, identifiers, actor="ann")

@@ -10,7 +10,7 @@ from django.core.management import BaseCommand, CommandError
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.operations.analyst_views import create_ready_views
+from destinations.postgres.operations.analyst_views import create_analyst_views
 
 
 class Command(BaseCommand):
@@ -29,9 +29,9 @@ class Command(BaseCommand):
             namespaces = [chosen] if chosen else destination.namespaces()
             if not namespaces:
                 raise CommandError(f"nothing has been loaded into {destination} yet")
-            config = PostgresConfig.of(destination.config, destination.secrets)
+            config = PostgresConfig.from_config(destination.config, destination.secrets)
             for namespace in namespaces:
-                for name in create_ready_views(config, namespace):
+                for name in create_analyst_views(config, namespace):
                     self.stdout.write(f"created {name}")
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error

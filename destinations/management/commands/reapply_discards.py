@@ -13,7 +13,7 @@ from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect
 from destinations.postgres.operations.reapply_discards import (
-    columns_with_discards,
+    discarded_columns,
     reapply_discards,
     widen_column,
 )
@@ -39,7 +39,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             destination = Destination.named(options["destination"])
-            config = PostgresConfig.of(destination.config, destination.secrets)
+            config = PostgresConfig.from_config(destination.config, destination.secrets)
             with connect(config) as conn:
                 self._run(conn, config, options)
         except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
@@ -48,7 +48,7 @@ class Command(BaseCommand):
     def _run(self, conn: Conn, config: PostgresConfig, options: dict[str, Any]) -> None:
         namespace, table, column = options["namespace"], options["table"], options["column"]
         if not table:
-            for group in columns_with_discards(conn, namespace):
+            for group in discarded_columns(conn, namespace):
                 self.stdout.write(f"{group.table} {group.column}: {group.discards}: {group.reason}")
             return
         if not column:

@@ -17,7 +17,7 @@ from destinations.postgres import catalogue
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns
 from destinations.postgres.resolved_views import resolved_namespaces
-from destinations.postgres.temp_tables import stage, unstage
+from destinations.postgres.temp_tables import create_temp_table, drop_temp_table
 from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID, Identifier, node_key
 from destinations.warehouse.rows.schema import PROFILE_COLUMN
 
@@ -215,12 +215,14 @@ def _people(
     graph: Graph, namespaces: Sequence[str], stamps: Collection[UUID]
 ) -> dict[Stamped, list[tuple[Any, ...]]]:
     """By table the stamp, user and device of the rows under these ids, and how many there are."""
-    stage(graph.conn, "restamped", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in stamps))
+    create_temp_table(
+        graph.conn, "restamped", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in stamps)
+    )
     found = {
         table: graph.conn.execute(table.sql(PEOPLE)).fetchall()
         for table in stamped_tables(graph, namespaces)
     }
-    unstage(graph.conn, "restamped")
+    drop_temp_table(graph.conn, "restamped")
     return found
 
 

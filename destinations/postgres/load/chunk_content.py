@@ -46,7 +46,7 @@ _LONG_NUMBERS = (b"0" * 20, b"-" + b"0" * 19)
 """Integers of so many digits may be past 64 bits, where orjson rounds."""
 
 
-class Kept(NamedTuple):
+class PreparedRow(NamedTuple):
     """A row, the identifier whose profile it belongs to, and whether it makes a users row."""
 
     row: Row
@@ -55,13 +55,13 @@ class Kept(NamedTuple):
 
 
 @dataclass
-class Content:
+class ChunkContent:
     """Rows by table, of each id the newest, and what the events say of identities.
 
     Rows of one shape share one object of types, so that its needs are worked out once.
     """
 
-    rows: dict[str, dict[str, Kept]] = field(default_factory=dict)
+    rows: dict[str, dict[str, PreparedRow]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     shapes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     repeated: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class Content:
                 return
             del table[key]  # so that the rows stay in the order of loading
         types = self.shapes.setdefault((*row.types, *row.types.values()), row.types)
-        table[key] = Kept(Row(row.table, types, row.values), primary, is_user)
+        table[key] = PreparedRow(Row(row.table, types, row.values), primary, is_user)
 
     def stamp(self, profiles: Mapping[Identifier, UUID]) -> None:
         """Give each row the profile of its primary identifier."""
@@ -107,7 +107,7 @@ class Content:
                     del table[key]
                 elif mode == BLANK:
                     blank(kept.row.values)
-                    table[key] = Kept(kept.row, None, is_user=False)
+                    table[key] = PreparedRow(kept.row, None, is_user=False)
                 else:
                     erased.clear(kept.row.values)
         self.rows = {name: table for name, table in self.rows.items() if table}
@@ -127,12 +127,12 @@ class Content:
         return iter({id(each): each for each in types}.values())
 
 
-def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> PreparedChunk:
+def prepare_chunk(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> PreparedChunk:
     """Transform the chunk's events; those that cannot be rows are dead letters or skipped.
 
     Without rules of identity no identities are resolved.
     """
-    content = Content(events=chunk.events)
+    content = ChunkContent(events=chunk.events)
     dead_letters: list[tuple[LoggedEvent, str]] = []
     skipped: Counter[str] = Counter()
     metadata = _metadata(feed)
@@ -152,12 +152,12 @@ def prepare(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> 
     return PreparedChunk(chunk, content, dead_letters, skipped)
 
 
-def content_of(prepared: PreparedChunk) -> Content:
+def prepared_content(prepared: PreparedChunk) -> ChunkContent:
     """The content that prepare() gave; empty when all events of the chunk are dead letters."""
-    return cast("Content", prepared.content or Content())
+    return cast("ChunkContent", prepared.content or ChunkContent())
 
 
-def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
+def event_tables(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
     """The tables that an event has rows in; it has been prepared before, to no error."""
     payload = _payload(event.payload)
     if is_switched_off(payload) or (feed.event_filter and not feed.event_filter.takes(payload)):
@@ -166,7 +166,7 @@ def tables_of(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
 
 
 def _add(
-    content: Content,
+    content: ChunkContent,
     event: LoggedEvent,
     feed: Feed,
     metadata: Metadata,

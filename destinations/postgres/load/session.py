@@ -30,10 +30,15 @@ from destinations.postgres.connection import (
 )
 from destinations.postgres.identity import resolve, schema
 from destinations.postgres.load import sql
-from destinations.postgres.load.chunk_content import Content, content_of, prepare, tables_of
+from destinations.postgres.load.chunk_content import (
+    ChunkContent,
+    event_tables,
+    prepare_chunk,
+    prepared_content,
+)
 from destinations.postgres.load.tables import Namespace, TableRefusedError
 from destinations.postgres.load.users import write_users
-from destinations.postgres.load.writer import Writer, Written
+from destinations.postgres.load.writer import Writer, WrittenRows
 from destinations.warehouse.identity.erasure import ERASED
 from destinations.warehouse.identity.statements import Rules
 from destinations.warehouse.rows.schema import DISCARD_COLUMNS, DISCARDS, wanted_columns
@@ -87,7 +92,7 @@ class PostgresSession:
         return CursorCounts(*row) if row else None
 
     def prepare(self, chunk: Chunk) -> PreparedChunk:
-        return prepare(chunk, self._feed, self._options, self._rules)
+        return prepare_chunk(chunk, self._feed, self._options, self._rules)
 
     def load(self, prepared: PreparedChunk) -> LoadResult:
         with translated_errors(), schema.operator_lock_shared(self._conn, self._schema):
@@ -102,7 +107,7 @@ class PostgresSession:
         raise AssertionError("the last attempt returns or raises")
 
     def _load(self, prepared: PreparedChunk) -> LoadResult:
-        content = content_of(prepared)
+        content = prepared_content(prepared)
         self._namespace.forget()  # somebody may have changed a table since the last chunk
         content.leave_out(resolve.suppressed(self._conn, self._schema, content.statements))
         self._grow(prepared, content)  # first: a refused table must not leave identities behind
@@ -110,7 +115,7 @@ class PostgresSession:
         content.stamp(resolve.resolve(self._conn, self._schema, content.statements, warn))
         return self._write_new(prepared, content)
 
-    def _grow(self, prepared: PreparedChunk, content: Content) -> None:
+    def _grow(self, prepared: PreparedChunk, content: ChunkContent) -> None:
         """Have a place in the warehouse for every row, before the transaction that writes them."""
         self._namespace.warnings.clear()
         self._namespace.added.clear()
@@ -140,11 +145,11 @@ class PostgresSession:
             event.id: str(error)
             for event in prepared.chunk.events
             if event.id not in prepared.dead_letter_ids
-            and error.table in tables_of(event, self._feed, self._options)
+            and error.table in event_tables(event, self._feed, self._options)
         }
         return ChunkRefusedError(str(error), reasons)
 
-    def _write_new(self, prepared: PreparedChunk, content: Content) -> LoadResult:
+    def _write_new(self, prepared: PreparedChunk, content: ChunkContent) -> LoadResult:
         """With care only where a row is stored already, as were some of the last chunk."""
         if not self._meets_stored:
             try:
@@ -153,7 +158,9 @@ class PostgresSession:
                 logger.info("written with care: %s", primary_message(error))
         return self._write(prepared, content, with_care=True)
 
-    def _write(self, prepared: PreparedChunk, content: Content, *, with_care: bool) -> LoadResult:
+    def _write(
+        self, prepared: PreparedChunk, content: ChunkContent, *, with_care: bool
+    ) -> LoadResult:
         """T2: rows, discards and cursor, all or none."""
         skipped = Counter(prepared.skipped)
         if content.erased:
@@ -194,7 +201,9 @@ class PostgresSession:
             rewritten=content.rewritten,
         )
 
-    def _write_users(self, writer: Writer, content: Content, identifies: Written) -> Written:
+    def _write_users(
+        self, writer: Writer, content: ChunkContent, identifies: WrittenRows
+    ) -> WrittenRows:
         makes_user = {row_id for row_id, kept in content.rows["identifies"].items() if kept.is_user}
         users = write_users(
             self._conn, self._feed.namespace, self._namespace, writer, identifies, makes_user
@@ -227,7 +236,7 @@ def _loaded(prepared: PreparedChunk, skipped: Counter[str]) -> int:
     return len(prepared.chunk.events) - len(prepared.dead_letters) - skipped.total()
 
 
-def _discards_of_users(identifies: Written, makes_user: Container[str]) -> list[Row]:
+def _discards_of_users(identifies: WrittenRows, makes_user: Container[str]) -> list[Row]:
     """What did not fit identifies does not reach users either."""
     user_of = {values["id"]: values.get("user_id") for values in identifies.values}
     return [

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from destinations.postgres.connection import Conn
 from destinations.postgres.load import sql
 from destinations.postgres.load.tables import GENERATED, Namespace
-from destinations.postgres.load.writer import Values, Writer, Written
+from destinations.postgres.load.writer import Values, Writer, WrittenRows
 from destinations.warehouse.rows.schema import Fitter
 from destinations.warehouse.rows.transform import Row
 from destinations.warehouse.rows.users import OLDEST_COLUMN, User, latest_users, user_columns
@@ -20,9 +20,9 @@ def write_users(
     schema: str,
     namespace: Namespace,
     writer: Writer,
-    identifies: Written,
+    identifies: WrittenRows,
     makes_user: Container[str],
-) -> Written:
+) -> WrittenRows:
     """Bring users up to date with what has become of the chunk's identifies.
 
     `makes_user` has the ids of the identifies that are to make users rows. Those that were there
@@ -47,7 +47,7 @@ def write_users(
     return written
 
 
-def refill(conn: Conn, schema: str, namespace: Namespace, users: Iterable[str]) -> None:
+def refill_users(conn: Conn, schema: str, namespace: Namespace, users: Iterable[str]) -> None:
     """Set users to what their identifies say, since these have changed; in a transaction."""
     _Update(conn, schema, namespace).refill(users)
 
@@ -58,8 +58,8 @@ class _Update:
         self._schema = schema
         self._namespace = namespace
 
-    def write(self, users: Mapping[str, User], writer: Writer) -> Written:
-        written = Written(count=len(users))
+    def write(self, users: Mapping[str, User], writer: Writer) -> WrittenRows:
+        written = WrittenRows(count=len(users))
         if not users:
             return written
         types = user_columns(self._namespace.columns("identifies"))

@@ -20,7 +20,7 @@ ORDER_STEP = timedelta(microseconds=1)
 
 
 @dataclass
-class Written:
+class WrittenRows:
     """What became of the rows of one table, by their ids; equal ones changed nothing."""
 
     count: int = 0
@@ -70,9 +70,9 @@ class Writer:
         self.met_stored = False
         """Whether a row had the key of a stored one; never without care."""
 
-    def write(self, table: str, rows: Sequence[Row]) -> Written:
+    def write(self, table: str, rows: Sequence[Row]) -> WrittenRows:
         """Insert the rows; of two with one key the one received later stays, whole."""
-        written = Written()
+        written = WrittenRows()
         fitter = Fitter(self._namespace.columns(table))
         for row in rows:
             values, discards = fitter.fit(row)
@@ -109,7 +109,7 @@ class Writer:
                 copy.write_row(list(map(values.get, columns)))
         return staging
 
-    def _copy(self, table: str, columns: Sequence[str], written: Written) -> None:
+    def _copy(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
         """Into the table itself; the uuid_ts of identifies keeps their order."""
         stamp, step = self.loaded_at, ORDER_STEP if table == "identifies" else None
         with self._conn.cursor().copy(sql.copy_rows(self._schema, table, columns)) as copy:
@@ -120,7 +120,7 @@ class Writer:
         written.count = len(written.values)
         written.fresh = {values["id"] for values in written.values}
 
-    def _insert_all(self, table: str, columns: Sequence[str], written: Written) -> None:
+    def _insert_all(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
         staging = self.stage(table, columns, written.values)
         if table == "identifies":
             new = self._conn.execute(sql.insert_identifies(staging, self._schema, columns))
@@ -133,7 +133,9 @@ class Writer:
             self.met_stored = self.met_stored or table != DISCARDS
             self._merge(staging, table, columns, written)
 
-    def _merge(self, staging: str, table: str, columns: Sequence[str], written: Written) -> None:
+    def _merge(
+        self, staging: str, table: str, columns: Sequence[str], written: WrittenRows
+    ) -> None:
         """Replace the older of the stored rows that have the key of a staged one."""
         kept = "user_id" if table == "identifies" else sql.key_of(table)[0]
         again = self._conn.execute(sql.staged_again(staging, self._schema, table, [kept]))

@@ -84,7 +84,7 @@ VIEWS = {
 }
 
 
-class ReadyView(NamedTuple):
+class PlannedView(NamedTuple):
     """A view as it would be made: its name, what a row of it is, and whether it is there now."""
 
     name: str
@@ -94,18 +94,18 @@ class ReadyView(NamedTuple):
     """The tables that it would read."""
 
 
-def create_ready_views(config: PostgresConfig, namespace: str) -> list[str]:
+def create_analyst_views(config: PostgresConfig, namespace: str) -> list[str]:
     """(Re)create them over the tables that are there; their names, with the namespace."""
     with _transaction(config) as conn:
         return _create(conn, config.identity_schema, namespace)
 
 
-def plan_ready_views(config: PostgresConfig, namespace: str) -> list[ReadyView]:
+def planned_analyst_views(config: PostgresConfig, namespace: str) -> list[PlannedView]:
     """What create_ready_views would make; raises as it does."""
     with _transaction(config) as conn:
         tables = _tables(conn, namespace)
         return [
-            ReadyView(f"{namespace}.{name}", words, table_exists(conn, namespace, name), tables)
+            PlannedView(f"{namespace}.{name}", words, table_exists(conn, namespace, name), tables)
             for name, (_, words) in VIEWS.items()
         ]
 

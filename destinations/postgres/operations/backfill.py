@@ -52,12 +52,12 @@ WHERE t.rudder_profile_id IS NULL
 
 
 @dataclass(frozen=True)
-class Seeded:
+class BackfillResult:
     people: int
     rows: int
 
 
-def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
+def backfill_identities(conn: Conn, schema: str, namespaces: Sequence[str]) -> BackfillResult:
     """State what the rows state, each at its least received_at, then stamp them. Repeatable."""
     rules = identity_schema.read_rules(conn, schema)
     meta = identity_schema.read_meta(conn, schema)
@@ -72,7 +72,7 @@ def seed(conn: Conn, schema: str, namespaces: Sequence[str]) -> Seeded:
         graph = Graph(conn, schema)
         tables = restamp.stamped_tables(graph, namespaces)
         rows = sum(_stamp(graph, meta.salt, table) for table in tables)
-    return Seeded(count, rows)
+    return BackfillResult(count, rows)
 
 
 def _statements(conn: Conn, table: catalogue.CatalogTable, rules: Any) -> Iterator[Statement]:

@@ -13,8 +13,8 @@ from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
 from destinations.postgres.identity.query import columns, query
 from destinations.postgres.identity.recompute import published
-from destinations.postgres.operations.base import Operation, OperationResult, operation
 from destinations.postgres.operations.erase_rows import erase_rows
+from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
 from destinations.postgres.resolved_views import resolved_namespaces
 from destinations.warehouse.identity.erasure import BLANK, DELETE, Erased
 from destinations.warehouse.identity.statements import Identifier, visible_text
@@ -112,7 +112,9 @@ class ErasureResult:
     outcome: OperationResult
 
 
-def members(conn: Conn, schema: str, value: str, id_type: str | None = None) -> list[Identifier]:
+def profile_identifiers(
+    conn: Conn, schema: str, value: str, id_type: str | None = None
+) -> list[Identifier]:
     """All identifiers of the profile that has this one, or this id; DestinationError if none."""
     rows = conn.execute(query(schema, MEMBERS), [value, id_type]).fetchall()
     if not rows:
@@ -120,7 +122,7 @@ def members(conn: Conn, schema: str, value: str, id_type: str | None = None) -> 
     return [Identifier(*row) for row in rows]
 
 
-def check(identifiers: Collection[Identifier], mode: str) -> None:
+def check_erasable(identifiers: Collection[Identifier], mode: str) -> None:
     """DestinationError for what cannot be erased."""
     if mode not in (DELETE, BLANK):
         raise DestinationError(f"mode is {mode!r}, expected {DELETE!r} or {BLANK!r}")
@@ -128,7 +130,7 @@ def check(identifiers: Collection[Identifier], mode: str) -> None:
         raise DestinationError("an identifier to erase has no visible character")
 
 
-def erase(
+def erase_identifiers(
     conn: Conn,
     schema: str,
     namespaces: Sequence[str],
@@ -146,9 +148,9 @@ def erase(
     the values become null. It may run again after a crash; before_commit keeps the counts, which
     are lower then.
     """
-    check(identifiers, mode)
+    check_erasable(identifiers, mode)
     every = sorted({*namespaces, *resolved_namespaces(conn, schema)})
-    with operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
         done = _Erasing(op, Erased(dict.fromkeys(identifiers, mode)), mode).run(reason)
         if before_commit:
             before_commit(done)

@@ -14,8 +14,8 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 
 from destinations.postgres import catalogue
 from destinations.postgres.catalogue import CatalogTable
-from destinations.postgres.operations.base import Operation
-from destinations.postgres.temp_tables import stage
+from destinations.postgres.operations.operation import Operation
+from destinations.postgres.temp_tables import create_temp_table
 from destinations.warehouse.identity.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
 from destinations.warehouse.rows.schema import DISCARDS, PROFILE_COLUMN
 
@@ -108,9 +108,11 @@ def erase_rows(
     Unless a value is no stored identifier: then the ids of all rows are looked at.
     """
     conn = op.graph.conn
-    stage(conn, "erased_stamps", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in set(stamps)))
-    stage(conn, "erased_values", "id_type text, id_value text", erased.modes)
-    stage(conn, "erased_rows", "schema_name text, table_name text, row_id text", ())
+    create_temp_table(
+        conn, "erased_stamps", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in set(stamps))
+    )
+    create_temp_table(conn, "erased_values", "id_type text, id_value text", erased.modes)
+    create_temp_table(conn, "erased_rows", "schema_name text, table_name text, row_id text", ())
     return _ErasingRows(op, mode, is_known).run()
 
 

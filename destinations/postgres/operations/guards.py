@@ -14,7 +14,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity import profile_rows
 from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.identity.query import query
-from destinations.postgres.operations.base import Operation, OperationResult, operation
+from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
 from destinations.warehouse.identity.block_list import BlockRule, compile_pattern
 from destinations.warehouse.identity.statements import ANONYMOUS_ID, GraphOptions, Rules
 
@@ -118,7 +118,7 @@ class Hub(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Changed:
+class BlockListChange:
     """Identifiers that a change of the block list hides or brings back, and the profiles."""
 
     rule_id: int
@@ -138,7 +138,7 @@ def add_rule(
     action: str = "block",
     actor: str,
     dry_run: bool = False,
-) -> Changed:
+) -> BlockListChange:
     """Block or allow a value or a pattern; stored identifiers that match are hidden or come back.
 
     For links stated while a value was blocked a replay is needed.
@@ -150,7 +150,7 @@ def add_rule(
             compile_pattern(pattern)
         except ValueError as error:
             raise DestinationError(str(error)) from error
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         row = op.graph.run(ADD, id_type, exact, pattern, action, actor).fetchall()[0]
         return _follow(op, BlockRule(row[0], exact, pattern, id_type, action))
 
@@ -163,19 +163,19 @@ def remove_rule(
     *,
     actor: str,
     dry_run: bool = False,
-) -> Changed:
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+) -> BlockListChange:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         row = op.graph.run(REMOVE, rule_id).fetchone()
         if row is None:
             raise DestinationError(f"the block list has no rule {rule_id}")
         return _follow(op, BlockRule(*row))
 
 
-def rules(conn: Conn, schema: str) -> list[ListedRule]:
+def listed_rules(conn: Conn, schema: str) -> list[ListedRule]:
     return [ListedRule(*row) for row in conn.execute(query(schema, LISTED))]
 
 
-def hubs(conn: Conn, schema: str, most: int = 100) -> list[Hub]:
+def largest_hubs(conn: Conn, schema: str, most: int = 100) -> list[Hub]:
     """The largest first."""
     return [Hub(*row) for row in conn.execute(query(schema, HUBS), [most])]
 
@@ -190,7 +190,7 @@ def set_options(
     dry_run: bool = False,
 ) -> OperationResult:
     """Change fields of GraphOptions. Hubs flip both ways; refused links stay until released."""
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         options = _checked(op.meta.options, changes)
         op.graph.run(SET_OPTIONS, json.dumps(asdict(options)))
         before, op.meta = op.meta.options, replace(op.meta, options=options)
@@ -236,7 +236,7 @@ def _rewrite_profiles(op: Operation) -> None:
         profile_rows.write_rows(op.graph, list(rows))
 
 
-def _follow(op: Operation, rule: BlockRule) -> Changed:
+def _follow(op: Operation, rule: BlockRule) -> BlockListChange:
     """Of what the rule matches: hide what the list now blocks, show what it no longer does."""
     blocks = identity_schema.read_rules(op.graph.conn, op.graph.schema).blocks
     hide: dict[int, int] = {}
@@ -248,7 +248,7 @@ def _follow(op: Operation, rule: BlockRule) -> Changed:
         elif blocked_by is None and hidden_by is not None:
             show.append(node_id)
     outcome = _hide_and_show(op, hide, show)
-    return Changed(rule.id, len(hide), len(show), outcome)
+    return BlockListChange(rule.id, len(hide), len(show), outcome)
 
 
 def _hide_and_show(

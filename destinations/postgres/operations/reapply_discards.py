@@ -10,7 +10,7 @@ from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
 from destinations.postgres.load import sql
 from destinations.postgres.load.tables import Namespace
-from destinations.postgres.load.users import refill
+from destinations.postgres.load.users import refill_users
 from destinations.warehouse.rows.discarded_values import stored_text
 from destinations.warehouse.rows.narrow_types import is_narrow, is_whole
 from destinations.warehouse.rows.schema import DISCARDS
@@ -27,13 +27,13 @@ class DiscardedColumn(NamedTuple):
     reason: str
 
 
-class Reapplied(NamedTuple):
+class ReapplyResult(NamedTuple):
     applied: int
     left: int
     """Values that still do not fit, or whose row has been replaced since."""
 
 
-def columns_with_discards(conn: Conn, namespace: str) -> list[DiscardedColumn]:
+def discarded_columns(conn: Conn, namespace: str) -> list[DiscardedColumn]:
     found = conn.execute(sql.count_discards(namespace)).fetchall()
     return [DiscardedColumn(*row) for row in found]
 
@@ -58,7 +58,7 @@ def reapply_discards(
     table: str,
     column: str,
     tell: Callable[[int], None] = lambda _seen: None,
-) -> Reapplied:
+) -> ReapplyResult:
     """Write the discarded values of a column that fit it now into their rows.
 
     `tell` hears after each page how many values were looked at.
@@ -91,7 +91,7 @@ class _ColumnDiscards:
         self._column = column
         self._kind = kind
 
-    def reapply(self, tell: Callable[[int], None]) -> Reapplied:
+    def reapply(self, tell: Callable[[int], None]) -> ReapplyResult:
         """By pages in the order of the rows' ids, each in a transaction."""
         applied, seen, last = 0, 0, ""
         while True:
@@ -103,7 +103,7 @@ class _ColumnDiscards:
             seen += len(page)
             tell(seen)
             if len(page) < PAGE:
-                return Reapplied(applied, seen - applied)
+                return ReapplyResult(applied, seen - applied)
             last = page[-1][0]
 
     def _apply(self, page: Sequence[tuple[Any, ...]]) -> int:
@@ -122,7 +122,7 @@ class _ColumnDiscards:
         self._forget(self._table, [row_id for row_id, _ in rows])
         if self._table == "identifies" and self._tables.has("users"):
             users = sorted({user for _, user in rows if user is not None})
-            refill(self._conn, self._schema, self._tables, users)
+            refill_users(self._conn, self._schema, self._tables, users)
             self._forget("users", users)
         return len(rows)
 

@@ -42,7 +42,7 @@ WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
 """
 
 
-class Outlook(NamedTuple):
+class ReapplyPreview(NamedTuple):
     """What is known of a column before it is touched."""
 
     type: str
@@ -62,7 +62,7 @@ class Outlook(NamedTuple):
         return bool(self.becomes or self.fitting or self.tried < self.values)
 
 
-def outlook(conn: Conn, schema: str, table: str, column: str) -> Outlook | None:
+def reapply_preview(conn: Conn, schema: str, table: str, column: str) -> ReapplyPreview | None:
     """None when there is no such column."""
     tables = Namespace(conn, schema)
     tables.read([table, DISCARDS])
@@ -76,7 +76,7 @@ def outlook(conn: Conn, schema: str, table: str, column: str) -> Outlook | None:
     names = ["identifies", "users"] if table in ("identifies", "users") else [table]
     spelt, rows, size = conn.execute(_SIZE, [schema, column, table, schema, names]).fetchall()[0]
     becomes = "numeric" if is_whole(kind) else ""
-    return Outlook(spelt, becomes, rows, size, values, tried, fitting)
+    return ReapplyPreview(spelt, becomes, rows, size, values, tried, fitting)
 
 
 def _tried(conn: Conn, schema: str, table: str, column: str, kind: str) -> tuple[int, int, int]:

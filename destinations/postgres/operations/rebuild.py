@@ -16,7 +16,7 @@ from destinations.postgres.identity import profile_rows
 from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
-from destinations.postgres.operations.base import set_planner
+from destinations.postgres.operations.operation import set_planner
 from destinations.warehouse.identity.full_partition import Partition, StoredGroups
 from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
@@ -129,7 +129,7 @@ class Difference:
 
 
 @dataclass
-class Plan:
+class RebuildPlan:
     """What would make the stored graph equal the computed one."""
 
     differences: list[Difference] = field(default_factory=list)
@@ -152,7 +152,7 @@ class Plan:
         self.differs(kind, detail)
 
 
-def check(conn: Conn, schema: str) -> list[Difference]:
+def graph_differences(conn: Conn, schema: str) -> list[Difference]:
     """What differs between the stored graph and the one that its links give: one snapshot."""
     with _snapshot(conn):
         graph = Graph(conn, schema)
@@ -164,7 +164,7 @@ def check(conn: Conn, schema: str) -> list[Difference]:
     return plan.differences
 
 
-def rebuild(conn: Conn, schema: str) -> list[Difference]:
+def rebuild_graph(conn: Conn, schema: str) -> list[Difference]:
     """Put the computed graph in the place of the stored one, in one transaction; what differed.
 
     Ids are functions of the links, so they come out the same; rows that are right stay as they are.
@@ -198,13 +198,13 @@ class _Rebuild:
         self._graph = graph
         self._meta = meta
         self._rules = rules
-        self._plan = Plan()
+        self._plan = RebuildPlan()
         self._partition = Partition()
         self._comp_ids = array("q")
         self._is_user, self._may_be_hub, self._is_blocked = bytearray(), bytearray(), bytearray()
         self._groups = StoredGroups()
 
-    def compare(self) -> Plan:
+    def compare(self) -> RebuildPlan:
         with _any_plan(self._graph):
             self._read_nodes()
             self._join()
@@ -367,7 +367,7 @@ class _Rebuild:
                 yield Group(number, Anchor(at, rudder_id), size, 1, rudder_id, has_row=True)
 
 
-def _compare_profiles(graph: Graph, null_clears: bool, plan: Plan) -> None:
+def _compare_profiles(graph: Graph, null_clears: bool, plan: RebuildPlan) -> None:
     """Are the rows of rudder_profiles the join of their members? Of a right partition only."""
     with _any_plan(graph):
         roots = array("q", (row[0] for row in _stream(graph, ROOTS)))

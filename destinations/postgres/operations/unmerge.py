@@ -14,7 +14,7 @@ from destinations.postgres.identity import restamp
 from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
-from destinations.postgres.operations.base import Operation, OperationResult, operation
+from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
 from destinations.warehouse.identity.statements import Identifier
 from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
@@ -74,7 +74,7 @@ LIMIT %s
 
 
 @dataclass(frozen=True)
-class Unmerged:
+class UnmergeResult:
     """The links that were cut, what came of it, and the path that is left if nothing splits."""
 
     cut: list[Pair]
@@ -82,7 +82,7 @@ class Unmerged:
     path: list[PathStep] = field(default_factory=list)
 
 
-class Apart(NamedTuple):
+class InactiveLink(NamedTuple):
     """A link that joins nothing: cut by an operator, or refused by the size guard."""
 
     a: Identifier
@@ -105,9 +105,9 @@ def unmerge_links(
     actor: str,
     reason: str = "",
     dry_run: bool = False,
-) -> Unmerged:
+) -> UnmergeResult:
     """Cut these links for good: also when an event states them again, or for the first time."""
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         return _cut(op, pairs, reason)
 
 
@@ -122,12 +122,12 @@ def unmerge_event(
     actor: str,
     reason: str = "",
     dry_run: bool = False,
-) -> Unmerged:
+) -> UnmergeResult:
     """Cut the links that an event was the first to state, and further ones that it states.
 
     sides are the two that shall come apart, when they are not just the ends of these links.
     """
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         with op.any_plan():
             rows = op.graph.run(OF_MESSAGE, message_id).fetchall()
         first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
@@ -146,9 +146,9 @@ def unmerge_identifier(
     actor: str,
     reason: str = "",
     dry_run: bool = False,
-) -> Unmerged:
+) -> UnmergeResult:
     """Cut all links in force of one identifier, so that it stands alone."""
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         stored = op.stored([identifier]).get(identifier)
         if stored is None:
             raise DestinationError("no event has this identifier")
@@ -159,7 +159,7 @@ def unmerge_identifier(
         return _cut(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
 
 
-def undo(
+def restore_links(
     conn: Conn,
     schema: str,
     namespaces: Sequence[str],
@@ -169,14 +169,14 @@ def undo(
     dry_run: bool = False,
 ) -> OperationResult:
     """Take cuts back: the links are in force again as far as events stated them."""
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         keys = [_keys(op, pair) for pair in pairs]
         if op.graph.run(EXHUME, *columns(keys)).rowcount != len({*keys}):
             raise DestinationError("not all of these links are cut")
         return _set_state(op, pairs, IN_FORCE)
 
 
-def release(
+def release_links(
     conn: Conn,
     schema: str,
     namespaces: Sequence[str],
@@ -186,35 +186,37 @@ def release(
     dry_run: bool = False,
 ) -> OperationResult:
     """Let links join that the size guard refused."""
-    with operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
+    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         with op.any_plan():
-            held = listed(conn, schema, REFUSED, most=2**31)
+            held = inactive_links(conn, schema, REFUSED, most=2**31)
         refused = {frozenset((each.a, each.b)) for each in held}
         if any(frozenset(pair) not in refused for pair in pairs):
             raise DestinationError("not all of these links are blocked")
         return _set_state(op, pairs, IN_FORCE)
 
 
-def restamp_next(conn: Conn, schema: str) -> bool:
+def move_next_slice(conn: Conn, schema: str) -> bool:
     """Move the next slice of rows of a large un-merge; False when none wait."""
     meta = identity_schema.read_meta(conn, schema)
     with conn.transaction():
         return restamp.move_slice(Graph(conn, schema), meta.salt)
 
 
-def listed(conn: Conn, schema: str, state: str, most: int = 100) -> list[Apart]:
+def inactive_links(conn: Conn, schema: str, state: str, most: int = 100) -> list[InactiveLink]:
     """The newest links that are cut or refused."""
     rows = conn.execute(query(schema, APART), [state, most]).fetchall()
     return [_apart(row) for row in rows]
 
 
-def _cut(op: Operation, pairs: Sequence[Pair], reason: str, sides: Pair | None = None) -> Unmerged:
+def _cut(
+    op: Operation, pairs: Sequence[Pair], reason: str, sides: Pair | None = None
+) -> UnmergeResult:
     keys = sorted({_keys(op, pair) for pair in pairs})
     if any(a == b for a, b in keys):
         raise DestinationError("an identifier cannot be cut from itself")
     op.graph.run(BURY, op.actor, reason, *columns(keys))
     outcome = _set_state(op, pairs, CUT)
-    return Unmerged(list(pairs), outcome, _path_left(op, [sides] if sides else pairs))
+    return UnmergeResult(list(pairs), outcome, _path_left(op, [sides] if sides else pairs))
 
 
 def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[PathStep]:
@@ -250,5 +252,5 @@ def _names(op: Operation, numbers: Iterable[int]) -> dict[int, Identifier]:
     return {node_id: Identifier(id_type, id_value) for node_id, id_type, id_value in rows}
 
 
-def _apart(row: tuple[Any, ...]) -> Apart:
-    return Apart(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:])
+def _apart(row: tuple[Any, ...]) -> InactiveLink:
+    return InactiveLink(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:])

@@ -70,8 +70,8 @@ def expected(
     event: LoggedEvent, feed: Feed, config: Mapping[str, Any], rules: Rules = DEFAULTS
 ) -> Expected:
     chunk = Chunk(event.id - 1, event.id, [event])
-    prepared = chunk_content.prepare(chunk, feed, Options.from_config(config), rules)
-    made = chunk_content.content_of(prepared)
+    prepared = chunk_content.prepare_chunk(chunk, feed, Options.from_config(config), rules)
+    made = chunk_content.prepared_content(prepared)
     rows = {}
     for table, kept in made.rows.items():
         for row_id, each in kept.items():

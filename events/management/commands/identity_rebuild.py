@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
-from destinations.postgres.operations.rebuild import rebuild
+from destinations.postgres.operations.rebuild import rebuild_graph
 from events.people import store
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with store.connect(Destination.named(options["destination"])) as opened:
-                mended = rebuild(opened.conn, opened.schema)
+                mended = rebuild_graph(opened.conn, opened.schema)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
         for difference in mended:

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
-from destinations.postgres.operations.backfill import seed
+from destinations.postgres.operations.backfill import backfill_identities
 from events.people import store
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with store.connect(Destination.named(options["destination"])) as opened:
-                seeded = seed(*opened.args)
+                seeded = backfill_identities(*opened.args)
         except (DestinationError, DestinationUnavailableError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{seeded.people} pairs of ids linked, {seeded.rows} rows updated.")

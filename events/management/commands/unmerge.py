@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 from destinations.postgres.operations import unmerge
-from destinations.postgres.operations.base import OperationResult
+from destinations.postgres.operations.operation import OperationResult
 from destinations.warehouse.identity.statements import Identifier
 from events.management.commands.explain_identity import line
 from events.people import store
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         common: dict[str, Any] = {"actor": "command line", "dry_run": not options["yes"]}
         ends = [Identifier(*words[start : start + 2]) for start in range(0, len(words), 2)]
         if options["undo"]:
-            self._show(unmerge.undo(*opened.args, [(ends[0], ends[1])], **common))
+            self._show(unmerge.restore_links(*opened.args, [(ends[0], ends[1])], **common))
             return
         common["reason"] = options["reason"]
         if options["event"]:

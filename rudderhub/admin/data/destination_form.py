@@ -249,7 +249,7 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
     def _check_config(self, data: dict[str, Any]) -> None:
         config = {name: data[name] for name in self.config_fields()}
         try:
-            PostgresConfig.of(config, {})
+            PostgresConfig.from_config(config, {})
             Schedule.from_config(config)
         except DestinationError as error:
             name, _, fault = str(error).partition(" is ")

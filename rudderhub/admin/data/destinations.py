@@ -21,11 +21,11 @@ from unfold.views import ChangeList
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.connection_check import STEPS, CheckStep, check
+from destinations.postgres.connection_check import STEPS, CheckStep, check_connection
 from destinations.postgres.operations.analyst_views import (
-    ReadyView,
-    create_ready_views,
-    plan_ready_views,
+    PlannedView,
+    create_analyst_views,
+    planned_analyst_views,
 )
 from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
@@ -275,8 +275,8 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def _create_ready_views(self, request: HttpRequest, destination: Destination) -> None:
         for namespace in destination.namespaces():
             try:
-                config = PostgresConfig.of(destination.config, destination.secrets)
-                names = ", ".join(create_ready_views(config, namespace))
+                config = PostgresConfig.from_config(destination.config, destination.secrets)
+                names = ", ".join(create_analyst_views(config, namespace))
             except DestinationUnavailableError as error:
                 messages.error(request, f"{destination} does not answer: {error}.")
                 return
@@ -290,10 +290,10 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 def _check_steps(destination: Destination, namespaces: Sequence[str]) -> list[CheckStep]:
     """The steps of a connection test. It runs in threads, so it only queries the warehouse."""
     try:
-        config = PostgresConfig.of(destination.config, destination.secrets)
+        config = PostgresConfig.from_config(destination.config, destination.secrets)
     except DestinationError as error:
         return [CheckStep("Settings", ok=False, detail=f"{error}.")]
-    steps = check(config, namespaces)
+    steps = check_connection(config, namespaces)
     failed = _failed_step(steps)
     logger.info("checked destination=%s failed=%s", destination.pk, failed and failed.name)
     return steps
@@ -301,17 +301,17 @@ def _check_steps(destination: Destination, namespaces: Sequence[str]) -> list[Ch
 
 def _planned_views(
     destination: Destination,
-) -> tuple[list[ReadyView], list[tuple[str, str]]]:
+) -> tuple[list[PlannedView], list[tuple[str, str]]]:
     """The views of all schemas, and the schemas that cannot have views, each with the reason.
 
     It stops at the first schema if the server does not answer.
     """
-    planned: list[ReadyView] = []
+    planned: list[PlannedView] = []
     faults: list[tuple[str, str]] = []
     for namespace in destination.namespaces():
         try:
-            config = PostgresConfig.of(destination.config, destination.secrets)
-            planned += plan_ready_views(config, namespace)
+            config = PostgresConfig.from_config(destination.config, destination.secrets)
+            planned += planned_analyst_views(config, namespace)
         except DestinationUnavailableError as error:
             return planned, [*faults, (namespace, str(error))]
         except DestinationError as error:

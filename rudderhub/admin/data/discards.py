@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
-from destinations.postgres.operations.reapply_preview import outlook
+from destinations.postgres.operations.reapply_preview import reapply_preview
 from destinations.postgres.reads import tables
 from destinations.postgres.reads.tables import Wanted
 from events.loads.discard_progress import DiscardColumn
@@ -116,7 +116,7 @@ def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     expected = None
     if not is_running:  # a table that is being rewritten is locked
         with tables.opened(config) as conn:
-            expected = outlook(conn, schema, name, column)
+            expected = reapply_preview(conn, schema, name, column)
     context = {
         "title": f"Widen {name}.{column}",
         "column": column_of,

@@ -104,7 +104,7 @@ def _table_rows(
 
 
 def _column_budget(destination: Destination) -> int:
-    config = PostgresConfig.of(destination.config, destination.secrets)
+    config = PostgresConfig.from_config(destination.config, destination.secrets)
     return config.column_budget or MOST_COLUMNS
 
 

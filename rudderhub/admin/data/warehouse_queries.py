@@ -47,7 +47,7 @@ def query_each(
 
     def answer_or_fault(destination: Destination, schemas: Sequence[str]) -> Answer | Fault:
         try:
-            config = PostgresConfig.of(destination.config, destination.secrets)
+            config = PostgresConfig.from_config(destination.config, destination.secrets)
             with tables.opened(config) as conn:
                 return query(conn, schemas)
         except (DestinationError, DestinationUnavailableError) as error:
@@ -97,7 +97,7 @@ def warehouse(pk: int, schema: str) -> tuple[Destination, PostgresConfig]:
     destination = get_object_or_404(Destination, pk=pk, type="POSTGRES")
     if schema not in destination.namespaces():
         raise Http404
-    return destination, PostgresConfig.of(destination.config, destination.secrets)
+    return destination, PostgresConfig.from_config(destination.config, destination.secrets)
 
 
 def require_view_permission(request: HttpRequest) -> None:

@@ -55,7 +55,7 @@ def warehouse_trail(connection: Connection, event: Event, *, sees: bool) -> Trai
     destination = connection.destination
     feed = session.connection_feed(connection, connection.pk)
     try:
-        config = PostgresConfig.of(destination.config, destination.secrets)
+        config = PostgresConfig.from_config(destination.config, destination.secrets)
         with tables.opened(config) as conn:
             traced = event_rows.look_for(
                 conn,

@@ -137,8 +137,8 @@ class PageContents:
         return {
             "options": self._meta.options,
             "trait_identifiers": ", ".join(self._meta.options.trait_identifiers),
-            "rules": [self._rule(rule) for rule in guards.rules(conn, schema)],
-            "hubs": [self._hub(hub) for hub in guards.hubs(conn, schema)],
+            "rules": [self._rule(rule) for rule in guards.listed_rules(conn, schema)],
+            "hubs": [self._hub(hub) for hub in guards.largest_hubs(conn, schema)],
             "blocked": self._separated_pairs(REFUSED),
             "cuts": self._separated_pairs(CUT),
             **self._merges(before),
@@ -240,14 +240,14 @@ class PageContents:
 
     def _separated_pairs(
         self, state: str
-    ) -> list[tuple[ShownIdentifier, ShownIdentifier, unmerge.Apart]]:
+    ) -> list[tuple[ShownIdentifier, ShownIdentifier, unmerge.InactiveLink]]:
         return [
             (
                 self.redaction.identifier(*pair.a, pair.key_a),
                 self.redaction.identifier(*pair.b, pair.key_b),
                 pair._replace(reason=self.redaction.text(pair.reason)),
             )
-            for pair in unmerge.listed(self._conn, self._schema, state)
+            for pair in unmerge.inactive_links(self._conn, self._schema, state)
         ]
 
     def _merges(self, before: int | None) -> dict[str, Any]:

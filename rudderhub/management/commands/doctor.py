@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from destinations.interface import DestinationError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.connection_check import check
+from destinations.postgres.connection_check import check_connection
 from rudderhub.celery import app
 from rudderhub.supervisor.main import LEAST_FREE_BYTES
 
@@ -153,7 +153,7 @@ def _destination(destination: Destination) -> str:
         secrets = destination.secrets
     except (ImproperlyConfigured, ValueError) as error:
         raise DoctorError(f"its password cannot be read: {error}") from error
-    steps = check(PostgresConfig.of(destination.config, secrets))
+    steps = check_connection(PostgresConfig.from_config(destination.config, secrets))
     failed = [step for step in steps if not step.ok]
     if failed:
         raise DoctorError(f"{failed[0].name}: {failed[0].detail}")

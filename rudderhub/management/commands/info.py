@@ -73,7 +73,7 @@ def _warehouse(source: Source) -> dict[str, str | None]:
     if connection is None:
         return {"warehouse_dsn": None, "namespace": None, "identity_schema": None}
     destination = connection.destination
-    config = PostgresConfig.of(destination.config, destination.secrets)
+    config = PostgresConfig.from_config(destination.config, destination.secrets)
     return {
         "warehouse_dsn": _url(config),
         "namespace": connection.namespace

@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
 
 def _ask(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    config = PostgresConfig.of(destination.config, destination.secrets)
+    config = PostgresConfig.from_config(destination.config, destination.secrets)
     with psycopg.connect(config.conninfo()) as conn:
         conn.read_only = True
         conn.execute("SELECT set_config('search_path', %s, true)", [_path(destination, config)])

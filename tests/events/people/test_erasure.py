@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from destinations.interface import DestinationError
 from destinations.postgres.operations import guards
-from destinations.postgres.operations.rebuild import check
+from destinations.postgres.operations.rebuild import graph_differences
 from events.gateway import recent_requests
 from events.log import counts, writer
 from events.log.database import log_connection
@@ -244,7 +244,7 @@ def test_a_rule_that_names_the_erased_value_goes(hub):
     assert "ann-1" not in everything_stored(hub)
     assert receipt.counts["identity_rule_list"] == 1
     assert set(hub.clusters()) == {(anonymous("tablet"),)}
-    assert check(hub.conn, hub.schema) == []
+    assert graph_differences(hub.conn, hub.schema) == []
 
 
 def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hub):

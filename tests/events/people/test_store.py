@@ -10,7 +10,7 @@ from django.db import connections
 
 from destinations.models import Erasure
 from destinations.postgres.operations import unmerge
-from destinations.postgres.operations.rebuild import check
+from destinations.postgres.operations.rebuild import graph_differences
 from destinations.warehouse.identity.statements import Identifier
 from events.loads.run import run_load
 from events.log import writer
@@ -46,7 +46,7 @@ def test_a_scenario_gives_its_profiles_through_log_and_load(warehouse, warehouse
     hub.play(scenario["given"])
 
     assert hub.clusters() == hub.expected(scenario["profiles"])
-    assert check(warehouse, hub.schema) == []
+    assert graph_differences(warehouse, hub.schema) == []
 
 
 def test_destinations_are_islands(warehouse, warehouse_url):
@@ -77,7 +77,7 @@ def test_a_stream_with_operators_gives_what_the_oracle_says(warehouse, warehouse
     hub.load(*(line for line in stream if line["type"] != "op"))
 
     assert hub.clusters() == hub.expected(solved["clusters"])
-    assert check(warehouse, hub.schema) == []
+    assert graph_differences(warehouse, hub.schema) == []
     _assert_rows_belong(hub, solved)
 
 
@@ -119,7 +119,7 @@ def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url, 
 
     assert len(threads) == 4
     assert hub.clusters() == hub.expected(solved["clusters"])
-    assert check(warehouse, hub.schema) == []
+    assert graph_differences(warehouse, hub.schema) == []
     _assert_rows_belong(hub, solved)
 
 
@@ -162,7 +162,7 @@ def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing
 
     assert len(kills) > 1
     assert hub.clusters() == hub.expected(solved["clusters"])
-    assert check(warehouse, hub.schema) == []
+    assert graph_differences(warehouse, hub.schema) == []
 
 
 def test_rows_follow_their_users_when_a_device_turns_out_to_be_shared(warehouse, warehouse_url):
@@ -223,7 +223,7 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
         done = unmerge.unmerge_links(*identities.args, [pair], actor="ann")
         assert done.outcome.restamp_id is not None
         progress = []
-        while unmerge.restamp_next(identities.conn, identities.schema):
+        while unmerge.move_next_slice(identities.conn, identities.schema):
             progress += hub.rows("SELECT moved, total FROM {schema}.identity_restamp")
 
     tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
@@ -296,7 +296,7 @@ def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
     ).fetchall() == [("m13", "bob-1", None), ("m5", "bob-1", None)]
     assert hub.conn.execute("SELECT id FROM web.users").fetchall() == []
     assert connection.loads.latest("pk").skipped == 2
-    assert check(hub.conn, hub.schema) == []
+    assert graph_differences(hub.conn, hub.schema) == []
 
 
 def test_one_identifier_is_erased_and_the_rest_of_the_person_stays(hub):
@@ -373,7 +373,7 @@ def test_a_changed_trait_identifier_moves_rows_of_all_sources_at_the_next_load(
     assert len(hub.clusters()) == 4
     stamps = hub.rows("SELECT rudder_profile_id FROM app.tracks")
     assert stamps == [(hub.profile("u2"),)]
-    assert check(warehouse, hub.schema) == []
+    assert graph_differences(warehouse, hub.schema) == []
 
 
 def test_all_links_of_an_event_are_those_its_payload_states(hub):

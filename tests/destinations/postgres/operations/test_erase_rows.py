@@ -41,7 +41,9 @@ def add(graph, stamp, *row):
 
 
 def erased(graph, *identifiers, **options):
-    return erase.erase(graph.conn, graph.schema, ["app"], identifiers, actor="eve", **options)
+    return erase.erase_identifiers(
+        graph.conn, graph.schema, ["app"], identifiers, actor="eve", **options
+    )
 
 
 @pytest.mark.parametrize(

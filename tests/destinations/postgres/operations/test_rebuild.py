@@ -8,7 +8,7 @@ import pytest
 
 from destinations.postgres.identity.query import query
 from destinations.postgres.operations import guards, unmerge
-from destinations.postgres.operations.rebuild import check, rebuild
+from destinations.postgres.operations.rebuild import graph_differences, rebuild_graph
 from tests.support.events import event
 from tests.support.identity_graph import ORACLE, Graph, anonymous, user
 from tests.support.wait import wait_for
@@ -55,7 +55,7 @@ DAMAGES = {
 
 
 def test_a_sound_graph_has_no_differences(graph):
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -65,19 +65,19 @@ def test_a_damage_is_found_and_rebuilt(graph, name):
     known = graph.rows(overrides)
     assert graph.rows(DAMAGES[name])
 
-    assert check(graph.conn, graph.schema) != []
-    assert rebuild(graph.conn, graph.schema) != []
+    assert graph_differences(graph.conn, graph.schema) != []
+    assert rebuild_graph(graph.conn, graph.schema) != []
 
     assert graph.clusters() == before
     assert graph.rows(overrides) == known
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
 
 def test_a_rebuild_of_a_sound_graph_writes_nothing(graph):
     stamps = "SELECT rudder_id, xmin::text FROM {schema}.rudder_profiles ORDER BY 1"
     before = graph.rows(stamps)
 
-    assert rebuild(graph.conn, graph.schema) == []
+    assert rebuild_graph(graph.conn, graph.schema) == []
 
     assert graph.rows(stamps) == before
 
@@ -108,14 +108,14 @@ def test_a_rebuild_is_seen_whole_and_one_that_crashes_changes_nothing(graph, war
         crashed.join()
 
     assert (during, graph.rows(STATE)) == (damaged, damaged)
-    rebuild(graph.conn, graph.schema)
+    rebuild_graph(graph.conn, graph.schema)
     assert graph.clusters() == sound
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
 
 def rebuild_until_killed(conn, schema):
     with pytest.raises(psycopg.OperationalError):
-        rebuild(conn, schema)
+        rebuild_graph(conn, schema)
 
 
 def writes_and_waits(graph, conn):
@@ -142,11 +142,11 @@ def test_after_operators_actions_the_graph_is_still_sound(warehouse, seed):
     unmerge.unmerge_links(graph.conn, graph.schema, [], named, actor="ann")
     guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 2}, actor="ann")
     graph.load(*events[150:], chunk_size=30)
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
     guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 5}, actor="ann")
-    unmerge.undo(graph.conn, graph.schema, [], named[:3], actor="ann")
+    unmerge.restore_links(graph.conn, graph.schema, [], named[:3], actor="ann")
 
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
 
 def test_an_adopted_rule_hides_a_value_and_its_removal_brings_it_back(warehouse):
@@ -162,10 +162,10 @@ def test_an_adopted_rule_hides_a_value_and_its_removal_brings_it_back(warehouse)
 
     assert done.hidden == 1
     assert set(graph.clusters()) == {(anonymous("a1"),), (anonymous("a2"), user("u2"))}
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
     guards.remove_rule(graph.conn, graph.schema, [], done.rule_id, actor="ann")
     assert graph.clusters() == before
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
 
 def test_an_adopted_pattern_shows_in_a_dry_run_what_it_would_hide(warehouse):
@@ -207,11 +207,11 @@ def test_a_trait_that_becomes_an_identifier_is_held_to_the_hub_limit_at_once(war
 
     guards.set_trait_identifiers(graph.conn, graph.schema, [], ("email",))
     assert len(graph.clusters()) == 4
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
     guards.set_trait_identifiers(graph.conn, graph.schema, [], ())
     assert graph.clusters() == before
-    assert check(graph.conn, graph.schema) == []
+    assert graph_differences(graph.conn, graph.schema) == []
 
 
 def test_trait_identifiers_that_stay_the_same_change_nothing(warehouse):

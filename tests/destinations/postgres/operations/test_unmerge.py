@@ -71,7 +71,7 @@ def test_a_replay_does_not_undo_a_cut_and_an_operator_does(graph):
     graph.load(*TABLET)
     assert len(graph.clusters()) == 2
 
-    unmerge.undo(graph.conn, graph.schema, [], [pair], actor="ann")
+    unmerge.restore_links(graph.conn, graph.schema, [], [pair], actor="ann")
 
     assert graph.clusters() == before
     assert graph.rows("SELECT * FROM {schema}.identity_tombstone") == []
@@ -81,7 +81,7 @@ def test_taking_back_what_is_not_cut_is_refused(graph):
     graph.load(*TABLET)
 
     with pytest.raises(DestinationError, match="not all of these links are cut"):
-        unmerge.undo(
+        unmerge.restore_links(
             graph.conn, graph.schema, [], [(user("ann"), anonymous("tablet"))], actor="ann"
         )
 
@@ -172,7 +172,9 @@ def test_a_cut_that_lowers_the_users_of_a_hub_ends_it(warehouse):
         (anonymous("kiosk"), user("u1"), user("u2")),
         (user("u3"),),
     }
-    unmerge.undo(graph.conn, graph.schema, [], [(anonymous("kiosk"), user("u3"))], actor="ann")
+    unmerge.restore_links(
+        graph.conn, graph.schema, [], [(anonymous("kiosk"), user("u3"))], actor="ann"
+    )
     assert len(graph.clusters()) == 4
     assert graph.rows("SELECT degree FROM {schema}.identity_hub") == [(3,)]
 
@@ -180,9 +182,9 @@ def test_a_cut_that_lowers_the_users_of_a_hub_ends_it(warehouse):
 def test_a_link_that_the_size_guard_refused_can_be_released(warehouse):
     graph = Graph(warehouse, {"size_limit": 2})
     graph.load(event(1, anonymousId="a", userId="u"), event(2, anonymousId="b", userId="u"))
-    held = unmerge.listed(graph.conn, graph.schema, REFUSED)
+    held = unmerge.inactive_links(graph.conn, graph.schema, REFUSED)
 
-    unmerge.release(graph.conn, graph.schema, [], [(held[0].a, held[0].b)], actor="ann")
+    unmerge.release_links(graph.conn, graph.schema, [], [(held[0].a, held[0].b)], actor="ann")
 
     assert list(graph.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
     assert graph.rows("SELECT old_rudder_id FROM {schema}.rudder_identity_overrides") == [
@@ -194,7 +196,7 @@ def test_cuts_are_listed_with_who_and_why(graph):
     graph.load(*TABLET)
     cut(graph, (anonymous("tablet"), user("bob")))
 
-    (listed,) = unmerge.listed(graph.conn, graph.schema, CUT)
+    (listed,) = unmerge.inactive_links(graph.conn, graph.schema, CUT)
 
     assert {listed.a, listed.b} == {anonymous("tablet"), user("bob")}
     assert (listed.message_id, listed.actor, listed.reason) == ("m2", "ann", "tablet")

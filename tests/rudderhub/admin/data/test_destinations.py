@@ -10,7 +10,7 @@ from django.db import connection
 
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.connection_check import STEPS, check
+from destinations.postgres.connection_check import STEPS, check_connection
 from tests.support.factories import make_connection, make_destination
 from tests.support.http import html
 from tests.support.stub_servers import hanging_up_on_all
@@ -200,14 +200,14 @@ def test_the_test_goes_through_every_step_and_leaves_nothing(admin_client):
 
 
 def test_all_steps_are_named_when_all_pass():
-    steps = check(PostgresConfig.of(own_server(), {"password": own_password()}))
+    steps = check_connection(PostgresConfig.from_config(own_server(), {"password": own_password()}))
 
     assert [step.name for step in steps if step.ok] == list(STEPS)
 
 
 def failing_step(**changes: Any) -> tuple[str, str]:
     secrets = {"password": changes.pop("password", own_password())}
-    step = check(PostgresConfig.of(own_server(**changes), secrets))[-1]
+    step = check_connection(PostgresConfig.from_config(own_server(**changes), secrets))[-1]
     assert not step.ok
     return step.name, step.detail
 
@@ -269,15 +269,15 @@ def test_a_user_without_rights_fails_at_creating_a_schema(weak_user):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_schema_of_somebody_else_fails_at_using_it(weak_user):
-    config = PostgresConfig.of(own_server(user=weak_user), {"password": "weak"})
+    config = PostgresConfig.from_config(own_server(user=weak_user), {"password": "weak"})
     name = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
         cursor.execute(f'GRANT CREATE, TEMPORARY ON DATABASE "{name}" TO {weak_user}')
         cursor.execute("CREATE SCHEMA taken")
-    closed = check(config, ["taken", "not_there"])[-1]
+    closed = check_connection(config, ["taken", "not_there"])[-1]
     with connection.cursor() as cursor:
         cursor.execute(f"GRANT USAGE, CREATE ON SCHEMA taken TO {weak_user}")
-    opened = check(config, ["taken"])[-1]
+    opened = check_connection(config, ["taken"])[-1]
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA taken")
         cursor.execute(f'REVOKE ALL ON DATABASE "{name}" FROM {weak_user}')

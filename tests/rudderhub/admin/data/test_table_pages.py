@@ -47,7 +47,7 @@ def table_url(connection, name="paid"):
 def found(connection, schemas=("shop",)):
     """The tables by name."""
     destination = connection.destination
-    config = PostgresConfig.of(destination.config, destination.secrets)
+    config = PostgresConfig.from_config(destination.config, destination.secrets)
     with reads_tables.opened(config) as conn:
         return {table.name: table for table in reads_tables.tables(conn, schemas)}
 

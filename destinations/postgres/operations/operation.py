@@ -107,7 +107,7 @@ PROBED_AT_MOST = 200_000
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredIdentifier:
     """An identifier as it is stored, with the root of its profile."""
 
     identifier: Identifier
@@ -145,16 +145,16 @@ class Operation:
     def key(self, identifier: Identifier) -> UUID:
         return node_key(self.meta.salt, identifier)
 
-    def stored(self, identifiers: Iterable[Identifier]) -> dict[Identifier, Stored]:
+    def stored(self, identifiers: Iterable[Identifier]) -> dict[Identifier, StoredIdentifier]:
         """Those of the identifiers that are stored."""
         keys = [self.key(identifier) for identifier in identifiers]
         found = {}
         for _, node_id, root_id, key, id_type, id_value in self.graph.run(STORED, keys):
-            each = Stored(Identifier(id_type, id_value), key, node_id, root_id)
+            each = StoredIdentifier(Identifier(id_type, id_value), key, node_id, root_id)
             found[each.identifier] = each
         return found
 
-    def find(self, value: str, id_type: str | None = None) -> Stored:
+    def find(self, value: str, id_type: str | None = None) -> StoredIdentifier:
         """An identifier by its value, or by the id of a profile; DestinationError when unknown."""
         row = self.graph.conn.execute(query(self.graph.schema, FIND), [value, id_type]).fetchone()
         if row is None:
@@ -254,7 +254,7 @@ class Operation:
 
 
 @contextmanager
-def operation(
+def begin_operation(
     conn: Conn, schema: str, namespaces: Sequence[str], *, actor: str, dry_run: bool = False
 ) -> Iterator[Operation]:
     """Runs an action, all or nothing; a dry run does the same and takes it back."""
