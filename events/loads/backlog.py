@@ -76,13 +76,15 @@ def _lost_ahead(connections: Sequence[Connection]) -> Counter[int]:
     return lost
 
 
-def oldest_event_times(connections: Sequence[Connection]) -> dict[int, datetime | None]:
+def oldest_event_times(
+    connections: Sequence[Connection], *, near: int = NEAR
+) -> dict[int, datetime | None]:
     """When the first event above each cursor was accepted; None where none is near."""
     given: dict[str, Any] = {
         "keys": [each.pk for each in connections],
         "sources": [each.source_id for each in connections],
         "cursors": [cursor_position(each) for each in connections],
-        "near": NEAR,
+        "near": near,
     }
     with database.cursor() as query:
         query.execute(_OLDEST, given)

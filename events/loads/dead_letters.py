@@ -39,9 +39,8 @@ def similar_letters(letter: DeadLetter) -> QuerySet[DeadLetter]:
     )
 
 
-def oldest_letters(letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
-    """As many as are settled at once."""
-    return DeadLetter.objects.filter(pk__in=letters.order_by("pk").values("pk")[:MOST_AT_ONCE])
+def oldest_letters(letters: QuerySet[DeadLetter], most: int) -> QuerySet[DeadLetter]:
+    return DeadLetter.objects.filter(pk__in=letters.order_by("pk").values("pk")[:most])
 
 
 def open_letters(connection: Connection, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:

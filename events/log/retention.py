@@ -25,7 +25,6 @@ from events.models import Loss, Replay, ReplayState
 logger = logging.getLogger(__name__)
 
 RETENTION_LOCK = 0x72756464_00000003
-DROP_SECONDS = 10
 AFTER_MIDNIGHT = timedelta(hours=1)
 """A request may commit a little after the day in which it came; clocks differ a little, too."""
 
@@ -54,6 +53,8 @@ class Limits:
     days: int
     max_bytes: int = 0
     hard_days: int = 0
+    drop_seconds: int = 10
+    """How long a statement may wait for the locks of others; loads wait for this worker."""
 
     @classmethod
     def from_settings(cls) -> Limits:
@@ -102,12 +103,12 @@ def drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime) 
 def _dropped(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> Iterator[date]:
     """Up to the first day that somebody reads for too long, such as a backup."""
     try:
-        with _impatient(conn):
+        with _impatient(conn, limits.drop_seconds):
             _finish_earlier(conn)
         kept = partitions(conn)
         for each in _due(kept, limits, now):
             if _may_go(conn, each, limits, now):
-                with _impatient(conn):
+                with _impatient(conn, limits.drop_seconds):
                     _drop(conn, each)
                 yield each.day
         _warn_of_size(partitions(conn), limits)
@@ -116,9 +117,9 @@ def _dropped(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> It
 
 
 @contextmanager
-def _impatient(conn: psycopg.Connection[Any]) -> Iterator[None]:
+def _impatient(conn: psycopg.Connection[Any], seconds: int) -> Iterator[None]:
     """A statement that waits for others' locks ends before loads have to wait for this worker."""
-    conn.execute(SQL("SET statement_timeout = {}").format(Literal(DROP_SECONDS * 1000)))
+    conn.execute(SQL("SET statement_timeout = {}").format(Literal(seconds * 1000)))
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ Line = tuple[str, str]
 Form = Mapping[str, list[str]]
 """What was sent: of a field the values, of which the last counts."""
 COUNT_SECONDS = 5.0
-"""For each table of the instance; the log may be long."""
+"""How long a dry run may count in each table of the instance; the log may be long."""
 LIMITS = ("hub_limit", "size_limit")
 
 
@@ -53,6 +53,7 @@ class ActionRequest:
     actor: str
     dry_run: bool
     tell: ReportProgress
+    count_seconds: float = COUNT_SECONDS
 
     @property
     def options(self) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def _erase(act: ActionRequest) -> Effect:
     identifiers, mode = _to_erase(act), act.text("mode") or DELETE
     concerned = (act.destination, act.people, identifiers)
     if act.dry_run:
-        found = preview_erasure(*concerned, mode=mode, max_seconds=COUNT_SECONDS, tell=act.tell)
+        found = preview_erasure(*concerned, mode=mode, max_seconds=act.count_seconds, tell=act.tell)
         return Effect(_counts(found), erased=identifiers)
     made = erasure.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
     return Effect(erased=identifiers, requested=made)

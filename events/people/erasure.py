@@ -12,7 +12,7 @@ import logging
 from collections.abc import Collection, Iterator
 from time import monotonic, sleep
 from traceback import format_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.db import transaction
@@ -44,11 +44,18 @@ from sources.models import Source
 
 logger = logging.getLogger(__name__)
 
-SLICE_SECONDS = 1.0
-"""How long a worker erases from the log before it lets loads have their turn."""
-SLICE_IDS = 20_000
-"""Ids of the log that one transaction covers."""
 LOOK_SECONDS = 0.2
+
+
+class Slice(NamedTuple):
+    """How much a worker erases from the log or a table before loads have their turn."""
+
+    seconds: float = 1.0
+    ids: int = 20_000
+    """Ids of the log per transaction."""
+
+
+DEFAULT_SLICE = Slice()
 
 
 def identifiers_to_erase(
@@ -130,7 +137,7 @@ def unfinished_erasures() -> QuerySet[Erasure]:
     return waiting.exclude(retry_at__gt=timezone.now()).defer("held")
 
 
-def run_slice(erasure: Erasure) -> bool:
+def run_slice(erasure: Erasure, limits: Slice = DEFAULT_SLICE) -> bool:
     """One step, or a part of the log; whether the erasure is to go on at once."""
     with log_reader() as reader, try_lock(reader, Lock.ERASURE, erasure.pk) as taken:
         if not taken:
@@ -138,17 +145,17 @@ def run_slice(erasure: Erasure) -> bool:
         erasure.refresh_from_db()
         if erasure.is_done or erasure.is_waiting(timezone.now()):
             return False
-        return _tried(erasure, reader)
+        return _tried(erasure, limits, reader)
 
 
-def _tried(erasure: Erasure, reader: psycopg.Connection[Any]) -> bool:
+def _tried(erasure: Erasure, limits: Slice, reader: psycopg.Connection[Any]) -> bool:
     """What fails is said without the values, which an error may quote."""
     texts = None
     try:
         erased = _held(erasure)
         texts = ErasedTexts(erased)
         with connect(erasure.destination) as people:
-            _Work(erasure, people, erased, texts).go_on(reader)
+            _Work(erasure, limits, people, erased, texts).go_on(reader)
     except Exception as error:  # noqa: BLE001 - the erasure keeps it and is retried
         said = str(error) or type(error).__name__
         _fail(erasure, texts.without(said) if texts else said)
@@ -167,9 +174,15 @@ def _held(erasure: Erasure) -> Erased:
 
 class _Work:
     def __init__(
-        self, erasure: Erasure, people: IdentityStore, erased: Erased, texts: ErasedTexts
+        self,
+        erasure: Erasure,
+        limits: Slice,
+        people: IdentityStore,
+        erased: Erased,
+        texts: ErasedTexts,
     ) -> None:
         self._erasure = erasure
+        self._limits = limits
         self._people = people
         self._erased = erased
         self._texts = texts
@@ -216,9 +229,9 @@ class _Work:
         after, upto = self._range(reader)
         rules = schema.read_rules(self._people.conn, self._people.schema)
         sought = LogErasure(self._sources, self._erased, rules)
-        until = monotonic() + SLICE_SECONDS
+        until = monotonic() + self._limits.seconds
         while after < upto:
-            part = min(after + SLICE_IDS, upto)
+            part = min(after + self._limits.ids, upto)
             with transaction.atomic():
                 counts = self._counted(sought.erase(after, part))
                 _save(erasure, position=part, counts=counts, **_NO_ERROR)
@@ -243,7 +256,7 @@ class _Work:
         self, rows: Manager[Any], found: Iterator[ScannedRow], following: ErasureStep
     ) -> None:
         """A part of a table, down to the position; then the next step."""
-        until, named, position = monotonic() + SLICE_SECONDS, [], None
+        until, named, position = monotonic() + self._limits.seconds, [], None
         with transaction.atomic():
             for pk, is_named in found:
                 if is_named:

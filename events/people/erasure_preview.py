@@ -20,7 +20,7 @@ from events.log import reader as event_reader
 from events.log.database import log_reader
 from events.log.erasure import LogErasure
 from events.people.erased_texts import ErasedTexts
-from events.people.erasure import SLICE_IDS, concerned_sources
+from events.people.erasure import DEFAULT_SLICE, concerned_sources
 from events.people.store import IdentityStore
 
 ReportProgress = Callable[[str, float | None], None]
@@ -85,10 +85,11 @@ def _logged(sought: LogErasure) -> Generator[Hit]:
         first = event_reader.first_id(reader, None, head)
     if first is None:
         return
-    for upto in range(head, first - 1, -SLICE_IDS):
+    ids = DEFAULT_SLICE.ids
+    for upto in range(head, first - 1, -ids):
         with transaction.atomic():
-            count = sought.count(upto - SLICE_IDS, upto)
-        yield count, min(1.0, (head - upto + SLICE_IDS) / (head - first + 1))
+            count = sought.count(upto - ids, upto)
+        yield count, min(1.0, (head - upto + ids) / (head - first + 1))
 
 
 def _read(found: Iterator[bool]) -> Generator[Hit]:

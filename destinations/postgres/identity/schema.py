@@ -161,20 +161,24 @@ def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
             conn.execute(unlock.format(Literal(OPERATOR_LOCK), Literal(oid)))
 
 
-def lock_graph(conn: Conn, oid: int, *, any_plan: bool = False) -> None:
+def lock_graph(
+    conn: Conn, oid: int, *, any_plan: bool = False, seconds: float = LOCK_TIMEOUT_SECONDS
+) -> None:
     """One writer a graph. Every statement of T1 probes indexes: keep the planner to that."""
     probes = "".join(f"SET LOCAL {name} = off; " for name in PLANNER_OFF if not any_plan)
-    _wait(conn, f"{probes}SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid)
+    _wait(conn, f"{probes}SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid, seconds)
 
 
-def _wait(conn: Conn, lock: str, lock_class: int, key: int | str) -> None:
+def _wait(
+    conn: Conn, lock: str, lock_class: int, key: int | str, seconds: float = LOCK_TIMEOUT_SECONDS
+) -> None:
     """Take a lock, in a transaction; DestinationUnavailableError when it takes too long."""
-    text = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; {lock}"
+    text = f"SET LOCAL lock_timeout = '{seconds}s'; {lock}"
     try:
         conn.execute(SQL(text).format(Literal(lock_class), Literal(key)))
     except LockNotAvailable as error:
         raise DestinationUnavailableError(
-            f"the identity graph was locked for more than {LOCK_TIMEOUT_SECONDS} seconds"
+            f"the identity graph was locked for more than {seconds} seconds"
         ) from error
 
 

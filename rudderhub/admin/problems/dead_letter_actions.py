@@ -51,7 +51,12 @@ CONFIRMATIONS = {
 
 
 def dead_letter_action(
-    model_admin: ModelAdmin, request: HttpRequest, name: str, letters: QuerySet[DeadLetter]
+    model_admin: ModelAdmin,
+    request: HttpRequest,
+    name: str,
+    letters: QuerySet[DeadLetter],
+    *,
+    most: int = dead_letters.MOST_AT_ONCE,
 ) -> HttpResponse:
     """Show the confirmation; once it is confirmed, run the action named "rerun" or "discard"."""
     confirmation = CONFIRMATIONS.get(name)
@@ -66,7 +71,7 @@ def dead_letter_action(
     act = _discard if confirmation.takes_note else _rerun
     back = reverse("admin:events_deadletter_changelist")
     return HttpResponseRedirect(
-        act(model_admin, request, dead_letters.oldest_letters(letters), note) or back
+        act(model_admin, request, dead_letters.oldest_letters(letters, most), note) or back
     )
 
 

@@ -9,7 +9,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from events.log import partitions as log_partitions
-from events.log import retention, writer
+from events.log import writer
 from events.log.database import log_connection
 from events.log.retention import Limits, drop_due_days, partitions
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
@@ -212,17 +212,15 @@ def run_until_killed():
         keep_in_thread(own)
 
 
-def test_a_reader_that_stays_holds_up_neither_the_worker_nor_the_next_run(
-    conn, caplog, monkeypatch
-):
-    monkeypatch.setattr(retention, "DROP_SECONDS", 1)
+def test_a_reader_that_stays_holds_up_neither_the_worker_nor_the_next_run(conn, caplog):
+    limits = Limits(days=30, drop_seconds=1)
     make_event(received_at=days_ago(40))
     make_event(received_at=days_ago(39))
     with log_connection() as backup:
         backup.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         backup.execute("SELECT count(*) FROM events_event")
 
-        during = [drop_due_days(conn, MONTH, NOW) for _ in range(2)]
+        during = [drop_due_days(conn, limits, NOW) for _ in range(2)]
 
         backup.execute("COMMIT")
     after = drop_due_days(conn, MONTH, NOW)

@@ -29,6 +29,8 @@ from events.log.erasure import LogErasure
 from events.models import DeadLetter, Event, Quarantined
 from events.people import erasure as people_erasure
 from events.people import erasure_preview, store
+from events.people.actions import ACTIONS, ActionRequest
+from events.people.erasure import DEFAULT_SLICE, Slice
 from events.tasks import continue_erasure, enqueue_waiting_work
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
@@ -168,16 +170,15 @@ def test_what_comes_after_the_first_step_is_suppressed_while_the_log_waits(hub):
     assert "ann-1" not in everything_stored(hub)
 
 
-def test_the_log_is_erased_in_parts_with_progress(hub, monkeypatch):
-    monkeypatch.setattr(people_erasure, "SLICE_IDS", 2)
-    monkeypatch.setattr(people_erasure, "SLICE_SECONDS", 0.0)
+def test_the_log_is_erased_in_parts_with_progress(hub):
+    limits = Slice(seconds=0.0, ids=2)
     hub.append(*(event(n, userId="ann-1") for n in range(1, 5)))
     erasure = request(hub)
     people_erasure.run_slice(erasure)
     seen = []
 
     while erasure.step in {"warehouse", "log"}:
-        people_erasure.run_slice(erasure)
+        people_erasure.run_slice(erasure, limits)
         seen.append((erasure.percent, erasure.counts["event log"], in_log().count("erased")))
 
     assert seen == [(49, 2, 2), (99, 4, 4)]
@@ -185,8 +186,7 @@ def test_the_log_is_erased_in_parts_with_progress(hub, monkeypatch):
     assert (erasure.percent, erasure.counts["event log"]) == (100, 4)
 
 
-def test_refused_requests_and_dead_letters_are_erased_in_parts(hub, monkeypatch):
-    monkeypatch.setattr(people_erasure, "SLICE_SECONDS", 0.0)
+def test_refused_requests_and_dead_letters_are_erased_in_parts(hub):
     connection = hub.connection("web")
     for number in range(3):
         refused(connection.source, b'{"userId": "ann-1"')
@@ -196,7 +196,7 @@ def test_refused_requests_and_dead_letters_are_erased_in_parts(hub, monkeypatch)
     seen = []
 
     while not erasure.is_done:
-        people_erasure.run_slice(erasure)
+        people_erasure.run_slice(erasure, Slice(seconds=0.0))
         seen.append((erasure.step, DeadLetter.objects.count(), Quarantined.objects.count()))
 
     assert seen[-10:] == [
@@ -268,9 +268,10 @@ PARTS = """
 import sys, django
 django.setup()
 from destinations.models import Erasure
-from events.people import erasure as erasures
-erasures.SLICE_IDS = 5
-erasures.run(Erasure.objects.get(pk=sys.argv[1]))
+from events.people.erasure import Slice, run_slice
+erasure = Erasure.objects.get(pk=sys.argv[1])
+while run_slice(erasure, Slice(ids=5)):
+    pass
 """
 
 
@@ -424,9 +425,10 @@ def test_the_page_that_refreshes_itself_tells_of_nobody_and_logs_one_look(hub, a
     assert LogEntry.objects.filter(change_message="Viewed personal data.").count() == 1
 
 
-def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monkeypatch):
-    monkeypatch.setattr(erasure_preview, "SLICE_IDS", 2)
+def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub):
     hub.append(event(1, userId="ann-1"), event(2, userId="bob-1"), event(3, userId="bob-1"))
+    with database.cursor() as cursor:
+        cursor.execute(SKIP_IDS, [DEFAULT_SLICE.ids])
     hub.append(event(4, userId="ann-1"), event(5, userId="ann-1"))
 
     with store.connect(hub.destination) as identities:
@@ -438,17 +440,28 @@ def test_a_preview_counts_the_newest_part_of_a_log_that_takes_too_long(hub, monk
     assert not Erasure.objects.exists()
 
 
-def test_the_admin_says_that_its_count_is_the_least(hub, admin_client, monkeypatch):
-    monkeypatch.setattr("events.people.actions.COUNT_SECONDS", 0)
+SKIP_IDS = """
+SELECT setval(name, nextval(name) + %s)
+FROM pg_get_serial_sequence('events_event', 'id') AS name
+"""
+
+
+def test_a_dry_run_says_that_its_count_is_the_least(hub):
     hub.load(event(1, userId="ann-1", event="Looked"))
 
-    form = {"action": "erase", "value": "ann-1"}
-    asked = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
-    advance_changes()
-    page = admin_client.get(asked.url).content.decode()
+    with store.connect(hub.destination) as identities:
+        form = {"action": ["erase"], "value": ["ann-1"]}
+        dry_run = ActionRequest(
+            hub.destination, identities, form, "ada", True, ignore_progress, count_seconds=0
+        )
+        effect = ACTIONS["erase"].run(dry_run)
 
-    assert '<td>event log</td><td class="rh-number">at least 1, in the newest part</td>' in page
-    assert '<td>web.tracks</td><td class="rh-number">1</td>' in page
+    assert ("event log", "at least 1, in the newest part") in effect.lines
+    assert ("web.tracks", "1") in effect.lines
+
+
+def ignore_progress(step, share):
+    """Takes a report of progress and does nothing."""
 
 
 def test_two_erasures_of_one_event_at_once_clear_both_values(hub):

@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from destinations.models import Erasure
+from destinations.postgres.identity import restamp
 from destinations.postgres.operations import unmerge
 from destinations.postgres.operations.rebuild import graph_differences
 from destinations.warehouse.identity.statements import Identifier
@@ -214,10 +215,19 @@ def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
     assert hub.row_ids_by_profile("web.users_resolved") == {bob: ["bob"], tablet: ["ann"]}
 
 
-def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
-    monkeypatch.setattr("destinations.postgres.identity.restamp.AT_ONCE", 2)
-    monkeypatch.setattr("destinations.postgres.identity.restamp.SLICE", 2)
+COPY_ROWS = """
+INSERT INTO web.looked
+SELECT copy.*
+FROM web.looked AS row
+CROSS JOIN generate_series(1, %s) AS number
+CROSS JOIN LATERAL jsonb_populate_record(row, jsonb_build_object('id', 'copy ' || number)) AS copy
+WHERE row.id = 'm4'
+"""
+
+
+def test_rows_of_a_large_unmerge_move_in_slices(hub):
     hub.load(*TABLET)
+    hub.conn.execute(COPY_ROWS, [restamp.AT_ONCE])
     pair = (anonymous("tablet"), user("bob"))
     with store.connect(hub.destination) as identities:
         done = unmerge.unmerge_links(*identities.args, [pair], actor="ann")
@@ -228,8 +238,9 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub, monkeypatch):
 
     tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
     bob = min(hub.key(anonymous("phone")), hub.key(user("bob")))
-    assert progress[0] == (2, 6)
-    assert progress[-1] == (6, 6)
+    total = restamp.AT_ONCE + 6
+    assert progress[0] == (restamp.SLICE, total)
+    assert progress[-1] == (total, total)
     assert hub.row_ids_by_profile() == {bob: ["m1"], tablet: ["m4", "m5"]}
 
 

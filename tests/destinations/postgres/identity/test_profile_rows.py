@@ -116,9 +116,10 @@ def test_values_that_jsonb_cannot_hold_are_cleaned(graph):
     ]
 
 
-def test_a_large_profile_is_marked_and_refreshed_later(graph, monkeypatch):
-    monkeypatch.setattr(profile_rows, "REFRESHED_AT_ONCE", 3)
-    graph.load(*[event(n, userId="u1", anonymousId=f"a{n}") for n in range(2, 6)])
+def test_a_large_profile_is_marked_and_refreshed_later(graph):
+    most = profile_rows.REFRESHED_AT_ONCE
+    devices = [event(n, userId="u1", anonymousId=f"a{n}") for n in range(2, most + 1)]
+    graph.load(*devices, chunk_size=most)
     graph.load(event(1, userId="u1", anonymousId="older"))
     counts = "SELECT rudder_id, identifier_count FROM {schema}.rudder_profiles"
     before = graph.rows(counts)
@@ -126,8 +127,8 @@ def test_a_large_profile_is_marked_and_refreshed_later(graph, monkeypatch):
     refreshed = resolve.refresh_marked(graph.conn, graph.schema)
 
     oldest = min(graph.key(user("u1")), graph.key(anonymous("older")))
-    assert (before, refreshed) == ([(oldest, 3)], 1)
-    assert graph.rows(counts) == [(oldest, 6)]
+    assert (before, refreshed) == ([(oldest, most)], 1)
+    assert graph.rows(counts) == [(oldest, most + 1)]
     assert resolve.refresh_marked(graph.conn, graph.schema) == 0
 
 

@@ -499,14 +499,14 @@ def test_another_isolation_level_is_refused(graph):
         graph.load(event(1, userId="u1"))
 
 
-def test_a_graph_that_stays_locked_is_unavailable(graph, warehouse_url, monkeypatch):
-    monkeypatch.setattr(schema, "LOCK_TIMEOUT_SECONDS", 0.05)
+def test_a_graph_that_stays_locked_is_unavailable(graph, warehouse_url):
     oid = schema.read_meta(graph.conn, SCHEMA).oid
 
     with psycopg.connect(warehouse_url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s, %s)", [schema.GRAPH_LOCK, oid])
-        with pytest.raises(DestinationUnavailableError, match="locked"):
-            graph.load(event(1, userId="u1"))
+        locked = pytest.raises(DestinationUnavailableError, match="locked for more than")
+        with locked, graph.conn.transaction():
+            schema.lock_graph(graph.conn, oid, seconds=0.05)
 
     assert graph.load(event(1, userId="u1")) == {user("u1"): graph.key(user("u1"))}
 

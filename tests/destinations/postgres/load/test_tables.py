@@ -14,7 +14,6 @@ from destinations.interface import (
     DestinationError,
     DestinationUnavailableError,
 )
-from destinations.postgres import connection
 from tests.support.chunks import load
 from tests.support.events import identify, moment, track
 from tests.support.warehouse import rows
@@ -284,10 +283,12 @@ def test_without_rights_a_load_says_so_and_goes_on_once_it_has_them(
 
 
 def test_a_table_that_somebody_locks_makes_the_load_wait_and_not_hang(
-    open_session, warehouse, warehouse_url, monkeypatch
+    open_session, warehouse, warehouse_url
 ):
-    monkeypatch.setattr(connection, "SETTINGS", connection.SETTINGS.replace("30s", "200ms"))
     session = open_session()
+    conn = session._conn  # noqa: SLF001 - to wait less long
+    limit = conn.execute("SHOW lock_timeout").fetchone()
+    conn.execute("SET lock_timeout = '200ms'")
     load(session, track("m1"))
     with psycopg.connect(warehouse_url) as other:
         other.execute("LOCK TABLE shop.clicked")
@@ -295,6 +296,7 @@ def test_a_table_that_somebody_locks_makes_the_load_wait_and_not_hang(
         with pytest.raises(DestinationUnavailableError, match="lock timeout"):
             load(session, track("m2", properties={"new": 1}))
 
+    assert limit == ("30s",)
     load(session, track("m2", properties={"new": 1}))
     assert rows(warehouse, "SELECT id FROM shop.clicked ORDER BY id") == [("m1",), ("m2",)]
 

@@ -221,13 +221,13 @@ def test_events_that_retention_dropped_are_not_pending():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_oldest_event_behind_many_of_others_is_not_looked_for(monkeypatch):
-    monkeypatch.setattr(backlog, "NEAR", 1)
+def test_an_oldest_event_behind_many_of_other_sources_is_not_sought():
     behind = make_connection(source := make_source())
     make_event()
     make_event(source)
 
-    assert backlogs([behind])[behind.pk] == Backlog(1, None)
+    assert backlog.oldest_event_times([behind], near=1) == {behind.pk: None}
+    assert backlogs([behind])[behind.pk].events == 1
 
 
 @pytest.mark.django_db(transaction=True)

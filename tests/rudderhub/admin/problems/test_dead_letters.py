@@ -3,8 +3,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.cache import cache
 
 from events.loads import dead_letters, ledger, replays
@@ -16,9 +18,10 @@ from events.models import DeadLetter, Replay
 from events.tasks import load_replay
 from events.workers import queue
 from events.workers.errors import fingerprint
+from rudderhub.admin.problems.dead_letter_actions import dead_letter_action
 from tests.support.connections import send
 from tests.support.events import NOW, event, track
-from tests.support.factories import make_connection, make_event
+from tests.support.factories import make_admin, make_connection, make_event
 from tests.support.http import html
 from tests.support.warehouse import rows
 
@@ -395,12 +398,15 @@ def test_events_of_a_dropped_day_keep_the_list_open(admin_client, dead):
     assert "m4" in shown(admin_client.get(LIST))
 
 
-def test_at_most_so_many_are_settled_at_once_the_oldest_first(admin_client, dead, monkeypatch):
-    monkeypatch.setattr(dead_letters, "MOST_AT_ONCE", 1)
+def test_an_action_takes_the_oldest_dead_letters_up_to_its_limit(admin_client, rf, dead):
+    alike = dead_letters.similar_letters(letter("m3"))
+    request = rf.post("/", {"confirm": "1", "note": "old"})
+    request.user, request._messages = make_admin(), CookieStorage(request)  # noqa: SLF001
+    model_admin = site.get_model_admin(DeadLetter)
 
     preview = html(admin_client.get(f"{LIST}{letter('m3').pk}/discard/alike/"))
-    admin_client.post(f"{LIST}{letter('m3').pk}/discard/alike/", {"confirm": "1", "note": "old"})
-    rerun(admin_client, "m3", "alike")
+    dead_letter_action(model_admin, request, "discard", alike, most=1)
+    dead_letter_action(model_admin, request, "rerun", alike, most=1)
 
     assert "<td>2</td>" in preview
     assert letters() == {"m2": ("discarded", 1), "m3": ("open", 1), "m4": ("open", 1)}
