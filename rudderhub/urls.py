@@ -9,7 +9,7 @@ from rudderhub import public_views
 from rudderhub.accounts.first_admin import first_admin
 from rudderhub.accounts.password import OwnPassword
 from rudderhub.admin.data import discards, tables
-from rudderhub.admin.live_events import warehouse_trace_page
+from rudderhub.admin.live_events.warehouse_trace import warehouse_trace_page
 from rudderhub.admin.settings.system import system
 from sources.routing import Route, get, own_path
 from sources.sdk.routes import SDK_ROUTES, find_sdk_route
@@ -20,9 +20,13 @@ _BROWSE = [
         ("tables/", tables.tables, "tables"),
         ("tables/<int:pk>/<str:schema>/<path:name>/", tables.table, "table"),
         ("discards/", discards.discards, "discards"),
-        ("discards/<int:pk>/<str:schema>/export/", discards.discards_file, "discards_file"),
-        ("discards/<int:pk>/<str:schema>/widen/", discards.widen, "widen"),
-        ("events/event/<int:pk>/in/<int:connection_pk>/", warehouse_trace_page.look, "look"),
+        ("discards/<int:pk>/<str:schema>/export/", discards.discards_csv, "discards_file"),
+        ("discards/<int:pk>/<str:schema>/widen/", discards.widen_column, "widen"),
+        (
+            "events/event/<int:pk>/in/<int:connection_pk>/",
+            warehouse_trace_page,
+            "warehouse_trace",
+        ),
         ("system/", system, "system"),
     )
 ]

@@ -1,37 +1,11 @@
-"""Imports every page of the admin, which registers it."""
+"""Imports every section of the admin, which registers its pages."""
+
+# ruff: noqa: F401
 
 from __future__ import annotations
 
-from rudderhub.admin.data.connections import ConnectionAdmin
-from rudderhub.admin.data.destinations import DestinationAdmin
-from rudderhub.admin.data.loads import LoadAdmin
-from rudderhub.admin.data.replays import ReplayAdmin
-from rudderhub.admin.data.sources import SourceAdmin
-from rudderhub.admin.live_events.events import EventAdmin
-from rudderhub.admin.people.erasures import ErasureAdmin
-from rudderhub.admin.people.self_checks import IdentityCheckAdmin
-from rudderhub.admin.people.tokens import ProfileTokenAdmin
-from rudderhub.admin.problems.dead_letters import DeadLetterAdmin
-from rudderhub.admin.problems.losses import LossAdmin
-from rudderhub.admin.problems.quarantine import QuarantinedAdmin
-from rudderhub.admin.settings.sessions import SessionAdmin
-from rudderhub.admin.settings.users import AuditAdmin, StaffAdmin, TeamAdmin
-
-__all__ = [
-    "AuditAdmin",
-    "ConnectionAdmin",
-    "DeadLetterAdmin",
-    "DestinationAdmin",
-    "ErasureAdmin",
-    "EventAdmin",
-    "IdentityCheckAdmin",
-    "LoadAdmin",
-    "LossAdmin",
-    "ProfileTokenAdmin",
-    "QuarantinedAdmin",
-    "ReplayAdmin",
-    "SessionAdmin",
-    "SourceAdmin",
-    "StaffAdmin",
-    "TeamAdmin",
-]
+from rudderhub.admin.data import connections, destinations, loads, replays, sources
+from rudderhub.admin.live_events import events
+from rudderhub.admin.people import erasures, self_checks, tokens
+from rudderhub.admin.problems import dead_letters, losses, quarantine
+from rudderhub.admin.settings import sessions, users

@@ -1,4 +1,4 @@
-"""Where a page is: its section and its list as the navigation names them, and what it shows."""
+"""The breadcrumbs of a page: its section and list as the navigation names them, and its title."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Crumb(NamedTuple):
 
 @register.simple_tag(takes_context=True)
 def crumbs(context: Context) -> list[Crumb]:
-    """The page itself comes last."""
+    """The crumbs from the section to the page itself."""
     path = context["request"].path
-    found = _place(context.get("sidebar_navigation") or [])
+    page_crumbs = _navigation_crumbs(context.get("sidebar_navigation") or [])
     record = context.get("original") or context.get("object")
     if isinstance(record, Model):
-        found.append(_record(record))
-    if (not found or found[-1].url != path) and context.get("title"):
-        found.append(Crumb(_title(str(context["title"]), found)))
-    return found
+        page_crumbs.append(_record_crumb(record))
+    if (not page_crumbs or page_crumbs[-1].url != path) and context.get("title"):
+        page_crumbs.append(Crumb(_short_title(str(context["title"]), page_crumbs)))
+    return page_crumbs
 
 
 @register.simple_tag(takes_context=True)
 def page_title(context: Context) -> str:
-    """The page first, since the title of a window is cut at its end."""
+    """The title of the window, with the page first because browsers cut its end."""
     titles = [crumb.title for crumb in reversed(crumbs(context))]
     return " | ".join([*titles, str(context.get("site_title", ""))])
 
 
-def _place(navigation: Sequence[Mapping[str, Any]]) -> list[Crumb]:
+def _navigation_crumbs(navigation: Sequence[Mapping[str, Any]]) -> list[Crumb]:
     for group in navigation:
         for item in group["items"]:
             if item["active"]:
@@ -48,8 +48,8 @@ def _place(navigation: Sequence[Mapping[str, Any]]) -> list[Crumb]:
     return []
 
 
-def _record(record: Model) -> Crumb:
-    """Names stay as they are; a text that begins with what the record is begins a title."""
+def _record_crumb(record: Model) -> Crumb:
+    """The crumb of a record; its text is capitalised if it begins with the model's name."""
     options = record._meta  # noqa: SLF001
     text = str(record)
     title = capfirst(text) if text.startswith(str(options.verbose_name)) else text
@@ -60,9 +60,9 @@ def _record(record: Model) -> Crumb:
         return Crumb(title)
 
 
-def _title(title: str, found: Sequence[Crumb]) -> str:
-    """Without what the crumbs before it say already."""
-    if not found:
+def _short_title(title: str, page_crumbs: Sequence[Crumb]) -> str:
+    """The title without the name that the crumb before it has already."""
+    if not page_crumbs:
         return title
-    name = found[-1].title
+    name = page_crumbs[-1].title
     return title.removesuffix(f": {name}").removeprefix(f"{name} of ")

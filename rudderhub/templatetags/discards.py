@@ -1,4 +1,4 @@
-"""Shows the reason of a discard in plain words; the tables keep RudderStack's."""
+"""The template filter that shows the reason of a discard in plain words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES = {
 
 @register.filter
 def plain_reason(reason: str) -> str:
-    """Such as "text in a number column"; other reasons are plain already."""
+    """Plain words for RudderStack's reason, such as "text in a number column"."""
     conversion = _CONVERSION.fullmatch(reason)
     if conversion is None:
         return reason

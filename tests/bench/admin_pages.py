@@ -129,7 +129,7 @@ def _samples() -> dict[str, dict[str, Any]]:
         "people-profile": {"pk": destination.pk, "rudder_id": _rudder_id(BUSIEST)},
         "table": {"pk": destination.pk, "schema": api.EVENTS, "name": "tracks"},
         "widen": {"pk": destination.pk, "schema": api.EVENTS},
-        "look": {"pk": loaded.pk, "connection_pk": loaded.source.connections.get().pk},
+        "warehouse_trace": {"pk": loaded.pk, "connection_pk": loaded.source.connections.get().pk},
         "admin:events_event_change": {"object_id": loaded.pk},
         "admin:events_deadletter_act": {
             "pk": _letter().pk,

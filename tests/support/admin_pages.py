@@ -218,7 +218,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
         "table": [in_schema | {"name": name} for (name,) in tables],
         "discards_file": [in_schema],
         "widen": [in_schema],
-        "look": [
+        "warehouse_trace": [
             {"pk": event.pk, "connection_pk": hub.connection("web").pk}
             for event in Event.objects.all()
         ],

@@ -1,4 +1,4 @@
-"""Pages of discards: values that did not fit their column, their export, and recovering them."""
+"""The pages of discards: the list, its export as CSV, and widening a column to recover them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from destinations.postgres.reads.tables import Wanted
 from events.loads.discard_progress import DiscardColumn
 from events.protocol.masking import PERMISSION
 from events.tasks import reapply_column_discards
+from events.workers import audit
 from rudderhub.admin.base.display import relative_time
 from rudderhub.admin.data.warehouse_queries import (
-    audit_note,
     chosen_destinations,
-    page,
-    query_each,
+    query_warehouses,
+    render_page,
     require_view_permission,
     warehouse,
     warehouses,
@@ -54,7 +54,7 @@ def discards(request: HttpRequest) -> HttpResponse:
         pairs = ((schema, tables.discard_groups(conn, schema, wanted)) for schema in schemas)
         return [(schema, groups) for schema, groups in pairs if groups]
 
-    answers, faults = query_each(chosen, groups_by_schema)
+    answers, faults = query_warehouses(chosen, groups_by_schema)
     sections = [
         (
             destination,
@@ -64,9 +64,9 @@ def discards(request: HttpRequest) -> HttpResponse:
         for destination, schemas in answers
         for schema, groups in schemas
     ]
-    sees = request.user.has_perm(PERMISSION)
-    for destination, schema, _ in sections if sees else ():
-        audit_note(request, destination, f"Viewed discards of {schema}.")
+    may_see = request.user.has_perm(PERMISSION)
+    for destination, schema, _ in sections if may_see else ():
+        audit.log_action(request.user.pk, destination, f"Viewed discards of {schema}.")
     context = {
         "title": "Discards",
         "sections": sections,
@@ -75,14 +75,14 @@ def discards(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "wanted": wanted,
         "most": tables.MOST_GROUPS,
-        "sees": sees,
+        "may_see": may_see,
         "may_change": request.user.has_perm("destinations.change_destination"),
     }
-    return page(request, "rudderhub/data/discards.html", context)
+    return render_page(request, "rudderhub/data/discards.html", context)
 
 
 @with_fault_page
-def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponseBase:
+def discards_csv(request: HttpRequest, pk: int, schema: str) -> HttpResponseBase:
     require_view_permission(request)
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
@@ -90,8 +90,10 @@ def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponseBas
     wanted = _wanted_discards(request)
     with tables.opened(config) as conn:
         count = tables.count_discards(conn, schema, wanted)
-    audit_note(
-        request, destination, f"Exported {count} discards of {schema}{_wanted_text(wanted)}."
+    audit.log_action(
+        request.user.pk,
+        destination,
+        f"Exported {count} discards of {schema}{_wanted_text(wanted)}.",
     )
     return StreamingHttpResponse(
         _csv_lines(config, schema, wanted),
@@ -101,41 +103,41 @@ def discards_file(request: HttpRequest, pk: int, schema: str) -> HttpResponseBas
 
 
 @with_fault_page
-def widen(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
-    """Preview widening a column; on POST have a worker do it."""
+def widen_column(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
+    """Preview widening a column; on POST a worker does it."""
     if not request.user.has_perm("destinations.change_destination"):
         raise PermissionDenied
     destination, config = warehouse(pk, schema)
-    name, column = request.GET.get("table", ""), request.GET.get("column", "")
-    column_of = DiscardColumn(destination.pk, schema, name, column)
+    table, name = request.GET.get("table", ""), request.GET.get("column", "")
+    column = DiscardColumn(destination.pk, schema, table, name)
     if request.method == "POST":
-        _begin_widening(request, column_of)
+        _begin_widening(request, column)
         return HttpResponseRedirect(request.get_full_path())
-    progress = column_of.progress()
+    progress = column.progress()
     is_running = progress is not None and not progress.is_over
     expected = None
     if not is_running:  # a table that is being rewritten is locked
         with tables.opened(config) as conn:
-            expected = reapply_preview(conn, schema, name, column)
+            expected = reapply_preview(conn, schema, table, name)
     context = {
-        "title": f"Widen {name}.{column}",
-        "column": column_of,
+        "title": f"Widen {table}.{name}",
+        "column": column,
         "destination": destination,
         "outlook": expected,
         "progress": progress,
         "is_running": is_running,
     }
-    return page(request, "rudderhub/data/widen_column.html", context)
+    return render_page(request, "rudderhub/data/widen_column.html", context)
 
 
 def _begin_widening(request: HttpRequest, column: DiscardColumn) -> None:
     """Start widening the column, unless it is running already."""
-    place = (column.destination_pk, column.schema, column.table, column.name)
+    args = (column.destination_pk, column.schema, column.table, column.name)
     try:
         if not column.begin():
             messages.warning(request, "It is already running.")
             return
-        reapply_column_discards.delay(*place, int(request.user.pk or 0))
+        reapply_column_discards.delay(*args, int(request.user.pk or 0))
     except (OperationalError, RedisError, OSError):
         messages.error(
             request,
@@ -154,7 +156,7 @@ def _wanted_text(wanted: Wanted) -> str:
 
 
 def _csv_lines(config: PostgresConfig, schema: str, wanted: Wanted) -> Iterator[str]:
-    """CSV that spreadsheets read as UTF-8 and in which no value is a formula."""
+    """Lines of CSV that spreadsheets read as UTF-8, and in which no value is a formula."""
     yield f"{_BYTE_ORDER_MARK}table,column,value,reason,row,received_at\r\n"
     with tables.opened(config) as conn:
         for row in tables.discards(conn, schema, wanted):

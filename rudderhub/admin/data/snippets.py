@@ -1,4 +1,4 @@
-"""Ready lines that send a first event to a source."""
+"""Snippets of code that send an event to a source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 MOST_ARGUMENT_BYTES = 100_000
-"""A program takes no longer argument on Linux than 131,072 bytes."""
+"""Linux limits one argument of a program to 131,072 bytes."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class Snippet:
 
 
 def snippets(url: str, write_key: str) -> list[Snippet]:
-    """For each way to send, with the data plane's URL and the key filled in."""
+    """One snippet for each SDK, with the data plane's URL and the key filled in."""
     return [
         Snippet(title, template.replace("{URL}", url.rstrip("/")).replace("{KEY}", write_key))
         for title, template in _TEMPLATES.items()
     ]
 
 
-def curl(url: str, payload: str, write_key: str = "") -> str:
-    """Sends a stored event once more; with its messageId, so that it stays one row.
+def curl_command(url: str, payload: str, write_key: str = "") -> str:
+    """A command that sends a stored event again, with its messageId so that it stays one row.
 
-    Without the key the shell fills it in from a variable.
+    Without the key, the shell fills it in from the variable WRITE_KEY.
     """
     user = shlex.quote(f"{write_key}:") if write_key else '"$WRITE_KEY:"'
     address, body = shlex.quote(url.rstrip("/") + "/v1/batch"), f'{{"batch": [{payload}]}}'

@@ -1,4 +1,4 @@
-"""Pages that read warehouses: tables, rows of one table, and the rows of one event."""
+"""The pages of a warehouse's tables: their list, and the columns and sample rows of one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.reads import tables as reads_tables
 from destinations.warehouse.rows.schema import EXTRA_COLUMN
 from events.protocol.masking import HIDDEN, PERMISSION
+from events.workers import audit
 from rudderhub.admin.base.display import relative_time
 from rudderhub.admin.data.warehouse_queries import (
-    audit_note,
     chosen_destinations,
-    page,
-    query_each,
+    query_warehouses,
+    render_page,
     require_view_permission,
     warehouse,
     warehouses,
@@ -35,7 +35,7 @@ def tables(request: HttpRequest) -> HttpResponse:
     require_view_permission(request)
     destinations, text = warehouses(), request.GET.get("q", "").strip()
     chosen = chosen_destinations(destinations, request)
-    answers, faults = query_each(chosen, reads_tables.tables)
+    answers, faults = query_warehouses(chosen, reads_tables.tables)
     sections = [
         (destination, _table_rows(summaries, text), _column_budget(destination))
         for destination, summaries in answers
@@ -50,7 +50,7 @@ def tables(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "text": text,
     }
-    return page(request, "rudderhub/data/tables.html", context)
+    return render_page(request, "rudderhub/data/tables.html", context)
 
 
 @with_fault_page
@@ -58,7 +58,7 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
     """A table's columns, some rows or the row with an id, and a query to copy."""
     require_view_permission(request)
     destination, config = warehouse(pk, schema)
-    sees = request.user.has_perm(PERMISSION)
+    may_see = request.user.has_perm(PERMISSION)
     row_id = request.GET.get("id", "")
     with reads_tables.opened(config) as conn:
         columns = reads_tables.columns(conn, schema, name)
@@ -66,8 +66,8 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         discarded = reads_tables.discards_by_column(conn, schema, name)
     if not columns:
         raise Http404
-    if sees:
-        audit_note(request, destination, f"Viewed rows of {schema}.{name}.")
+    if may_see:
+        audit.log_action(request.user.pk, destination, f"Viewed rows of {schema}.{name}.")
     else:
         rows = [tuple(HIDDEN if value is not None else None for value in row) for row in rows]
     context = {
@@ -81,7 +81,7 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         "whole_numbers": WHOLE_NUMBERS,
         "is_full": any(column.name == EXTRA_COLUMN for column in columns),
         "budget": _column_budget(destination),
-        "sees": sees,
+        "may_see": may_see,
         "may_change": request.user.has_perm("destinations.change_destination"),
         "names": names,
         "rows": rows,
@@ -89,13 +89,13 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
         .format(pgsql.Identifier(schema, name))
         .as_string(),
     }
-    return page(request, "rudderhub/data/table.html", context)
+    return render_page(request, "rudderhub/data/table.html", context)
 
 
 def _table_rows(
     summaries: Sequence[reads_tables.TableSummary], text: str
 ) -> list[tuple[reads_tables.TableSummary, str, SafeString]]:
-    """The tables whose name contains the text, each with its row count and newest row."""
+    """The tables with the text in their name, each with its row count and newest row."""
     return [
         (table, _row_count(table), _newest_row(table))
         for table in summaries

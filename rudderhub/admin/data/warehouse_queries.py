@@ -1,4 +1,4 @@
-"""Queries warehouses for a page, all at once and each for a few seconds at most."""
+"""Queries warehouses for pages, all at once and each for a few seconds at most."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
 from destinations.postgres.reads import tables
 from events.loads.advice import Advice, advice
-from events.workers import audit
 
 MOST_AT_ONCE = 32
 Answer = TypeVar("Answer")
@@ -40,10 +39,10 @@ class Fault:
         return advice(self.error)
 
 
-def query_each(
+def query_warehouses(
     destinations: Iterable[Destination], query: Callable[[Conn, Sequence[str]], Answer]
 ) -> tuple[list[tuple[Destination, Answer]], list[Fault]]:
-    """The answers by destination, and the faults. The query gets a connection and schemas."""
+    """The answer of each destination, and the faults; the query gets a connection and schemas."""
 
     def answer_or_fault(destination: Destination, schemas: Sequence[str]) -> Answer | Fault:
         try:
@@ -66,7 +65,7 @@ def query_each(
 
 
 def with_fault_page(view: View) -> View:
-    """Wraps the view of one destination: it shows a page with the fault of the warehouse."""
+    """Make the view of one destination show a page with the fault of the warehouse."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -75,7 +74,7 @@ def with_fault_page(view: View) -> View:
         except (DestinationError, DestinationUnavailableError) as error:
             fault = Fault(get_object_or_404(Destination, pk=pk), str(error))
             context = {"title": f"{fault.destination} cannot be queried", "fault": fault}
-            return page(request, "rudderhub/data/fault.html", context, status=503)
+            return render_page(request, "rudderhub/data/fault.html", context, status=503)
 
     return wrapped
 
@@ -87,13 +86,13 @@ def warehouses() -> list[Destination]:
 def chosen_destinations(
     destinations: Sequence[Destination], request: HttpRequest
 ) -> list[Destination]:
-    """The destination that the request names, or all of them if it names none."""
+    """The destination in the request's query, or all of them if it has none."""
     pk = request.GET.get("destination", "")
     return [destination for destination in destinations if pk in ("", str(destination.pk))]
 
 
 def warehouse(pk: int, schema: str) -> tuple[Destination, PostgresConfig]:
-    """The destination and its config; 404 for a schema that is not one of its own."""
+    """The destination and its config; 404 for a schema of another destination."""
     destination = get_object_or_404(Destination, pk=pk, type="POSTGRES")
     if schema not in destination.namespaces():
         raise Http404
@@ -105,11 +104,7 @@ def require_view_permission(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-def audit_note(request: HttpRequest, destination: Destination, text: str) -> None:
-    audit.log_action(request.user.pk, destination, text)
-
-
-def page(
+def render_page(
     request: HttpRequest, template: str, context: Mapping[str, Any], status: int = 200
 ) -> HttpResponse:
     full_context = {**admin.site.each_context(request), **context}

@@ -16,7 +16,7 @@ from events.log.reader import head_id
 from events.models import Event
 from events.protocol.masking import PERMISSION
 from rudderhub.admin.live_events.filters import StateFilter, before
-from rudderhub.admin.live_events.trace import stops, summary
+from rudderhub.admin.live_events.trace import trace_steps, worst_state
 from sources.models import Source
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
         payload_bytes: int
         short_payload: str
         shown_source: str
-        summary: tuple[str, str]
+        worst_state: tuple[str, str]
 
     EventRow = WithAnnotations[Event, _ListedValues]
 
 PAGE = 50
 WINDOW, SEARCHED = 100_000, 40_000
-"""How many ids a page with a filter checks, and a page with a search."""
+"""How many ids a page checks with a filter, and with a search."""
 READ_BYTES = 65_536
 """Longer payloads are not read for the list."""
 PART, MOST_PARTS = 200, 3
@@ -45,10 +45,10 @@ class OctetLength(Func):
 
 
 class EventChangeList(ChangeList):
-    """Newest first, by id and without a count.
+    """The newest events first, by id and without a count.
 
-    A page with a filter or a search checks a window of ids, so that it opens at once
-    however long the log is; "before" leads on to older events.
+    A page with a filter or a search checks a window of ids, so that its time does not depend on
+    the length of the log; the parameter "before" leads to older events.
     """
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
@@ -57,10 +57,10 @@ class EventChangeList(ChangeList):
         return filters
 
     def get_results(self, request: HttpRequest) -> None:
-        self._sees = request.user.has_perm(PERMISSION)
+        self._may_see = request.user.has_perm(PERMISSION)
         self.before = before(request)
-        self.top = (self.before or head_id() + 1) - 1
-        self.looked_from = 1
+        self.newest_id = (self.before or head_id() + 1) - 1
+        self.searched_from = 1
         rows = self._page(request.GET.get(StateFilter.parameter_name, ""))
         self.result_list = rows[:PAGE]
         self.result_count = self.full_result_count = len(self.result_list)
@@ -70,39 +70,39 @@ class EventChangeList(ChangeList):
         self._add_links(more=len(rows) > PAGE)
 
     def _page(self, state: str) -> list[EventRow]:
-        """A page and one event more; with a state, only the events in it."""
+        """A page and one event more; with a state, only events in that state."""
         rows = self._rows()
         if not state:
             return _event_rows(rows[: PAGE + 1])
         page: list[EventRow] = []
         for part in range(MOST_PARTS):
             checked = _event_rows(rows[PART * part : PART * (part + 1)])
-            page += [row for row in checked if row.summary[0] == state]
+            page += [row for row in checked if row.worst_state[0] == state]
             if len(page) > PAGE or len(checked) < PART:
                 return page[: PAGE + 1]
-        self.looked_from = checked[-1].pk
+        self.searched_from = checked[-1].pk
         return page
 
     def _rows(self) -> QuerySet[Event]:
-        """A message id is found anywhere in the log, everything else in the window."""
-        rows: QuerySet[Event] = self.queryset.filter(pk__lte=self.top)
+        """Search the whole log for a message id, and the window for everything else."""
+        rows: QuerySet[Event] = self.queryset.filter(pk__lte=self.newest_id)
         term = self.query.strip()
-        same = Event.objects.filter(message_id=term).order_by().values_list("pk", flat=True)
-        if term and (ids := list(same[: 2 * PAGE])):
+        pks = Event.objects.filter(message_id=term).order_by().values_list("pk", flat=True)
+        if term and (ids := list(pks[: 2 * PAGE])):
             return rows.filter(pk__in=ids)
         if term or self.has_active_filters:
             window = SEARCHED if term else WINDOW
-            self.looked_from = max(self.top - window + 1, 1)
-            rows = rows.filter(pk__gte=self.looked_from)
+            self.searched_from = max(self.newest_id - window + 1, 1)
+            rows = rows.filter(pk__gte=self.searched_from)
         if not term:
             return rows
         matches = Q(user_id=term) | Q(anonymous_id=term) | Q(event=term)
-        if self._sees:  # a search for parts could reveal a masked value letter by letter
+        if self._may_see:  # a search for parts could reveal a masked value letter by letter
             matches |= reduce(or_, (Q(payload__icontains=text) for text in _stored_spellings(term)))
         return rows.filter(matches)
 
     def _add_links(self, *, more: bool) -> None:
-        older = self.result_list[-1].pk if more else self.looked_from
+        older = self.result_list[-1].pk if more else self.searched_from
         self.newest_url = self.get_query_string() if self.before else ""
         self.older_url = self.get_query_string({"before": older}) if more or older > 1 else ""
 
@@ -131,8 +131,8 @@ def _event_rows(queryset: QuerySet[Event]) -> list[EventRow]:
         row.payload = row.short_payload
     sources = Source.objects.filter(pk__in={row.source_id for row in rows})
     names = dict(sources.values_list("pk", "name"))
-    stops_of_event = stops(rows)
+    steps = trace_steps(rows)
     for row in rows:
         row.shown_source = names.get(row.source_id, "deleted source")
-        row.summary = summary(stops_of_event[row.pk])
+        row.worst_state = worst_state(steps[row.pk])
     return rows

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -37,7 +38,7 @@ from rudderhub.admin.base.display import (
     status_label,
 )
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
-from rudderhub.admin.data.snippets import curl
+from rudderhub.admin.data.snippets import curl_command
 from rudderhub.admin.live_events.event_list import PAGE, EventChangeList, with_short_payloads
 from rudderhub.admin.live_events.filters import (
     REFUSED,
@@ -46,15 +47,15 @@ from rudderhub.admin.live_events.filters import (
     StateFilter,
     TypeFilter,
 )
-from rudderhub.admin.live_events.trace import Stop, stops
-from rudderhub.admin.live_events.warehouse_trace import warehouse_trail
+from rudderhub.admin.live_events.trace import TraceStep, trace_steps
+from rudderhub.admin.live_events.warehouse_trace import warehouse_trace
 from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS
 from sources.models import Source
 
 if TYPE_CHECKING:
     from rudderhub.admin.live_events.event_list import EventRow
 
-MOST_SAME = 10
+MOST_REPEATS = 10
 SHORT = 8
 NO_ROW = (
     "The connection has passed this event, but no row of it exists. The rows were deleted, or the "
@@ -79,23 +80,13 @@ class EventAdmin(ReadOnlyAdmin):
     """After this time the trace queries no further warehouse: all may be unavailable."""
     empty_text = "No events yet. To send one, open a source and copy a snippet."
     nothing_text = "To see refused requests, choose the status refused."
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    ("received", "from_source"),
-                    ("type", "event"),
-                    ("message", "number"),
-                    ("user_copy", "anonymous_copy"),
-                )
-            },
-        ),
+    fields = (
+        ("received", "from_source"),
+        ("type", "event"),
+        ("message", "number"),
+        ("user_copy", "anonymous_copy"),
     )
-    readonly_fields = (
-        *("received", "from_source", "type", "event", "message", "number"),
-        *("user_copy", "anonymous_copy"),
-    )
+    readonly_fields = flatten(fields)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -125,7 +116,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="status")
     def status(self, event: EventRow) -> SafeString:
-        return status_label(*event.summary)
+        return status_label(*event.worst_state)
 
     @display(description="event", empty_value="-")
     def name(self, event: Event) -> SafeString | None:
@@ -145,8 +136,8 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> SafeString | None:
-        named = _sdk_text(event)
-        return clipped_text(named, size="tight") if named else None
+        text = _sdk_text(event)
+        return clipped_text(text, size="tight") if text else None
 
     @display(description="bytes")
     def size(self, event: EventRow) -> str:
@@ -204,26 +195,26 @@ class EventAdmin(ReadOnlyAdmin):
         record.payload = masked_json(record.payload)
 
     def parts(self, request: HttpRequest, record: Event) -> list[tuple[str, SafeString]]:
-        sees = request.user.has_perm(PERMISSION)
+        may_see = request.user.has_perm(PERMISSION)
         event = Event.objects.get(pk=record.pk)
-        may_ask = request.user.has_perm("destinations.view_destination")
-        event_stops, until = stops([event])[event.pk], monotonic() + self.warehouse_seconds
-        trails = [
-            _stop_with_trail(event, stop, asks=may_ask and monotonic() < until, sees=sees)
-            for stop in event_stops
+        may_query = request.user.has_perm("destinations.view_destination")
+        steps, until = trace_steps([event])[event.pk], monotonic() + self.warehouse_seconds
+        traced_steps = [
+            _traced_step(event, step, queries=may_query and monotonic() < until, may_see=may_see)
+            for step in steps
         ]
         context = {
             "event": record,
             "source": self.from_source(record),
             "has_source": Source.objects.filter(pk=record.source_id).exists(),
-            "stops": trails,
-            "waits_for": _awaited_destinations(event_stops),
-            "seen": _states_key(event_stops),
-            "may_ask": may_ask,
+            "steps": traced_steps,
+            "awaited": _awaited_destinations(steps),
+            "states_key": _states_key(steps),
+            "may_query": may_query,
             "sdk": _sdk_text(event),
             "may_act": request.user.has_perms(PERMISSIONS),
-            "came": _request_context(event, sees=sees),
-            "same": _same_message(event),
+            "original": _request_context(event, may_see=may_see),
+            "repeats": _repeats(event),
             "minutes": settings.REQUEST_MINUTES,
             "normalised": json_block(record.payload),
         }
@@ -236,25 +227,23 @@ class EventAdmin(ReadOnlyAdmin):
                 "Request and event",
                 SafeString(render_to_string("rudderhub/live_events/request.html", context)),
             ),
-            ("Send again", code_block(self._curl(request, record))),
+            ("Send again", code_block(self._curl_text(request, record))),
         ]
 
     def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
         return {"state": self.state_view, "curl": self.curl_view}
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """For the trace, which fetches this until a state differs from the one it shows."""
+        """What the trace fetches while it waits; empty as soon as a state has changed."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         event = get_object_or_404(Event, pk=pk)
-        event_stops = stops([event])[pk]
-        if request.GET.get("seen") != _states_key(event_stops):
+        steps = trace_steps([event])[pk]
+        states_key = _states_key(steps)
+        if request.GET.get("seen") != states_key:
             return HttpResponse()
-        context = {
-            "event": event,
-            "waits_for": _awaited_destinations(event_stops),
-            "seen": _states_key(event_stops),
-        }
+        awaited = _awaited_destinations(steps)
+        context = {"event": event, "awaited": awaited, "states_key": states_key}
         return TemplateResponse(request, "rudderhub/live_events/pending_status.html", context)
 
     def curl_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -265,15 +254,17 @@ class EventAdmin(ReadOnlyAdmin):
         if record is None:
             raise Http404
         self.audit_read(request, record)
-        return HttpResponse(self._curl(request, record), content_type="text/plain; charset=utf-8")
+        return HttpResponse(
+            self._curl_text(request, record), content_type="text/plain; charset=utf-8"
+        )
 
-    def _curl(self, request: HttpRequest, record: Event) -> str:
+    def _curl_text(self, request: HttpRequest, record: Event) -> str:
         """A curl command; its key is a variable unless the user may change sources."""
         source = Source.objects.filter(pk=record.source_id).first()
         key = source.write_keys.active(timezone.now()).first() if source else None
         if key is None or not request.user.has_perm("sources.change_source"):
-            return curl(settings.DATA_PLANE_URL, record.payload)
-        return curl(settings.DATA_PLANE_URL, record.payload, key.key)
+            return curl_command(settings.DATA_PLANE_URL, record.payload)
+        return curl_command(settings.DATA_PLANE_URL, record.payload, key.key)
 
 
 def _source_query(request: HttpRequest) -> dict[str, str]:
@@ -281,47 +272,51 @@ def _source_query(request: HttpRequest) -> dict[str, str]:
     return {"source__id__exact": chosen} if chosen.isdecimal() else {}
 
 
-def _request_context(event: Event, *, sees: bool) -> dict[str, Any] | None:
+def _request_context(event: Event, *, may_see: bool) -> dict[str, Any] | None:
     """The request of an event, if it is still kept; masked unless the user may see values."""
-    kept = recent_requests.find_request(event.source_id, event.received_at)
-    if kept is None:
+    original = recent_requests.find_request(event.source_id, event.received_at)
+    if original is None:
         return None
-    body = kept.body.decode(errors="backslashreplace")
+    body = original.body.decode(errors="backslashreplace")
+    path = original.path if may_see else original.path.partition("?")[0]
+    is_cut = original.body_bytes > recent_requests.BODY_BYTES
     return {
-        "line": f"{kept.method} {kept.path if sees else kept.path.partition('?')[0]}",
+        "line": f"{original.method} {path}",
         "headers": {
-            name: value if sees or name.startswith("Content-") else masked_text(value)
-            for name, value in kept.headers.items()
+            name: value if may_see or name.startswith("Content-") else masked_text(value)
+            for name, value in original.headers.items()
         },
-        "body": json_block(body if sees else masked_json(body)) if body else "",
-        "cut": kept.body_bytes if kept.body_bytes > recent_requests.BODY_BYTES else 0,
+        "body": json_block(body if may_see else masked_json(body)) if body else "",
+        "cut_bytes": original.body_bytes if is_cut else 0,
     }
 
 
-def _same_message(event: Event) -> QuerySet[Event]:
-    """Other events of the source with its message id, such as a client's retries."""
-    named = Event.objects.filter(message_id=event.message_id, source_id=event.source_id)
-    return named.exclude(pk=event.pk).defer("payload").order_by("pk")[:MOST_SAME]
+def _repeats(event: Event) -> QuerySet[Event]:
+    """Other events of the source with the same message id, such as retries of a client."""
+    events = Event.objects.filter(message_id=event.message_id, source_id=event.source_id)
+    return events.exclude(pk=event.pk).defer("payload").order_by("pk")[:MOST_REPEATS]
 
 
-def _awaited_destinations(stops: list[Stop]) -> list[Destination]:
-    return [stop.connection.destination for stop in stops if stop.kind == "wait"]
+def _awaited_destinations(steps: list[TraceStep]) -> list[Destination]:
+    return [step.connection.destination for step in steps if step.kind == "wait"]
 
 
-def _states_key(stops: list[Stop]) -> str:
-    return ",".join(f"{stop.connection.pk}:{stop.state}" for stop in stops)
+def _states_key(steps: list[TraceStep]) -> str:
+    return ",".join(f"{step.connection.pk}:{step.state}" for step in steps)
 
 
-def _stop_with_trail(event: Event, stop: Stop, *, asks: bool, sees: bool) -> Stop:
-    loads = Load.objects.filter(connection=stop.connection)
+def _traced_step(event: Event, step: TraceStep, *, queries: bool, may_see: bool) -> TraceStep:
+    """The step with its load and, if `queries` is set, with what the warehouse has of the event."""
+    loads = Load.objects.filter(connection=step.connection)
     load = loads.filter(after_id__lt=event.pk, upto_id__gte=event.pk).first()
-    asks = asks and stop.state == "loaded"
-    if stop.state == "dead letter" and stop.dead_letter and not sees:
-        stop = replace(stop, detail=fingerprint(stop.dead_letter.reason))
-    trail = warehouse_trail(stop.connection, event, sees=sees) if asks else None
-    if trail and trail.has_no_row:
-        stop = replace(stop, state="no row now", kind="off", detail=NO_ROW)
-    return replace(stop, load=load, trail=trail)
+    if step.state == "dead letter" and step.dead_letter and not may_see:
+        step = replace(step, detail=fingerprint(step.dead_letter.reason))
+    if not queries or step.state != "loaded":
+        return replace(step, load=load)
+    trace = warehouse_trace(step.connection, event, may_see=may_see)
+    if trace.has_no_row:
+        step = replace(step, state="no row now", kind="off", detail=NO_ROW)
+    return replace(step, load=load, warehouse=trace)
 
 
 def _sdk_text(event: Event) -> str:

@@ -112,8 +112,8 @@ async function refreshLive(part) {
 
 // What stands elsewhere on the page and goes with the part, such as the links to other pages of it.
 function replaceToo(page) {
-  const fresh = page.querySelectorAll("[data-live-too]");
-  document.querySelectorAll("[data-live-too]").forEach((part, place) => {
+  const fresh = page.querySelectorAll("[data-live-linked]");
+  document.querySelectorAll("[data-live-linked]").forEach((part, place) => {
     part.innerHTML = fresh[place]?.innerHTML ?? part.innerHTML;
   });
 }

@@ -57,7 +57,15 @@ def of(model, *names):
 RIGHTS = {
     "View events, flow, people and what needs attention": [
         *(each for model in VIEWED for each in of(model, "changelist", "change", "history")),
-        *("tables", "table", "discards", "look", "people", "people-first-rules", "people-rules"),
+        *(
+            "tables",
+            "table",
+            "discards",
+            "warehouse_trace",
+            "people",
+            "people-first-rules",
+            "people-rules",
+        ),
         *("people-profile", "admin:events_event_state", "admin:events_event_curl"),
         "admin:destinations_connection_state",
     ],
@@ -173,7 +181,7 @@ def path_of(name, route):
     }
     of_model = pk_of(*model) if model else pk_of("destinations", "destination")
     given |= {"pk": of_model, "object_id": of_model, "id": of_model}
-    if name == "look":
+    if name == "warehouse_trace":
         given["pk"] = pk_of("events", "event")
     if "sources_writekey" in name:
         given["pk"] = pk_of("sources", "source")

@@ -35,7 +35,7 @@ def shown(response) -> list[str]:
 
 def state_of(admin_client: Client, event: Event) -> str:
     (row,) = admin_client.get(EVENTS, {"q": event.message_id}).context["cl"].result_list
-    return row.summary[0]
+    return row.worst_state[0]
 
 
 def test_live_events_are_newest_first(admin_client):

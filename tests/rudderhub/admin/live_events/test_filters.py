@@ -33,7 +33,7 @@ def listed(admin_client, **query):
     response = admin_client.get(EVENTS, query)
     assert response.status_code == 200
     rows = response.context["cl"].result_list
-    return [(event.message_id, event.summary[0]) for event in rows]
+    return [(event.message_id, event.worst_state[0]) for event in rows]
 
 
 def payload(**fields):
@@ -95,7 +95,7 @@ def test_the_list_of_a_rare_status_continues_with_older_events(admin_client):
 
     newest = admin_client.get(EVENTS, {"status": "skipped"}).context["cl"]
 
-    assert (newest.result_count, newest.looked_from) == (0, events[0].pk)
+    assert (newest.result_count, newest.searched_from) == (0, events[0].pk)
     assert listed(admin_client, status="skipped", before=events[0].pk) == [("left out", "skipped")]
     assert f"before={events[0].pk}" in newest.older_url
 

@@ -144,7 +144,7 @@ def test_a_skipped_event_says_why_it_has_no_row(admin_client, connection):
     assert ": skipped</strong>" in trace
     assert "its integrations turn POSTGRES off" in trace
     (row,) = admin_client.get("/admin/events/event/").context["cl"].result_list
-    assert row.summary == ("skipped", "off")
+    assert row.worst_state == ("skipped", "off")
 
 
 def test_a_dead_letter_is_traced_to_its_rerun(admin_client, connection):
