@@ -16,7 +16,7 @@ EVENTS = 3_000
 BEGIN = """
 from destinations.models import Connection
 from events.loads import replays
-print(replays.begin(Connection.objects.get(), None).cursor_id)
+print(replays.begin_replay(Connection.objects.get(), None).cursor_id)
 """
 
 
