@@ -16,8 +16,7 @@ from redis.exceptions import RedisError
 
 from events.gateway import disk_space
 from rudderhub.env import ROOT
-from sources.refusals import TEXT, refusal_response
-from sources.refusals import not_found as nothing_here
+from sources.refusals import NOT_FOUND, TEXT, RefusedError, refusal_response
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ def root(_request: HttpRequest) -> HttpResponse:
 
 
 def not_found(_request: HttpRequest) -> HttpResponse:
-    return refusal_response(nothing_here())
+    return refusal_response(RefusedError(*NOT_FOUND))
 
 
 def _database_state() -> tuple[bool, bool]:

@@ -11,7 +11,7 @@ from rudderhub.accounts.password import OwnPassword
 from rudderhub.admin.data import discards, tables
 from rudderhub.admin.live_events.warehouse_trace import warehouse_trace_page
 from rudderhub.admin.settings.system import system
-from sources.routing import Route, get, own_path
+from sources.routing import Route, get, unprefixed_path
 from sources.sdk.routes import SDK_ROUTES, find_sdk_route
 
 _BROWSE = [
@@ -57,6 +57,6 @@ def find_route(path: str) -> Route | None:
     """The route of an exact path that needs no login; everything else goes Django's way."""
     route = find_event_route(path)
     if route is None:
-        path = own_path(path)
+        path = unprefixed_path(path)
         route = ROUTES.get(path) or find_sdk_route(path)
     return route

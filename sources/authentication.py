@@ -28,7 +28,7 @@ class WriteKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> Authenticated:
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:
-            raise refusals.missing_key()
+            raise RefusedError(*refusals.MISSING_KEY)
         return None, source_of_key(credentials[0], request.META)
 
 
@@ -38,7 +38,7 @@ class QueryKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> Authenticated:
         key = query_key(request.META.get("QUERY_STRING", ""))
         if not key:
-            raise refusals.missing_query_key()
+            raise RefusedError(*refusals.MISSING_QUERY_KEY)
         return None, source_of_key(key, request.META)
 
 
@@ -50,7 +50,7 @@ class WebhookAuthentication(BaseAuthentication):
             return None, source_of_key(key, request.META)
         credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
         if credentials is None:
-            raise refusals.missing_query_key()
+            raise RefusedError(*refusals.MISSING_QUERY_KEY)
         return None, source_of_key(credentials[0], request.META)
 
 
@@ -61,12 +61,12 @@ class SourceIdAuthentication(BaseAuthentication):
         user, password = basic_credentials(request.META.get("HTTP_AUTHORIZATION", "")) or ("", "")
         source_id = request.META.get("HTTP_X_RUDDER_SOURCE_ID", "").strip() or user
         if not source_id:
-            raise refusals.missing_source_id()
-        if not _has_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", "")):
-            raise _unknown_key_refusal(refusals.invalid_internal_token(), request.META)
+            raise RefusedError(*refusals.MISSING_SOURCE_ID)
+        if not _has_valid_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", "")):
+            raise _unknown_key_refusal(refusals.INVALID_INTERNAL_TOKEN, request.META)
         source = _snapshot().source_of_id(source_id)
         if source is None:
-            raise _unknown_key_refusal(refusals.invalid_source_id(), request.META)
+            raise _unknown_key_refusal(refusals.INVALID_SOURCE_ID, request.META)
         return None, source
 
 
@@ -74,8 +74,8 @@ def source_of_key(key: str, environ: Mapping[str, Any]) -> SourceInfo:
     """The source of an active write key; raises RefusedError for any other key."""
     key_info = _snapshot().active_key(key, timezone.now())
     if key_info is None:
-        raise _unknown_key_refusal(refusals.invalid_key(), environ)
-    key_usage.note_key_use(key_info.pk)
+        raise _unknown_key_refusal(refusals.INVALID_KEY, environ)
+    key_usage.record_key_use(key_info.pk)
     return key_info.source
 
 
@@ -101,15 +101,15 @@ def query_key(query: str) -> str:
     return ""
 
 
-def _has_token(*candidates: str) -> bool:
+def _has_valid_token(*candidates: str) -> bool:
     token = settings.INTERNAL_TOKEN.encode()
     return not token or any(secrets.compare_digest(token, text.encode()) for text in candidates)
 
 
-def _unknown_key_refusal(refused: RefusedError, environ: Mapping[str, Any]) -> RefusedError:
+def _unknown_key_refusal(refusal: tuple[int, str], environ: Mapping[str, Any]) -> RefusedError:
     """The refusal, or "too many requests" for an address that has guessed too often."""
     wait = rate_limits.seconds_to_wait_after_unknown_key(verified_address(environ))
-    return refusals.too_many_requests(wait) if wait else refused
+    return refusals.too_many_requests(wait) if wait else RefusedError(*refusal)
 
 
 def _snapshot() -> snapshot.Snapshot:

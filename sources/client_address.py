@@ -17,7 +17,7 @@ def client_address(environ: Mapping[str, Any]) -> str:
     if not forwarded:
         return peer
     first = str(forwarded).partition(",")[0].strip()
-    trusted = is_trusted(peer, tuple(settings.TRUSTED_PROXIES))
+    trusted = is_trusted_proxy(peer)
     return first if trusted and is_address(first) else peer
 
 
@@ -29,7 +29,7 @@ def verified_address(environ: Mapping[str, Any]) -> str:
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
     address = str(environ.get("REMOTE_ADDR", ""))
-    while hops and is_trusted(address, tuple(settings.TRUSTED_PROXIES)) and is_address(hops[-1]):
+    while hops and is_trusted_proxy(address) and is_address(hops[-1]):
         address = hops.pop()
     return address
 
@@ -43,8 +43,12 @@ def is_address(text: str) -> bool:
     return True
 
 
+def is_trusted_proxy(peer: str) -> bool:
+    return _is_in_networks(peer, tuple(settings.TRUSTED_PROXIES))
+
+
 @lru_cache(maxsize=4096)
-def is_trusted(peer: str, networks: tuple[str, ...]) -> bool:
+def _is_in_networks(peer: str, networks: tuple[str, ...]) -> bool:
     """Whether the peer is in one of the networks; an IPv4 address may be mapped into IPv6."""
     if not is_address(peer):
         return False

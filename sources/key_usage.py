@@ -1,4 +1,4 @@
-"""Records when each key was last used, so that an operator sees whether it is still needed."""
+"""Records when each key was last used, so that an operator can see unused keys."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from django.db import DatabaseError, InterfaceError, connection
 
 logger = logging.getLogger(__name__)
 
-NOTED_SECONDS = 60.0
+RECORD_SECONDS = 60.0
 
-_noted_at: dict[int, float] = {}
+_recorded_at: dict[int, float] = {}
 
-# A locked row is skipped, so that no event waits for whoever changes it.
+# A locked row is skipped, so that no event waits for a transaction that changes it.
 _SET_LAST_USED = """
 UPDATE sources_writekey
 SET last_used_at = now()
@@ -21,14 +21,14 @@ WHERE id = (SELECT id FROM sources_writekey WHERE id = %s FOR NO KEY UPDATE SKIP
 """
 
 
-def note_key_use(key_pk: int) -> None:
+def record_key_use(key_pk: int) -> None:
     """Record that the key is in use, at most once per minute and process."""
     now = time.monotonic()
-    if now - _noted_at.get(key_pk, -NOTED_SECONDS) < NOTED_SECONDS:
+    if now - _recorded_at.get(key_pk, -RECORD_SECONDS) < RECORD_SECONDS:
         return
-    _noted_at[key_pk] = now
+    _recorded_at[key_pk] = now
     try:
         with connection.cursor() as cursor:
             cursor.execute(_SET_LAST_USED, [key_pk])
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("the use of a key was not noted: %s", type(error).__name__)
+        logger.warning("the use of a key was not recorded: %s", type(error).__name__)

@@ -7,9 +7,19 @@ from rest_framework.exceptions import APIException
 
 TEXT = "text/plain; charset=utf-8"
 
+# Each a status and a line, with words that SDKs search for
+MISSING_KEY = (401, "Missing Authorization Header: failed to read writekey from header")
+MISSING_QUERY_KEY = (401, "Missing write key: failed to read writekey from query params")
+MISSING_SOURCE_ID = (401, "Missing Authorization Header: failed to read source id from header")
+INVALID_KEY = (401, "Invalid Authorization Header: invalid write key")
+INVALID_SOURCE_ID = (401, "Invalid Authorization Header: invalid source id")
+INVALID_INTERNAL_TOKEN = (401, "Invalid Authorization Header: invalid internal token")
+SOURCE_DISABLED = (404, "Source is disabled")
+NOT_FOUND = (404, "Not found")
+
 
 class RefusedError(APIException):
-    """A request is refused with this status and line, which holds words that SDKs search for."""
+    """The request is refused with this status and line of text."""
 
     def __init__(self, status: int, line: str, retry_after_seconds: int | None = None) -> None:
         super().__init__(line)
@@ -27,36 +37,6 @@ def refusal_response(refused: RefusedError) -> HttpResponse:
     return response
 
 
-def missing_key() -> RefusedError:
-    line = "Missing Authorization Header: failed to read writekey from header"
-    return RefusedError(401, line)
-
-
-def missing_query_key() -> RefusedError:
-    return RefusedError(401, "Missing write key: failed to read writekey from query params")
-
-
-def invalid_key() -> RefusedError:
-    return RefusedError(401, "Invalid Authorization Header: invalid write key")
-
-
-def missing_source_id() -> RefusedError:
-    line = "Missing Authorization Header: failed to read source id from header"
-    return RefusedError(401, line)
-
-
-def invalid_source_id() -> RefusedError:
-    return RefusedError(401, "Invalid Authorization Header: invalid source id")
-
-
-def invalid_internal_token() -> RefusedError:
-    return RefusedError(401, "Invalid Authorization Header: invalid internal token")
-
-
-def source_disabled() -> RefusedError:
-    return RefusedError(404, "Source is disabled")
-
-
 def too_many_requests(retry_after_seconds: int) -> RefusedError:
     line = "Too many requests: max requests limit reached"
     return RefusedError(429, line, retry_after_seconds)
@@ -64,10 +44,6 @@ def too_many_requests(retry_after_seconds: int) -> RefusedError:
 
 def unavailable(retry_after_seconds: int = 2) -> RefusedError:
     return RefusedError(503, "Service unavailable", retry_after_seconds)
-
-
-def not_found() -> RefusedError:
-    return RefusedError(404, "Not found")
 
 
 def method_not_allowed(method: str) -> RefusedError:

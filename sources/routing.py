@@ -1,4 +1,4 @@
-"""Routes of exact paths, which the gateway looks up in a dictionary."""
+"""Routes of exact paths, which a dictionary holds and no pattern describes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Route:
     arguments: tuple[str, ...] = ()
 
     @property
-    def allow(self) -> str:
+    def allow_header(self) -> str:
         return ", ".join(sorted(self.methods))
 
 
-def own_path(path: str) -> str:
+def unprefixed_path(path: str) -> str:
     """The path without RUDDERHUB_PATH_PREFIX, below which a proxy may serve the instance."""
     prefix = settings.PATH_PREFIX
     return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path

@@ -65,7 +65,7 @@ class Snapshot:
     keys: dict[bytes, KeyInfo]
     ids: dict[bytes, SourceInfo]
     max_body_bytes: int
-    """The largest limit of any source, for bodies whose source is not known yet."""
+    """The largest limit of any source, for a body that is read before its source is known."""
 
     def active_key(self, key: str, at: datetime) -> KeyInfo | None:
         key_info = self.keys.get(_digest(key))
@@ -108,7 +108,7 @@ def reset_snapshot() -> None:
 
 
 def _refresh() -> None:
-    """Refresh in one thread; the others use the old snapshot, and wait only for the first."""
+    """Refresh in one thread; the others use the old snapshot, and wait only for the first one."""
     global _current, _checked_at  # noqa: PLW0603
     if not _lock.acquire(blocking=_current is None):
         return
@@ -118,7 +118,7 @@ def _refresh() -> None:
         _checked_at = time.monotonic()
         revision = _revision()
         if _current is None or _current.revision != revision:
-            _current = _load(revision)
+            _current = _load_snapshot(revision)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("sources not read again: %s", type(error).__name__)
     finally:
@@ -131,8 +131,8 @@ def _revision() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _load(revision: int) -> Snapshot:
-    """Reads the sources. The revision was read before, so no change in between is missed."""
+def _load_snapshot(revision: int) -> Snapshot:
+    """Read the sources. The revision was read before them, so no change is missed."""
     sources = {source.pk: _source_info(source) for source in Source.objects.all()}
     keys = {
         _digest(key.key): KeyInfo(key.pk, sources[key.source_id], key.revoked_at)
@@ -156,13 +156,13 @@ def _source_info(source: Source) -> SourceInfo:
         max_body_bytes=source.max_body_bytes or settings.MAX_BODY_BYTES,
         rate_limit_requests=source.rate_limit_requests,
         rate_limit_window_seconds=source.rate_limit_window_seconds,
-        allowed_origins=frozenset(map(origin_text, source.allowed_origins)),
+        allowed_origins=frozenset(map(normalised_origin, source.allowed_origins)),
         updated_at=source.updated_at,
     )
 
 
-def origin_text(origin: str) -> str:
-    """An origin normalised for comparison, since scheme and host ignore case."""
+def normalised_origin(origin: str) -> str:
+    """The origin in lower case, since scheme and host ignore case."""
     return origin.strip().rstrip("/").lower()
 
 

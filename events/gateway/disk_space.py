@@ -1,4 +1,4 @@
-"""Watches the free space of the embedded Postgres: the gateway stops before the disk is full."""
+"""Measures the free disk space, because the gateway stops before Postgres fills the disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _shortage = ""
 
 
 def shortage() -> str:
-    """Why nothing is accepted, or "" while there is enough space; measured once a second."""
+    """The reason to accept no events, "" with enough space; measured at most once a second."""
     global _checked_at, _shortage  # noqa: PLW0603
     if time.monotonic() - _checked_at >= CHECK_SECONDS:
         _checked_at = time.monotonic()
@@ -29,7 +29,7 @@ def shortage() -> str:
 
 
 def expire_shortage() -> None:
-    """Measure anew at the next call of shortage, for tests."""
+    """Measure at the next call of shortage, for tests."""
     global _checked_at  # noqa: PLW0603
     _checked_at = -CHECK_SECONDS
 

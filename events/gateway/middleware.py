@@ -47,7 +47,7 @@ def _route_response(request: HttpRequest, route: Route) -> HttpResponse:
         response = route.view(request, *route.arguments)
     else:
         response = refusal_response(method_not_allowed(str(request.method)))
-        response.headers["Allow"] = route.allow
+        response.headers["Allow"] = route.allow_header
     response.headers["Content-Length"] = str(len(response.content))
     if response.status_code >= 400:  # noqa: PLR2004
         refusal_counter.count_refusal(response.status_code)
@@ -68,7 +68,7 @@ def _preflight_response(request: HttpRequest, route: Route | None) -> HttpRespon
     method = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD")
     if not method:
         response = refusal_response(method_not_allowed("OPTIONS"))
-        response.headers["Allow"] = route.allow if route else ", ".join(sorted(CORS_METHODS))
+        response.headers["Allow"] = route.allow_header if route else ", ".join(sorted(CORS_METHODS))
         response.headers["Vary"] = "Origin"
         response.headers["Content-Length"] = str(len(response.content))
         return response

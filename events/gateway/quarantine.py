@@ -1,4 +1,4 @@
-"""Keeps refused requests of known sources, within bounds, so that an operator can repair them."""
+"""Keeps refused requests of known sources, within bounds, so that an operator can fix them."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def json_lines(refused: QuerySet[Quarantined]) -> Iterator[str]:
 
 
 def _trim_sometimes(source_pk: int) -> None:
-    """Trim after a sixteenth of the bounds, since counting costs more than storing."""
+    """Trim when a sixteenth of the bounds is new, since counting costs more than storing."""
     if (
         _unchecked_rows[source_pk] * 16 > settings.QUARANTINE_ROWS
         or _unchecked_bytes[source_pk] * 16 > settings.QUARANTINE_BYTES

@@ -28,10 +28,11 @@ logger = logging.getLogger(__name__)
 
 SLOTS = 1_000
 BODY_BYTES = 16_384
-WAITING = 40
+MAX_WAITING = 40
 INTERVAL_SECONDS = 0.2
 SECRET_HEADERS = frozenset({"Authorization", "Proxy-Authorization", "Cookie"})
 
+_UNPREFIXED_HEADERS = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 _SECRET_WORDS = re.compile("key|token|secret|password|signature", re.IGNORECASE)
 _KEY_IN_QUERY = re.compile(r"(writeKey=)[^&]*", re.IGNORECASE)
 _KEY_IN_BODY = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
@@ -61,17 +62,18 @@ def keep_request(
 def find_request(source_pk: int, received_at: datetime) -> KeptRequest | None:
     """The request that the source sent at this time; None if the cache does not have it."""
     try:
-        kept = cache.get(_slot_key(source_pk, received_at))
+        request = cache.get(_slot_key(source_pk, received_at))
     except RedisError as error:
         logger.warning("cache unavailable: %s", type(error).__name__)
         return None
-    return kept if isinstance(kept, KeptRequest) and kept.received_at == received_at else None
+    is_kept = isinstance(request, KeptRequest) and request.received_at == received_at
+    return request if is_kept else None
 
 
 def delete_requests(source_pks: Iterable[int]) -> None:
     """Delete all requests of these sources, since an erased person may be in any of them.
 
-    Raises DestinationUnavailableError when the cache is away.
+    Raises DestinationUnavailableError if the cache does not answer.
     """
     try:
         for source_pk in source_pks:
@@ -104,12 +106,12 @@ def _kept_request(received_at: datetime, meta: Mapping[str, Any], body: bytes) -
 
 
 def readable_headers(meta: Mapping[str, Any]) -> dict[str, str]:
-    """The headers by their usual spelling; the values of secret ones are redacted."""
-    names = [name for name in meta if name.startswith("HTTP_") or name in _UNPREFIXED]
-    spelt = {name: name.removeprefix("HTTP_").replace("_", "-").title() for name in names}
+    """The headers by their usual spelling, with redacted values of secret ones."""
+    names = [name for name in meta if name.startswith("HTTP_") or name in _UNPREFIXED_HEADERS]
+    spellings = {name: name.removeprefix("HTTP_").replace("_", "-").title() for name in names}
     return {
-        spelt[name]: HIDDEN if _is_secret(spelt[name]) else str(meta[name])
-        for name in sorted(names, key=spelt.__getitem__)
+        spellings[name]: HIDDEN if _is_secret(spellings[name]) else str(meta[name])
+        for name in sorted(names, key=spellings.__getitem__)
         if meta[name]
     }
 
@@ -118,14 +120,11 @@ def _is_secret(header: str) -> bool:
     return header in SECRET_HEADERS or bool(_SECRET_WORDS.search(header))
 
 
-_UNPREFIXED = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
-
-
 class RequestKeeper:
     """The thread that writes waiting requests to the cache."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str, KeptRequest]] = deque(maxlen=WAITING)
+        self._waiting: deque[tuple[str, KeptRequest]] = deque(maxlen=MAX_WAITING)
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="request-keeper", daemon=True)
@@ -134,9 +133,10 @@ class RequestKeeper:
     def add(
         self, source_pk: int, received_at: datetime, meta: Mapping[str, Any], body: bytes
     ) -> None:
-        if len(self._waiting) < WAITING:
-            kept = _kept_request(received_at, meta, body)  # here, so that no large body waits
-            self._waiting.append((_slot_key(source_pk, received_at), kept))
+        if len(self._waiting) < MAX_WAITING:
+            # Shortened here, so that no large body waits
+            request = _kept_request(received_at, meta, body)
+            self._waiting.append((_slot_key(source_pk, received_at), request))
             self._wake.set()
 
     def close(self) -> None:
@@ -153,9 +153,9 @@ class RequestKeeper:
             self._store()
 
     def _store(self) -> None:
-        kept = dict(self._waiting.popleft() for _ in range(len(self._waiting)))
+        requests = dict(self._waiting.popleft() for _ in range(len(self._waiting)))
         try:
-            cache.set_many(kept, timeout=settings.REQUEST_MINUTES * 60)
+            cache.set_many(requests, timeout=settings.REQUEST_MINUTES * 60)
         except RedisError as error:
             logger.warning("requests not kept: %s", type(error).__name__)
 

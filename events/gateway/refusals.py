@@ -1,4 +1,4 @@
-"""The gateway's answers to mistakes of the sender: a status and one line of text each."""
+"""The gateway's answers to mistakes of the sender: a status and a line of text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from events.log.writer import LogUnavailableError
 from events.protocol.event import EventTooLargeError, InvalidRequestError
 from events.protocol.json_body import InvalidJSONError
 from sources.refusals import RefusedError, unavailable
+
+ORIGIN_NOT_ALLOWED = (400, "Invalid request: origin is not allowed")
+NO_WEBHOOK_SOURCE = (404, "Source does not accept webhook events")
+INVALID_DESTINATION = (400, "Invalid request: invalid destination id")
+DESTINATION_DISABLED = (404, "Destination is disabled")
 
 
 class BodyTooLargeError(InvalidRequestError):
@@ -28,19 +33,3 @@ def refusal(error: Exception) -> RefusedError | None:
     if isinstance(error, LogUnavailableError):
         return unavailable(error.retry_after_seconds)
     return None
-
-
-def origin_not_allowed() -> RefusedError:
-    return RefusedError(400, "Invalid request: origin is not allowed")
-
-
-def no_webhook_source() -> RefusedError:
-    return RefusedError(404, "Source does not accept webhook events")
-
-
-def invalid_destination() -> RefusedError:
-    return RefusedError(400, "Invalid request: invalid destination id")
-
-
-def destination_disabled() -> RefusedError:
-    return RefusedError(404, "Destination is disabled")

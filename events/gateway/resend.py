@@ -38,30 +38,29 @@ from sources.authentication import Authenticated
 from sources.routing import Route
 from sources.snapshot import SourceInfo
 
-RECENT = timedelta(hours=1)
-PART = 200
-"""Waiting requests that are read at once."""
+RECENT_AGE = timedelta(hours=1)
+SLICE_REQUESTS = 200
 
 
 class AlreadyAcceptedError(Exception):
-    """The request was sent again and accepted before: its events would be stored twice."""
+    """The request has been accepted already, so that its events would be stored twice."""
 
 
 def resend_request(pk: int, body: bytes | None = None) -> Outcome:
-    """Send a quarantined request again, or another body in place of its own; the row stays."""
+    """Send a quarantined request again, with its own body or another; its row stays."""
     with transaction.atomic():
-        refused = Quarantined.objects.select_for_update(of=["self"]).get(pk=pk)
-        if refused.accepted_at is not None:
+        record = Quarantined.objects.select_for_update(of=["self"]).get(pk=pk)
+        if record.accepted_at is not None:
             raise AlreadyAcceptedError
-        outcome = _resend_outcome(refused, bytes(refused.body) if body is None else body)
+        outcome = _resend_outcome(record, bytes(record.body) if body is None else body)
         if outcome.accepted:
-            refused.accepted_at = timezone.now()
-            refused.save(update_fields=["accepted_at"])
+            record.accepted_at = timezone.now()
+            record.save(update_fields=["accepted_at"])
     return outcome
 
 
 @dataclass(frozen=True)
-class Batch:
+class ResendBatch:
     """The progress of requests that an operator chose together."""
 
     asked_at: datetime
@@ -83,10 +82,10 @@ class Batch:
         return 100 * self.sent // self.total
 
 
-def mark_waiting(chosen: QuerySet[Quarantined], user_pk: int | None) -> int:
-    """Mark the open ones for a worker to send; returns their number."""
+def mark_waiting(requests: QuerySet[Quarantined], user_pk: int | None) -> int:
+    """Mark the open requests for a worker to send; returns their number."""
     now = timezone.now()
-    unmarked = open_requests(chosen).filter(is_waiting=False)
+    unmarked = open_requests(requests).filter(is_waiting=False)
     return unmarked.update(is_waiting=True, asked_at=now, asked_by=user_pk)
 
 
@@ -98,11 +97,11 @@ def waiting_requests() -> QuerySet[Quarantined]:
 def resend_waiting(max_seconds: float) -> bool:
     """Send waiting requests for at most max_seconds; returns whether to continue at once.
 
-    Stops when the log is unavailable, since every further request would be refused as well: they
-    wait until beat wakes a worker.
+    Stops while the log is unavailable, since it would refuse the other requests as well; they wait
+    until beat wakes a worker.
     """
     deadline = monotonic() + max_seconds
-    for record in waiting_requests()[:PART]:
+    for record in waiting_requests()[:SLICE_REQUESTS]:
         if _remove_mark(record) and _is_log_unavailable(_resend_unmarked(record)):
             return False
         if monotonic() > deadline:
@@ -110,9 +109,9 @@ def resend_waiting(max_seconds: float) -> bool:
     return waiting_requests().exists()
 
 
-def batches(now: datetime) -> list[Batch]:
-    """The batches that still wait and those of the last hour, the newest first."""
-    recent = Q(asked_at__gt=now - RECENT) | Q(is_waiting=True)
+def recent_batches(now: datetime) -> list[ResendBatch]:
+    """The waiting batches and those of the last hour, the newest first."""
+    recent = Q(asked_at__gt=now - RECENT_AGE) | Q(is_waiting=True)
     times = Quarantined.objects.filter(recent).order_by().values("asked_at").distinct()
     requests = Quarantined.objects.filter(asked_at__in=times).order_by("-asked_at")
     counts = requests.values("asked_at", "asked_by__username").annotate(
@@ -120,9 +119,7 @@ def batches(now: datetime) -> list[Batch]:
         waiting=Count("pk", filter=Q(is_waiting=True)),
         accepted=Count("pk", filter=~Q(accepted_at=None)),
     )
-    return [
-        Batch(row.pop("asked_at"), row.pop("asked_by__username") or "", **row) for row in counts
-    ]
+    return [ResendBatch(by=row.pop("asked_by__username") or "", **row) for row in counts]
 
 
 def log_resend(user_pk: int | None, record: Quarantined, how: str, outcome: Outcome) -> None:
@@ -131,7 +128,7 @@ def log_resend(user_pk: int | None, record: Quarantined, how: str, outcome: Outc
 
 
 def _remove_mark(record: Quarantined) -> bool:
-    """Whether the mark was still there: another worker may have sent it, an operator discarded."""
+    """Remove the mark; returns False if another worker or an operator has removed it."""
     marked = Quarantined.objects.filter(pk=record.pk, is_waiting=True)
     return bool(marked.update(is_waiting=False))
 
@@ -140,7 +137,7 @@ def _resend_unmarked(record: Quarantined) -> Outcome | None:
     try:
         outcome = resend_request(record.pk)
     except (AlreadyAcceptedError, Quarantined.DoesNotExist):
-        return None  # sent by somebody else meanwhile, or gone with its source or its age
+        return None  # sent by another worker, or deleted with its source or for its age
     if record.asked_by_id:
         log_resend(record.asked_by_id, record, "unchanged", outcome)
     return outcome
@@ -150,36 +147,38 @@ def _is_log_unavailable(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.status == 503  # noqa: PLR2004
 
 
-def _resend_outcome(refused: Quarantined, body: bytes) -> Outcome:
-    route = find_event_route(refused.route)
-    source = snapshot.current_snapshot().source_of_id(refused.source.public_id)
+def _resend_outcome(record: Quarantined, body: bytes) -> Outcome:
+    route = find_event_route(record.route)
+    source = snapshot.current_snapshot().source_of_id(record.source.public_id)
     if route is None or source is None:
         return Outcome(404, "Not found")
     try:
-        request = _resend_request(refused, route, body)
+        request = _resend_request(record, route, body)
     except (InvalidJSONError, AttributeError) as error:
         return Outcome(400, f"Invalid JSON: an object with a text for each name: {error}")
-    return response_outcome(_resend_view(route, refused, source)(request, *route.arguments))
+    return response_outcome(_resend_view(route, record, source)(request, *route.arguments))
 
 
 def _resend_view(
-    route: Route, refused: Quarantined, source: SourceInfo
+    route: Route, record: Quarantined, source: SourceInfo
 ) -> Callable[..., HttpResponse]:
     view = cast("Any", route.view)
     return cast(
         "Callable[..., HttpResponse]",
         view.view_class.as_view(
             **view.view_initkwargs,
-            authentication_classes=[partial(_KnownSource, replace(source, quarantines=False))],
+            authentication_classes=[
+                partial(_SourceAuthentication, replace(source, quarantines=False))
+            ],
             throttle_classes=[],
             quarantines_refused=False,
-            first_received_at=refused.received_at,
+            first_received_at=record.received_at,
         ),
     )
 
 
-class _KnownSource(BaseAuthentication):
-    """Authenticates as the source that the request was sent for."""
+class _SourceAuthentication(BaseAuthentication):
+    """Authenticates every request as one source."""
 
     def __init__(self, source: SourceInfo) -> None:
         self._source = source
@@ -188,8 +187,8 @@ class _KnownSource(BaseAuthentication):
         return None, self._source
 
 
-def _resend_request(refused: Quarantined, route: Route, body: bytes) -> WSGIRequest:
-    circumstances = refused.circumstances
+def _resend_request(record: Quarantined, route: Route, body: bytes) -> WSGIRequest:
+    circumstances = record.circumstances
     method = circumstances.get("method") or ("POST" if "POST" in route.methods else "GET")
     content, content_type = body, circumstances.get("content_type", "")
     match circumstances.get("part_of"):
@@ -203,7 +202,7 @@ def _resend_request(refused: Quarantined, route: Route, body: bytes) -> WSGIRequ
         case "webhook":
             method, content_type = "POST", "application/json"
     return operator_request(
-        refused.route,
+        record.route,
         content,
         method=method,
         content_type=content_type,

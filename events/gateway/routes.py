@@ -14,7 +14,7 @@ from events.gateway.views.public import (
     discard_report,
 )
 from events.gateway.views.segment import SegmentBatchView, SegmentEventView
-from sources.routing import Route, get, get_and_post, own_path, post
+from sources.routing import Route, get, get_and_post, post, unprefixed_path
 
 SINGLE_CALLS = ("identify", "track", "page", "screen", "group", "alias", "merge")
 SHORT_CALLS = {
@@ -61,7 +61,7 @@ INTERNAL_ROUTES: dict[str, Route] = {
 
 def find_event_route(path: str) -> Route | None:
     """The route that accepts events at this path."""
-    path = own_path(path)
+    path = unprefixed_path(path)
     if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
         return INTERNAL_ROUTES.get(path)
     return PUBLIC_ROUTES.get(path)

@@ -1,4 +1,4 @@
-"""Counts what each source sent and had refused in the last 24 hours.
+"""Counts the accepted events and refused requests of each source in the last 24 hours.
 
 The numbers come from the counts per minute, and for the newest events from the end of the log: no
 query grows with the log.
@@ -19,8 +19,8 @@ from events.log.reader import last_event_times
 from events.models import MinuteCount, Quarantined, SdkSeen
 
 HOURS = 24
-WINDOW = 20_000
-"""Newest events in which the last one of each source is sought before the counts are read."""
+SEARCHED_EVENTS = 20_000
+"""The number of newest events that are searched for the last one of each source."""
 
 _BY_HOUR = """
 SELECT source_id, floor(extract(epoch FROM minute - %(since)s) / 3600)::int, sum(events)::bigint
@@ -41,7 +41,7 @@ GROUP BY 1, 2
 
 @dataclass
 class Activity:
-    """What one source sent and had refused in the last 24 hours."""
+    """The accepted events and refused requests of one source in the last 24 hours."""
 
     hours: list[int] = field(default_factory=lambda: [0] * HOURS)
     """Accepted events per hour; the last hour ends now."""
@@ -61,7 +61,7 @@ class Activity:
 
 
 def source_activity(
-    source_pks: Collection[int], now: datetime, *, window: int = WINDOW
+    source_pks: Collection[int], now: datetime, *, window: int = SEARCHED_EVENTS
 ) -> dict[int, Activity]:
     since = now - timedelta(hours=HOURS)
     activity = {pk: Activity() for pk in source_pks}

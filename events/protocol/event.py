@@ -101,8 +101,8 @@ def parse_batch(
 ) -> list[ParsedEvent]:
     """The accepted events, in order.
 
-    Without keep_invalid the first invalid event raises InvalidEventError with its position; with
-    it, every invalid event is passed to keep_invalid and left out.
+    keep_invalid takes every invalid event; without it the first one raises InvalidEventError with
+    its position.
     """
     parsed: list[ParsedEvent] = []
     for position, event in enumerate(events):
@@ -117,7 +117,7 @@ def parse_batch(
 
 
 def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> ParsedEvent:
-    """The event as it is stored; without event_type, the event's own type counts.
+    """The event as it is stored, of event_type or else of its own type.
 
     Changes the event in place, but only after it has passed every check.
     """
@@ -126,7 +126,7 @@ def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> Parse
     event_type = event_type or own_type(event, envelope.types)
     check_size(event, envelope.max_event_bytes)
     _check_ids(event, event_type)
-    _check_required(event, event_type)
+    _check_required_members(event, event_type)
     _fill_members(event, event_type, envelope)
     return ParsedEvent(
         message_id=event["messageId"],
@@ -149,8 +149,8 @@ def own_type(event: dict[str, Any], types: frozenset[str]) -> str:
     event_type = event.get("type")
     if is_missing(event_type):
         raise InvalidEventError("type is missing or blank")
-    if isinstance(event_type, str) and (lowered := event_type.lower()) in types:
-        return lowered
+    if isinstance(event_type, str) and (known_type := event_type.lower()) in types:
+        return known_type
     raise InvalidEventError(f"type must be one of {', '.join(sorted(types))}")
 
 
@@ -161,7 +161,7 @@ def _check_ids(event: dict[str, Any], event_type: str) -> None:
         raise InvalidEventError("request neither has anonymousId nor userId")
 
 
-def _check_required(event: dict[str, Any], event_type: str) -> None:
+def _check_required_members(event: dict[str, Any], event_type: str) -> None:
     for name in REQUIRED_MEMBERS.get(event_type, ()):
         if is_missing(event.get(name)):
             raise InvalidEventError(f"{name} is missing or blank")
@@ -198,33 +198,35 @@ def _fill_members(event: dict[str, Any], event_type: str, envelope: Envelope) ->
     own_ip = event.get("request_ip")
     if not isinstance(own_ip, str) or is_missing(own_ip):
         event["request_ip"] = envelope.request_ip
-    received = time_text(event.get("receivedAt")) if envelope.keeps_receipt else None
-    _fill_times(event, received or envelope.received_text, envelope.sent_at)
+    received_at = time_text(event.get("receivedAt")) if envelope.keeps_receipt else None
+    _fill_times(event, received_at or envelope.received_text, envelope.sent_at)
     if envelope.destination_id is not None:
         event["rudderDestinationId"] = envelope.destination_id
 
 
-def _fill_times(event: dict[str, Any], received: str, envelope_sent: str | None) -> None:
-    """Fills in the times of an event; received has the form of time_text already."""
-    sent = time_text(event.get("sentAt")) or time_text(envelope_sent)
-    original = time_text(event.get("originalTimestamp"))
+def _fill_times(event: dict[str, Any], received_at: str, envelope_sent_at: str | None) -> None:
+    """Fills in the times of an event; received_at has the form of time_text already."""
+    sent_at = time_text(event.get("sentAt")) or time_text(envelope_sent_at)
+    original_timestamp = time_text(event.get("originalTimestamp"))
     timestamp = time_text(event.get("timestamp"))
-    event["receivedAt"] = received
-    event["sentAt"] = sent or received
-    event["originalTimestamp"] = original or received
-    event["timestamp"] = timestamp or _corrected_timestamp(received, original, sent)
+    event["receivedAt"] = received_at
+    event["sentAt"] = sent_at or received_at
+    event["originalTimestamp"] = original_timestamp or received_at
+    event["timestamp"] = timestamp or _corrected_timestamp(received_at, original_timestamp, sent_at)
 
 
-def _corrected_timestamp(received: str, original: str | None, sent: str | None) -> str:
-    """The time of an event by our clock: a wrong client clock cancels out of sent - original."""
-    if original is None:
-        return received
-    if sent is None:
-        return original
-    on_arrival, began, left = parse_time(received), parse_time(original), parse_time(sent)
-    if on_arrival is None or began is None or left is None:
+def _corrected_timestamp(
+    received_at: str, original_timestamp: str | None, sent_at: str | None
+) -> str:
+    """The time of an event by our clock: the client's error cancels out of sent - original."""
+    if original_timestamp is None:
+        return received_at
+    if sent_at is None:
+        return original_timestamp
+    received, original, sent = map(parse_time, (received_at, original_timestamp, sent_at))
+    if received is None or original is None or sent is None:
         raise AssertionError("times of the stored form are readable")
     try:
-        return format_time(on_arrival - (left - began))
-    except OverflowError:  # a clock that is thousands of years off says nothing
-        return received
+        return format_time(received - (sent - original))
+    except OverflowError:  # the client's clock is thousands of years off
+        return received_at

@@ -48,8 +48,9 @@ def _parts(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _check_properties(properties: dict[str, Any], source_id: str) -> None:
-    if not is_missing(stated := properties.get("sourceID")) and stated != source_id:
+    property_id = properties.get("sourceID")
+    if not is_missing(property_id) and property_id != source_id:
         raise InvalidEventError("sourceID is not the authenticated source")
-    received = properties.get("receivedAt")
-    if received is not None and time_text(received) is None:
+    received_at = properties.get("receivedAt")
+    if received_at is not None and time_text(received_at) is None:
         raise InvalidEventError("receivedAt is not a time")

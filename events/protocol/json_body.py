@@ -31,7 +31,7 @@ class InvalidJSONError(InvalidRequestError):
 
 def loads(body: bytes) -> Any:
     """The JSON value of a body, without NUL, lone surrogates and infinite numbers."""
-    if body.count(b"[") + body.count(b"{") > MAX_NESTING and _nests_deeper(body, MAX_NESTING):
+    if body.count(b"[") + body.count(b"{") > MAX_NESTING and _is_nested_deeper(body, MAX_NESTING):
         raise InvalidJSONError(f"invalid json: nested deeper than {MAX_NESTING}")
     if b"\\u0000" in body or _LONG_NUMBER in body.translate(_DIGITS):
         return _loads_exactly(body)
@@ -41,11 +41,11 @@ def loads(body: bytes) -> Any:
         return _loads_exactly(body)
 
 
-def _nests_deeper(body: bytes, limit: int) -> bool:
+def _is_nested_deeper(body: bytes, limit: int) -> bool:
     """Whether more brackets than the limit are open at once; brackets in strings do not count."""
     structure = body.translate(None, _NOT_STRUCTURE).replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(structure.split(b'"')[::2]).translate(_TO_SQUARE, b"\\")
-    for _ in range(8):  # innermost pairs, layer by layer: most bodies are gone by then
+    for _ in range(8):  # removes the innermost pairs; most bodies have no more than eight layers
         brackets = brackets.replace(b"[]", b"")
     limit -= 8
     return any(depth > limit for depth in accumulate(map(_STEPS.__getitem__, brackets)))

@@ -10,9 +10,9 @@ from events.protocol.text import parse_time
 
 HIDDEN = "•••"
 PERMISSION = "events.view_personal_data"
-NAMES = frozenset({"event", "messageId", "channel"})
-"""Members whose text is no personal data; the type and the times are checked by value."""
-TIMES = frozenset({"timestamp", "sentAt", "receivedAt", "originalTimestamp"})
+IMPERSONAL_MEMBERS = frozenset({"event", "messageId", "channel"})
+"""Members without personal data; the type and the times are checked by value."""
+TIME_MEMBERS = frozenset({"timestamp", "sentAt", "receivedAt", "originalTimestamp"})
 
 
 def masked_json(text: str) -> str:
@@ -28,7 +28,7 @@ def masked_text(text: str) -> str:
 
 
 def _masked_body(body: Any) -> Any:
-    """Redacts an event, or a request with several; deeper objects are redacted whole."""
+    """An event or a request with all values redacted except those of impersonal members."""
     if isinstance(body, list):
         return [_masked_body(item) for item in body]
     if not isinstance(body, dict):
@@ -43,10 +43,10 @@ def _masked_member(key: str, value: Any) -> Any:
 
 
 def _is_impersonal(key: str, text: str) -> bool:
-    """Whether the text is no personal data, even if the sender has mixed its fields up."""
-    if key in TIMES:
+    """Whether the text is no personal data, even if the sender has mixed up its fields."""
+    if key in TIME_MEMBERS:
         return parse_time(text) is not None
-    return key in NAMES or (key == "type" and text in INTERNAL_TYPES)
+    return key in IMPERSONAL_MEMBERS or (key == "type" and text in INTERNAL_TYPES)
 
 
 def _masked_value(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""What SDKs fetch from the instance: their configuration, and the scripts of the browser SDKs."""
+"""Serves SDKs: their configuration, and the scripts of the browser SDKs."""

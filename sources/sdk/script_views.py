@@ -30,10 +30,10 @@ def segment_bundle_view(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _script_response(
-    request: HttpRequest, find: Callable[[], Script], caching: str
+    request: HttpRequest, read_script: Callable[[], Script], cache_control: str
 ) -> HttpResponse:
     try:
-        script = find()
+        script = read_script()
     except ScriptMissingError as missing:
         return refusal_response(RefusedError(404, f"Not found: {missing}"))
     zipped = "gzip" in request.META.get("HTTP_ACCEPT_ENCODING", "")
@@ -42,7 +42,7 @@ def _script_response(
     )
     if zipped:
         response.headers["Content-Encoding"] = "gzip"
-    response.headers["Cache-Control"] = caching
+    response.headers["Cache-Control"] = cache_control
     response.headers["Vary"] = "Accept-Encoding"
     response.headers["ETag"] = script.etag
     response.headers["X-Content-Type-Options"] = "nosniff"

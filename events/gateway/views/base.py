@@ -23,7 +23,7 @@ from rest_framework.views import APIView
 from events.gateway import disk_space, recent_requests
 from events.gateway.quarantine import QuarantineEntry
 from events.gateway.quarantine_writer import QuarantineWriter
-from events.gateway.refusals import origin_not_allowed, refusal
+from events.gateway.refusals import ORIGIN_NOT_ALLOWED, refusal
 from events.gateway.request_body import READ_BYTES, RequestBody
 from events.log import writer
 from events.protocol.event import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
@@ -32,14 +32,14 @@ from sources.authentication import WriteKeyAuthentication
 from sources.client_address import client_address
 from sources.rate_limits import SourceThrottle
 from sources.refusals import (
+    SOURCE_DISABLED,
     TEXT,
     RefusedError,
     refusal_response,
-    source_disabled,
     too_many_requests,
     unavailable,
 )
-from sources.snapshot import SourceInfo, origin_text
+from sources.snapshot import SourceInfo, normalised_origin
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +106,11 @@ class GatewayView(APIView):
 
     def check_source(self, source: SourceInfo, request: Request) -> None:
         if not source.enabled:
-            raise source_disabled()
+            raise RefusedError(*SOURCE_DISABLED)
         origin = request.META.get("HTTP_ORIGIN")
-        if origin and source.allowed_origins and origin_text(origin) not in source.allowed_origins:
-            raise origin_not_allowed()
+        allowed = source.allowed_origins
+        if origin and allowed and normalised_origin(origin) not in allowed:
+            raise RefusedError(*ORIGIN_NOT_ALLOWED)
 
     def throttled(self, request: Request, wait: float | None) -> None:  # type: ignore[override]
         raise too_many_requests(int(wait or 1))

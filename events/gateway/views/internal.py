@@ -1,4 +1,4 @@
-"""The views of the internal routes, on which other services of the operator send batches."""
+"""The views of the internal routes, to which the operator's other services send batches."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from django.db.models import Q
 from django.http import HttpResponse
 
 from destinations.models import Destination
-from events.gateway.refusals import destination_disabled, invalid_destination
+from events.gateway.refusals import DESTINATION_DISABLED, INVALID_DESTINATION
 from events.gateway.views.base import GatewayRequest, GatewayView, ok_response
 from events.protocol.event import INTERNAL_TYPES, batch_events, parse_event
 from events.protocol.internal_envelope import parse_described_event
 from sources.authentication import SourceIdAuthentication
+from sources.refusals import RefusedError
 
 
 class InternalBatchView(GatewayView):
@@ -54,7 +55,7 @@ class ReplayView(InternalBatchView):
 
 
 class RetlView(InternalBatchView):
-    """Accepts rows of a warehouse; a header may name the only destination they are for."""
+    """Accepts rows of a warehouse; a header may limit them to one destination."""
 
     takes_lists = False
 
@@ -65,7 +66,7 @@ class RetlView(InternalBatchView):
         connected = Q(connections__source=request.auth.pk)
         destination = Destination.objects.filter(connected, public_id=public_id).first()
         if destination is None:
-            raise invalid_destination()
+            raise RefusedError(*INVALID_DESTINATION)
         if not destination.enabled:
-            raise destination_disabled()
+            raise RefusedError(*DESTINATION_DISABLED)
         return public_id

@@ -1,4 +1,4 @@
-"""The views of the public event routes: each parses, accepts and answers."""
+"""The views of the public event routes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
 from events.gateway.quarantine_writer import query_bytes
-from events.gateway.refusals import no_webhook_source
+from events.gateway.refusals import NO_WEBHOOK_SOURCE
 from events.gateway.views.base import GatewayRequest, GatewayView, new_id, ok_response
 from events.protocol.event import (
     InvalidEventError,
@@ -27,7 +27,7 @@ from sources.snapshot import SourceInfo
 
 
 class EventView(GatewayView):
-    """Accepts one event whose type is in the path."""
+    """Accepts one event, of the type that the path names."""
 
     event_type = ""
 
@@ -115,7 +115,7 @@ class WebhookView(GatewayView):
     def check_source(self, source: SourceInfo, request: Request) -> None:
         super().check_source(source, request)
         if not source.takes_webhooks:
-            raise no_webhook_source()
+            raise RefusedError(*NO_WEBHOOK_SOURCE)
 
     def post(self, request: GatewayRequest) -> HttpResponse:
         body = request.raw_body.read(request.auth.max_body_bytes)
@@ -123,7 +123,7 @@ class WebhookView(GatewayView):
         return ok_response()
 
     def get(self, request: GatewayRequest) -> HttpResponse:
-        """A request without parameters is a provider's check of the URL: nothing is stored."""
+        """Stores nothing of a request without parameters, by which a provider checks the URL."""
         parameters = _query_parameters(request)
         if parameters and request.method == "GET":
             self._accept(request, dict(parameters))
@@ -145,5 +145,5 @@ def _query_parameters(request: GatewayRequest) -> dict[str, str]:
 
 
 def discard_report(_request: HttpRequest) -> HttpResponse:
-    """Answers an SDK's error report or metrics without reading it, so that the SDK stops trying."""
+    """Accepts an SDK's error report or metrics unread, so that the SDK does not retry."""
     return ok_response()

@@ -14,7 +14,7 @@ from events.gateway.views.public import BatchView, EventView
 from events.protocol.event import InvalidRequestError
 from sources import snapshot
 from sources.authentication import Authenticated, WriteKeyAuthentication, source_of_key
-from sources.refusals import missing_key, unavailable
+from sources.refusals import MISSING_KEY, RefusedError, unavailable
 
 
 class SegmentAuthentication(BaseAuthentication):
@@ -31,10 +31,10 @@ class SegmentAuthentication(BaseAuthentication):
         except BodyTooLargeError:
             raise
         except InvalidRequestError as error:
-            raise missing_key() from error
+            raise RefusedError(*MISSING_KEY) from error
         key = _member_key(value) or _member_key(_first_event(value))
         if not key:
-            raise missing_key()
+            raise RefusedError(*MISSING_KEY)
         return None, source_of_key(key, request.META)
 
 

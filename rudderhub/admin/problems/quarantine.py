@@ -126,7 +126,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        batches = resend.batches(timezone.now())
+        batches = resend.recent_batches(timezone.now())
         context = {"batches": batches, "is_sending": any(batch.waiting for batch in batches)}
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
