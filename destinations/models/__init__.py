@@ -16,11 +16,10 @@ from destinations.models.people import (
     IdentityCheck,
     ProfileToken,
 )
-from destinations.models.retrying import NO_FAILURE, RETRY_FIELDS, Retrying
+from destinations.models.retrying import NO_FAILURE, Retrying
 
 __all__ = [
     "NO_FAILURE",
-    "RETRY_FIELDS",
     "ChangeState",
     "Connection",
     "Destination",

@@ -11,14 +11,10 @@ from django.utils import timezone
 LONGEST_WAIT_SECONDS = 300
 NO_FAILURE: dict[str, Any] = {"failures": 0, "retry_at": None, "error": ""}
 """The fields of Retrying after a success."""
-RETRY_FIELDS = tuple(NO_FAILURE)
 
 
 class Retrying(models.Model):
-    """Work that is retried after a failure; the wait doubles with each failure in a row.
-
-    The methods only set fields; the caller saves RETRY_FIELDS.
-    """
+    """Work that is retried after a failure; the wait doubles with each failure in a row."""
 
     failures = models.PositiveIntegerField(default=0, editable=False)
     retry_at = models.DateTimeField(null=True, editable=False)
@@ -27,15 +23,20 @@ class Retrying(models.Model):
     class Meta:
         abstract = True
 
-    def set_failure(self, error: str) -> None:
-        self.failures += 1
-        wait_seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(self.failures, 16))
-        self.retry_at = timezone.now() + timedelta(seconds=wait_seconds)
-        self.error = error
-
-    def clear_failure(self) -> None:
-        for name, value in NO_FAILURE.items():
+    def save_fields(self, **fields: Any) -> None:
+        """Set these fields and save no others."""
+        for name, value in fields.items():
             setattr(self, name, value)
+        self.save(update_fields=list(fields))
+
+    def save_failure(self, error: str, **fields: Any) -> None:
+        failures = self.failures + 1
+        wait_seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(failures, 16))
+        retry_at = timezone.now() + timedelta(seconds=wait_seconds)
+        self.save_fields(failures=failures, retry_at=retry_at, error=error, **fields)
+
+    def save_success(self, **fields: Any) -> None:
+        self.save_fields(**NO_FAILURE, **fields)
 
     def is_waiting(self, at: datetime) -> bool:
         """Whether its wait after a failure ends later than this time."""

@@ -28,7 +28,7 @@ from destinations.interface import (
     LoadResult,
     PreparedChunk,
 )
-from destinations.models import NO_FAILURE, RETRY_FIELDS, Connection
+from destinations.models import NO_FAILURE, Connection
 from events.loads import chunks, dead_letters
 from events.loads import session as loads_session
 from events.log import reader as event_reader
@@ -193,21 +193,19 @@ def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> loads_session
 
 
 def _wrote(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:
-    replay.position = prepared.chunk.upto
-    replay.events += result.loaded
-    replay.skipped += result.skipped.total()
-    replay.dead_letters += len(prepared.dead_letters)
-    replay.discards += result.discards
-    replay.skip_reasons = dict(Counter(replay.skip_reasons) + result.skipped)
-    replay.warnings += result.warnings
-    replay.clear_failure()
-    counted = ("events", "skipped", "dead_letters", "discards", "skip_reasons", "warnings")
-    replay.save(update_fields=["position", *counted, *RETRY_FIELDS])
+    replay.save_success(
+        position=prepared.chunk.upto,
+        events=replay.events + result.loaded,
+        skipped=replay.skipped + result.skipped.total(),
+        dead_letters=replay.dead_letters + len(prepared.dead_letters),
+        discards=replay.discards + result.discards,
+        skip_reasons=dict(Counter(replay.skip_reasons) + result.skipped),
+        warnings=[*replay.warnings, *result.warnings],
+    )
 
 
 def _fail(replay: Replay, error: Exception) -> None:
-    replay.set_failure(public_error_text(error))
-    replay.save(update_fields=RETRY_FIELDS)
+    replay.save_failure(public_error_text(error))
     logger.warning("replay waits replay=%s until %s: %s", replay.pk, replay.retry_at, replay.error)
 
 

@@ -20,7 +20,7 @@ from destinations.interface import (
     PreparedChunk,
     Session,
 )
-from destinations.models import RETRY_FIELDS, Connection
+from destinations.models import Connection
 from destinations.schedule import Schedule, next_sync
 from events.loads import chunks, ledger
 from events.loads import session as loads_session
@@ -147,15 +147,13 @@ class LoadRun:
     def succeed(self) -> None:
         connection = self.connection
         if connection.failures or connection.error:
-            connection.clear_failure()
-            connection.save(update_fields=RETRY_FIELDS)
+            connection.save_success()
             self._end_waits()
         self._finish(LoadState.SUCCEEDED, "")
 
     def fail(self, state: LoadState, error: Exception) -> None:
         connection = self.connection
-        connection.set_failure(public_error_text(error))
-        connection.save(update_fields=RETRY_FIELDS)
+        connection.save_failure(public_error_text(error))
         logger.warning(
             "load failed connection=%s next try %s: %s",
             connection.pk,

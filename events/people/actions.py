@@ -1,4 +1,4 @@
-"""What an operator can do to identities: each runs dry first and returns what to show."""
+"""The actions of an operator on identities: each runs dry first and returns its effect."""
 
 from __future__ import annotations
 
@@ -18,41 +18,43 @@ from destinations.postgres.reads.explain import PathStep
 from destinations.warehouse.identity.erasure import DELETE
 from destinations.warehouse.identity.statements import Identifier
 from events.people import erasure, store
-from events.people.erasure_preview import ErasurePreview, ReportProgress, preview_erasure
+from events.people.erasure_preview import ReportProgress, preview_erasure
 from events.people.store import IdentityStore
 
 Line = tuple[str, str]
 Form = Mapping[str, list[str]]
-"""What was sent: of a field the values, of which the last counts."""
+"""The values of a form by field; the last value of a field counts."""
 COUNT_SECONDS = 5.0
-"""How long a dry run may count in each table of the instance; the log may be long."""
+"""The time for a dry run to count each table of the instance; the log may be long."""
 LIMITS = ("hub_limit", "size_limit")
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an action does: counts by name, links it cuts, identifiers it erases, profiles."""
+    """The effect of an action on identities and profiles."""
 
     lines: Sequence[Line] = ()
+    """Names and values to show, such as counts by table."""
     cut: Sequence[unmerge.Pair] = ()
+    """Links that the action cuts."""
     erased: Sequence[Identifier] = ()
     path: Sequence[PathStep] = ()
-    """What still joins the sides of a cut."""
+    """The links that still join the two sides of a cut."""
     requested: Erasure | None = None
-    """What a worker does from now on."""
+    """The erasure that a worker runs from now on."""
     outcome: OperationResult = field(default_factory=lambda: OperationResult({}, []))
 
 
 @dataclass(frozen=True)
 class ActionRequest:
-    """One action, with what its form holds: keys in place of stored values."""
+    """A request to run an action; its form names identifiers by their keys."""
 
     destination: Destination
-    people: IdentityStore
+    identities: IdentityStore
     form: Form
     actor: str
     dry_run: bool
-    tell: ReportProgress
+    report: ReportProgress
     count_seconds: float = COUNT_SECONDS
 
     @property
@@ -63,12 +65,12 @@ class ActionRequest:
     def reason(self) -> str:
         return self.text("reason")
 
-    def typed(self, name: str) -> str:
-        """As it was sent, also when that is only space."""
+    def raw_text(self, name: str) -> str:
+        """The value with its spaces, which an identifier may have."""
         return (self.form.get(name) or [""])[-1]
 
     def text(self, name: str) -> str:
-        return self.typed(name).strip()
+        return self.raw_text(name).strip()
 
     def number(self, name: str) -> int:
         text = self.text(name)
@@ -77,142 +79,176 @@ class ActionRequest:
         return int(text)
 
     def pairs(self) -> list[unmerge.Pair]:
-        """The links whose keys the form has."""
+        """The links in the form; raises DestinationError if an identifier is no longer stored."""
         links = [[_key(key) for key in text.split(" ")] for text in self.form.get("link", ())]
         if any(len(link) != 2 for link in links):  # noqa: PLR2004 - a link has two ends
             raise DestinationError("a link has two identifiers")
-        named = self.named(*(key for link in links for key in link))
-        return [(named[a], named[b]) for a, b in links]
+        identifiers = self.identifiers_by_key(*(key for link in links for key in link))
+        return [(identifiers[a], identifiers[b]) for a, b in links]
 
-    def named(self, *keys: UUID) -> dict[UUID, Identifier]:
-        found = profiles.named(self.people.conn, self.people.schema, keys)
-        if not found.keys() >= set(keys):
+    def identifier(self) -> Identifier:
+        """The identifier in the form."""
+        key = _key(self.text("identifier"))
+        return self.identifiers_by_key(key)[key]
+
+    def identifiers_by_key(self, *keys: UUID) -> dict[UUID, Identifier]:
+        identifiers = profiles.named(self.identities.conn, self.identities.schema, keys)
+        if not identifiers.keys() >= set(keys):
             raise DestinationError("an identifier of this action is no longer stored")
-        return found
+        return identifiers
 
 
 @dataclass(frozen=True)
 class Action:
+    """An action with its labels and the permission that it needs."""
+
     title: str
     verb: str
     run: Callable[[ActionRequest], Effect]
     needs: str = "destinations.change_destination"
     note: str = ""
-    """What the preview says beside its counts."""
+    """A text beside the counts of the preview."""
 
 
-def _cut(act: ActionRequest) -> Effect:
-    """One link or some, all links of an identifier, of an event, or of a merge."""
-    options = act.options | {"reason": act.reason}
-    if act.text("merge"):
-        done = _undo_merge(act, options)
-    elif message := act.text("message"):
-        stated = store.stated_pairs(act.destination, act.people, message)
-        more_pairs = [*stated, *act.pairs()]
-        done = unmerge.unmerge_event(*act.people.args, message, more_pairs=more_pairs, **options)
-    elif act.text("identifier"):
-        key = _key(act.text("identifier"))
-        done = unmerge.unmerge_identifier(*act.people.args, act.named(key)[key], **options)
+def _cut_links(request: ActionRequest) -> Effect:
+    """Cut some links, or all links of an identifier, an event or a merge."""
+    args, options = request.identities.args, request.options | {"reason": request.reason}
+    if request.text("merge"):
+        result = _undo_merge(request, options)
+    elif message_id := request.text("message"):
+        result = unmerge.unmerge_event(
+            *args, message_id, more_pairs=_event_pairs(request, message_id), **options
+        )
+    elif request.text("identifier"):
+        result = unmerge.unmerge_identifier(*args, request.identifier(), **options)
     else:
-        done = unmerge.unmerge_links(*act.people.args, act.pairs(), **options)
-    return Effect(cut=done.cut, path=done.path, outcome=done.outcome)
+        result = unmerge.unmerge_links(*args, request.pairs(), **options)
+    return Effect(cut=result.cut, path=result.path, outcome=result.outcome)
 
 
-def _undo_merge(act: ActionRequest, options: dict[str, Any]) -> unmerge.UnmergeResult:
-    """Cut all that the event of the merge stated, and see whether the two ids come apart."""
-    merge = profiles.merge(act.people.conn, act.people.schema, act.number("merge"))
+def _undo_merge(request: ActionRequest, options: dict[str, Any]) -> unmerge.UnmergeResult:
+    """Cut all links of the merge's event; the result shows whether the two profiles separate."""
+    identities = request.identities
+    merge = profiles.merge(identities.conn, identities.schema, request.number("merge"))
     if not merge.can_be_undone:
         raise DestinationError("this merge has no active link to cut")
-    named = act.named(merge.key_a, merge.key_b, merge.old, merge.new)
-    stated = store.stated_pairs(act.destination, act.people, merge.message_id)
+    identifiers = request.identifiers_by_key(merge.key_a, merge.key_b, merge.old, merge.new)
+    link = identifiers[merge.key_a], identifiers[merge.key_b]
     return unmerge.unmerge_event(
-        *act.people.args,
+        *identities.args,
         merge.message_id,
-        more_pairs=[(named[merge.key_a], named[merge.key_b]), *stated, *act.pairs()],
-        sides=(named[merge.old], named[merge.new]),
+        more_pairs=[link, *_event_pairs(request, merge.message_id)],
+        sides=(identifiers[merge.old], identifiers[merge.new]),
         **options,
     )
 
 
-def _undo(act: ActionRequest) -> Effect:
-    return Effect(outcome=unmerge.restore_links(*act.people.args, act.pairs(), **act.options))
+def _event_pairs(request: ActionRequest, message_id: str) -> list[unmerge.Pair]:
+    """The links that an event states, and those that the form has."""
+    stated = store.stated_pairs(request.destination, request.identities, message_id)
+    return [*stated, *request.pairs()]
 
 
-def _release(act: ActionRequest) -> Effect:
-    return Effect(outcome=unmerge.release_links(*act.people.args, act.pairs(), **act.options))
+def _restore_links(request: ActionRequest) -> Effect:
+    args, pairs = request.identities.args, request.pairs()
+    return Effect(outcome=unmerge.restore_links(*args, pairs, **request.options))
 
 
-def _erase(act: ActionRequest) -> Effect:
-    identifiers, mode = _to_erase(act), act.text("mode") or DELETE
-    concerned = (act.destination, act.people, identifiers)
-    if act.dry_run:
-        found = preview_erasure(*concerned, mode=mode, max_seconds=act.count_seconds, tell=act.tell)
-        return Effect(_counts(found), erased=identifiers)
-    made = erasure.request(*concerned, mode=mode, actor=act.actor, reason=act.reason)
-    return Effect(erased=identifiers, requested=made)
+def _release_merge(request: ActionRequest) -> Effect:
+    args, pairs = request.identities.args, request.pairs()
+    return Effect(outcome=unmerge.release_links(*args, pairs, **request.options))
 
 
-def _to_erase(act: ActionRequest) -> list[Identifier]:
-    """One identifier, by key or typed with its type; else the whole profile of a value or id."""
-    value, kind = act.typed("value"), act.text("type")
-    if act.text("identifier"):
-        return list(act.named(_key(act.text("identifier"))).values())
-    is_one = act.text("scope") == "identifier"
-    if is_one and not (kind and value.strip()):
-        raise DestinationError("enter the type and the value of the identifier")
-    return erasure.identifiers_to_erase(act.people, value, kind or None, whole_profile=not is_one)
-
-
-def _counts(found: ErasurePreview) -> list[Line]:
-    """The warehouse is counted whole; of a long log the newest part."""
-    return [
-        (table, f"at least {n:,}, in the newest part" if table in found.at_least else f"{n:,}")
-        for table, n in found.counts.items()
-    ]
-
-
-def _add_rule(act: ActionRequest) -> Effect:
-    done = guards.add_rule(
-        *act.people.args,
-        exact=act.typed("exact") or None,
-        pattern=act.typed("pattern") or None,
-        id_type=act.text("id_type") or None,
-        action=act.text("rule_action") or "block",
-        **act.options,
+def _erase_person(request: ActionRequest) -> Effect:
+    identifiers, mode = _identifiers_to_erase(request), request.text("mode") or DELETE
+    args = (request.destination, request.identities, identifiers)
+    if not request.dry_run:
+        requested = erasure.request(*args, mode=mode, actor=request.actor, reason=request.reason)
+        return Effect(erased=identifiers, requested=requested)
+    preview = preview_erasure(
+        *args, mode=mode, max_seconds=request.count_seconds, report=request.report
     )
-    return _changed(done)
+    lines = [
+        (table, f"at least {n:,}, in the newest part" if table in preview.at_least else f"{n:,}")
+        for table, n in preview.counts.items()
+    ]
+    return Effect(lines, erased=identifiers)
 
 
-def _remove_rule(act: ActionRequest) -> Effect:
-    return _changed(guards.remove_rule(*act.people.args, act.number("rule"), **act.options))
+def _identifiers_to_erase(request: ActionRequest) -> list[Identifier]:
+    """One identifier, by its key or its type and value, or all of the profile with this value."""
+    value, id_type = request.raw_text("value"), request.text("type")
+    if request.text("identifier"):
+        return [request.identifier()]
+    is_one = request.text("scope") == "identifier"
+    if is_one and not (id_type and value.strip()):
+        raise DestinationError("enter the type and the value of the identifier")
+    return erasure.identifiers_to_erase(
+        request.identities, value, id_type or None, whole_profile=not is_one
+    )
 
 
-def _limits(act: ActionRequest) -> Effect:
-    stored = schema.read_meta(act.people.conn, act.people.schema).options
-    given: dict[str, Any] = {name: _limit(act.text(name)) for name in LIMITS if name in act.form}
-    if "null_clears" in act.form:
-        given["null_clears"] = act.text("null_clears") == "yes"
-    if "trait_identifiers" in act.form:
-        given["trait_identifiers"] = _traits(act)
-    changes = {name: value for name, value in given.items() if value != getattr(stored, name)}
-    lines = [(name.replace("_", " ").capitalize(), _told(value)) for name, value in changes.items()]
-    outcome = guards.set_options(*act.people.args, changes, **act.options)
-    if "trait_identifiers" in changes and not act.dry_run:
-        act.destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
-        act.destination.save(update_fields=["config", "updated_at"])
+def _add_rule(request: ActionRequest) -> Effect:
+    result = guards.add_rule(
+        *request.identities.args,
+        exact=request.raw_text("exact") or None,
+        pattern=request.raw_text("pattern") or None,
+        id_type=request.text("id_type") or None,
+        action=request.text("rule_action") or "block",
+        **request.options,
+    )
+    return _rule_effect(result)
+
+
+def _remove_rule(request: ActionRequest) -> Effect:
+    args, number = request.identities.args, request.number("rule")
+    return _rule_effect(guards.remove_rule(*args, number, **request.options))
+
+
+def _rule_effect(result: guards.BlockListChange) -> Effect:
+    lines = [
+        ("Stored identifiers hidden", f"{result.hidden:,}"),
+        ("Stored identifiers shown again", f"{result.shown:,}"),
+    ]
+    return Effect(lines, outcome=result.outcome)
+
+
+def _set_limits(request: ActionRequest) -> Effect:
+    """Change the limits that the form has and that differ from the stored ones."""
+    identities, destination = request.identities, request.destination
+    stored = schema.read_meta(identities.conn, identities.schema).options
+    options: dict[str, Any] = {
+        name: _limit(request.text(name)) for name in LIMITS if name in request.form
+    }
+    if "null_clears" in request.form:
+        options["null_clears"] = request.text("null_clears") == "yes"
+    if "trait_identifiers" in request.form:
+        options["trait_identifiers"] = _trait_identifiers(request)
+    changes = {name: value for name, value in options.items() if value != getattr(stored, name)}
+    outcome = guards.set_options(*identities.args, changes, **request.options)
+    if "trait_identifiers" in changes and not request.dry_run:
+        destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
+        destination.save(update_fields=["config", "updated_at"])
+    lines = [
+        (name.replace("_", " ").capitalize(), _option_text(value))
+        for name, value in changes.items()
+    ]
     return Effect(lines or [("No changes", "")], outcome=outcome)
 
 
-def _told(value: bool | int | tuple[str, ...] | None) -> str:
+def _option_text(value: bool | int | tuple[str, ...] | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(value) or "none" if isinstance(value, tuple) else str(value or "off")
 
 
-def _traits(act: ActionRequest) -> tuple[str, ...]:
-    """As the destination's own form takes them: both say the same afterwards."""
-    given = {**act.destination.config, "trait_identifiers": act.text("trait_identifiers")}
-    return PostgresConfig.from_config(given, act.destination.secrets or {}).traits() or ()
+def _trait_identifiers(request: ActionRequest) -> tuple[str, ...]:
+    """The traits as the destination's own form reads them, since its config gets them, too."""
+    config = {
+        **request.destination.config,
+        "trait_identifiers": request.text("trait_identifiers"),
+    }
+    return PostgresConfig.from_config(config, request.destination.secrets or {}).traits() or ()
 
 
 def _limit(text: str) -> int | None:
@@ -223,13 +259,6 @@ def _limit(text: str) -> int | None:
     return int(text)
 
 
-def _changed(done: guards.BlockListChange) -> Effect:
-    hidden = ("Stored identifiers hidden", f"{done.hidden:,}")
-    return Effect(
-        [hidden, ("Stored identifiers shown again", f"{done.shown:,}")], outcome=done.outcome
-    )
-
-
 def _key(text: str) -> UUID:
     try:
         return UUID(text)
@@ -238,18 +267,18 @@ def _key(text: str) -> UUID:
 
 
 ACTIONS = {
-    "cut": Action("Cut links", "Cut", _cut),
-    "undo": Action("Restore cut links", "Restore", _undo),
-    "release": Action("Release a blocked merge", "Release", _release),
+    "cut": Action("Cut links", "Cut", _cut_links),
+    "undo": Action("Restore cut links", "Restore", _restore_links),
+    "release": Action("Release a blocked merge", "Release", _release_merge),
     "erase": Action(
         "Erase a person",
         "Erase permanently",
-        _erase,
+        _erase_person,
         "destinations.add_erasure",
         "A worker erases everything. The page of the request shows the progress and the final "
         "counts.",
     ),
     "add_rule": Action("Add a rule", "Add", _add_rule),
     "remove_rule": Action("Remove a rule", "Remove", _remove_rule),
-    "limits": Action("Change the limits", "Change", _limits),
+    "limits": Action("Change the limits", "Change", _set_limits),
 }

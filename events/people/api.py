@@ -1,4 +1,7 @@
-"""The profile API: reads one destination's profiles, for the holder of a token of it."""
+"""The profile API: a token reads the profiles of its destination.
+
+docs/profiles-openapi.yaml fixes the fields, which are those of the records in reads.profiles.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from rest_framework.views import APIView
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, ProfileToken
-from destinations.postgres.identity import schema
+from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.reads import profiles
 from events.people import store
 from events.people.store import IdentityStore
@@ -36,11 +39,11 @@ DEFAULT_EVENTS = 50
 
 
 def new_token(destination: Destination, name: str) -> tuple[ProfileToken, str]:
-    """A stored token and its text, which is shown once and not kept."""
+    """A new token and its text, which is not stored."""
     text = secrets.token_urlsafe(32)
-    return ProfileToken.objects.create(
-        destination=destination, name=name, digest=_digest(text)
-    ), text
+    digest = _digest(text)
+    token = ProfileToken.objects.create(destination=destination, name=name, digest=digest)
+    return token, text
 
 
 class TokenAuthentication(authentication.BaseAuthentication):
@@ -50,10 +53,8 @@ class TokenAuthentication(authentication.BaseAuthentication):
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not text:
             return None
-        found = ProfileToken.objects.select_related("destination").filter(
-            digest=_digest(text.strip()), revoked_at=None
-        )
-        token = found.first()
+        tokens = ProfileToken.objects.select_related("destination")
+        token = tokens.filter(digest=_digest(text.strip()), revoked_at=None).first()
         if token is None:
             raise exceptions.AuthenticationFailed("the token is unknown or revoked")
         return None, token
@@ -68,6 +69,8 @@ class HasToken(permissions.BasePermission):
 
 
 class JsonRenderer(BaseRenderer):
+    """Renders ids, times and profiles as orjson does."""
+
     media_type = "application/json"
     format = "json"
     charset = None
@@ -79,6 +82,8 @@ class JsonRenderer(BaseRenderer):
 
 
 class OnlyJson(BaseContentNegotiation):
+    """Answers with JSON to any Accept header."""
+
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return parsers[0]
 
@@ -89,127 +94,101 @@ class OnlyJson(BaseContentNegotiation):
 
 
 class PeopleView(APIView):
+    """A view that needs a profile token."""
+
     authentication_classes = [TokenAuthentication]
     permission_classes = [HasToken]
     renderer_classes = [JsonRenderer]
     content_negotiation_class = OnlyJson
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Nobody on the way keeps a person's data."""
-        found = super().finalize_response(request, response, *args, **kwargs)
-        found.headers["Cache-Control"] = "no-store"
-        return found
+        """Forbids caches to store personal data."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        final.headers["Cache-Control"] = "no-store"
+        return final
 
     @contextmanager
-    def opened(self) -> Iterator[IdentityStore]:
+    def identities(self) -> Iterator[IdentityStore]:
+        """The identities of the token's destination; without them, the answer is 503."""
         token: Any = self.request.auth
         try:
-            with store.connect_pooled(token.destination) as opened:
-                yield opened
+            with store.connect_pooled(token.destination) as identities:
+                yield identities
         except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
             logger.warning("profiles of destination=%s: %s", token.destination_id, error)
             unavailable = exceptions.APIException("the warehouse cannot answer now")
             unavailable.status_code = 503
             raise unavailable from error
 
-    def one(self, opened: IdentityStore, rudder_id: UUID) -> profiles.ProfileRecord:
-        found = profiles.find(opened.conn, opened.schema, str(rudder_id))
-        if not found:
-            raise exceptions.NotFound("no profile has or had this id")
-        return found[0]
-
 
 class FindView(PeopleView):
-    """GET ?identifier=…&type=…: the profiles of an identifier, or of any id they ever had."""
+    """GET ?identifier=…&type=…: the profiles that have this identifier, or have or had this id."""
 
     def get(self, request: Request) -> Response:
         identifier = request.query_params.get("identifier", "")
         if not identifier:
             raise exceptions.ValidationError("identifier is missing")
-        with self.opened() as opened:
-            id_type = request.query_params.get("type") or None
-            found = profiles.find(opened.conn, opened.schema, identifier, id_type)
-        return Response({"profiles": [_profile(each) for each in found]})
+        id_type = request.query_params.get("type") or None
+        with self.identities() as identities:
+            found = profiles.find(identities.conn, identities.schema, identifier, id_type)
+        return Response({"profiles": found})
 
 
 class ProfileView(PeopleView):
-    """GET: a profile by its id, or by one that it had."""
+    """GET: the profile that has or had this id."""
 
     def get(self, request: Request, rudder_id: UUID) -> Response:
-        with self.opened() as opened:
-            found = self.one(opened, rudder_id)
-            former = profiles.former_ids(opened.conn, opened.schema, found.rudder_id)
-        return Response({**_profile(found), "former_ids": [str(each) for each in former]})
+        with self.identities() as identities:
+            profile = _profile(identities, rudder_id)
+            former = profiles.former_ids(identities.conn, identities.schema, profile.rudder_id)
+        return Response({**vars(profile), "former_ids": former})
 
 
 class TraitsView(PeopleView):
-    """GET: its traits, each with the event that it comes from."""
+    """GET: the traits of a profile, each with the event that it comes from."""
 
     def get(self, request: Request, rudder_id: UUID) -> Response:
-        with self.opened() as opened:
-            found = self.one(opened, rudder_id)
-            options = schema.read_meta(opened.conn, opened.schema).options
-            traits = profiles.traits(
-                opened.conn, opened.schema, found.rudder_id, options.null_clears
-            )
+        with self.identities() as identities:
+            profile = _profile(identities, rudder_id)
+            conn, schema = identities.conn, identities.schema
+            null_clears = identity_schema.read_meta(conn, schema).options.null_clears
+            traits = profiles.traits(conn, schema, profile.rudder_id, null_clears)
         rows = [
             {
-                "name": each.name,
-                "value": each.value,
-                "timestamp": each.timestamp,
-                "received_at": each.received_at,
-                "message_id": each.message_id,
-                "identifier": {"type": each.id_type, "value": each.id_value},
+                "name": trait.name,
+                "value": trait.value,
+                "timestamp": trait.timestamp,
+                "received_at": trait.received_at,
+                "message_id": trait.message_id,
+                "identifier": {"type": trait.id_type, "value": trait.id_value},
             }
-            for each in traits
+            for trait in traits
         ]
-        return Response({"rudder_id": str(found.rudder_id), "traits": rows})
+        return Response({"rudder_id": profile.rudder_id, "traits": rows})
 
 
 class EventsView(PeopleView):
-    """GET ?limit=…&before=…&before_id=…: its events, the one received last first."""
+    """GET ?limit=…&before=…&before_id=…: the events of a profile, the last received first."""
 
     def get(self, request: Request, rudder_id: UUID) -> Response:
         limit, before = _limit(request), _before(request)
         before_id = request.query_params.get("before_id") or None
-        with self.opened() as opened:
-            found = self.one(opened, rudder_id)
-            stamps = profiles.former_ids(opened.conn, opened.schema, found.rudder_id)
+        with self.identities() as identities:
+            profile = _profile(identities, rudder_id)
+            former = profiles.former_ids(identities.conn, identities.schema, profile.rudder_id)
+            stamps = [profile.rudder_id, *former]
             events = profiles.events(
-                opened.conn,
-                opened.namespaces,
-                [found.rudder_id, *stamps],
-                before,
-                limit,
-                before_id=before_id,
+                identities.conn, identities.namespaces, stamps, before, limit, before_id=before_id
             )
-        rows = [
-            {
-                "message_id": each.message_id,
-                "type": each.type,
-                "event": each.event,
-                "timestamp": each.timestamp,
-                "received_at": each.received_at,
-                "namespace": each.namespace,
-            }
-            for each in events
-        ]
-        return Response({"rudder_id": str(found.rudder_id), "events": rows})
+        rows = [event._asdict() for event in events]
+        return Response({"rudder_id": profile.rudder_id, "events": rows})
 
 
-def _profile(found: profiles.ProfileRecord) -> dict[str, Any]:
-    return {
-        "rudder_id": str(found.rudder_id),
-        "user_id": found.user_id,
-        "email": found.email,
-        "name": found.name,
-        "traits": found.traits,
-        "identifiers": found.identifiers,
-        "identifier_count": found.identifier_count,
-        "first_seen_at": found.first_seen_at,
-        "last_seen_at": found.last_seen_at,
-        "updated_at": found.updated_at,
-    }
+def _profile(identities: IdentityStore, rudder_id: UUID) -> profiles.ProfileRecord:
+    found = profiles.find(identities.conn, identities.schema, str(rudder_id))
+    if not found:
+        raise exceptions.NotFound("no profile has or had this id")
+    return found[0]
 
 
 def _limit(request: Request) -> int:

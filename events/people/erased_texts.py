@@ -1,4 +1,4 @@
-"""Dead letters, refused requests and messages that name erased people."""
+"""Finds the values of erased people in dead letters, refused requests and messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import binascii
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
 from urllib.parse import quote, quote_plus
 
 from django.contrib.admin.models import LogEntry
@@ -21,29 +20,18 @@ from events.protocol.json_body import InvalidJSONError, loads
 
 ERASED_TEXT = "[erased]"
 
-MESSAGES: dict[type[Model], tuple[str, ...]] = {
+MESSAGE_FIELDS: dict[type[Model], tuple[str, ...]] = {
     Connection: ("error",),
     Load: ("error",),
     LogEntry: ("object_repr", "change_message"),
     Replay: ("error",),
 }
-"""Texts that may quote what a database or a sender said."""
-
+"""Fields with texts that may quote a database or a sender."""
 
 ScannedRow = tuple[int, bool]
-"""A row by its key, and whether it names the person."""
-Message = tuple[type[Model], int, dict[str, str]]
-"""A row, and the texts of it that change."""
-
-
-def clear_messages(found: Iterable[Message]) -> int:
-    """Where a message quotes a value, the message stays and the value goes."""
-    return sum(
-        model._default_manager.filter(pk=pk).update(**texts)  # noqa: SLF001
-        for model, pk, texts in found
-        if texts
-    )
-
+"""The key of a row, and whether the row names the person."""
+MessageRow = tuple[type[Model], int, dict[str, str]]
+"""A row, and by field its texts that change."""
 
 _WORD = re.compile(r"[\w-]+")
 _NAMED = r"(?<![\w-])(?:{})(?![\w-])"
@@ -51,87 +39,98 @@ _QUOTED = r"""(?<=["'(])(?:{})(?=["')])"""
 
 
 class ErasedTexts:
-    """Finds the values of erased people in texts, as a whole word each."""
+    """The values of erased people, to be found in texts as whole words."""
 
     def __init__(self, erased: Erased) -> None:
-        self._texts = _by_word({text for value in erased.values for text in _texts(value)})
+        self._spellings = _by_rarest_word(
+            {spelling for value in erased.values for spelling in _spellings(value)}
+        )
 
-    def without(self, text: str) -> str:
-        """A text that an operator wrote about the person."""
-        return self._sub(_NAMED, text)[0]
+    def redacted(self, text: str) -> str:
+        """The text with "[erased]" in place of each value."""
+        return self._replaced(_NAMED, text)[0]
 
     def dead_letters(
         self, destination: Destination, sources: Collection[int], below: int | None = None
     ) -> Iterator[ScannedRow]:
-        """Those of the destination and of the sources, the newest first."""
+        """Dead letters of the destination and of the sources with lower keys, the newest first."""
         letters = DeadLetter.objects.filter(
             Q(connection__destination=destination) | Q(connection__source__in=sources),
-            _below(below),
+            _has_key_below(below),
         )
         rows = letters.order_by("-pk").values_list("pk", "payload", "reason")
         for pk, *texts in rows.iterator():
-            yield pk, self._names(texts)
+            yield pk, self._are_in(texts)
 
-    def refused(self, sources: Collection[int], below: int | None = None) -> Iterator[ScannedRow]:
-        refused = Quarantined.objects.filter(_below(below), source__in=sources)
+    def refused_requests(
+        self, sources: Collection[int], below: int | None = None
+    ) -> Iterator[ScannedRow]:
+        """Refused requests of the sources with lower keys, the newest first."""
+        refused = Quarantined.objects.filter(_has_key_below(below), source__in=sources)
         rows = refused.order_by("-pk").values_list("pk", "body", "reason")
         for pk, body, reason in rows.iterator():
-            yield pk, self._names([reason, *_readings(bytes(body))])
+            yield pk, self._are_in([reason, *_body_texts(bytes(body))])
 
-    def messages(self) -> Iterator[Message]:
-        for model, fields in MESSAGES.items():
-            for pk, *texts in _said(model, fields):
-                yield model, pk, self._cleared(dict(zip(fields, texts, strict=True)))
+    def messages(self) -> Iterator[MessageRow]:
+        """All messages, with the texts that quote a value."""
+        for model, fields in MESSAGE_FIELDS.items():
+            empty = Q(**dict.fromkeys(fields, ""))
+            rows = model._default_manager.exclude(empty).order_by("pk")  # noqa: SLF001
+            for pk, *texts in rows.values_list("pk", *fields).iterator():
+                replaced = ((text, self._replaced(_QUOTED, text)[0]) for text in texts)
+                changes = zip(fields, replaced, strict=True)
+                yield model, pk, {name: new for name, (old, new) in changes if new != old}
 
-    def _cleared(self, texts: dict[str, str]) -> dict[str, str]:
-        """Those that quote a value, without it."""
-        new = {name: self._sub(_QUOTED, text)[0] for name, text in texts.items()}
-        return {name: text for name, text in new.items() if text != texts[name]}
+    def _are_in(self, texts: Iterable[str]) -> bool:
+        return any(self._replaced(_NAMED, text)[1] for text in texts)
 
-    def _names(self, texts: Iterable[str]) -> bool:
-        return any(self._sub(_NAMED, text)[1] for text in texts)
-
-    def _sub(self, pattern: str, text: str) -> tuple[str, int]:
-        """The text without the values, and how often one stood there."""
-        found = self._in(text)
-        if not found:
+    def _replaced(self, pattern: str, text: str) -> tuple[str, int]:
+        """The text without the values, and the number of places where one was."""
+        values = self._values_in(text)
+        if not values:
             return text, 0
-        return re.subn(pattern.format("|".join(map(re.escape, found))), ERASED_TEXT, text)
+        return re.subn(pattern.format("|".join(map(re.escape, values))), ERASED_TEXT, text)
 
-    def _in(self, text: str) -> list[str]:
-        """Those of thousands that stand in the text, the longest first."""
-        words = self._texts.keys() & {"", *_WORD.findall(text)}
-        found = [each for word in words for each in self._texts[word] if each in text]
-        return sorted(found, key=len, reverse=True)
-
-
-def _by_word(texts: Collection[str]) -> dict[str, list[str]]:
-    """Texts by the word of them that the fewest share, those without a word by none."""
-    words = {text: set(_WORD.findall(text)) for text in texts}
-    shared = Counter(word for each in words.values() for word in each)
-    found: dict[str, list[str]] = {}
-    for text, each in words.items():
-        found.setdefault(min(each, key=shared.__getitem__, default=""), []).append(text)
-    return found
+    def _values_in(self, text: str) -> list[str]:
+        """The values in the text, the longest first."""
+        words = self._spellings.keys() & {"", *_WORD.findall(text)}
+        values = [value for word in words for value in self._spellings[word] if value in text]
+        return sorted(values, key=len, reverse=True)
 
 
-def _below(key: int | None) -> Q:
+def clear_messages(messages: Iterable[MessageRow]) -> int:
+    """Replace the values that messages quote; returns the number of changed messages."""
+    return sum(
+        model._default_manager.filter(pk=pk).update(**texts)  # noqa: SLF001
+        for model, pk, texts in messages
+        if texts
+    )
+
+
+def _by_rarest_word(texts: Collection[str]) -> dict[str, list[str]]:
+    """The texts by their word that the fewest other texts have; "" for texts without a word.
+
+    So a search for thousands of values tests only those with a word of the searched text.
+    """
+    words_by_text = {text: set(_WORD.findall(text)) for text in texts}
+    frequency = Counter(word for words in words_by_text.values() for word in words)
+    by_word: dict[str, list[str]] = {}
+    for text, words in words_by_text.items():
+        by_word.setdefault(min(words, key=frequency.__getitem__, default=""), []).append(text)
+    return by_word
+
+
+def _has_key_below(key: int | None) -> Q:
     return Q() if key is None else Q(pk__lt=key)
 
 
-def _said(model: type[Model], fields: tuple[str, ...]) -> Iterable[Any]:
-    silent = Q(**dict.fromkeys(fields, ""))
-    rows = model._default_manager.exclude(silent).order_by("pk")  # noqa: SLF001
-    return rows.values_list("pk", *fields).iterator()
-
-
-def _texts(value: str) -> set[str]:
-    """The ways in which a value stands in JSON or in a query string."""
+def _spellings(value: str) -> set[str]:
+    """The value as JSON and query strings write it."""
     return {*json_texts(value), quote(value), quote_plus(value)}
 
 
-def _readings(body: bytes) -> Iterable[str]:
-    """A body as text; of a pixel's query string what its parameter data holds, too."""
+def _body_texts(body: bytes) -> Iterable[str]:
+    """The body as text, and the decoded data parameter of a pixel request."""
     yield body.decode("utf-8", "replace")
     try:
         query = loads(body)

@@ -1,9 +1,9 @@
-"""Erase people everywhere: warehouse, event log, dead letters, quarantine and messages.
+"""Erases people everywhere: warehouse, event log, dead letters, quarantine and messages.
 
-A request is a row, which a worker then works off. The warehouse comes first: what it suppresses no
-later load stores. The progress is committed with each step and each part of the log, so a worker
-may be killed at any point and another goes on. The row holds the identifiers, encrypted, until all
-is done; nothing else does, neither the broker nor a log line.
+A request is a row, which a worker works through step by step. The warehouse is first: later loads
+do not store what it suppresses. The progress is committed with each step and each slice, so a
+worker may be killed at any point and another continues. Only the row holds the identifiers,
+encrypted, until the erasure is done; the broker and the log lines never do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator
 from time import monotonic, sleep
-from traceback import format_tb
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,14 +19,7 @@ from django.db.models import Manager, QuerySet
 from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.models import (
-    NO_FAILURE,
-    RETRY_FIELDS,
-    Destination,
-    Erasure,
-    ErasureState,
-    ErasureStep,
-)
+from destinations.models import Destination, Erasure, ErasureState, ErasureStep
 from destinations.postgres.identity import schema
 from destinations.postgres.operations import erase
 from destinations.warehouse.identity.erasure import DELETE, Erased
@@ -37,18 +29,20 @@ from events.log import reader as event_reader
 from events.log.database import log_reader
 from events.log.erasure import LogErasure
 from events.models import DeadLetter, MinuteCount, Quarantined
+from events.people import store
 from events.people.erased_texts import ErasedTexts, ScannedRow, clear_messages
-from events.people.store import IdentityStore, connect
+from events.people.store import IdentityStore
+from events.workers.errors import traceback_without_text
 from events.workers.locks import Lock, try_lock
 from sources.models import Source
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Slice(NamedTuple):
-    """How much a worker erases from the log or a table before loads have their turn."""
+    """The part of the log or of a table that a worker erases before it runs other work."""
 
     seconds: float = 1.0
     ids: int = 20_000
@@ -59,40 +53,16 @@ DEFAULT_SLICE = Slice()
 
 
 def identifiers_to_erase(
-    people: IdentityStore, value: str, id_type: str | None = None, *, whole_profile: bool = True
+    identities: IdentityStore, value: str, id_type: str | None = None, *, whole_profile: bool = True
 ) -> list[Identifier]:
-    """A profile's, found by any of its identifiers or ids; or one, by its type and value.
+    """The identifiers of the profile that has this value or id, or this identifier alone.
 
-    One identifier may be one that no event has stated.
+    A single identifier may be unknown: it is suppressed for later loads. Raises DestinationError if
+    no profile has the value.
     """
     if whole_profile:
-        return erase.profile_identifiers(people.conn, people.schema, value, id_type)
+        return erase.profile_identifiers(identities.conn, identities.schema, value, id_type)
     return [Identifier(id_type or "user_id", value)]
-
-
-def request(
-    destination: Destination,
-    people: IdentityStore,
-    identifiers: Collection[Identifier],
-    *,
-    mode: str = DELETE,
-    actor: str,
-    reason: str = "",
-) -> Erasure:
-    """A new erasure, which waits for a worker; DestinationError for what cannot be erased."""
-    erase.check_erasable(identifiers, mode)
-    wanted = sorted(set(identifiers))
-    salt = schema.read_meta(people.conn, people.schema).salt
-    erasure = Erasure.objects.create(
-        destination=destination,
-        actor=actor,
-        reason=ErasedTexts(Erased(dict.fromkeys(wanted, mode))).without(reason),
-        mode=mode,
-        keys=[str(node_key(salt, identifier)) for identifier in wanted],
-        held={"identifiers": [list(identifier) for identifier in wanted]},
-    )
-    logger.info("erasure requested erasure=%s destination=%s", erasure.pk, destination.pk)
-    return erasure
 
 
 def erase_person(
@@ -105,12 +75,48 @@ def erase_person(
     actor: str,
     reason: str = "",
 ) -> Erasure:
-    """Request and do it here; DestinationError when it fails. A worker then tries again."""
-    with connect(destination) as people:
-        identifiers = identifiers_to_erase(people, value, id_type, whole_profile=whole_profile)
-        erasure = request(destination, people, identifiers, mode=mode, actor=actor, reason=reason)
+    """Request an erasure and run it to its end.
+
+    Raises DestinationError if it fails; a worker then retries it.
+    """
+    with store.connect(destination) as identities:
+        identifiers = identifiers_to_erase(identities, value, id_type, whole_profile=whole_profile)
+        erasure = request(
+            destination, identities, identifiers, mode=mode, actor=actor, reason=reason
+        )
     run(erasure)
     return erasure
+
+
+def request(
+    destination: Destination,
+    identities: IdentityStore,
+    identifiers: Collection[Identifier],
+    *,
+    mode: str = DELETE,
+    actor: str,
+    reason: str = "",
+) -> Erasure:
+    """A new erasure, which waits for a worker; raises DestinationError for bad identifiers."""
+    erase.check_erasable(identifiers, mode)
+    distinct = sorted(set(identifiers))
+    salt = schema.read_meta(identities.conn, identities.schema).salt
+    erasure = Erasure.objects.create(
+        destination=destination,
+        actor=actor,
+        reason=ErasedTexts(Erased(dict.fromkeys(distinct, mode))).redacted(reason),
+        mode=mode,
+        keys=[str(node_key(salt, identifier)) for identifier in distinct],
+        held={"identifiers": [list(identifier) for identifier in distinct]},
+    )
+    logger.info("erasure requested erasure=%s destination=%s", erasure.pk, destination.pk)
+    return erasure
+
+
+def unfinished_erasures() -> QuerySet[Erasure]:
+    """Erasures that a worker can continue now, without their identifiers."""
+    unfinished = Erasure.objects.exclude(state=ErasureState.DONE)
+    return unfinished.exclude(retry_at__gt=timezone.now()).defer("held")
 
 
 def run(erasure: Erasure) -> None:
@@ -123,200 +129,188 @@ def run(erasure: Erasure) -> None:
 
 
 def _is_with_worker(erasure: Erasure) -> bool:
+    """Whether a worker still runs it, after a short wait; raises DestinationError if it failed."""
     erasure.refresh_from_db()
     if erasure.state == ErasureState.FAILED:
         raise DestinationError(f"{erasure} failed and will be retried by a worker: {erasure.error}")
     if not erasure.is_done:
-        sleep(LOOK_SECONDS)
+        sleep(POLL_SECONDS)
     return not erasure.is_done
 
 
-def unfinished_erasures() -> QuerySet[Erasure]:
-    """Those that a worker can go on with now."""
-    waiting = Erasure.objects.exclude(state=ErasureState.DONE)
-    return waiting.exclude(retry_at__gt=timezone.now()).defer("held")
-
-
 def run_slice(erasure: Erasure, limits: Slice = DEFAULT_SLICE) -> bool:
-    """One step, or a part of the log; whether the erasure is to go on at once."""
+    """Run one step or a part of it; False if the erasure is done, waits or is with a worker."""
     with log_reader() as reader, try_lock(reader, Lock.ERASURE, erasure.pk) as taken:
         if not taken:
             return False
         erasure.refresh_from_db()
         if erasure.is_done or erasure.is_waiting(timezone.now()):
             return False
-        return _tried(erasure, limits, reader)
+        return _run_and_record_failure(erasure, limits, reader)
 
 
-def _tried(erasure: Erasure, limits: Slice, reader: psycopg.Connection[Any]) -> bool:
-    """What fails is said without the values, which an error may quote."""
+def _run_and_record_failure(
+    erasure: Erasure, limits: Slice, reader: psycopg.Connection[Any]
+) -> bool:
+    """False if the erasure failed or is done; the recorded error quotes no erased value."""
     texts = None
     try:
-        erased = _held(erasure)
+        erased = _identifiers(erasure)
         texts = ErasedTexts(erased)
-        with connect(erasure.destination) as people:
-            _Work(erasure, limits, people, erased, texts).go_on(reader)
+        with store.connect(erasure.destination) as identities:
+            _ErasureRun(erasure, limits, identities, erased, texts).run_step(reader)
     except Exception as error:  # noqa: BLE001 - the erasure keeps it and is retried
-        said = str(error) or type(error).__name__
-        _fail(erasure, texts.without(said) if texts else said)
+        text = str(error) or type(error).__name__
+        text = texts.redacted(text) if texts else text
+        erasure.save_failure(text, state=ErasureState.FAILED)
+        retry_at = erasure.retry_at
+        logger.warning("erasure failed erasure=%s retry at %s: %s", erasure.pk, retry_at, text)
         if not isinstance(error, DestinationError | DestinationUnavailableError):
-            logger.error("erasure broke erasure=%s\n%s", erasure.pk, _frames(error))  # noqa: TRY400
+            traceback = traceback_without_text(error)
+            logger.error("erasure broke erasure=%s\n%s", erasure.pk, traceback)  # noqa: TRY400
         return False
     return not erasure.is_done
 
 
-def _held(erasure: Erasure) -> Erased:
-    held = erasure.held.get("identifiers", [])
-    if not held:
+def _identifiers(erasure: Erasure) -> Erased:
+    identifiers = erasure.held.get("identifiers", [])
+    if not identifiers:
         raise DestinationError("the identifiers are no longer stored; create a new request")
-    return Erased({Identifier(*each): erasure.mode for each in held})
+    return Erased({Identifier(*identifier): erasure.mode for identifier in identifiers})
 
 
-class _Work:
+class _ErasureRun:
+    """One erasure in the hands of a worker; its methods are the steps, in their order."""
+
     def __init__(
         self,
         erasure: Erasure,
         limits: Slice,
-        people: IdentityStore,
+        identities: IdentityStore,
         erased: Erased,
         texts: ErasedTexts,
     ) -> None:
         self._erasure = erasure
         self._limits = limits
-        self._people = people
+        self._identities = identities
         self._erased = erased
         self._texts = texts
         self._sources = concerned_sources(erasure.destination)
 
-    def go_on(self, reader: psycopg.Connection[Any]) -> None:
+    def run_step(self, reader: psycopg.Connection[Any]) -> None:
+        """Run the current step or a slice of it."""
         texts, sources, below = self._texts, self._sources, self._erasure.position
         match self._erasure.step:
             case ErasureStep.WAREHOUSE:
-                self._erase_warehouse()
+                self._erase_from_warehouse()
             case ErasureStep.LOG:
-                self._erase_logged(reader)
+                self._erase_from_log(reader)
             case ErasureStep.DEAD_LETTERS:
                 letters = texts.dead_letters(self._erasure.destination, sources, below)
                 self._erase_rows(DeadLetter.objects, letters, ErasureStep.QUARANTINE)
             case ErasureStep.QUARANTINE:
-                refused = texts.refused(sources, below)
+                refused = texts.refused_requests(sources, below)
                 self._erase_rows(Quarantined.objects, refused, ErasureStep.MESSAGES)
             case _:
-                self._end()
+                self._clear_messages()
 
-    def _erase_warehouse(self) -> None:
+    def _erase_from_warehouse(self) -> None:
         erasure = self._erasure
-        _save(erasure, state=ErasureState.RUNNING)
+        erasure.save_fields(state=ErasureState.RUNNING)
         erase.erase_identifiers(
-            *self._people.args,
+            *self._identities.args,
             list(self._erased.modes),
             mode=erasure.mode,
             actor=erasure.actor,
             reason=erasure.reason,
-            before_commit=self._keep_counts,
+            before_commit=self._save_warehouse_counts,
         )
-        _save(erasure, step=ErasureStep.LOG, **_NO_ERROR)
+        self._save_progress(step=ErasureStep.LOG)
 
-    def _keep_counts(self, done: erase.ErasureResult) -> None:
-        """The larger ones: a crash between the two commits has it done again, to no effect."""
-        known = self._erasure.counts
-        larger = {table: max(n, known.get(table, 0)) for table, n in done.counts.items()}
-        _save(self._erasure, counts={**known, **larger})
+    def _save_warehouse_counts(self, result: erase.ErasureResult) -> None:
+        """Save the larger counts: a second run after a crash finds fewer rows."""
+        counts = dict(self._erasure.counts)
+        larger = {table: max(n, counts.get(table, 0)) for table, n in result.counts.items()}
+        self._erasure.save_fields(counts=counts | larger)
 
-    def _erase_logged(self, reader: psycopg.Connection[Any]) -> None:
-        """What comes after the range is suppressed by the load, and cleared by it."""
-        erasure = self._erasure
-        after, upto = self._range(reader)
-        rules = schema.read_rules(self._people.conn, self._people.schema)
-        sought = LogErasure(self._sources, self._erased, rules)
+    def _erase_from_log(self, reader: psycopg.Connection[Any]) -> None:
+        """Rewrite a part of the log; loads suppress and clear the events that come later."""
+        after, upto = self._log_range(reader)
+        rules = schema.read_rules(self._identities.conn, self._identities.schema)
+        log_erasure = LogErasure(self._sources, self._erased, rules)
         until = monotonic() + self._limits.seconds
         while after < upto:
-            part = min(after + self._limits.ids, upto)
+            end = min(after + self._limits.ids, upto)
             with transaction.atomic():
-                counts = self._counted(sought.erase(after, part))
-                _save(erasure, position=part, counts=counts, **_NO_ERROR)
-            after = part
+                counts = self._counts_with(log_erasure.erase(after, end))
+                self._save_progress(position=end, counts=counts)
+            after = end
             if monotonic() > until:
                 break
         if after >= upto:
-            _save(erasure, step=ErasureStep.DEAD_LETTERS, position=None)
+            self._erasure.save_fields(step=ErasureStep.DEAD_LETTERS, position=None)
 
-    def _range(self, reader: psycopg.Connection[Any]) -> tuple[int, int]:
-        """After which id to go on, and up to which; fixed as the step begins."""
+    def _log_range(self, reader: psycopg.Connection[Any]) -> tuple[int, int]:
+        """The ids (after, upto) that remain; upto is fixed at the start of the step."""
         erasure = self._erasure
         if erasure.position is None or erasure.upto_id is None:
             upto = event_reader.barrier(reader)
             first = event_reader.first_id(reader, None, upto)
             after = upto if first is None else first - 1
-            _save(erasure, after_id=after, upto_id=upto, position=after)
+            erasure.save_fields(after_id=after, upto_id=upto, position=after)
             return after, upto
         return erasure.position, erasure.upto_id
 
     def _erase_rows(
-        self, rows: Manager[Any], found: Iterator[ScannedRow], following: ErasureStep
+        self, rows: Manager[Any], scanned: Iterator[ScannedRow], next_step: ErasureStep
     ) -> None:
-        """A part of a table, down to the position; then the next step."""
+        """Delete the rows that name the person, for a slice of time or to the end of the table."""
         until, named, position = monotonic() + self._limits.seconds, [], None
         with transaction.atomic():
-            for pk, is_named in found:
+            for pk, is_named in scanned:
                 if is_named:
                     named.append(pk)
                 if monotonic() > until:
                     position = pk
                     break
-            counts = self._counted(rows.filter(pk__in=named).delete()[0])
-            step = following if position is None else self._erasure.step
-            _save(self._erasure, step=step, position=position, counts=counts, **_NO_ERROR)
+            counts = self._counts_with(rows.filter(pk__in=named).delete()[0])
+            step = next_step if position is None else self._erasure.step
+            self._save_progress(step=step, position=position, counts=counts)
 
-    def _end(self) -> None:
+    def _clear_messages(self) -> None:
+        """The last step: recent requests, previews of changes, and texts that quote a value."""
+        erasure = self._erasure
         recent_requests.delete_requests(self._sources)
-        asked = self._erasure.destination.identity_changes.deletable()
-        asked.exclude(erasure=self._erasure).delete()  # its own is empty, and leads here
+        changes = erasure.destination.identity_changes.deletable()
+        changes.exclude(erasure=erasure).delete()  # its own holds no values and links to it
         with transaction.atomic():
-            _finish(self._erasure, self._counted(clear_messages(self._texts.messages())))
+            counts = self._counts_with(clear_messages(self._texts.messages()))
+            erasure.save_success(
+                state=ErasureState.DONE, finished_at=timezone.now(), held={}, counts=counts
+            )
+        logger.info("erasure done erasure=%s", erasure.pk)
 
-    def _counted(self, count: int) -> dict[str, int]:
-        """The counts with those of this step added."""
+    def _save_progress(self, **fields: Any) -> None:
+        self._erasure.save_success(state=ErasureState.RUNNING, **fields)
+
+    def _counts_with(self, count: int) -> dict[str, int]:
+        """The erasure's counts after adding this count to the current step."""
         counts, name = dict(self._erasure.counts), ErasureStep(self._erasure.step).label
         return {**counts, name: counts.get(name, 0) + count} if count else counts
 
 
-_NO_ERROR: dict[str, Any] = {"state": ErasureState.RUNNING, **NO_FAILURE}
-
-
-def _finish(erasure: Erasure, counts: dict[str, int]) -> None:
-    fields = {**_NO_ERROR, "state": ErasureState.DONE, "finished_at": timezone.now(), "held": {}}
-    _save(erasure, counts=counts, **fields)
-    logger.info("erasure done erasure=%s", erasure.pk)
-
-
-def _fail(erasure: Erasure, text: str) -> None:
-    erasure.state = ErasureState.FAILED
-    erasure.set_failure(text)
-    erasure.save(update_fields=["state", *RETRY_FIELDS])
-    retry_at = erasure.retry_at
-    logger.warning("erasure failed erasure=%s, tried again at %s: %s", erasure.pk, retry_at, text)
-
-
-def _frames(error: Exception) -> str:
-    """Where it happened; a traceback would say the values, too."""
-    return f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}"
-
-
-def _save(erasure: Erasure, **fields: Any) -> None:
-    for name, value in fields.items():
-        setattr(erasure, name, value)
-    erasure.save(update_fields=list(fields))
-
-
 def concerned_sources(destination: Destination) -> dict[int, str]:
-    """Whose log and refusals are concerned: not those of other destinations alone."""
-    known = dict(Source.objects.values_list("pk", "public_id"))
+    """Public ids by key of the sources that may have events of the destination's people.
+
+    Includes removed sources, without a public id; excludes sources that feed only other
+    destinations.
+    """
+    sources = dict(Source.objects.values_list("pk", "public_id"))
     counted = MinuteCount.objects.order_by().values_list("source_id", flat=True).distinct()
-    removed = dict.fromkeys(set(counted) - known.keys(), "")
+    removed = dict.fromkeys(set(counted) - sources.keys(), "")
     others = Source.objects.filter(connections__isnull=False).exclude(
         connections__destination=destination
     )
     for pk in others.values_list("pk", flat=True).distinct():
-        del known[pk]
-    return known | removed
+        del sources[pk]
+    return sources | removed

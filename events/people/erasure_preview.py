@@ -1,4 +1,4 @@
-"""What an erasure would erase: the warehouse's rows exactly, the rest as far as time allows."""
+"""Counts what an erasure would erase: the warehouse exactly, the rest as far as time allows."""
 
 from __future__ import annotations
 
@@ -24,62 +24,63 @@ from events.people.erasure import DEFAULT_SLICE, concerned_sources
 from events.people.store import IdentityStore
 
 ReportProgress = Callable[[str, float | None], None]
-"""Takes what is looked at now, and how much of that is done, from 0 to 1, where it is known."""
+"""Called with the name of the current step, and its done share from 0 to 1 if that is known."""
 Hit = tuple[int, float | None]
-"""How many of a part are concerned, and how much of the table that was, where it is known."""
+"""The number of rows to erase in one part of a table, and the share read so far, if known."""
 
 
 @dataclass(frozen=True)
 class ErasurePreview:
-    """Counts by table."""
+    """Counts of rows by table."""
 
     counts: dict[str, int]
     at_least: frozenset[str]
-    """Tables of which the newest part was counted: the whole took too long."""
+    """Tables of which only the newest part was counted, because the whole took too long."""
 
 
 def preview_erasure(
     destination: Destination,
-    people: IdentityStore,
+    identities: IdentityStore,
     identifiers: Collection[Identifier],
     *,
     mode: str = DELETE,
     max_seconds: float = inf,
-    tell: ReportProgress | None = None,
+    report: ReportProgress = lambda _step, _share: None,
 ) -> ErasurePreview:
-    """The warehouse does it and takes it back; of each of our own tables so long is read."""
-    tell = tell or _untold
-    tell(ErasureStep.WAREHOUSE.label, None)
-    done = erase.erase_identifiers(*people.args, identifiers, mode=mode, actor="", dry_run=True)
+    """Count what the erasure would erase; max_seconds limits each table outside the warehouse.
+
+    The warehouse runs the erasure and rolls it back.
+    """
+    report(ErasureStep.WAREHOUSE.label, None)
+    result = erase.erase_identifiers(
+        *identities.args, identifiers, mode=mode, actor="", dry_run=True
+    )
     erased = Erased(dict.fromkeys(identifiers, mode))
-    rules = schema.read_rules(people.conn, people.schema)
-    sought = LogErasure(concerned_sources(destination), erased, rules)
-    kept = {}
-    for step, hits in _hits(destination, erased, sought):
-        kept[step.label] = _sum(hits, max_seconds, partial(tell, step.label))
-    counts = {name: count for name, (count, is_whole) in kept.items() if count or not is_whole}
-    at_least = frozenset(name for name, (_, is_whole) in kept.items() if not is_whole)
-    return ErasurePreview({**counts, **done.counts}, at_least)
+    rules = schema.read_rules(identities.conn, identities.schema)
+    log_erasure = LogErasure(concerned_sources(destination), erased, rules)
+    counts, at_least = {}, set()
+    for step, hits in _hits_by_step(destination, erased, log_erasure):
+        count, is_whole = _count_hits(hits, max_seconds, partial(report, step.label))
+        if count or not is_whole:
+            counts[step.label] = count
+        if not is_whole:
+            at_least.add(step.label)
+    return ErasurePreview({**counts, **result.counts}, frozenset(at_least))
 
 
-def _untold(step: str, share: float | None) -> None:
-    """Nobody watches."""
-
-
-def _hits(
-    destination: Destination, erased: Erased, sought: LogErasure
+def _hits_by_step(
+    destination: Destination, erased: Erased, log_erasure: LogErasure
 ) -> Iterator[tuple[ErasureStep, Generator[Hit]]]:
-    """For each table the hits in one part after the other."""
-    texts, sources = ErasedTexts(erased), sought.sources
-    letters, refused = texts.dead_letters(destination, sources), texts.refused(sources)
-    yield ErasureStep.LOG, _logged(sought)
-    yield ErasureStep.DEAD_LETTERS, _read(is_named for _, is_named in letters)
-    yield ErasureStep.QUARANTINE, _read(is_named for _, is_named in refused)
-    yield ErasureStep.MESSAGES, _read(bool(changed) for *_, changed in texts.messages())
+    texts, sources = ErasedTexts(erased), log_erasure.sources
+    letters, refused = texts.dead_letters(destination, sources), texts.refused_requests(sources)
+    yield ErasureStep.LOG, _log_hits(log_erasure)
+    yield ErasureStep.DEAD_LETTERS, _row_hits(is_named for _, is_named in letters)
+    yield ErasureStep.QUARANTINE, _row_hits(is_named for _, is_named in refused)
+    yield ErasureStep.MESSAGES, _row_hits(bool(changed) for *_, changed in texts.messages())
 
 
-def _logged(sought: LogErasure) -> Generator[Hit]:
-    """Of the log, the newest part first."""
+def _log_hits(log_erasure: LogErasure) -> Generator[Hit]:
+    """The hits in the log, its newest part first."""
     with log_reader() as reader:
         head = event_reader.barrier(reader)
         first = event_reader.first_id(reader, None, head)
@@ -88,28 +89,28 @@ def _logged(sought: LogErasure) -> Generator[Hit]:
     ids = DEFAULT_SLICE.ids
     for upto in range(head, first - 1, -ids):
         with transaction.atomic():
-            count = sought.count(upto - ids, upto)
+            count = log_erasure.count(upto - ids, upto)
         yield count, min(1.0, (head - upto + ids) / (head - first + 1))
 
 
-def _read(found: Iterator[bool]) -> Generator[Hit]:
-    """In a transaction: outside of one, Postgres stores all rows before it gives the first."""
+def _row_hits(rows: Iterator[bool]) -> Generator[Hit]:
+    """Reads in a transaction: outside of one, Postgres stores all rows before the first."""
     with transaction.atomic():
-        for is_hit in found:
+        for is_hit in rows:
             yield int(is_hit), None
 
 
-def _sum(
-    hits: Generator[Hit], max_seconds: float, tell: Callable[[float | None], None]
+def _count_hits(
+    hits: Generator[Hit], max_seconds: float, report: Callable[[float | None], None]
 ) -> tuple[int, bool]:
-    """Of as many as time allows; whether of all. Nothing is told from inside a transaction."""
+    """The number of hits, and whether the time allowed all parts."""
     until, total = monotonic() + max_seconds, 0
-    tell(None)
+    report(None)
     with closing(hits):
         for count, share in hits:
             total += count
-            if share is not None:
-                tell(share)
+            if share is not None:  # hits without a share are read in a transaction
+                report(share)
             if monotonic() > until:
                 return total, False
     return total, True

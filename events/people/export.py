@@ -1,4 +1,4 @@
-"""All that a warehouse has of one person, to be handed over."""
+"""The export of everything that a warehouse stores about one person."""
 
 from __future__ import annotations
 
@@ -10,37 +10,42 @@ from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.reads import profiles
 from events.people.store import IdentityStore
 
-MOST_ROWS, MOST_LISTED = 20_000, 10_000
+MAX_ROWS = 20_000
+"""Rows per table."""
+MAX_LISTED = 10_000
+"""Identifiers, and links."""
 
 
 def profile_export(identities: IdentityStore, rudder_id: UUID) -> dict[str, Any]:
-    """Profile, traits with their events, identifiers, links, and whole rows by table.
+    """The profile, its traits with their events, identifiers, links, and whole rows by table.
 
-    is_cut_short tells that one of the lists reached its limit.
+    is_cut_short is true if one of the lists reached its limit. Raises DestinationError if no
+    profile has or had the id.
     """
     conn, schema = identities.conn, identities.schema
     found = profiles.find(conn, schema, str(rudder_id))
     if not found:
         raise DestinationError("no profile has or had this id")
-    now = found[0].rudder_id
-    former = profiles.former_ids(conn, schema, now)
+    profile = found[0]
+    current = profile.rudder_id
+    former = profiles.former_ids(conn, schema, current)
     options = identity_schema.read_meta(conn, schema).options
-    identifiers = profiles.identifiers(conn, schema, now, MOST_LISTED)
-    links = profiles.links(conn, schema, now, MOST_LISTED)
-    traits = profiles.traits(conn, schema, now, options.null_clears)
-    rows = profiles.rows(conn, schema, identities.namespaces, [now, *former], MOST_ROWS)
-    full = [len(identifiers) == MOST_LISTED, len(links) == MOST_LISTED]
+    identifiers = profiles.identifiers(conn, schema, current, MAX_LISTED)
+    links = profiles.links(conn, schema, current, MAX_LISTED)
+    traits = profiles.traits(conn, schema, current, options.null_clears)
+    rows = profiles.rows(conn, schema, identities.namespaces, [current, *former], MAX_ROWS)
+    full = [len(identifiers) == MAX_LISTED, len(links) == MAX_LISTED]
     return {
-        "rudder_id": now,
+        "rudder_id": current,
         "former_ids": former,
-        "user_id": found[0].user_id,
-        "email": found[0].email,
-        "name": found[0].name,
-        "first_seen_at": found[0].first_seen_at,
-        "last_seen_at": found[0].last_seen_at,
-        "traits": [each._asdict() for each in traits],
-        "identifiers": [each._asdict() for each in identifiers],
-        "links": [each._asdict() for each in links],
+        "user_id": profile.user_id,
+        "email": profile.email,
+        "name": profile.name,
+        "first_seen_at": profile.first_seen_at,
+        "last_seen_at": profile.last_seen_at,
+        "traits": [trait._asdict() for trait in traits],
+        "identifiers": [identifier._asdict() for identifier in identifiers],
+        "links": [link._asdict() for link in links],
         "rows": rows,
-        "is_cut_short": any([*full, *(len(each) == MOST_ROWS for each in rows.values())]),
+        "is_cut_short": any([*full, *(len(listed) == MAX_ROWS for listed in rows.values())]),
     }

@@ -1,4 +1,4 @@
-"""The nightly comparison of stored identities with those that their links give."""
+"""The nightly check that the stored identities match their links."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ KEPT_CHECKS = 30
 
 
 def check_identities(destination: Destination) -> IdentityCheck:
-    """Check one destination and keep the result; the newest tells the overview."""
-    with store.connect(destination) as opened:
-        differences = [str(each) for each in graph_differences(opened.conn, opened.schema)]
-    made = IdentityCheck.objects.create(destination=destination, differences=differences)
+    """Check one destination and store the result; the overview shows the newest."""
+    with store.connect(destination) as identities:
+        differences = list(map(str, graph_differences(identities.conn, identities.schema)))
+    result = IdentityCheck.objects.create(destination=destination, differences=differences)
     if differences:
         logger.error("identities differ destination=%s count=%d", destination.pk, len(differences))
-    old = IdentityCheck.objects.filter(destination=destination).values_list("pk")[KEPT_CHECKS:]
-    IdentityCheck.objects.filter(pk__in=[pk for (pk,) in old]).delete()
-    return made
+    old = destination.identity_checks.values_list("pk", flat=True)[KEPT_CHECKS:]
+    IdentityCheck.objects.filter(pk__in=list(old)).delete()
+    return result
 
 
 def check_all() -> None:
+    """Check all destinations that are loaded and resolve identities."""
     for destination in Destination.objects.filter(
         enabled=True, connections__enabled=True
     ).distinct():

@@ -1,4 +1,4 @@
-"""The identities of a destination, opened for an operator or the profile API."""
+"""Connections to the identities of a destination, for operators and the profile API."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 
-from django.db.models import QuerySet
-
 from destinations.interface import DestinationError
-from destinations.models import Connection, Destination
+from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
 from destinations.postgres.connection import connect as connect_warehouse
@@ -25,14 +23,17 @@ from destinations.warehouse.identity.statements import (
 )
 from events.models import Event
 
-KEPT_CONNECTIONS = 4
-MOST_EVENTS = 20
-"""With one messageId: of as many sources, or accepted as often."""
+_pool = threading.local()
+"""Connections by connection string, the least recently used first."""
+MAX_POOLED = 4
+"""Connections per thread."""
+MAX_EVENTS = 20
+"""Events with one messageId, from several sources or accepted several times."""
 
 
 @dataclass(frozen=True)
 class IdentityStore:
-    """A connection to a destination's warehouse, its identity schema and its event schemas."""
+    """An open warehouse with the names of its identity schema and its event schemas."""
 
     conn: Conn
     schema: str
@@ -40,13 +41,13 @@ class IdentityStore:
 
     @property
     def args(self) -> tuple[Conn, str, list[str]]:
-        """The first arguments of every action."""
+        """The first three arguments of every operation."""
         return self.conn, self.schema, self.namespaces
 
 
 @contextmanager
 def connect(destination: Destination) -> Iterator[IdentityStore]:
-    """DestinationError when the destination resolves no identities."""
+    """Open the identities; raises DestinationError if the destination resolves none."""
     config = PostgresConfig.from_config(destination.config, destination.secrets or {})
     if not config.resolve_identities:
         raise DestinationError(f"the destination {destination} does not resolve identities")
@@ -57,49 +58,44 @@ def connect(destination: Destination) -> Iterator[IdentityStore]:
 
 @contextmanager
 def connect_pooled(destination: Destination) -> Iterator[IdentityStore]:
-    """For reads of a request: a connection that this thread keeps, opened again when it broke."""
+    """Open the identities for reads, on a connection that this thread keeps for later requests."""
     config = PostgresConfig.from_config(destination.config, destination.secrets or {})
-    kept: dict[str, Conn] = _kept.__dict__
+    pool: dict[str, Conn] = _pool.__dict__
     key = config.conninfo()
-    conn = kept.pop(key, None)
+    conn = pool.pop(key, None)
     if conn is None or conn.broken or conn.closed:
         conn = connect_warehouse(config)
         identity_schema.read_meta(conn, config.identity_schema)
     try:
         yield IdentityStore(conn, config.identity_schema, destination.namespaces())
     finally:
-        kept[key] = conn
-        while len(kept) > KEPT_CONNECTIONS:
-            kept.pop(next(iter(kept))).close()
+        pool[key] = conn
+        while len(pool) > MAX_POOLED:
+            pool.pop(next(iter(pool))).close()
 
 
 def close_pooled() -> None:
-    """Let go of this thread's connections."""
-    while _kept.__dict__:
-        _kept.__dict__.popitem()[1].close()
-
-
-_kept = threading.local()
+    """Close the connections that this thread keeps."""
+    while _pool.__dict__:
+        _pool.__dict__.popitem()[1].close()
 
 
 def stated_pairs(
-    destination: Destination, people: IdentityStore, message_id: str
+    destination: Destination, identities: IdentityStore, message_id: str
 ) -> list[tuple[Identifier, Identifier]]:
-    """Every link that the events with this messageId state, as far as the log still has them."""
-    rules = identity_schema.read_rules(people.conn, people.schema)
-    fed = {each.source_id: each.source.public_id for each in _connections(destination)}
-    found = Event.objects.filter(message_id=message_id, source_id__in=fed).order_by("id")
-    statements = (
-        _statement(event.payload, fed[event.source_id], rules) for event in found[:MOST_EVENTS]
+    """All links that the events with this messageId in the log state."""
+    rules = identity_schema.read_rules(identities.conn, identities.schema)
+    connections = destination.connections.values_list("source_id", "source__public_id")
+    public_ids = dict(connections)
+    events = Event.objects.filter(message_id=message_id, source_id__in=public_ids).order_by("id")
+    stated = (
+        _identifiers(event.payload, public_ids[event.source_id], rules)
+        for event in events[:MAX_EVENTS]
     )
-    return [pair for stated in statements for pair in combinations(stated, 2)]
+    return [pair for identifiers in stated for pair in combinations(identifiers, 2)]
 
 
-def _connections(destination: Destination) -> QuerySet[Connection]:
-    return Connection.objects.filter(destination=destination).select_related("source")
-
-
-def _statement(payload: str, source_id: str, rules: Rules) -> tuple[Identifier, ...]:
+def _identifiers(payload: str, source_id: str, rules: Rules) -> tuple[Identifier, ...]:
     try:
         stated = statement(json.loads(payload), source_id, rules)
     except MalformedMergeError:

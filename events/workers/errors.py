@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from traceback import format_tb
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 
@@ -29,3 +30,8 @@ def public_error_text(error: Exception) -> str:
     if isinstance(error, DestinationError | DestinationUnavailableError):
         return str(error) or type(error).__name__
     return f"{type(error).__name__}: {fingerprint(str(error))}"
+
+
+def traceback_without_text(error: Exception) -> str:
+    """The error's traceback and type; its text may quote personal data."""
+    return f"{''.join(format_tb(error.__traceback__))}{type(error).__name__}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from typing import Any
 
-import psycopg
-from django.core.management import BaseCommand, CommandError
+from django.core.management import CommandError
+from django.core.management.base import CommandParser
 
-from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.management.destination_command import DestinationCommand
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect
@@ -19,14 +18,14 @@ from destinations.postgres.operations.reapply_discards import (
 )
 
 
-class Command(BaseCommand):
+class Command(DestinationCommand):
     help = (
         "List the columns of a namespace that have discards. With a table and a column, write the "
         "values that now fit into their rows."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("destination", help="id or name of the destination")
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("namespace")
         parser.add_argument("table", nargs="?")
         parser.add_argument("column", nargs="?")
@@ -36,16 +35,12 @@ class Command(BaseCommand):
             help="first change an integer column to numeric; locks the table while it is rewritten",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            destination = Destination.named(options["destination"])
-            config = PostgresConfig.from_config(destination.config, destination.secrets)
-            with connect(config) as conn:
-                self._run(conn, config, options)
-        except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
-            raise CommandError(str(error)) from error
+    def run(self, destination: Destination, options: dict[str, Any]) -> None:
+        config = PostgresConfig.from_config(destination.config, destination.secrets)
+        with connect(config) as conn:
+            self._reapply(conn, config, options)
 
-    def _run(self, conn: Conn, config: PostgresConfig, options: dict[str, Any]) -> None:
+    def _reapply(self, conn: Conn, config: PostgresConfig, options: dict[str, Any]) -> None:
         namespace, table, column = options["namespace"], options["table"], options["column"]
         if not table:
             for group in discarded_columns(conn, namespace):

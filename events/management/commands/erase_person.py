@@ -1,25 +1,29 @@
+"""manage.py erase_person: erases a person, or counts what would be erased."""
+
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.management.destination_command import DestinationCommand
 from destinations.models import Destination
 from destinations.warehouse.identity.erasure import BLANK, DELETE
 from events.people import erasure as people_erasure
 from events.people import store
 from events.people.erasure_preview import preview_erasure
 
+NOTHING_ERASED = "Nothing was erased. Add --yes to erase."
 
-class Command(BaseCommand):
+
+class Command(DestinationCommand):
     help = (
         "Erase a person or one identifier from the warehouse and the event log, and suppress "
         "later data. Without --yes it only counts what would be erased."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="name, destination id or number of the destination")
+        super().add_arguments(parser)
         parser.add_argument("value", help="value of an identifier, or profile id")
         parser.add_argument("--type", help="type of the identifier, such as user_id")
         parser.add_argument(
@@ -31,21 +35,21 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="")
         parser.add_argument("--yes", action="store_true", help="erase; this cannot be undone")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def run(self, destination: Destination, options: dict[str, Any]) -> None:
         if options["only_identifier"] and not options["type"]:
             raise CommandError("--only-identifier needs --type")
-        try:
-            counts, told = _erased(options) if options["yes"] else _counted(options)
-        except (DestinationError, DestinationUnavailableError) as error:
-            raise CommandError(str(error)) from error
+        if options["yes"]:
+            counts, text = _erase(destination, options)
+        else:
+            counts, text = _preview_counts(destination, options), NOTHING_ERASED
         for table, count in counts.items():
             self.stdout.write(f"{count:>10,}  {table}")
-        self.stdout.write(told)
+        self.stdout.write(text)
 
 
-def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
+def _erase(destination: Destination, options: dict[str, Any]) -> tuple[dict[str, int], str]:
     erasure = people_erasure.erase_person(
-        Destination.named(options["destination"]),
+        destination,
         options["value"],
         options["type"],
         whole_profile=not options["only_identifier"],
@@ -56,12 +60,10 @@ def _erased(options: dict[str, Any]) -> tuple[dict[str, int], str]:
     return erasure.counts, f"Erased: receipt {erasure.pk}."
 
 
-def _counted(options: dict[str, Any]) -> tuple[dict[str, int], str]:
-    destination = Destination.named(options["destination"])
-    whole_profile = not options["only_identifier"]
-    with store.connect(destination) as opened:
+def _preview_counts(destination: Destination, options: dict[str, Any]) -> dict[str, int]:
+    value, id_type, is_one = (options[name] for name in ("value", "type", "only_identifier"))
+    with store.connect(destination) as identities:
         identifiers = people_erasure.identifiers_to_erase(
-            opened, options["value"], options["type"], whole_profile=whole_profile
+            identities, value, id_type, whole_profile=not is_one
         )
-        found = preview_erasure(destination, opened, identifiers, mode=options["mode"])
-    return found.counts, "Nothing was erased. Add --yes to erase."
+        return preview_erasure(destination, identities, identifiers, mode=options["mode"]).counts

@@ -1,30 +1,24 @@
+"""manage.py identity_rebuild: recomputes all identities from their links."""
+
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-
-from destinations.interface import DestinationError, DestinationUnavailableError
+from destinations.management.destination_command import DestinationCommand
 from destinations.models import Destination
 from destinations.postgres.operations.rebuild import rebuild_graph
 from events.people import store
 
 
-class Command(BaseCommand):
+class Command(DestinationCommand):
     help = (
         "Recompute a destination's identities from their links and replace the stored ones in one "
         "transaction. Ids stay the same."
     )
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("destination", help="name, destination id or number of the destination")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with store.connect(Destination.named(options["destination"])) as opened:
-                mended = rebuild_graph(opened.conn, opened.schema)
-        except (DestinationError, DestinationUnavailableError) as error:
-            raise CommandError(str(error)) from error
-        for difference in mended:
+    def run(self, destination: Destination, options: dict[str, Any]) -> None:
+        with store.connect(destination) as identities:
+            differences = rebuild_graph(identities.conn, identities.schema)
+        for difference in differences:
             self.stdout.write(f"corrected {difference}")
-        self.stdout.write("Rebuilt." if mended else "Rebuilt. Nothing differed.")
+        self.stdout.write("Rebuilt." if differences else "Rebuilt. Nothing differed.")

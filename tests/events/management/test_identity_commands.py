@@ -34,25 +34,25 @@ def run(name, *arguments, **options):
     return out.getvalue()
 
 
-def test_the_path_between_two_is_printed(hub):
+def test_the_path_between_two_identifiers_is_printed(hub):
     text = run("explain_identity", hub.destination.name, "ann", "bob")
 
     assert text.startswith("One profile:\n  joined: user_id 'ann' - anonymous_id 'tablet' from")
     assert "from event m2 of" in text
 
 
-def test_why_two_are_not_one_is_printed(hub):
+def test_the_reason_why_two_identifiers_are_separate_is_printed(hub):
     text = run("explain_identity", str(hub.destination.pk), "ann", "carl")
 
     assert text.startswith("Not one profile:\n  unknown: None 'carl' (no event has it")
 
 
-def test_a_destination_that_is_not_there_is_told(hub):
+def test_an_unknown_destination_is_an_error(hub):
     with pytest.raises(CommandError, match="0 destinations are called 'nowhere'"):
         run("explain_identity", "nowhere", "ann", "bob")
 
 
-def test_a_check_finds_nothing_then_a_damage_that_a_rebuild_mends(hub):
+def test_a_check_finds_nothing_and_then_a_damage_that_a_rebuild_corrects(hub):
     name = hub.destination.public_id
     assert run("identity_check", name) == "The stored identities match their links.\n"
     hub.rows("DELETE FROM {schema}.identity_component RETURNING 1")

@@ -64,7 +64,7 @@ def test_a_profile_is_read_by_its_id_and_by_a_former_one(hub, get):
     assert (answer["rudder_id"], answer["former_ids"]) == (str(now), [str(former)])
 
 
-def test_traits_tell_the_event_that_they_come_from(hub, get):
+def test_traits_have_the_event_that_they_come_from(hub, get):
     answer = get(f"/{hub.key(anonymous('phone'))}/traits").json()
 
     assert answer["traits"] == [
@@ -134,7 +134,7 @@ def test_a_revoked_token_reads_nothing(hub, client):
     ("path", "query"),
     [("", {}), ("/{id}/events", {"limit": "0"}), ("/{id}/events", {"before": "x"})],
 )
-def test_a_wrong_question_is_refused(hub, get, path, query):
+def test_a_bad_query_is_refused(hub, get, path, query):
     answer = get(path.format(id=hub.key(anonymous("phone"))), **query)
 
     assert answer.status_code == 400
@@ -152,7 +152,7 @@ def test_nothing_can_be_written(hub, client):
     assert answer.status_code == 405
 
 
-def test_a_warehouse_that_is_away_is_told(hub, get):
+def test_an_unavailable_warehouse_is_answered_with_503(hub, get):
     store.close_pooled()
     hub.destination.config = {**hub.destination.config, "port": 1}
     hub.destination.save()
@@ -161,7 +161,7 @@ def test_a_warehouse_that_is_away_is_told(hub, get):
 
 
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
-def test_answers_are_as_documented(hub, get, path):
+def test_responses_match_the_documentation(hub, get, path):
     schema = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
     rudder_id = str(hub.key(anonymous("phone")))
 

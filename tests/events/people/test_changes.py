@@ -67,7 +67,7 @@ def rules(hub):
     return hub.rows("SELECT exact FROM {schema}.identity_rule_list WHERE actor <> 'default'")
 
 
-def test_a_request_only_asks_and_a_worker_counts(hub, admin_client):
+def test_a_request_only_queues_a_preview_and_a_worker_counts(hub, admin_client):
     url = block(hub, admin_client)
     asked = page(admin_client, url)
     is_queued = cache.get(f"queued:change:{change().pk}")
@@ -84,7 +84,7 @@ def test_a_request_only_asks_and_a_worker_counts(hub, admin_client):
     assert rules(hub) == []
 
 
-def test_beat_rings_for_what_waits_and_for_nothing_else(hub, admin_client):
+def test_beat_queues_waiting_changes_and_nothing_else(hub, admin_client):
     block(hub, admin_client)
     waiting = change().pk
     cache.clear()
@@ -112,7 +112,7 @@ def test_without_a_broker_a_change_waits_for_beat(hub, admin_client, monkeypatch
     assert rules(hub) == [("tablet",)]
 
 
-def test_what_is_confirmed_twice_is_made_once(hub, admin_client):
+def test_a_change_that_is_confirmed_twice_is_made_once(hub, admin_client):
     url = block(hub, admin_client)
     advance_changes()
 
@@ -129,7 +129,7 @@ def test_what_is_confirmed_twice_is_made_once(hub, admin_client):
     assert "Changes made" in page(admin_client, url)
 
 
-def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin_client):
+def test_a_change_without_a_preview_cannot_be_confirmed(hub, admin_client):
     url = block(hub, admin_client)
 
     admin_client.post(url, {"confirm": "1", "reason": ""})
@@ -139,7 +139,7 @@ def test_nothing_can_be_confirmed_that_was_not_shown(hub, admin_client):
     assert rules(hub) == []
 
 
-def test_a_worker_that_was_killed_at_it_leaves_it_failed(hub, admin_client):
+def test_a_change_fails_when_its_worker_is_killed(hub, admin_client):
     url = block(hub, admin_client)
     advance_changes()
     IdentityChange.objects.update(state="doing")
@@ -214,7 +214,7 @@ def wait_for_updates(conn, count):
     wait_for(lambda: conn.execute(WAITING_UPDATES).fetchone() == (count,))
 
 
-def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin_client):
+def test_an_unavailable_warehouse_is_shown_and_queried_again(hub, admin_client):
     config = hub.destination.config
     hub.destination.config = {**config, "port": 1}
     hub.destination.save()
@@ -232,14 +232,14 @@ def test_a_warehouse_that_is_away_is_told_and_asked_again(hub, admin_client):
     assert "Profiles: 1 before, 2 after" in page(admin_client, again)
 
 
-def test_without_a_worker_the_page_says_where_to_look(hub, admin_client):
+def test_without_a_worker_the_page_links_to_the_overview(hub, admin_client):
     url = block(hub, admin_client)
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
 
     assert "No worker has started this yet" in page(admin_client, url)
 
 
-def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin_client):
+def test_without_a_worker_a_confirmed_change_also_links_to_the_overview(hub, admin_client):
     url = ask(hub, admin_client, action="erase", value="bob")
     advance_changes()
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=60))
@@ -254,7 +254,7 @@ def test_without_a_worker_a_confirmed_change_says_where_to_look_too(hub, admin_c
     assert "No worker has started this yet" in later
 
 
-def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin_client):
+def test_an_outdated_page_requests_nothing(hub, admin_client):
     url = block(hub, admin_client)
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
@@ -266,7 +266,7 @@ def test_a_page_that_is_older_than_what_was_done_asks_for_nothing(hub, admin_cli
     assert change().state == "done"
 
 
-def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin_client):
+def test_a_preview_that_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin_client):
     url = block(hub, admin_client)
     advance_changes()
     hub.destination.config = {**hub.destination.config, "port": 1}
@@ -278,7 +278,7 @@ def test_what_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin_client)
     assert 'name="confirm"' not in told
 
 
-def test_who_lost_the_right_confirms_nothing(hub, client):
+def test_a_user_who_lost_the_permission_confirms_nothing(hub, client):
     asker = User.objects.create_user("asker", is_staff=True)
     may = Permission.objects.get(codename="change_destination")
     asker.user_permissions.add(may)
@@ -293,7 +293,7 @@ def test_who_lost_the_right_confirms_nothing(hub, client):
     assert change().state == "counted"
 
 
-def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin_client):
+def test_the_progress_is_shown_and_a_refresh_is_not_audited(hub, admin_client):
     url = block(hub, admin_client)
     IdentityChange.objects.update(step="event log", percent=34)
 
@@ -303,23 +303,23 @@ def test_the_progress_is_shown_and_a_look_at_it_is_no_reveal(hub, admin_client):
     assert not LogEntry.objects.exists()
 
 
-def test_the_preview_of_an_erasure_tells_how_far_it_is(hub):
-    told = []
+def test_the_preview_of_an_erasure_reports_its_progress(hub):
+    reports = []
 
     with store.connect(hub.destination) as identities:
         preview_erasure(
             hub.destination,
             identities,
             [user("ann")],
-            tell=lambda step, share: told.append((step, share)),
+            report=lambda step, share: reports.append((step, share)),
         )
 
-    assert told[:3] == [("warehouse", None), ("event log", None), ("event log", 1.0)]
-    assert [step for step, _ in told[3:]] == ["dead letters", "quarantine", "messages"]
+    assert reports[:3] == [("warehouse", None), ("event log", None), ("event log", 1.0)]
+    assert [step for step, _ in reports[3:]] == ["dead letters", "quarantine", "messages"]
 
 
-def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
-    """Within one nobody would see it before the end."""
+def test_the_preview_of_an_erasure_reports_outside_of_transactions(hub):
+    """Within a transaction, the progress would be visible only at its end."""
     within = []
 
     with store.connect(hub.destination) as identities:
@@ -327,13 +327,13 @@ def test_the_preview_of_an_erasure_tells_it_outside_of_transactions(hub):
             hub.destination,
             identities,
             [user("ann")],
-            tell=lambda step, share: within.append(database.in_atomic_block),
+            report=lambda step, share: within.append(database.in_atomic_block),
         )
 
     assert within == [False] * 6
 
 
-def test_only_who_asked_sees_it(hub, admin_client, client):
+def test_only_the_user_who_requested_a_change_sees_it(hub, admin_client, client):
     url = block(hub, admin_client)
     advance_changes()
     client.force_login(User.objects.create_superuser("other", password=None))
@@ -346,7 +346,7 @@ def test_only_who_asked_sees_it(hub, admin_client, client):
     assert rules(hub) == []
 
 
-def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin_client, settings):
+def test_the_form_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin_client, settings):
     ask(hub, admin_client, action="erase", value="ann")
     advance_changes()
     with database.cursor() as cursor:
@@ -361,7 +361,7 @@ def test_what_was_typed_is_stored_encrypted_and_not_sent_to_the_broker(hub, admi
     assert [message for message in messages if b'"ann"' in message] == []
 
 
-def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin_client):
+def test_an_erasure_deletes_requests_and_previews_of_changes(hub, admin_client):
     block(hub, admin_client)
     url = ask(hub, admin_client, action="erase", value="bob")
     advance_changes()
@@ -377,7 +377,7 @@ def test_an_erasure_forgets_what_was_asked_for_and_shown(hub, admin_client):
     assert admin_client.get(url).url == made
 
 
-def test_an_erasure_that_was_confirmed_is_queued_for(hub, admin_client):
+def test_a_confirmed_erasure_is_queued(hub, admin_client):
     url = ask(hub, admin_client, action="erase", value="bob")
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
@@ -389,7 +389,7 @@ def test_an_erasure_that_was_confirmed_is_queued_for(hub, admin_client):
     assert hub.clusters() == {}
 
 
-def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin_client):
+def test_an_unconfirmed_change_is_deleted_after_an_hour(hub, admin_client):
     url = block(hub, admin_client)
     block(hub, admin_client)
     old, new = IdentityChange.objects.order_by("pk")
@@ -404,7 +404,7 @@ def test_what_nobody_confirms_is_forgotten_after_an_hour(hub, admin_client):
     assert page(admin_client, url, x_refresh="1") == ""
 
 
-def test_whether_a_null_clears_a_trait_is_tried_and_set(hub, admin_client):
+def test_the_option_that_a_null_clears_a_trait_is_previewed_and_set(hub, admin_client):
     hub.load(event(5, "identify", userId="ann", traits={"city": None}))
     assert [*hub.rows("SELECT traits FROM {schema}.rudder_profiles")] == [({"city": "Ulm"},)]
 

@@ -12,7 +12,7 @@ def texts(*values):
 
 
 @pytest.mark.parametrize(
-    ("values", "text", "left"),
+    ("values", "text", "redacted"),
     [
         (["ann"], "ann, annie, mary-ann, (ann)", "[erased], annie, mary-ann, ([erased])"),
         (["ann", "ann smith"], "ann smith and ann", "[erased] and [erased]"),
@@ -23,13 +23,13 @@ def texts(*values):
         (["ann"], "nobody", "nobody"),
     ],
 )
-def test_a_value_leaves_a_text_where_it_is_a_whole_word(values, text, left):
-    assert texts(*values).without(text) == left
+def test_a_value_is_replaced_where_it_is_a_whole_word(values, text, redacted):
+    assert texts(*values).redacted(text) == redacted
 
 
 def test_each_of_thousands_of_values_is_found():
-    found = texts(*(f"p{number}@x.example" for number in range(3_000)))
+    erased_texts = texts(*(f"p{number}@x.example" for number in range(3_000)))
 
-    assert found.without("p7@x.example p2999@x.example p3000@x.example x.example") == (
+    assert erased_texts.redacted("p7@x.example p2999@x.example p3000@x.example x.example") == (
         "[erased] [erased] p3000@x.example x.example"
     )

@@ -49,7 +49,7 @@ def refused(hub, body, **fields):
     )
 
 
-def test_discards_of_the_rows_go_those_of_the_users_row_too(hub):
+def test_discards_of_the_rows_and_of_the_users_row_are_deleted(hub):
     hub.load(event(1, "identify", userId="bob", traits={"age": 3}))
     hub.load(event(2, "identify", userId="ann-1", traits={"age": "secret-age"}))
     assert hub.conn.execute(
@@ -63,7 +63,7 @@ def test_discards_of_the_rows_go_those_of_the_users_row_too(hub):
     assert "secret-age" not in everything_stored(hub)
 
 
-def test_who_loses_one_identifier_keeps_the_traits(warehouse, warehouse_url):
+def test_a_person_who_loses_one_identifier_keeps_the_traits(warehouse, warehouse_url):
     hub = Hub(warehouse, warehouse_url, {"trait_identifiers": ["email"]})
     ann = event(1, "identify", userId="ann", traits={"email": "ann@x.example"})
     hub.load(ann)
@@ -89,7 +89,7 @@ def test_traits_of_accounts_lose_the_erased_value(hub):
     assert receipt.counts["identity_account (values)"] == 1
 
 
-def test_an_account_that_is_named_after_the_erased_value_goes(hub):
+def test_an_account_that_is_named_after_the_erased_value_is_deleted(hub):
     hub.load(event(1, "group", userId="ann-1", groupId="ann-1", traits={"name": "Me"}))
     hub.load(event(2, "group", userId="ann-1", groupId="acme", traits={"name": "Acme"}))
 
@@ -182,7 +182,7 @@ def test_a_number_is_found_however_it_was_written(hub, sent):
     ]
 
 
-def test_dead_letters_and_refused_requests_that_name_the_person_go(hub):
+def test_dead_letters_and_refused_requests_that_name_the_person_are_deleted(hub):
     hub.load(event(1, userId="ann-1", anonymousId="tablet"))
     connection = hub.connection("web")
     other = make_connection(connection.source, make_destination())
@@ -201,7 +201,7 @@ def test_dead_letters_and_refused_requests_that_name_the_person_go(hub):
     assert list(Quarantined.objects.values_list("pk", flat=True)) == [kept.pk]
 
 
-def test_requests_that_are_kept_for_the_trace_go(hub):
+def test_requests_that_are_kept_for_the_trace_are_deleted(hub):
     source, moment = hub.connection("web").source, timezone.now()
     recent_requests.keep_request(
         source.pk, moment, {"PATH_INFO": "/v1/track"}, b'{"userId":"ann-1"}'
@@ -216,7 +216,7 @@ def test_requests_that_are_kept_for_the_trace_go(hub):
     assert recent_requests.find_request(source.pk, moment) is None
 
 
-def test_messages_that_quote_the_person_no_longer_do(hub):
+def test_values_are_cleared_from_messages_that_quote_them(hub):
     hub.load(event(1, userId="ann-1"))
     connection, admin = hub.connection("web"), make_admin()
     error = 'invalid input syntax for type bigint: "ann-1", after 1 row'
@@ -233,7 +233,7 @@ def test_messages_that_quote_the_person_no_longer_do(hub):
     assert Load.objects.latest("pk").error == error.replace("ann-1", "[erased]")
 
 
-def test_a_rule_that_names_the_erased_value_goes(hub):
+def test_a_rule_that_names_the_erased_value_is_deleted(hub):
     hub.load(event(1, userId="ann-1", anonymousId="tablet"), event(2, userId="bob"))
     with store.connect(hub.destination) as identities:
         guards.add_rule(*identities.args, exact="ann-1", actor="ann")
@@ -258,7 +258,7 @@ def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hu
     assert hub.conn.execute("SELECT anonymous_id FROM web.tracks").fetchall() == [(None,)]
 
 
-def test_what_a_removed_source_has_sent_and_loaded_goes_too(hub):
+def test_events_and_rows_of_a_removed_source_are_erased(hub):
     hub.load(event(1, "identify", userId="ann-1", anonymousId="tablet", source="Old shop"))
     hub.load(event(2, userId="ann-1", event="Looked"))
     with log_connection() as conn:

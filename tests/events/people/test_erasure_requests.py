@@ -125,7 +125,9 @@ def test_without_a_broker_an_erasure_waits_for_beat(hub, admin_client, monkeypat
     assert hub.clusters() == {}
 
 
-def test_the_identifiers_are_held_encrypted_until_it_is_done(hub, admin_client, settings):
+def test_the_identifiers_are_stored_encrypted_until_the_erasure_is_done(
+    hub, admin_client, settings
+):
     hub.load(event(1, userId="ann-1", event="Looked"))
     confirm(hub, admin_client)
     erasure = Erasure.objects.get()
@@ -155,7 +157,7 @@ def test_no_done_erasure_can_hold_identifiers(hub):
         )
 
 
-def test_what_comes_after_the_first_step_is_suppressed_while_the_log_waits(hub):
+def test_events_after_the_first_step_are_suppressed_while_the_log_waits(hub):
     hub.load(event(1, userId="ann-1", event="Looked"))
     erasure = request(hub)
 
@@ -227,7 +229,7 @@ def dead(connection, event_id, payload):
     )
 
 
-def test_a_killed_erasure_goes_on_and_counts_each_event_once(hub):
+def test_a_killed_erasure_continues_and_counts_each_event_once(hub):
     hub.load(event(0, userId="ann-1", event="Looked"))
     source = hub.connection("web").source_id
     looks = [parsed_event(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
@@ -298,7 +300,7 @@ def test_a_kill_after_the_warehouse_has_committed_loses_no_count(hub):
     assert erasure.counts == {**first, "event log": 2}
 
 
-def test_a_worker_lets_another_go_on_alone(hub):
+def test_a_worker_leaves_an_erasure_to_the_one_that_runs_it(hub):
     erasure = request(hub)
     with log_connection() as conn, try_lock(conn, Lock.ERASURE, erasure.pk) as taken:
         goes_on = people_erasure.run_slice(erasure)
@@ -307,7 +309,7 @@ def test_a_worker_lets_another_go_on_alone(hub):
     assert (goes_on, erasure.state) == (False, "waiting")
 
 
-def test_a_dead_warehouse_makes_it_fail_and_go_on_later(hub, admin_client):
+def test_an_erasure_fails_without_its_warehouse_and_continues_later(hub, admin_client):
     hub.load(event(1, userId="ann-1", event="Looked"))
     erasure = request(hub)
     port = move_to(hub, 1)
@@ -337,7 +339,7 @@ def move_to(hub, port):
     return before
 
 
-def test_beat_waits_with_one_that_has_just_failed(hub):
+def test_beat_does_not_queue_an_erasure_that_has_just_failed(hub):
     erasure = request(hub)
     Erasure.objects.update(state="failed", retry_at=timezone.now() + timedelta(minutes=1))
 
@@ -355,7 +357,7 @@ def test_beat_waits_with_one_that_has_just_failed(hub):
         ("running", 65, "It is at 0 %."),
     ],
 )
-def test_an_erasure_that_does_not_begin_or_end_is_on_the_overview(
+def test_an_erasure_that_does_not_begin_or_end_is_a_problem_on_the_overview(
     hub, admin_client, state, minutes, said
 ):
     request(hub)
@@ -374,7 +376,7 @@ CREATE TRIGGER refuse BEFORE DELETE ON web.tracks FOR EACH ROW EXECUTE FUNCTION 
 """
 
 
-def test_an_error_that_quotes_the_person_is_told_without_the_value(hub, caplog):
+def test_an_error_that_quotes_the_person_is_recorded_without_the_value(hub, caplog):
     hub.load(event(1, userId="ann-1", event="Looked"))
     hub.conn.execute(REFUSES)
     erasure = request(hub)
@@ -387,7 +389,7 @@ def test_an_error_that_quotes_the_person_is_told_without_the_value(hub, caplog):
     assert "ann-1" not in caplog.text
 
 
-def test_the_command_says_that_a_worker_tries_again(hub):
+def test_the_command_reports_that_a_worker_will_retry(hub):
     hub.load(event(1, userId="ann-1", event="Looked"))
     hub.conn.execute(REFUSES)
 
@@ -395,7 +397,7 @@ def test_the_command_says_that_a_worker_tries_again(hub):
         call_command("erase_person", hub.destination.name, "ann-1", "--yes")
 
 
-def test_identifiers_that_no_key_reads_any_more_are_told_and_the_list_still_opens(
+def test_identifiers_that_no_key_decrypts_fail_the_erasure_and_the_list_still_opens(
     hub, admin_client, settings
 ):
     erasure = request(hub)
@@ -413,7 +415,7 @@ def test_identifiers_that_no_key_reads_any_more_are_told_and_the_list_still_open
     assert "cannot decrypt" in page_of(admin_client, erasure)
 
 
-def test_the_page_that_refreshes_itself_tells_of_nobody_and_logs_one_look(hub, admin_client):
+def test_refreshes_of_the_page_show_no_reason_and_one_view_is_audited(hub, admin_client):
     erasure = request(hub)
     Erasure.objects.update(reason="their wish", state="failed", error="no answer")
 
@@ -446,7 +448,7 @@ FROM pg_get_serial_sequence('events_event', 'id') AS name
 """
 
 
-def test_a_dry_run_says_that_its_count_is_the_least(hub):
+def test_a_dry_run_shows_a_partial_count_as_a_minimum(hub):
     hub.load(event(1, userId="ann-1", event="Looked"))
 
     with store.connect(hub.destination) as identities:

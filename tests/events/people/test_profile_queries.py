@@ -76,11 +76,11 @@ def test_a_profile_is_found_by_any_identifier(hub):
     assert row[0] == hub.profile("u1")
 
 
-def test_everything_that_a_person_did_is_of_all_devices(hub):
+def test_the_events_of_a_person_are_those_of_all_devices(hub):
     assert [row[1] for row in ask(hub, "Everything that a person did")] == ["looked", "bought"]
 
 
-def test_ids_that_became_others_are_listed(hub):
+def test_former_ids_are_listed(hub):
     assert ask(hub, "Changed ids") == [(hub.key(anonymous("laptop")), hub.profile("u1"))]
 
 

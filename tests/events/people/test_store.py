@@ -244,7 +244,7 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub):
     assert hub.row_ids_by_profile() == {bob: ["m1"], tablet: ["m4", "m5"]}
 
 
-def test_an_erased_person_is_nowhere_and_does_not_come_back(hub):
+def test_an_erased_person_is_stored_nowhere_and_does_not_come_back(hub):
     hub.load(
         event(1, anonymousId="dev-ann", event="Looked", properties={"n": 1}),
         event(
@@ -343,7 +343,7 @@ def test_a_person_can_be_blanked_so_that_counts_stay(hub):
     assert hub.conn.execute("SELECT count(*) FROM web.users").fetchall() == [(0,)]
 
 
-def test_a_replay_of_what_the_log_keeps_brings_nobody_back(hub):
+def test_a_replay_of_the_log_after_an_erasure_brings_nobody_back(hub):
     hub.load(*TABLET)
     erase_person(hub.destination, "ann", actor="eve")
     hub.rows("DELETE FROM {schema}.rudder_cursors RETURNING 1")
