@@ -41,7 +41,7 @@ def cursor(warehouse, cursor_id):
     return warehouse.execute(query, [cursor_id]).fetchone() or (0, 0)
 
 
-def test_a_replay_survives_a_kill_and_loads_go_on(small_chunks):
+def test_a_replay_survives_a_kill_and_loads_continue(small_chunks):
     instance = small_chunks
     names = [f"replay-{uuid.uuid4()}" for _ in range(EVENTS)]
     with psycopg.connect(instance.warehouse_dsn, autocommit=True) as warehouse:

@@ -56,7 +56,7 @@ def test_a_loaded_event_leads_to_its_row_its_profile_and_its_request(walked):
     assert good["rows"] == 1
 
 
-def test_a_value_that_did_not_fit_is_told(walked):
+def test_a_discarded_value_is_shown(walked):
     assert "order_done.total: free" in walked["discarded"]
 
 
@@ -76,7 +76,7 @@ def test_a_dead_letter_is_rerun_and_discarded(walked):
     assert "ada discarded it: a test of ours" in dead["after"]
 
 
-def test_a_load_tells_by_table_what_it_did(walked):
+def test_a_load_shows_its_work_by_table(walked):
     assert "order_done" in walked["load"]
     assert "the table" in walked["load"]
 

@@ -55,7 +55,7 @@ def test_a_table_shows_its_rows_and_a_query(walked):
     }
 
 
-def test_all_parts_work_and_the_look_at_rows_was_noted(walked):
+def test_all_parts_work_and_the_view_of_rows_was_logged(walked):
     assert walked["system"] == {"working": 6, "looks": 1}
 
 

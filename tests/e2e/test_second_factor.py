@@ -28,7 +28,7 @@ def walked(instance):
     return walk("second_factor_pages.py", instance, username="grace", password=PASSWORD)
 
 
-def test_the_next_log_in_asks_for_a_code_and_takes_it(instance, walked):
+def test_the_next_log_in_requires_a_code_and_accepts_it(instance, walked):
     base = instance.info["base_url"]
 
     assert walked["asked"] == f"{base}/admin/second-factor/code/?next=/admin/"

@@ -21,7 +21,7 @@ def test_the_doctor_finds_a_running_instance_well(instance):
     ]
 
 
-def test_the_doctor_names_what_is_not_well(instance, monkeypatch):
+def test_the_doctor_names_what_is_wrong(instance, monkeypatch):
     monkeypatch.setitem(instance.environment, "RUDDERHUB_CACHE_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setitem(instance.environment, "RUDDERHUB_ENCRYPTION_KEYS", "short")
 

@@ -15,7 +15,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert (env.integer("PORT"), env.text("HOST")) == (2, "127.0.0.9")
 
 
-def test_what_is_given_nowhere_has_its_default(tmp_path):
+def test_a_setting_without_a_value_has_its_default(tmp_path):
     env = Env({"RUDDERHUB_VAR_DIR": str(tmp_path)})
 
     assert env.integer("PORT") == 8000

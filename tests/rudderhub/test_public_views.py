@@ -42,7 +42,7 @@ def test_the_root_leads_to_the_admin(client):
     assert client.get("/")["Location"] == "/admin/"
 
 
-def test_the_docs_ask_no_other_host(client):
+def test_the_docs_load_nothing_from_other_hosts(client):
     page = client.get("/docs").content.decode()
 
     head = page.partition("<pre>")[0]

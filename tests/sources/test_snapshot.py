@@ -100,7 +100,7 @@ def test_the_last_snapshot_serves_while_postgres_is_away():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_any_snapshot_the_sender_is_asked_to_come_again():
+def test_without_a_snapshot_the_sender_is_told_to_retry():
     with unreachable(), pytest.raises(RefusedError) as refused:
         source_of_key("key", {})
 

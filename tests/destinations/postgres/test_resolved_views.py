@@ -57,7 +57,7 @@ def test_a_new_column_is_added_at_the_end(graph):
     assert _columns(graph) == ["rudder_id", "id", "rudder_profile_id", "event"]
 
 
-def test_a_view_whose_columns_changed_otherwise_is_made_anew(graph):
+def test_a_view_with_other_changes_of_columns_is_recreated(graph):
     _create(graph, "id", "event", "rudder_profile_id")
 
     with graph.conn.transaction():

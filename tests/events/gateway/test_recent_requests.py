@@ -46,7 +46,7 @@ def part(client):
     return dict(response.context["parts"])["Request and event"]
 
 
-def test_the_raw_body_stands_beside_the_event(client, key):
+def test_the_raw_body_is_shown_beside_the_event(client, key):
     body = json.dumps(TRACK | {"writeKey": key.key}, indent=3)
     send(client, key, body, HTTP_USER_AGENT="shop/2", HTTP_COOKIE="session=s3cret")
     client.force_login(make_admin())
@@ -92,7 +92,7 @@ def test_of_a_long_body_the_beginning_is_kept(client, key):
     assert f"Only the start of {len(body):,} bytes is shown." in shown
 
 
-def test_who_may_not_see_personal_data_sees_the_shape(client, staff_client, key):
+def test_without_the_permission_the_request_is_shown_masked(client, staff_client, key):
     send(client, key, json.dumps(TRACK), HTTP_USER_AGENT="shop/2")
     viewer = staff_client("view_event")
 
@@ -111,7 +111,7 @@ def test_none_is_kept_when_that_is_switched_off(client, key, settings):
     assert "RUDDERHUB_REQUEST_MINUTES is 0" in part(client)
 
 
-def test_a_request_that_is_gone_is_said_to_be(client, key):
+def test_a_request_that_is_no_longer_kept_is_reported(client, key):
     send(client, key, json.dumps(TRACK))
     cache.clear()
     client.force_login(make_admin())

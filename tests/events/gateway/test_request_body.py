@@ -73,7 +73,7 @@ def test_inflating_stops_at_the_limit():
     assert stream.taken <= 65_536
 
 
-def test_a_stream_of_empty_members_has_a_limit_too():
+def test_the_number_of_empty_gzip_members_is_limited():
     body, stream = incoming(gzip.compress(b"") * 50_000, encoding="gzip", chunked=True)
 
     with pytest.raises(BodyTooLargeError):
@@ -100,7 +100,7 @@ def test_other_codings_are_ignored():
     assert body.json(100) == {}
 
 
-def test_a_second_look_keeps_the_limit():
+def test_a_second_read_keeps_the_limit():
     body, _ = incoming(b"x" * 100)
     body.read(100)
 

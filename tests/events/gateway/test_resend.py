@@ -88,7 +88,7 @@ def test_a_repaired_request_is_stored_as_if_it_had_been_sent(client, path, bad, 
 
 
 @pytest.mark.parametrize(("path", "bad", "good"), ROUTES)
-def test_what_is_still_wrong_is_refused_in_the_same_words(client, path, bad, good):
+def test_a_request_that_is_still_invalid_is_refused_with_the_same_words(client, path, bad, good):
     send(client, make_write_key(), path, bad)
     refused = Quarantined.objects.get()
 
@@ -206,7 +206,7 @@ def ask_for_all(client):
     return client.post(LIST, form, follow=True).content.decode()
 
 
-def test_many_are_sent_again_by_a_worker_that_tells_how_far_it_is(many):
+def test_a_worker_sends_many_requests_again_and_reports_progress(many):
     asked = ask_for_all(many)
     before = list(stored())
     send_quarantined_again(0)
@@ -224,7 +224,7 @@ def test_many_are_sent_again_by_a_worker_that_tells_how_far_it_is(many):
     assert [note.user for note in notes] == [User.objects.get()] * 4
 
 
-def test_a_worker_sends_a_part_then_lets_others_have_their_turn(many):
+def test_a_worker_sends_a_part_and_then_gives_others_their_turn(many):
     ask_for_all(many)
 
     more = [resend_waiting(0) for _ in range(4)]
@@ -301,7 +301,7 @@ def test_what_was_sent_or_discarded_meanwhile_is_not_sent_again(many):
     assert not waiting_requests().exists()
 
 
-def test_only_who_may_change_the_quarantine_sends_again(client, staff_client):
+def test_sending_again_requires_the_permission_to_change_the_quarantine(client, staff_client):
     send(client, make_write_key(), "/v1/track", "{")
     viewer = staff_client("view_quarantined")
 

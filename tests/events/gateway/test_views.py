@@ -71,7 +71,7 @@ def test_a_deleted_source_is_unknown_at_once(client):
     assert post(client, key.key).status_code == 401
 
 
-def test_an_unknown_key_asks_postgres_nothing(client, django_assert_num_queries):
+def test_an_unknown_key_sends_no_query_to_postgres(client, django_assert_num_queries):
     post(client, make_write_key().key)
 
     with django_assert_num_queries(0):
@@ -80,7 +80,7 @@ def test_an_unknown_key_asks_postgres_nothing(client, django_assert_num_queries)
     assert response.status_code == 401
 
 
-def test_what_is_refused_is_kept_with_its_reason(client):
+def test_a_refused_request_is_kept_with_its_reason(client):
     key = make_write_key()
 
     response = post(client, key.key, b'{"userId":')

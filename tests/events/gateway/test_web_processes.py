@@ -95,7 +95,7 @@ def test_the_budget_of_a_source_is_one_for_all_processes(servers):
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 86_400
 
 
-def test_an_address_may_guess_keys_so_many_times_a_minute(servers):
+def test_the_guesses_of_keys_per_address_and_minute_are_limited(servers):
     key = make_write_key()
     time.sleep(SEEN_SECONDS)
 

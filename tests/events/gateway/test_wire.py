@@ -189,7 +189,7 @@ def test_head_has_headers_only(server):
     assert received.endswith(b"\r\n\r\n")
 
 
-def test_a_connection_goes_on_after_a_refusal(server):
+def test_a_connection_continues_after_a_refusal(server):
     refused = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     last = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

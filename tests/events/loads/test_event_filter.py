@@ -61,7 +61,7 @@ def test_only_what_the_filter_takes_is_loaded(connection, warehouse, mode, kept)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_left_out_is_skipped_with_its_reason_and_the_ledger_adds_up(connection):
+def test_filtered_events_are_skipped_with_a_reason_and_the_ledger_adds_up(connection):
     set_filter(connection, FilterMode.EXCEPT, "page")
     send(
         connection,

@@ -56,7 +56,7 @@ def ledger_command(**options):
     return out.getvalue()
 
 
-def test_what_is_accepted_is_pending_until_it_is_loaded(connection):
+def test_accepted_events_are_pending_until_they_are_loaded(connection):
     send(connection, track("m1"), track("m2"))
     before = numbers(connection)
 
@@ -128,7 +128,7 @@ def test_events_that_retention_dropped_are_lost_in_the_ledger(connection):
     assert numbers(connection) == {"accepted": 2, "loaded": 1, "lost": 1}
 
 
-def test_a_connection_made_after_a_drop_answers_only_for_what_is_kept(connection):
+def test_a_connection_created_after_a_drop_accounts_only_for_the_events_kept(connection):
     send(connection, track("old"), received_at=timezone.now() - timedelta(days=40))
     send(connection, track("new"), received_at=timezone.now())
     run_load(connection)
@@ -184,7 +184,7 @@ def test_a_warehouse_that_is_away_leaves_the_counts_of_the_last_load(connection)
     assert "as of its last load" in ledger_command()
 
 
-def test_a_warehouse_that_begins_anew_adds_up_again(connection, warehouse):
+def test_the_ledger_of_a_recreated_warehouse_adds_up(connection, warehouse):
     send(connection, track("m1"))
     run_load(connection)
     warehouse.execute("DROP SCHEMA rudder_identity CASCADE")

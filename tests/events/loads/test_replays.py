@@ -146,7 +146,7 @@ def test_events_that_are_pending_are_left_to_the_load(connection, warehouse):
     assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
 
 
-def test_loads_go_on_while_a_replay_runs(connection, warehouse, settings):
+def test_loads_continue_while_a_replay_runs(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     send(connection, track("m1", event="A"), track("m2", event="A"), track("m3", event="A"))
     run_load(connection)
@@ -231,7 +231,7 @@ def test_a_replay_of_a_paused_connection_waits(connection):
     assert (replay.state, replay.events) == ("running", 0)
 
 
-def test_a_dead_warehouse_makes_the_replay_wait_and_go_on(connection, warehouse):
+def test_a_replay_waits_for_an_unavailable_warehouse_and_continues(connection, warehouse):
     send(connection, track("m1", event="A"))
     run_load(connection)
     replay = replays.begin_replay(connection, None)
@@ -316,7 +316,7 @@ def test_the_task_rings_for_the_next_part(connection, settings):
     assert (replay.state == "running") == bool(cache.get(f"queued:replay:{replay.pk}"))
 
 
-def test_beat_rings_a_replay_whose_worker_is_gone(connection):
+def test_beat_enqueues_a_replay_after_its_worker_was_killed(connection):
     replay = replays.begin_replay(connection, None)
 
     enqueue_waiting_work()
@@ -365,7 +365,7 @@ def test_the_command_says_what_it_cannot_take(connection, pk, since, message):
         call_command("replay", str(connection.pk if pk is None else pk), "--from", since)
 
 
-def test_a_killed_replay_goes_on_with_each_event_once(connection, warehouse):
+def test_a_killed_replay_continues_and_loads_each_event_once(connection, warehouse):
     send(connection, *(track(f"m{number}", event="A") for number in range(4000)))
     run_load(connection)
     replay = replays.begin_replay(connection, datetime(2026, 1, 1, tzinfo=UTC))

@@ -47,13 +47,13 @@ def test_a_load_is_kept_as_history(connection):
     assert load.finished_at is not None
 
 
-def test_nothing_pending_makes_no_load(connection):
+def test_no_load_is_recorded_without_pending_events(connection):
     run_load(connection)
 
     assert not Load.objects.exists()
 
 
-def test_a_second_load_goes_on_where_the_first_ended(connection, warehouse):
+def test_a_second_load_continues_where_the_first_ended(connection, warehouse):
     send(connection, track("m1", event="A"))
     run_load(connection)
     send(connection, track("m2", event="A"))
@@ -150,7 +150,9 @@ def test_the_load_that_meets_the_budget_keeps_the_warning(connection):
     assert later.warnings == []
 
 
-def test_a_view_in_the_way_makes_dead_letters_of_its_events_only(connection, warehouse):
+def test_a_view_with_the_name_of_a_table_turns_only_its_events_into_dead_letters(
+    connection, warehouse
+):
     warehouse.execute("CREATE SCHEMA shop")
     warehouse.execute("CREATE VIEW shop.a AS SELECT 1 AS id")
     send(connection, *(track(f"m{n}", event="A" if n % 2 else "B") for n in range(6)))
@@ -178,7 +180,7 @@ def test_an_event_for_another_destination_is_skipped(connection, warehouse):
     assert rows(warehouse, "SELECT id FROM shop.tracks") == [("m1",)]
 
 
-def test_a_value_that_does_not_fit_is_a_discard_and_its_row_goes_on(connection, warehouse):
+def test_a_value_that_does_not_fit_is_discarded_and_its_row_is_loaded(connection, warehouse):
     send(
         connection,
         track("m1", event="A", properties={"size": True}),
@@ -388,7 +390,7 @@ def test_the_namespace_stays_when_the_source_is_renamed(connection, warehouse):
     assert rows(warehouse, "SELECT id FROM shop.tracks ORDER BY id") == [("m1",), ("m2",)]
 
 
-def test_a_chunk_limit_makes_several_chunks(connection, warehouse, settings):
+def test_events_above_the_chunk_limit_are_loaded_in_several_chunks(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 3
     send(connection, *(track(f"m{number}", event="A") for number in range(10)))
 
@@ -398,7 +400,7 @@ def test_a_chunk_limit_makes_several_chunks(connection, warehouse, settings):
     assert Load.objects.get().events == 10
 
 
-def test_a_long_load_gives_others_their_turn_and_goes_on(connection, warehouse, settings):
+def test_a_long_load_gives_others_their_turn_and_continues(connection, warehouse, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     send(connection, *(track(f"m{number}", event="A") for number in range(5)))
 

@@ -60,7 +60,7 @@ def test_an_hour_without_events_uses_up_no_sync(hourly, warehouse):
     assert loaded(warehouse) == ["m1", "m2"]
 
 
-def test_a_sync_that_failed_goes_on_before_the_next_one_is_due(hourly, warehouse):
+def test_a_failed_sync_is_retried_before_the_next_one_is_due(hourly, warehouse):
     destination, port = hourly.destination, hourly.destination.config["port"]
     destination.config["port"] = 1
     destination.save()

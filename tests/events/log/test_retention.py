@@ -84,7 +84,7 @@ def test_a_connection_holds_nothing_from_before_its_start(conn):
     assert days_kept(conn) == []
 
 
-def test_the_hard_limit_drops_what_is_not_loaded_and_records_it(conn, caplog):
+def test_the_hard_limit_drops_unloaded_events_and_records_the_loss(conn, caplog):
     source = make_source()
     events = [make_event(source, received_at=days_ago(40)) for _ in range(3)]
     connection = make_connection(source, position=events[0].pk)
@@ -147,7 +147,7 @@ def test_a_log_that_stays_too_big_is_warned_of(conn, caplog):
     assert "more than RUDDERHUB_RETENTION_GB allows" in caplog.text
 
 
-def test_writers_go_on_while_a_drop_waits_for_a_reader(conn):
+def test_writers_continue_while_a_drop_waits_for_a_reader(conn):
     make_event(received_at=days_ago(40))
     source, now = make_source(), timezone.now()
     with log_connection() as setup:

@@ -115,7 +115,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
     assert set(Event.objects.values_list("message_id", flat=True)) == {"good 1", "good 2"}
 
 
-def test_a_lost_connection_is_an_error_now_and_mended_for_the_next():
+def test_a_lost_connection_is_an_error_and_the_next_append_reconnects():
     log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
     with log_connection() as admin:
         admin.execute(

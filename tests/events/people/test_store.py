@@ -354,7 +354,7 @@ def test_a_replay_of_the_log_after_an_erasure_brings_nobody_back(hub):
     assert hub.clusters() == {}
 
 
-def test_a_value_that_nobody_stated_can_be_suppressed(hub):
+def test_a_value_of_no_event_can_be_suppressed(hub):
     receipt = erase_person(hub.destination, "ghost", "user_id", whole_profile=False, actor="eve")
 
     hub.load(event(1, userId="ghost", event="Boo"), event(2, anonymousId="a1"))
@@ -387,7 +387,7 @@ def test_a_changed_trait_identifier_moves_rows_of_all_sources_at_the_next_load(
     assert graph_differences(warehouse, hub.schema) == []
 
 
-def test_all_links_of_an_event_are_those_its_payload_states(hub):
+def test_all_links_of_an_event_come_from_its_payload(hub):
     """m1 stated one of the three first; the log still tells that m2 states it, too."""
     hub.load(event(1, anonymousId="tablet", userId="ann", event="Looked"))
     stated = [{"type": "phone", "value": "0123"}]

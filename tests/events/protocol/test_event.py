@@ -152,7 +152,7 @@ def test_a_missing_member_is_named(event_type, event, name):
         ("screen", {"context": [1]}),
     ],
 )
-def test_what_is_required_may_be_of_any_type(event_type, event):
+def test_required_fields_may_have_any_type(event_type, event):
     assert stored(event, event_type)["type"] == event_type
 
 
@@ -162,7 +162,7 @@ def test_an_event_is_an_object(event):
         parse_event(event, "track", envelope())
 
 
-def test_the_type_of_a_batch_member_is_known_in_any_case():
+def test_the_type_of_a_batch_member_may_have_any_case():
     event = {"type": "IDENTIFY", "userId": "u"}
 
     assert parse_event(event, None, envelope()).type == "identify"

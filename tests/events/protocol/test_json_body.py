@@ -64,7 +64,7 @@ def test_json_is_read(body, value):
     ],
     ids=lambda body: f"{len(body)} {body[:12]!r} {body[-3:]!r}",
 )
-def test_what_is_not_json_is_refused(body):
+def test_invalid_json_is_refused(body):
     with pytest.raises(InvalidJSONError, match=r"^invalid json"):
         loads(body)
 

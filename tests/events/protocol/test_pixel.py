@@ -62,7 +62,7 @@ def test_a_path_nests_no_deeper_than_a_body_may():
         event(b"a" + b".a" * 200 + b"=1")
 
 
-def test_the_gaps_of_lists_count_before_they_are_made():
+def test_gaps_of_lists_count_before_the_lists_are_created():
     query = b"&".join(b"p%d.1000=x" % number for number in range(10_000))
 
     with pytest.raises(EventTooLargeError):

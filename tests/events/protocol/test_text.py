@@ -59,7 +59,7 @@ def test_a_time_is_stored_in_utc_with_milliseconds(sent, stored):
 
 
 @pytest.mark.parametrize("sent", NO_TIMES)
-def test_what_is_no_time_counts_as_absent(sent):
+def test_an_invalid_time_counts_as_absent(sent):
     assert time_text(sent) is None
 
 

@@ -15,7 +15,7 @@ THIEF = "https://thieves.example"
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/people/", "/setup/0123/"])
-def test_another_site_may_ask_pages_for_people_nothing(client, path):
+def test_other_sites_cannot_call_the_pages_of_the_admin(client, path):
     preflight = client.options(path, HTTP_ORIGIN=THIEF, HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST")
     answer = client.get(path, HTTP_ORIGIN=THIEF)
 
@@ -24,7 +24,7 @@ def test_another_site_may_ask_pages_for_people_nothing(client, path):
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/admin/people/", "/setup/0123/"])
-def test_pages_are_neither_kept_nor_framed_nor_told_of_elsewhere(client, path):
+def test_pages_are_not_cached_not_framed_and_send_no_referrer(client, path):
     client.force_login(make_admin())
 
     answer = client.get(path)

@@ -20,7 +20,7 @@ FORM = {
 
 
 @pytest.mark.django_db
-def test_the_set_up_link_makes_an_admin_who_is_logged_in(client):
+def test_the_set_up_link_creates_an_admin_and_logs_in(client):
     response = client.post(f"/setup/{setup_token()}/", FORM, follow=True)
 
     assert response.redirect_chain == [("/admin/", 302)]
@@ -93,7 +93,7 @@ def test_there_is_no_token_while_the_secret_key_is_the_public_one(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_submissions_at_once_make_one_admin():
+def test_two_submissions_at_once_create_one_admin():
     url = f"/setup/{setup_token()}/"
 
     def submit(name: str) -> int:
@@ -120,7 +120,7 @@ def test_the_overview_of_a_fresh_instance_says_what_to_do_next(client):
 
 
 @pytest.mark.django_db
-def test_the_login_page_tells_the_first_visitor_where_the_link_is(client):
+def test_the_login_page_says_where_the_set_up_link_is(client):
     before = client.get("/admin/login/").content.decode()
     make_admin()
     after = client.get("/admin/login/").content.decode()

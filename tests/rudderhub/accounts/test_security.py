@@ -42,7 +42,7 @@ def test_an_analyst_sees_no_personal_data(staff_client):
     assert "plan" in trace
 
 
-def test_a_look_at_personal_data_is_in_the_audit_log(staff_client):
+def test_a_view_of_personal_data_is_in_the_audit_log(staff_client):
     event = make_event(user_id="ann@shop.example", payload=ANN)
     officer = staff_client(role="Privacy officer")
 

@@ -69,7 +69,7 @@ def test_nothing_that_logs_in_is_stored_or_shown(ann):
     assert not is_in(thief)
 
 
-def test_a_session_tells_since_when_from_where_and_with_what(settings):
+def test_a_session_shows_its_start_address_and_browser(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     User.objects.create_superuser("ada", password="right horse")
     browser = Client(REMOTE_ADDR="203.0.113.4", HTTP_USER_AGENT="Netscape <4>")
@@ -100,7 +100,7 @@ def test_a_browser_is_named_in_a_few_words(agent, name):
     assert browser_name(agent) == name
 
 
-def test_an_admin_ends_anothers_session_and_the_audit_log_says_whose(ann):
+def test_an_admin_ends_the_session_of_another_user_and_the_audit_log_names_the_user(ann):
     browser, boss = browser_of(ann), make_admin()
 
     end(browser_of(boss), *sessions_of(ann))

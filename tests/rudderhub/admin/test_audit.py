@@ -32,7 +32,7 @@ def save(client, path, **changes):
     assert response.status_code == 302, response.context["adminform"].errors
 
 
-def test_a_change_of_roles_and_rights_tells_which(client, ada):
+def test_a_change_of_roles_and_permissions_is_logged_with_their_names(client, ada):
     ann = User.objects.create_user("ann", is_staff=True)
     ann.groups.add(Group.objects.get(name="Analyst"))
     roles = [Group.objects.get(name=name).pk for name in ("Admin", "Read-only")]
@@ -43,7 +43,7 @@ def test_a_change_of_roles_and_rights_tells_which(client, ada):
     assert "Groups (added Admin, Read-only; removed Analyst)" in lines()[0]
 
 
-def test_a_change_of_a_role_tells_its_rights(client, ada):
+def test_a_change_of_a_role_is_logged_with_its_permissions(client, ada):
     role = Group.objects.create(name="Support")
     right = Permission.objects.get(codename="view_personal_data")
 
@@ -91,7 +91,7 @@ def test_a_user_with_lines_cannot_be_deleted_but_is_logged_out_when_not_active(c
     assert browser.get("/admin/").status_code == 302
 
 
-def test_an_unexpected_error_tells_no_value():
+def test_an_unexpected_error_reveals_no_value():
     assert public_error_text(KeyError("ann@x.example")) == "KeyError: …"
     assert public_error_text(DestinationError("no room")) == "no room"
 

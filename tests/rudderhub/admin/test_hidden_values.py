@@ -32,7 +32,7 @@ def _fresh():
         "deadletter/?reason__contains=gold",
     ],
 )
-def test_no_filter_tells_a_hidden_value_letter_by_letter(staff_client, guess):
+def test_no_filter_reveals_a_hidden_value_letter_by_letter(staff_client, guess):
     analyst = staff_client(role="Analyst")
 
     assert analyst.get(f"/admin/events/{guess}").status_code == 400
@@ -47,7 +47,9 @@ def test_no_filter_tells_a_hidden_value_letter_by_letter(staff_client, guess):
         ("Privacy officer", "gold", 1),
     ],
 )
-def test_who_sees_no_values_finds_an_event_by_the_whole_id_only(staff_client, role, text, found):
+def test_without_the_permission_an_event_is_found_only_by_its_whole_id(
+    staff_client, role, text, found
+):
     make_event(**OF_ANN)
 
     page = staff_client(role=role).get("/admin/events/event/", {"q": text})
@@ -56,7 +58,7 @@ def test_who_sees_no_values_finds_an_event_by_the_whole_id_only(staff_client, ro
 
 
 @pytest.mark.parametrize(("role", "found"), [("Read-only", 0), ("Privacy officer", 1)])
-def test_refused_bodies_and_reasons_are_searched_by_who_sees_them(staff_client, role, found):
+def test_a_search_of_refused_bodies_and_reasons_requires_the_permission(staff_client, role, found):
     make_source().quarantined.create(
         route="/v1/track", status=400, reason='type is "gold"', body=b"{gold}", body_bytes=6
     )
@@ -87,7 +89,7 @@ def test_dead_letters_are_searched_by_the_kind_of_their_reason(staff_client):
     assert found == [0, 1]
 
 
-def test_a_list_that_refreshes_itself_is_one_look(staff_client):
+def test_a_list_that_refreshes_itself_is_logged_as_one_view(staff_client):
     officer = staff_client(role="Privacy officer")
 
     for _ in range(3):

@@ -239,7 +239,7 @@ def told():
     }
 
 
-def test_the_manual_tells_exactly_what_each_role_can_do():
+def test_the_manual_lists_exactly_what_each_role_can_do():
     one_of_everything()
     found = {what: set() for what in RIGHTS}
     partly = defaultdict(dict)
@@ -289,7 +289,7 @@ def rows():
 
 
 @pytest.mark.parametrize("role", ["Read-only", "Analyst"])
-def test_who_only_looks_changes_nothing_wherever_it_posts(client, role):
+def test_a_user_who_may_only_view_changes_nothing_with_any_post(client, role):
     one_of_everything()
     client.force_login(member(role))
     client.raise_request_exception = False

@@ -44,7 +44,7 @@ def has_mark(text):
     return any(mark in text for mark in MARKS)
 
 
-def test_who_may_do_all_but_see_personal_data_meets_none(marked, client):
+def test_every_page_hides_personal_data_without_the_permission(marked, client):
     stranger = all_but_personal_data(client)
 
     answers = {str(page): shown(stranger, page) for page in pages(marked)}
@@ -55,7 +55,7 @@ def test_who_may_do_all_but_see_personal_data_meets_none(marked, client):
     assert [page for page, text in answers.items() if has_mark(text)] == []
 
 
-def test_each_look_at_personal_data_is_in_the_audit_log_which_has_none(marked, staff_client):
+def test_each_view_of_personal_data_is_in_the_audit_log_without_the_data(marked, staff_client):
     officer = staff_client(role="Privacy officer")
     unnoted, tagged, seen = [], [], 0
 

@@ -104,7 +104,7 @@ def test_postgres_that_a_dead_supervisor_left_is_stopped_first(own):
     assert rows(own.values["DATABASE_URL"]) == [("ada",)]
 
 
-def test_a_pid_file_whose_pid_is_another_program_does_not_block_postgres(own):
+def test_a_pid_file_with_the_pid_of_another_program_does_not_block_postgres(own):
     first = start_postgres(own)
     first.process.kill()
     first.process.wait()
@@ -116,7 +116,7 @@ def test_a_pid_file_whose_pid_is_another_program_does_not_block_postgres(own):
     assert second.process.poll() is None
 
 
-def test_postgres_lets_nobody_in_without_a_password(own):
+def test_postgres_requires_a_password(own):
     start_postgres(own)
 
     with pytest.raises(psycopg.OperationalError, match="no password supplied"):
@@ -195,7 +195,7 @@ def test_valkey_that_a_dead_supervisor_left_is_stopped_first(own):
     assert second.port == orphan.port
 
 
-def test_valkey_lets_nobody_in_without_a_password(own):
+def test_valkey_requires_a_password(own):
     valkey = start_valkey(own)
 
     with (
@@ -213,7 +213,7 @@ def test_valkey_never_drops_a_message_for_want_of_memory(own):
         assert client.config_get("appendonly") == {"appendonly": "yes"}
 
 
-def test_no_password_stands_in_the_arguments_of_a_server(own):
+def test_the_arguments_of_a_server_contain_no_password(own):
     postgres, valkey = start_postgres(own), start_valkey(own)
     secrets = [text for name, text in own.values.items() if name.endswith("PASSWORD")]
 
@@ -241,7 +241,7 @@ def test_a_stopped_server_frees_its_port(own):
     assert port_is_free("127.0.0.1", valkey.port)
 
 
-def test_data_without_their_passwords_are_not_set_up_anew(tmp_path):
+def test_existing_data_without_passwords_are_not_overwritten_by_a_new_set_up(tmp_path):
     (tmp_path / "postgres").mkdir()
 
     with pytest.raises(EmbeddedError, match=r"instance\.env is missing"):

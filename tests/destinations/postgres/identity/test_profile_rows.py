@@ -132,7 +132,7 @@ def test_a_large_profile_is_marked_and_refreshed_later(graph):
     assert resolve.refresh_marked(graph.conn, graph.schema) == 0
 
 
-def test_a_group_is_an_account_of_the_people_who_named_it(graph):
+def test_a_group_is_an_account_with_the_people_of_its_group_calls(graph):
     graph.load(*SCENARIOS["group-calls-do-not-join-people"]["given"])
     members = "SELECT group_id, rudder_id FROM {schema}.rudder_account_members ORDER BY rudder_id"
     u1, u2 = graph.key(user("u1")), graph.key(user("u2"))

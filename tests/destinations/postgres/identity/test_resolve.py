@@ -353,7 +353,7 @@ def test_a_split_profile_keeps_the_links_that_do_not_pass_the_hub(warehouse):
     ]
 
 
-def test_a_link_that_makes_a_profile_too_large_is_refused_and_kept(warehouse):
+def test_a_link_that_would_make_a_profile_too_large_is_refused_and_kept(warehouse):
     scenario = SCENARIOS["size-guard-refuses-a-link"]
     graph = Graph(warehouse, scenario["config"])
 

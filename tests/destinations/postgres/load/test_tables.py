@@ -56,7 +56,9 @@ def test_connections_that_grow_one_table_side_by_side_all_succeed(open_session, 
     ) == [(4 * LOADS,)]
 
 
-def test_connections_that_make_the_namespace_side_by_side_all_succeed(open_session, warehouse):
+def test_connections_that_create_the_namespace_at_the_same_time_all_succeed(
+    open_session, warehouse
+):
     sessions = [open_session(number) for number in range(4)]
 
     with ThreadPoolExecutor(4) as together:
@@ -157,7 +159,7 @@ def test_a_table_of_the_users_own_gets_our_columns_and_a_key(open_session, wareh
     ]
 
 
-def test_a_table_that_another_loader_filled_without_a_key_goes_on(open_session, warehouse):
+def test_a_table_without_a_key_from_another_loader_is_loaded(open_session, warehouse):
     warehouse.execute("CREATE SCHEMA shop")
     warehouse.execute("CREATE TABLE shop.tracks (id text, received_at timestamptz, event text)")
     warehouse.execute("INSERT INTO shop.tracks VALUES ('m1', %s, 'before')", [moment(9)])
@@ -191,7 +193,9 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_what_stands_in_the_way_refuses_only_its_events(open_session, warehouse, obstacle):
+def test_an_object_with_the_name_of_a_table_refuses_only_its_events(
+    open_session, warehouse, obstacle
+):
     warehouse.execute("CREATE SCHEMA shop")
     warehouse.execute(obstacle)
     session = open_session()
@@ -265,7 +269,7 @@ def helper_role(warehouse):
         ),
     ],
 )
-def test_without_rights_a_load_says_so_and_goes_on_once_it_has_them(
+def test_a_load_without_rights_reports_it_and_succeeds_once_it_has_them(
     open_session, warehouse, helper_role, prepared, granted
 ):
     for statement in prepared:
@@ -282,9 +286,7 @@ def test_without_rights_a_load_says_so_and_goes_on_once_it_has_them(
     assert rows(warehouse, "SELECT id FROM shop.clicked") == [("m1",)]
 
 
-def test_a_table_that_somebody_locks_makes_the_load_wait_and_not_hang(
-    open_session, warehouse, warehouse_url
-):
+def test_a_load_waits_for_a_locked_table_up_to_a_limit(open_session, warehouse, warehouse_url):
     session = open_session()
     conn = session._conn  # noqa: SLF001 - to wait less long
     limit = conn.execute("SHOW lock_timeout").fetchone()
@@ -322,7 +324,7 @@ def test_an_event_named_like_an_index_refuses_only_itself(open_session, warehous
         load(session, track("m2", event="tracks pkey"))
 
 
-def test_a_junk_of_keys_makes_no_more_columns_than_the_budget(open_session, warehouse):
+def test_many_random_keys_add_no_more_columns_than_the_budget(open_session, warehouse):
     session = open_session(column_budget=60)
     junk = [
         track(f"m{number}", properties={f"key {number * 100 + key}": key for key in range(100)})
@@ -354,7 +356,7 @@ def test_a_junk_of_keys_makes_no_more_columns_than_the_budget(open_session, ware
     ) == [(10_001,)]
 
 
-def test_the_context_is_within_the_budget_too(open_session, warehouse):
+def test_the_columns_of_the_context_count_towards_the_budget(open_session, warehouse):
     session = open_session(column_budget=40)
 
     load(session, track("m1", context={"junk": {f"key{n}": n for n in range(200)}}))

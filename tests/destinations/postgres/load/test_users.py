@@ -127,7 +127,7 @@ def test_an_identify_that_is_replaced_leaves_nothing_behind(open_session, wareho
     ]
 
 
-def test_a_user_whose_only_identify_goes_to_another_is_gone(open_session, warehouse):
+def test_a_user_is_deleted_when_the_only_identify_moves_to_another_user(open_session, warehouse):
     session = open_session()
     load(session, identify("m1", "u1", moment(1)))
 
@@ -152,7 +152,7 @@ def test_an_identify_of_nobody_is_a_row_and_no_user(open_session, warehouse):
     assert rows(warehouse, "SELECT to_regclass('shop.users')") == [(None,)]
 
 
-def test_users_made_anew_know_what_their_identifies_said_before(open_session, warehouse):
+def test_a_recreated_users_table_contains_the_traits_of_earlier_identifies(open_session, warehouse):
     session = open_session()
     load(session, identify("m1", received_at=moment(1), city="Rome"))
     warehouse.execute("DROP TABLE shop.users CASCADE")
@@ -186,7 +186,7 @@ def test_a_value_that_does_not_fit_is_a_discard_of_both_tables(open_session, war
     ) == [("identifies", "m2", "pro"), ("users", "u1", "pro")]
 
 
-def test_values_over_the_budget_are_latest_by_key_too(open_session, warehouse):
+def test_values_over_the_budget_are_the_latest_of_each_key(open_session, warehouse):
     session = open_session(column_budget=1)
     load(session, identify("m5", received_at=moment(5), plan="pro"))
     load(session, identify("m6", received_at=moment(6), city="Rome"))

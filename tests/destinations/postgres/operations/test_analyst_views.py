@@ -122,7 +122,7 @@ def test_they_can_be_made_again_when_tables_have_come(connection, warehouse):
     assert rows(warehouse, "SELECT tracks, pages FROM shop.rudder_sessions") == [(1, 1)]
 
 
-def test_what_cannot_be_made_is_said(connection):
+def test_a_view_that_cannot_be_created_is_reported(connection):
     with pytest.raises(CommandError, match="nothing has been loaded into"):
         make_views(connection)
     with pytest.raises(CommandError, match="nowhere has no table tracks, pages or screens yet"):

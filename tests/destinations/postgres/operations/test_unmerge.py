@@ -77,7 +77,7 @@ def test_a_replay_does_not_undo_a_cut_and_an_operator_does(graph):
     assert graph.rows("SELECT * FROM {schema}.identity_tombstone") == []
 
 
-def test_taking_back_what_is_not_cut_is_refused(graph):
+def test_undoing_a_cut_that_does_not_exist_is_refused(graph):
     graph.load(*TABLET)
 
     with pytest.raises(DestinationError, match="not all of these links are cut"):
@@ -86,7 +86,7 @@ def test_taking_back_what_is_not_cut_is_refused(graph):
         )
 
 
-def test_a_link_can_be_cut_before_it_is_stated(graph):
+def test_a_link_can_be_cut_before_any_event_creates_it(graph):
     cut(graph, (anonymous("tablet"), user("bob")))
 
     graph.load(*TABLET)
@@ -118,7 +118,7 @@ def test_all_links_of_one_event_can_be_cut(graph):
     assert (anonymous("phone"), user("bob")) in graph.clusters()
 
 
-def test_links_that_an_event_states_again_are_cut_with_those_it_stated_first(graph):
+def test_the_links_that_an_event_repeats_are_cut_with_those_it_created(graph):
     graph.load(
         event(1, anonymousId="tablet", userId="ann"),
         event(2, "merge", userId="ann", anonymousId="tablet", mergeProperties=[PHONE]),
@@ -131,7 +131,7 @@ def test_links_that_an_event_states_again_are_cut_with_those_it_stated_first(gra
     assert len(graph.clusters()) == 3
 
 
-def test_the_path_between_two_sides_that_an_event_did_not_join_alone_is_told(graph):
+def test_the_remaining_path_between_two_sides_is_returned(graph):
     graph.load(*TABLET, event(4, anonymousId="laptop", userId="ann"))
     graph.load(event(5, anonymousId="laptop", userId="bob"))
     sides = (user("ann"), anonymous("phone"))
@@ -142,7 +142,7 @@ def test_the_path_between_two_sides_that_an_event_did_not_join_alone_is_told(gra
     assert done.cut == [(anonymous("tablet"), user("bob"))]
 
 
-def test_an_event_that_stated_nothing_first_is_refused(graph):
+def test_an_event_that_created_no_link_is_refused(graph):
     graph.load(*TABLET)
 
     with pytest.raises(DestinationError, match="no link is known"):
@@ -192,7 +192,7 @@ def test_a_link_that_the_size_guard_refused_can_be_released(warehouse):
     ]
 
 
-def test_cuts_are_listed_with_who_and_why(graph):
+def test_cuts_are_listed_with_their_actor_and_reason(graph):
     graph.load(*TABLET)
     cut(graph, (anonymous("tablet"), user("bob")))
 
@@ -202,7 +202,7 @@ def test_cuts_are_listed_with_who_and_why(graph):
     assert (listed.message_id, listed.actor, listed.reason) == ("m2", "ann", "tablet")
 
 
-def test_the_shortest_path_is_told_with_its_events(graph):
+def test_the_shortest_path_is_returned_with_its_events(graph):
     graph.load(*TABLET)
 
     steps = explain(graph.conn, graph.schema, "ann", "phone")
@@ -216,7 +216,7 @@ def test_the_shortest_path_is_told_with_its_events(graph):
     ]
 
 
-def test_why_two_are_apart_is_told(warehouse):
+def test_the_reason_why_two_identifiers_are_apart_is_returned(warehouse):
     graph = Graph(warehouse, {"hub_limit": 2})
     graph.load(*(event(n, anonymousId="kiosk", userId=f"u{n}") for n in (1, 2, 3)))
     graph.load(event(4, anonymousId="a4", userId="u4"), event(5, anonymousId="a5"))

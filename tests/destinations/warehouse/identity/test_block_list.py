@@ -18,7 +18,7 @@ def test_values_for_nobody_are_blocked_by_default(value):
 
 
 @pytest.mark.parametrize("value", ["nullable", "NuLL", "10", "null ", "0\n"])
-def test_values_that_only_look_alike_are_not(value):
+def test_values_that_are_only_similar_are_not_blocked(value):
     assert BlockList(DEFAULT_RULES).blocked_by("user_id", value) is None
 
 

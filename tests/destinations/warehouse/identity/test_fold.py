@@ -38,7 +38,7 @@ def test_every_pair_is_a_link_and_one_alone_is_linked_with_itself():
     assert set(fold([_stated(U)]).links) == {(U, U)}
 
 
-def test_hidden_identifiers_are_left_out_before_the_pairs_are_made():
+def test_hidden_identifiers_are_left_out_before_pairs_are_formed():
     folded = fold([_stated(U, A, traits={"a": 1}), _stated(A, B, second=1)], hidden={U, B})
 
     assert set(folded.links) == {(A, A)}

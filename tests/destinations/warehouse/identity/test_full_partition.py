@@ -20,7 +20,7 @@ def partition(ages, links):
 
 
 @given(ages, st.lists(st.tuples(places, places)), st.randoms())
-def test_groups_and_what_is_said_of_them_do_not_depend_on_order(ages, links, chance):
+def test_groups_and_their_facts_do_not_depend_on_the_order(ages, links, chance):
     one = partition(ages, links)
     other = partition(ages, chance.sample(links, len(links)))
 
@@ -50,7 +50,7 @@ def test_places_are_found_by_number():
     assert [made.place(number) for number in (1, 2, 4, 13, 14)] == [-1, 0, -1, 5, -1]
 
 
-def test_stored_groups_tell_their_root_and_what_its_row_says():
+def test_stored_groups_have_their_root_and_its_row():
     groups = StoredGroups()
     groups.add(3, 3, 2, 10, b"k" * 16)
     groups.add(8, 3, None, None, None)

@@ -41,7 +41,7 @@ def test_the_oldest_member_gives_the_id_and_the_smallest_key_at_one_time():
         ([_member(1, value="Z", seen=5), _member(2, value="a", seen=5)], "a"),
     ],
 )
-def test_the_user_id_is_the_one_of_the_latest_event_else_the_latest_stated(members, user_id):
+def test_the_user_id_comes_from_the_latest_event_else_from_the_latest_statement(members, user_id):
     assert profile_row(members, null_clears=False).user_id == user_id
 
 

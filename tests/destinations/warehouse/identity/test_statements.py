@@ -32,7 +32,7 @@ def _at(text):
 
 
 @pytest.mark.parametrize("kind", ["identify", "track", "page", "screen", "group", "TRACK"])
-def test_both_ids_of_a_call_are_stated_and_the_user_is_primary(kind):
+def test_both_ids_of_a_call_are_identifiers_and_the_user_id_is_primary(kind):
     stated = statement(_event(kind, userId="u", anonymousId="a"), "web")
 
     assert (stated.identifiers, stated.primary) == ((U, A), U)
@@ -98,7 +98,7 @@ def test_a_merge_without_ids_belongs_to_its_first_property():
         ([{"type": "mobile", "value": ["1"]}], r"mergeProperties\[0\].value"),
     ],
 )
-def test_a_malformed_merge_says_what_is_wrong(properties, message):
+def test_the_error_of_a_malformed_merge_names_the_fault(properties, message):
     with pytest.raises(MalformedMergeError, match=message):
         statement(_event("merge", userId="u", mergeProperties=properties), "web")
 

@@ -130,7 +130,7 @@ def test_a_column_fits_the_limit_and_the_alphabet(key, casing):
     st.lists(st.sampled_from(["a" * 90, "Z" * 90, "1" * 90, "_" * 90, "é" * 90]), max_size=8),
     st.booleans(),
 )
-def test_only_the_head_of_a_long_key_is_looked_at_and_that_changes_no_name(text, long, divide):
+def test_reading_only_the_head_of_a_long_key_changes_no_name(text, long, divide):
     key = "".join([*long, text])
     casing = Casing(divide_numbers=divide, keep_words=True)
 
@@ -151,7 +151,7 @@ def test_a_namespace_is_a_safe_name(name):
 
 
 @given(st.lists(keys, max_size=30), casings, st.sampled_from(sorted(RESERVED_COLUMNS)))
-def test_what_is_kept_of_names_changes_no_name(paths, casing, event_type):
+def test_the_cache_of_names_changes_no_name(paths, casing, event_type):
     small = NameCache(max_kept=3, max_path=20)
 
     found = [small.scope(casing, event_type, "").child("a")[path] for path in paths * 2]

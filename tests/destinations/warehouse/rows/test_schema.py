@@ -17,13 +17,13 @@ def row(table="a", **columns):
     return Row(table, types, {name: value for name, (_, value) in columns.items()})
 
 
-def test_the_first_type_seen_makes_the_column():
+def test_the_first_value_sets_the_type_of_the_column():
     shapes = [{"size": "boolean"}, {"size": "string", "color": "string"}]
 
     assert wanted_columns(shapes) == {"size": "boolean", "color": "string"}
 
 
-def test_whole_numbers_and_fractions_make_a_fraction_column():
+def test_whole_numbers_and_fractions_together_give_a_fraction_column():
     shapes = [{"price": "int"}, {"price": "float"}, {"price": "int"}]
 
     assert wanted_columns(shapes) == {"price": "float"}
@@ -59,7 +59,7 @@ def test_only_whole_numbers_are_widened_and_only_to_float(kind):
     assert not changes.add
 
 
-def test_a_plan_for_what_is_there_is_empty():
+def test_a_plan_for_an_existing_table_is_empty():
     wanted = {"id": "string", "n": "float"}
 
     assert not plan(wanted, wanted, BUDGET)

@@ -141,7 +141,7 @@ def test_an_event_without_a_message_id_gets_one_for_both_rows():
 
 
 @pytest.mark.parametrize(("record_id", "text"), [("r", "r"), (7.0, "7"), (True, "true")])
-def test_a_row_of_a_cloud_source_is_known_by_its_record(record_id, text):
+def test_a_row_of_a_cloud_source_has_the_id_of_its_record(record_id, text):
     event = track(recordId=record_id, messageId="m", context={"sources": {"version": 1}})
 
     tracks, own = rows(event, CLOUD)
@@ -182,7 +182,7 @@ def test_too_many_columns_are_an_error_unless_the_row_says_it_is_from_sources():
         rows(track(wide))
 
 
-def test_an_event_nobody_knows_the_arrival_of_is_an_error():
+def test_an_event_without_a_time_of_arrival_is_an_error():
     with pytest.raises(TransformError, match="when it was received"):
         rows(track(), Metadata())
 

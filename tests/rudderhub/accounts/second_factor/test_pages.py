@@ -118,7 +118,7 @@ def test_setting_up_needs_the_password_again(ada):
     assert browser.get(SET_UP).status_code == 302
 
 
-def test_a_set_up_that_took_long_asks_for_the_password_and_goes_on(ada, clock):
+def test_a_slow_set_up_requires_the_password_and_continues(ada, clock):
     browser = logged_in("ada")
     browser.post(f"{HOME}password/?next={SET_UP}", {"password": PASSWORD})
     key = r'data-copy="([A-Z2-7]+)"'
@@ -144,7 +144,7 @@ def test_a_wrong_code_sets_nothing_up(ada):
     assert not Authenticator.objects.exists()
 
 
-def test_log_in_asks_for_the_code_and_goes_on_to_where_one_was_going(secret, clock):
+def test_log_in_requires_the_code_and_continues_to_the_requested_page(secret, clock):
     browser = Client()
     clock.shift(30)
 
@@ -193,7 +193,7 @@ def test_nothing_is_changed_without_the_code(secret):
     assert not Group.objects.filter(name="thieves").exists()
 
 
-def test_a_session_that_was_open_before_has_to_pass_it_too(ada, clock):
+def test_an_earlier_session_must_pass_the_second_factor(ada, clock):
     old, new = logged_in("ada"), logged_in("ada")
     secret, _ = enrol(new)
     clock.shift(30)
@@ -212,7 +212,7 @@ def test_one_can_leave_instead_of_entering_a_code(secret):
     assert "_auth_user_id" not in browser.session
 
 
-def test_the_set_up_links_admin_is_asked_once_enrolled(clock):
+def test_the_admin_of_the_set_up_link_must_enter_a_code_after_enrolment(clock):
     browser = Client()
     form = {"username": "first", "email": "", "password1": PASSWORD, "password2": PASSWORD}
     browser.post(f"/setup/{setup_token()}/", form)
@@ -275,7 +275,7 @@ def test_a_clock_may_be_off_by_half_a_minute(secret, clock, steps, opens):
     assert is_in(browser) is opens
 
 
-def test_a_recovery_code_works_once_and_is_told(ada):
+def test_a_recovery_code_works_once_and_its_use_is_reported(ada):
     _, codes = enrol(logged_in("ada"))
     first, second = logged_in("ada"), logged_in("ada")
 
@@ -416,7 +416,7 @@ def test_nobody_resets_ones_own_that_way(ada):
     assert Authenticator.objects.exists()
 
 
-def test_who_may_not_change_users_resets_nothing(secret):
+def test_a_reset_requires_the_permission_to_change_users(secret):
     analyst = User.objects.create_user("eve", password=PASSWORD, is_staff=True)
     analyst.groups.add(Group.objects.get(name="Analyst"))
     ada = User.objects.get(username="ada")

@@ -63,7 +63,7 @@ def test_a_page_of_an_action_ends_with_its_title(head):
     assert crumbs == ["Flow", "Connections", f"Replay of {connection}"]
 
 
-def test_a_search_tells_how_many_it_found_where_they_are_counted(client):
+def test_a_search_shows_the_number_of_results_where_they_are_counted(client):
     client.force_login(make_admin())
     make_source(name="Shop")
 

@@ -72,7 +72,7 @@ def test_a_destination_that_no_source_feeds_says_so(admin_client):
     assert "not connected to a source" in html(admin_client.get(LIST))
 
 
-def test_the_list_tells_schemas_and_schedule(admin_client):
+def test_the_list_shows_schemas_and_schedule(admin_client):
     destination = make_destination({"syncFrequency": "30", "syncStartAt": "02:00"})
     make_connection(make_source(), destination, namespace="shop")
     make_connection(make_source(), destination, namespace="app")
@@ -97,7 +97,7 @@ def test_the_list_tells_schemas_and_schedule(admin_client):
         ),
     ],
 )
-def test_a_schedule_is_said_in_words(schedule, words):
+def test_a_schedule_is_shown_in_words(schedule, words):
     assert str(schedule) == words
 
 
@@ -110,7 +110,7 @@ def test_a_destination_names_its_connections_and_their_errors(admin_client):
     assert "Connection refused No server listens there. Start it" in page
 
 
-def test_the_list_asks_no_more_for_more_connections(admin_client):
+def test_the_list_takes_the_same_queries_for_any_number_of_connections(admin_client):
     def queries():
         with CaptureQueriesContext(database) as asked:
             html(admin_client.get(LIST))
@@ -126,7 +126,7 @@ def test_the_list_asks_no_more_for_more_connections(admin_client):
     assert queries() == few
 
 
-def test_load_now_asks_for_every_connection_and_ends_their_waits(admin_client, broker):
+def test_load_now_enqueues_every_connection_and_ends_its_wait(admin_client, broker):
     destination, later = make_destination(), timezone.now() + timedelta(hours=1)
     one = make_connection(make_source(), destination, retry_at=later)
     two = make_connection(make_source(), destination, retry_at=later)
@@ -144,7 +144,7 @@ def test_load_now_asks_for_every_connection_and_ends_their_waits(admin_client, b
         queue.clear()
 
 
-def test_ready_views_are_shown_before_they_are_made(admin_client, connection, warehouse):
+def test_ready_views_are_shown_before_they_are_created(admin_client, connection, warehouse):
     send(connection, track("m1", event="Paid"), event("m2", "page", userId="u1"))
     run_load(connection)
 
@@ -175,13 +175,13 @@ def test_a_schema_without_their_tables_says_why_there_are_none(admin_client, con
     assert "shop has no table tracks, pages or screens yet" in tried
 
 
-def test_ready_views_of_a_server_that_is_away_say_so(admin_client):
+def test_ready_views_report_an_unavailable_server(admin_client):
     connection = make_connection(namespace="shop")
 
     assert "not possible" in html(admin_client.get(url(connection, "views")))
 
 
-def test_a_server_that_never_answers_is_asked_once_for_all_schemas(admin_client):
+def test_a_server_that_never_answers_is_queried_once_for_all_schemas(admin_client):
     with socket.create_server(("127.0.0.1", 0)) as server:
         destination = make_destination({"port": server.getsockname()[1]})
         for name in ("a", "b", "c"):
@@ -202,14 +202,14 @@ def test_views_that_are_in_use_keep_nobody_waiting(admin_client, connection, war
     assert "lock timeout" in refused
 
 
-def test_before_the_first_load_there_is_nothing_to_make_views_of(admin_client):
+def test_no_view_can_be_created_before_the_first_load(admin_client):
     page = html(admin_client.get(url(make_connection(), "views")))
 
     assert "Nothing has been loaded into this destination yet" in page
 
 
 @pytest.mark.parametrize("name", ["views", "load", "check"])
-def test_who_may_only_look_does_nothing_to_a_destination(viewer, name):
+def test_a_user_who_may_only_view_cannot_change_a_destination(viewer, name):
     connection = make_connection(namespace="shop")
 
     assert viewer.post(url(connection, name)).status_code == 403
@@ -238,7 +238,7 @@ def test_what_goes_with_a_destination_is_counted_before_it_is_deleted(admin_clie
     assert LogEntry.objects.get().is_deletion()
 
 
-def test_a_destination_whose_erasure_is_not_done_is_kept(admin_client, connection):
+def test_a_destination_with_an_unfinished_erasure_is_kept(admin_client, connection):
     waiting = Erasure.objects.create(destination=connection.destination, state="waiting")
 
     refused = html(admin_client.post(url(connection, "delete"), {"post": "yes"}))

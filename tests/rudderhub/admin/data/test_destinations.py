@@ -287,7 +287,7 @@ def test_a_schema_of_somebody_else_fails_at_using_it(weak_user):
     assert (opened.ok, opened.detail) == (True, "allowed in taken")
 
 
-def test_a_server_that_never_answers_fails_at_logging_in_with_what_to_look_at():
+def test_a_server_that_never_answers_fails_at_log_in_with_advice():
     with socket.create_server(("127.0.0.1", 0)) as server:
         name, detail = failing_step(host="127.0.0.1", port=server.getsockname()[1])
 
@@ -327,7 +327,7 @@ def test_the_list_tests_connections_and_names_the_failing_step(admin_client):
     assert "Far away: Reach the server failed." in shown
 
 
-def test_a_config_with_a_hole_is_told_instead_of_tried(admin_client):
+def test_an_incomplete_config_is_reported_without_a_connection(admin_client):
     destination = make_destination({"host": ""})
 
     shown = html(admin_client.post(url(destination, "check")))

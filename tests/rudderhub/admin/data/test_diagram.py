@@ -64,7 +64,7 @@ def test_no_boxes_share_a_place_and_all_stay_within(count, layout):
     assert max(box.x + box.width for box in drawn.boxes) <= layout.width
 
 
-def test_many_connections_make_the_picture_higher_not_denser():
+def test_many_connections_make_the_diagram_higher_not_denser():
     edges = [edge(source, destination) for source in range(5) for destination in range(4)]
 
     drawn = diagram(nodes(5), nodes(4), edges, WIDE)
@@ -93,7 +93,7 @@ def test_a_line_leads_from_the_source_by_the_connection_to_the_destination():
     ]
 
 
-def test_health_is_said_by_a_sign_and_a_word():
+def test_health_is_shown_by_a_sign_and_a_word():
     kinds = {"good": "up to date", "wait": "loading", "bad": "failing", "off": "paused"}
     edges = [edge(0, 0, kind=kind, word=word, note="n") for kind, word in kinds.items()]
 
@@ -107,7 +107,7 @@ def test_health_is_said_by_a_sign_and_a_word():
     ]
 
 
-def test_long_names_are_cut_and_said_in_full():
+def test_long_names_are_cut_and_available_in_full():
     drawn = diagram([DiagramNode(0, "A" * 40, "/")], [], [], NARROW)
 
     (box,) = drawn.boxes
@@ -145,7 +145,7 @@ def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_not_connected_is_drawn_unless_the_list_is_filtered(admin_client):
+def test_unconnected_sources_and_destinations_are_drawn_unless_the_list_is_filtered(admin_client):
     connected = make_connection(make_source(name="Fed"))
     make_source(name="Alone")
     make_destination(name="Empty")

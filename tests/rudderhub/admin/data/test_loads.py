@@ -33,7 +33,7 @@ def page(client, load):
     return response.content.decode()
 
 
-def test_a_load_tells_which_tables_and_columns_it_made(admin_client, connection):
+def test_a_load_shows_the_tables_and_columns_that_it_created(admin_client, connection):
     first = loaded(connection, paid("m1", n=1))
     second = loaded(connection, paid("m2", n=2, colour="red"))
     third = loaded(connection, paid("m3", n=3))
@@ -53,7 +53,7 @@ def test_a_load_counts_what_came_more_than_once(admin_client, connection):
     assert first.events == second.events == 2
 
 
-def test_the_list_of_loads_tells_what_is_new_and_what_went_wrong(admin_client, connection):
+def test_the_list_of_loads_shows_new_tables_and_errors(admin_client, connection):
     loaded(connection, paid("m1", n=1), paid("m1", n=1))
     loaded(connection, paid("m2", n=2, colour="red"))
     Load.objects.create(
@@ -120,7 +120,7 @@ def test_a_failed_load_is_classed_and_can_be_retried(admin_client, connection):
     assert "Retry now" in text
 
 
-def test_who_may_not_change_connections_is_offered_no_retry(staff_client, connection):
+def test_a_retry_requires_the_permission_to_change_connections(staff_client, connection):
     load = loaded(connection, paid("m1"))
     client = staff_client("view_load")
 

@@ -52,7 +52,7 @@ def test_a_replay_begins_and_a_worker_is_queued(admin_client, connection):
     assert cache.get(f"queued:replay:{replay.pk}")
 
 
-def test_the_audit_log_says_who_began_a_replay(admin_client, connection):
+def test_the_audit_log_names_the_user_who_began_a_replay(admin_client, connection):
     admin_client.post(page_of(connection), BEGIN)
 
     assert LogEntry.objects.get().get_change_message() == (
@@ -94,7 +94,7 @@ def test_a_log_that_does_not_answer_in_time_is_reported_as_slow(admin_client, co
     assert "Count the events" in page
 
 
-def test_a_time_that_is_none_is_said_to_be_none(admin_client, connection):
+def test_an_invalid_time_is_rejected(admin_client, connection):
     page = admin_client.post(page_of(connection), {"since": "soon", "begin": "1"}).content.decode()
 
     assert "Enter a time like" in page
@@ -122,7 +122,7 @@ def test_progress_is_shown_and_it_can_be_cancelled(admin_client, connection):
     assert replay.state == "cancelled"
 
 
-def test_who_may_not_change_connections_may_not_replay_or_cancel(staff_client, connection):
+def test_replays_require_the_permission_to_change_connections(staff_client, connection):
     client = staff_client()
     replay = replays.begin_replay(connection, None)
 

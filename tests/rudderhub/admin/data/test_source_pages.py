@@ -159,7 +159,7 @@ def test_sdks_are_seen_once_the_log_is_counted(admin_client):
         "[]",
     ],
 )
-def test_what_is_no_sdk_is_passed_over(payload):
+def test_libraries_that_are_no_sdk_are_ignored(payload):
     make_event(payload=payload)
 
     count()
@@ -191,7 +191,7 @@ def test_however_many_sdks_are_named_the_newest_twenty_stay():
     assert SdkSeen.objects.filter(source_id=other.source_id).count() == 1
 
 
-def test_the_list_asks_no_more_for_more_sources_and_events(admin_client):
+def test_the_list_takes_the_same_queries_for_any_number_of_sources_and_events(admin_client):
     def queries():
         with CaptureQueriesContext(database) as asked:
             html(admin_client.get(LIST))
@@ -240,7 +240,7 @@ def test_without_an_active_key_no_test_event_is_sent(admin_client):
     assert not Event.objects.exists()
 
 
-def test_who_may_only_look_sends_no_test_event(staff_client):
+def test_a_user_who_may_only_view_sends_no_test_event(staff_client):
     source = make_write_key().source
     client = staff_client("view_source")
 
@@ -315,7 +315,7 @@ def test_deleting_a_source_counts_what_goes_with_it(admin_client):
     }
 
 
-def test_who_may_only_look_is_offered_nothing_to_do(client):
+def test_a_user_who_may_only_view_sees_no_actions(client):
     source = make_write_key().source
     viewer = User.objects.create_user("viewer", is_staff=True)
     codenames = ("view_source", "view_writekey", "view_connection")

@@ -61,7 +61,7 @@ def test_a_rotated_key_is_not_rotated_again(admin_client):
     assert key.source.write_keys.count() == 1
 
 
-def test_of_two_who_rotate_a_key_at_once_one_makes_a_new_key():
+def test_two_rotations_of_a_key_at_once_create_one_new_key():
     key = make_write_key()
     same = WriteKey.objects.get(pk=key.pk)
 
@@ -93,7 +93,7 @@ def test_the_lines_for_the_source_come_first(admin_client, kind, first):
     assert f"shown: '{first}'" in html(shown)
 
 
-def test_revoking_asks_first_and_then_ends_the_key(admin_client):
+def test_a_key_is_revoked_after_confirmation(admin_client):
     key = make_write_key()
     url = f"/admin/sources/source/{key.source_id}/keys/{key.pk}/revoke/"
 
@@ -132,7 +132,7 @@ def test_the_change_history_names_a_key_without_giving_it_away(admin_client):
     assert entry.change_message == f"Revoked write key {key.key[:6]}…."
 
 
-def test_who_may_only_look_cannot_revoke(staff_client):
+def test_a_user_who_may_only_view_cannot_revoke_a_key(staff_client):
     key = make_write_key()
     client = staff_client("view_source")
 
@@ -169,7 +169,7 @@ def test_origins_are_entered_one_a_line_and_kept_as_browsers_send_them(admin_cli
 
 
 @pytest.mark.parametrize("typed", ["shop.example", "https://shop.example/path", "ftp://a", "*"])
-def test_what_is_not_an_origin_is_refused_in_words(admin_client, typed):
+def test_an_invalid_origin_is_rejected_with_a_message(admin_client, typed):
     source = make_source(allowed_origins=["https://old.example"])
     form = form_of(source, allowed_origins=typed)
 

@@ -103,7 +103,7 @@ def test_an_empty_table_has_no_newest_row(loaded, warehouse):
 @pytest.mark.parametrize(
     "columns", ["id int", "received_at text", "received_at timestamptz) PARTITION BY LIST (id"]
 )
-def test_tables_of_other_makes_are_listed_without_a_newest_row(loaded, warehouse, columns):
+def test_tables_of_other_tools_are_listed_without_a_newest_row(loaded, warehouse, columns):
     columns = columns.replace("timestamptz)", "timestamptz, id int)")
     warehouse.execute(f"CREATE TABLE shop.other ({columns})")
 
@@ -137,7 +137,7 @@ def test_the_list_shows_counts_and_times(admin_client, loaded):
     assert 'title="2026-03-02 12:00:00.000 UTC"' in page
 
 
-def test_columns_tell_what_they_are_since_when_and_what_was_discarded(admin_client, loaded):
+def test_columns_show_their_origin_age_and_discards(admin_client, loaded):
     page = html(admin_client.get(table_url(loaded)))
 
     assert "A property, first seen on" in page
@@ -145,7 +145,7 @@ def test_columns_tell_what_they_are_since_when_and_what_was_discarded(admin_clie
     assert "widen/?table=paid&amp;column=n" in page
 
 
-def test_a_look_at_rows_leaves_a_line_in_the_audit_log(admin_client, loaded):
+def test_a_view_of_rows_is_recorded_in_the_audit_log(admin_client, loaded):
     html(admin_client.get(table_url(loaded)))
 
     entry = LogEntry.objects.get()
@@ -153,7 +153,7 @@ def test_a_look_at_rows_leaves_a_line_in_the_audit_log(admin_client, loaded):
     assert entry.object_id == str(loaded.destination_id)
 
 
-def test_hidden_rows_are_no_look(viewer, loaded):
+def test_hidden_rows_are_not_logged_as_a_view(viewer, loaded):
     page = html(viewer.get(table_url(loaded)))
 
     assert "Values are hidden" in page
@@ -203,7 +203,7 @@ def test_only_the_fill_of_a_small_table_is_counted(admin_client, loaded, big):
     assert "not sampled yet" in sampled
 
 
-def test_a_table_whose_columns_are_used_up_is_called_full(admin_client, loaded):
+def test_a_table_that_has_used_its_column_budget_is_called_full(admin_client, loaded):
     loaded.destination.config["column_budget"] = 20
     loaded.destination.save()
     send(loaded, track("m3", event="Paid", properties={f"p{n}": n for n in range(20)}))
@@ -218,7 +218,7 @@ def test_a_table_whose_columns_are_used_up_is_called_full(admin_client, loaded):
 @pytest.mark.parametrize(
     "what", ["tables/{}/shop/paid", "discards/{}/shop/widen", "discards/{}/shop/export"]
 )
-def test_a_warehouse_that_is_away_is_told_with_the_next_step(admin_client, loaded, what):
+def test_an_unavailable_warehouse_is_reported_with_the_next_step(admin_client, loaded, what):
     loaded.destination.config["port"] = 1
     loaded.destination.save()
 
@@ -237,7 +237,7 @@ def test_a_warehouse_that_never_answers_does_not_hide_the_others(admin_client, l
     assert page.count("connection timeout expired") == 1
 
 
-def test_all_warehouses_are_asked_at_the_same_time(admin_client, loaded):
+def test_all_warehouses_are_queried_at_the_same_time(admin_client, loaded):
     with hanging_up_on_all(6) as port:
         for number in range(6):
             make_destination({"host": "127.0.0.1", "port": port}, name=f"Mute {number}")

@@ -107,7 +107,7 @@ def test_an_export_of_discards_leaves_an_audit_line(admin_client, loaded):
     assert LogEntry.objects.filter(change_message="Exported 1 discards of shop.").exists()
 
 
-def test_widening_says_what_it_touches_and_tells_the_audit_log(admin_client, loaded):
+def test_widening_shows_its_effect_and_is_recorded_in_the_audit_log(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
 
     preview = html(admin_client.get(path))
@@ -154,7 +154,7 @@ def test_widening_that_has_gone_silent_can_be_started_again(admin_client, loaded
     assert column.progress() == Progress()
 
 
-def test_what_breaks_a_widening_is_its_outcome(admin_client, loaded, warehouse):
+def test_an_error_of_a_widening_is_shown_as_its_outcome(admin_client, loaded, warehouse):
     warehouse.execute(
         "DROP TABLE shop.rudder_discards; CREATE VIEW shop.rudder_discards AS TABLE shop.paid"
     )
@@ -166,7 +166,7 @@ def test_what_breaks_a_widening_is_its_outcome(admin_client, loaded, warehouse):
     assert outcome in LogEntry.objects.get().get_change_message()
 
 
-def test_what_became_of_a_column_is_told_with_its_values(admin_client, loaded, warehouse):
+def test_the_outcome_of_widening_a_column_is_shown_with_its_values(admin_client, loaded, warehouse):
     actor = User.objects.get().pk
     column = DiscardColumn(loaded.destination_id, "shop", "paid", "n")
     warehouse.execute("CREATE VIEW shop.mine AS SELECT n FROM shop.paid")
@@ -179,7 +179,7 @@ def test_what_became_of_a_column_is_told_with_its_values(admin_client, loaded, w
     assert column.progress().outcome == "1 re-applied, 0 still do not fit"
 
 
-def test_the_preview_tells_how_many_values_fit(admin_client, loaded, warehouse):
+def test_the_preview_shows_how_many_values_fit(admin_client, loaded, warehouse):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     warehouse.execute(
         "UPDATE shop.rudder_discards SET column_value = '1.5',"

@@ -64,7 +64,7 @@ def test_events_are_found_by_any_id_and_by_name(admin_client, field):
     assert shown(admin_client.get(EVENTS, {"q": " sought "})) == [found.message_id]
 
 
-def test_a_search_goes_on_beyond_its_window(admin_client):
+def test_a_search_continues_beyond_its_window(admin_client):
     old = make_event(user_id="ann")
     make_event(id=old.pk + SEARCHED, user_id="bob")
 
@@ -174,7 +174,7 @@ def test_the_log_cannot_be_changed_in_the_admin(admin_client):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_is_made_and_starts_where_it_is_told(admin_client):
+def test_a_new_connection_starts_where_the_form_says(admin_client):
     source, destination = make_source(), make_destination()
     event = make_event(source)
     given = {"source": source.pk, "destination": destination.pk, "start": "now", "enabled": "on"}
@@ -231,7 +231,7 @@ def test_the_page_of_a_connection_follows_how_it_fares(admin_client):
     assert "up to date" in after
 
 
-def test_who_may_not_see_connections_does_not_see_how_they_fare(staff_client):
+def test_the_state_of_connections_requires_the_permission_to_view_them(staff_client):
     client = staff_client()
 
     answer = client.get(f"/admin/destinations/connection/{make_connection().pk}/state/")
@@ -256,7 +256,7 @@ def test_the_page_of_a_failing_connection_says_what_to_do(admin_client):
     assert "connection refused<br>No server listens there" in page
 
 
-def test_the_list_of_connections_shows_health_and_what_is_pending(admin_client):
+def test_the_list_of_connections_shows_health_and_pending_events(admin_client):
     source = make_source()
     make_connection(source, position=make_event(source).pk)
     make_connection(source, error="no route to host", failures=3)
@@ -409,7 +409,7 @@ def test_lists_offer_no_counts_per_filter(admin_client):
     assert "Show counts" not in html(admin_client.get(EVENTS))
 
 
-def test_the_list_of_connections_asks_no_more_the_more_there_are(
+def test_the_list_of_connections_takes_the_same_queries_for_any_number(
     admin_client, django_assert_max_num_queries
 ):
     for _ in range(8):
@@ -419,7 +419,7 @@ def test_the_list_of_connections_asks_no_more_the_more_there_are(
         admin_client.get("/admin/destinations/connection/")
 
 
-def test_empty_lists_say_what_they_wait_for(admin_client):
+def test_empty_lists_say_how_to_fill_them(admin_client):
     assert "No events yet." in html(admin_client.get(EVENTS))
     assert "No loads yet." in html(admin_client.get("/admin/events/load/"))
     assert "Nothing matches" in html(admin_client.get(EVENTS, {"q": "nobody"}))
@@ -436,7 +436,7 @@ def test_the_overview_shows_the_rate_and_the_newest_errors(admin_client):
     assert "no route to host" in page
 
 
-def test_who_may_not_see_events_sees_none_on_the_overview(staff_client):
+def test_the_overview_hides_events_without_the_permission_to_view_them(staff_client):
     make_connection(make_event().source, error="no route to host")
     client = staff_client()
 
@@ -446,7 +446,7 @@ def test_who_may_not_see_events_sees_none_on_the_overview(staff_client):
     assert "no route to host" not in page
 
 
-def test_who_may_only_look_cannot_start_a_load(staff_client):
+def test_a_user_who_may_only_view_cannot_start_a_load(staff_client):
     client = staff_client("view_connection")
 
     answer = client.post(f"/admin/destinations/connection/{make_connection().pk}/load/")
@@ -489,7 +489,7 @@ def test_the_sdk_of_an_event_is_shown(admin_client):
     assert "x" * 100 not in page
 
 
-def test_a_search_in_vain_says_where_to_look_next(admin_client):
+def test_a_search_without_a_result_says_where_to_search_next(admin_client):
     make_event()
 
     page = html(admin_client.get(EVENTS, {"q": "nowhere"}))

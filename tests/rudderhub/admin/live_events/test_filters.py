@@ -129,13 +129,13 @@ def test_any_text_of_an_event_finds_it_in_any_case(admin_client, term):
 
 
 @pytest.mark.parametrize("source", ["abc", "9" * 30, "-1"])
-def test_what_is_no_source_has_sent_nothing(admin_client, source):
+def test_an_invalid_source_filter_matches_no_event(admin_client, source):
     make_event()
 
     assert listed(admin_client, source=source) == []
 
 
-def test_the_refused_of_a_source_are_looked_for_in_the_quarantine(admin_client):
+def test_the_filter_for_refused_requests_of_a_source_leads_to_the_quarantine(admin_client):
     answer = admin_client.get(EVENTS, {"status": "refused", "source": "7", "q": "x y"})
 
     query = urlencode({"q": "x y", "source__id__exact": "7"})
@@ -184,7 +184,7 @@ def test_the_line_for_a_shell_hides_what_its_reader_may_not_see(staff_client):
 
 
 @pytest.mark.parametrize("view", ["curl", "state"])
-def test_who_may_not_see_events_gets_neither_line_nor_state(staff_client, view):
+def test_events_and_states_require_the_permission_to_view_events(staff_client, view):
     event = make_event()
     client = staff_client()
 
@@ -208,7 +208,7 @@ def test_the_trace_follows_until_a_state_changes(admin_client):
     assert "data-live" not in html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
 
-def test_asking_for_states_is_no_look_at_personal_data(admin_client):
+def test_a_query_for_states_is_not_logged_as_a_view_of_personal_data(admin_client):
     event = make_event()
 
     admin_client.get(f"{EVENTS}{event.pk}/state/")
@@ -241,7 +241,7 @@ def test_a_warehouse_is_not_queried_after_others_took_too_long(rf):
     assert f"{EVENTS}{event.pk}/in/{connection.pk}/" in trace
 
 
-def test_a_skipped_event_is_not_said_to_name_nobody(admin_client):
+def test_the_trace_of_a_skipped_event_does_not_claim_that_it_has_no_identifier(admin_client):
     event = make_event(payload=payload(integrations={"All": False}))
     make_connection(event.source, position=event.pk)
 

@@ -60,7 +60,7 @@ def test_a_value_that_did_not_fit_is_shown_with_its_reason(admin_client, connect
     assert "paid.n" not in trace_of(admin_client, "m1")
 
 
-def test_a_row_that_was_deleted_is_said_to_be_gone(admin_client, connection, warehouse):
+def test_the_trace_reports_a_deleted_row(admin_client, connection, warehouse):
     loaded(connection, track("m1", event="Paid"))
     warehouse.execute("DELETE FROM shop.paid")
 
@@ -127,7 +127,7 @@ def test_a_profile_of_one_identifier_needs_no_link(admin_client, connection):
     assert "the profile's only identifier" in trace_of(admin_client, "m1")
 
 
-def test_the_link_of_an_event_that_left_the_log_is_still_told(admin_client, connection):
+def test_the_trace_names_the_link_of_an_event_that_left_the_log(admin_client, connection):
     loaded(connection, event("link", "identify", **ANN), track("m1", event="P", userId="ann"))
     Event.objects.filter(message_id="link").delete()
 
@@ -157,7 +157,7 @@ def test_a_dead_letter_is_traced_to_its_rerun(admin_client, connection):
     assert f'href="/admin/events/deadletter/{letter.pk}/rerun/one/"' in trace
 
 
-def test_what_became_of_a_dead_letter_is_told(admin_client, connection):
+def test_the_trace_shows_the_state_of_a_dead_letter(admin_client, connection):
     loaded(connection, event("m1", "nonsense", userId="u1"))
     DeadLetter.objects.update(state="discarded", closed_by="ada", note="our own test")
 
@@ -197,7 +197,7 @@ def test_a_warehouse_that_is_away_leaves_the_query(admin_client, connection):
     assert "WHERE id = &#x27;m1&#x27;;" in trace
 
 
-def test_who_may_not_see_personal_data_sees_none_in_the_trace(staff_client, connection):
+def test_the_trace_hides_personal_data_without_the_permission(staff_client, connection):
     loaded(connection, track("m1", event="Paid", userId="ann", properties={"n": 1}))
     loaded(connection, track("m2", event="Paid", **ANN, properties={"n": "many"}))
 
@@ -210,7 +210,9 @@ def test_who_may_not_see_personal_data_sees_none_in_the_trace(staff_client, conn
     assert "many" not in text
 
 
-def test_who_may_not_see_destinations_sees_nothing_of_the_warehouse(staff_client, connection):
+def test_the_trace_hides_the_warehouse_without_the_permission_to_view_destinations(
+    staff_client, connection
+):
     loaded(connection, track("m1", event="Paid"))
 
     trace = trace_of(staff_client("view_event"), "m1")
@@ -235,7 +237,9 @@ def test_an_event_that_came_twice_names_the_other(admin_client, connection):
     assert "more than once" not in trace_of(admin_client, "m2")
 
 
-def test_curl_has_the_key_for_those_who_may_change_sources_only(client, staff_client, connection):
+def test_curl_contains_the_key_only_with_the_permission_to_change_sources(
+    client, staff_client, connection
+):
     key = make_write_key(connection.source)
     send(connection, track("m1", event="Paid"))
 

@@ -64,7 +64,7 @@ def test_the_ledger_of_the_overview_adds_up(admin_client):
     assert (balance.accepted, balance.pending, balance.difference) == (2, 2, 0)
 
 
-def test_a_person_is_resolved_where_the_config_does_not_say_no(admin_client):
+def test_identities_are_resolved_unless_the_config_turns_it_off(admin_client):
     connection = make_connection()
     Load.objects.create(
         connection=connection, after_id=0, upto_id=1, events=1, rows={"identifies": 1}
@@ -127,7 +127,7 @@ def test_the_ledger_ends_with_sums_that_add_up(admin_client):
     }
 
 
-def test_the_backlog_tells_since_when_events_wait(admin_client):
+def test_the_backlog_shows_since_when_events_wait(admin_client):
     waiting_connection(7)
 
     (flow,) = overview(admin_client)["flows"]
@@ -183,7 +183,7 @@ def test_events_that_wait_for_a_little_are_no_fault(admin_client, minutes):
     assert seen["problems"] == []
 
 
-def test_errors_that_say_the_same_are_one_with_their_number(admin_client):
+def test_equal_errors_are_shown_once_with_their_number(admin_client):
     connection = make_connection()
     for number in range(3):
         connection.dead_letters.create(
@@ -262,7 +262,7 @@ def test_a_failing_connection_is_shown_however_many_connections_exist(admin_clie
     assert [problem.why for problem, _ in overview(admin_client)["problems"]] == ["no route"]
 
 
-def test_what_is_switched_off_is_not_said_to_fail(admin_client):
+def test_disabled_connections_are_not_shown_as_failing(admin_client):
     make_connection(enabled=False, error="no route")
     off = make_connection(error="no route")
     off.destination.enabled = False
@@ -337,14 +337,14 @@ def test_a_key_that_sends_nothing_is_not_offered_to_paste(admin_client):
     assert overview(admin_client)["first_command"] is None
 
 
-def test_who_may_not_change_sources_sees_no_key_on_the_overview(staff_client):
+def test_the_overview_hides_keys_without_the_permission_to_change_sources(staff_client):
     make_write_key()
     client = staff_client("view_source")
 
     assert overview(client)["first_command"] is None
 
 
-def test_the_next_steps_follow_what_is_there(admin_client):
+def test_the_next_steps_depend_on_what_is_set_up(admin_client):
     def steps():
         return [step.next_step for step in overview(admin_client)["first_steps"] if not step.done][
             -2:

@@ -126,7 +126,7 @@ def test_a_warehouse_with_one_event_table_has_a_timeline(warehouse, warehouse_ur
     assert ">m3</code>" in page.partition('id="events"')[2]
 
 
-def test_the_timeline_goes_on_with_the_next_page(hub, admin_client):
+def test_the_timeline_continues_on_the_next_page(hub, admin_client):
     """All at one time: the pages are told apart by the message."""
     same = {"receivedAt": "2026-03-01T11:00:00.000Z", "userId": "ann", "event": "Looked"}
     hub.load(*({**event(1, **same), "messageId": f"n{number:02}"} for number in range(25)))
@@ -217,7 +217,7 @@ def test_a_merge_is_undone_from_its_row_and_comes_back(hub, admin_client):
     assert rules_page(hub, admin_client).count("merged") == page.count("merged") + 1
 
 
-def test_undoing_a_merge_that_has_a_second_path_names_it_to_be_cut_too(hub, admin_client):
+def test_undoing_a_merge_with_a_second_path_offers_to_cut_that_path(hub, admin_client):
     hub.load(event(4, anonymousId="laptop", userId="ann", event="Looked"))
     hub.load(event(5, anonymousId="laptop", userId="bob", event="Looked"))
     row = re.search(r'name="merge" value="(\d+)"', rules_page(hub, admin_client))[1]
@@ -232,7 +232,7 @@ def test_undoing_a_merge_that_has_a_second_path_names_it_to_be_cut_too(hub, admi
     assert len(hub.clusters()) == 2
 
 
-def test_all_links_of_an_event_are_cut_also_those_that_others_stated_first(hub, admin_client):
+def test_all_links_of_an_event_are_cut_even_if_another_event_created_them(hub, admin_client):
     stated = [{"type": "phone", "value": "0123"}]
     hub.load(event(6, "merge", userId="bob", anonymousId="phone", mergeProperties=stated))
 
@@ -275,7 +275,7 @@ def test_a_held_merge_is_released(warehouse, warehouse_url, admin_client):
     assert "Release a blocked merge." in looks()
 
 
-def test_a_held_merge_is_told_by_its_load_and_on_the_overview(
+def test_a_blocked_merge_is_shown_by_its_load_and_on_the_overview(
     warehouse, warehouse_url, admin_client
 ):
     hub = Hub(warehouse, warehouse_url, {"size_limit": 2})
@@ -291,7 +291,7 @@ def test_a_held_merge_is_told_by_its_load_and_on_the_overview(
     assert Load.objects.latest("pk").warnings == []
 
 
-def test_the_merge_log_goes_on_with_the_next_page(hub, admin_client):
+def test_the_merge_log_continues_on_the_next_page(hub, admin_client):
     number = hub.rows(
         "INSERT INTO {schema}.identity_merge_log (old_rudder_id, new_rudder_id, actor)"
         " SELECT gen_random_uuid(), gen_random_uuid(), 'old entry' FROM generate_series(1, 60)"
@@ -340,7 +340,7 @@ def test_an_erasure_is_counted_confirmed_and_has_a_receipt(hub, admin_client):
     assert admin_client.get("/admin/destinations/erasure/").status_code == 200
 
 
-def test_an_identifier_that_nobody_has_stated_is_suppressed(hub, admin_client):
+def test_an_identifier_of_no_event_can_be_suppressed(hub, admin_client):
     form = {"value": "ghost", "type": "user_id", "scope": "identifier"}
 
     assert f"/admin/people/{hub.destination.pk}/act/" in (
@@ -405,7 +405,7 @@ def test_limits_that_are_sent_as_they_are_leave_the_destination_alone(hub, admin
     assert Destination.objects.get().config["trait_identifiers"] == "email"
 
 
-def test_a_wrong_limit_is_told(hub, admin_client):
+def test_an_invalid_limit_is_rejected(hub, admin_client):
     answer = act(hub, admin_client, action="limits", hub_limit="many")
 
     assert "a limit is &#x27;many&#x27;" in answer.content.decode()
@@ -458,7 +458,7 @@ def pages(hub):
     ]
 
 
-def test_who_may_not_see_personal_data_sees_none_on_any_page(marked, staff_client):
+def test_every_page_of_people_hides_personal_data_without_the_permission(marked, staff_client):
     analyst = staff_client(*SEES_NO_PERSONAL_DATA)
 
     seen = {url: analyst.get(url) for url in pages(marked)}
@@ -469,16 +469,14 @@ def test_who_may_not_see_personal_data_sees_none_on_any_page(marked, staff_clien
     assert looks() == []
 
 
-def test_the_same_pages_show_it_to_who_may_and_each_is_in_the_audit_log(marked, admin_client):
+def test_the_same_pages_show_personal_data_with_the_permission_and_are_logged(marked, admin_client):
     seen = {url: personal(admin_client.get(url).content.decode()) for url in pages(marked)}
 
     assert [url for url, values in seen.items() if not values] == ["/admin/destinations/erasure/"]
     assert len(looks()) == len(seen) - 1
 
 
-def test_who_may_not_see_may_still_cut_and_erase_and_sees_nothing_in_the_preview(
-    marked, staff_client
-):
+def test_cutting_and_erasing_work_without_seeing_personal_data(marked, staff_client):
     member = staff_client(*SEES_NO_PERSONAL_DATA, "change_destination", "add_erasure")
     bob = tablet_of_bob(marked)
 
@@ -497,14 +495,14 @@ def test_who_may_not_see_may_still_cut_and_erase_and_sees_nothing_in_the_preview
     assert len(marked.clusters()) == 3
 
 
-def test_who_may_not_see_personal_data_exports_none(marked, staff_client):
+def test_an_export_requires_the_permission_for_personal_data(marked, staff_client):
     url = f"/admin/people/{marked.destination.pk}/{marked.profile('ann')}/export/"
 
     assert staff_client(*SEES_NO_PERSONAL_DATA).get(url).status_code == 403
 
 
 @pytest.mark.parametrize("action", ["cut", "erase", "limits"])
-def test_who_may_only_look_changes_nothing(hub, staff_client, action):
+def test_a_user_who_may_only_view_changes_nothing(hub, staff_client, action):
     client = staff_client()
 
     assert act(hub, client, action=action, value_a="ann", confirm="1").status_code == 403

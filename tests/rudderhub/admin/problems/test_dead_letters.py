@@ -73,7 +73,7 @@ def rerun(admin_client, message_id, reach="one"):
     return admin_client.post(f"{LIST}{letter(message_id).pk}/rerun/{reach}/", {"confirm": "1"})
 
 
-def test_the_list_tells_of_the_open_ones_and_can_be_narrowed(admin_client, dead):
+def test_the_list_shows_open_dead_letters_and_can_be_filtered(admin_client, dead):
     other = make_connection()
     text = html(admin_client.get(LIST))
     of_type = admin_client.get(LIST, {"kind": letter("m4").kind})
@@ -263,7 +263,7 @@ def test_one_replay_of_a_connection_runs_at_a_time(admin_client, dead):
     assert letters()["m2"] == ("open", 1)
 
 
-def test_a_paused_connection_is_said_to_wait_and_its_rerun_does(admin_client, dead):
+def test_the_rerun_of_a_paused_connection_waits_and_the_page_says_so(admin_client, dead):
     dead.destination.enabled = False
     dead.destination.save()
 
@@ -302,7 +302,9 @@ def test_a_discarded_one_is_not_rerun(admin_client, dead):
     assert not Replay.objects.exists()
 
 
-def test_who_may_not_change_connections_may_only_look(staff_client, dead):
+def test_dead_letters_are_read_only_without_the_permission_to_change_connections(
+    staff_client, dead
+):
     client = staff_client("view_deadletter")
 
     look = html(client.get(f"{LIST}{letter('m2').pk}/change/"))
@@ -313,7 +315,7 @@ def test_who_may_not_change_connections_may_only_look(staff_client, dead):
     assert not Replay.objects.exists()
 
 
-def test_values_in_a_reason_are_hidden_from_who_may_not_see_them(client, dead):
+def test_values_in_a_reason_are_hidden_without_the_permission(client, dead):
     DeadLetter.objects.update(reason='"ann" is wrong', kind=fingerprint('"ann" is wrong'))
     found = letter("m2")
     reader = User.objects.create_user("reader", is_staff=True)

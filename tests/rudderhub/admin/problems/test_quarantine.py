@@ -133,7 +133,7 @@ def test_an_export_holds_the_bodies_and_leaves_an_audit_line(admin_client, key):
     assert LogEntry.objects.filter(change_message="Exported 2 refused requests.").exists()
 
 
-def test_who_may_only_look_neither_discards_nor_exports(client, staff_client, key):
+def test_a_user_who_may_only_view_neither_discards_nor_exports(client, staff_client, key):
     send(client, key, "{")
     pk = Quarantined.objects.get().pk
     viewer = staff_client("view_quarantined")

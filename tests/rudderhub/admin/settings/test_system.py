@@ -30,7 +30,7 @@ def parts(client):
     return {part.name: part for part in response.context["parts"]}
 
 
-def test_what_answers_is_said_to_work_with_its_version(admin_client):
+def test_parts_that_answer_are_shown_as_working_with_their_versions(admin_client):
     found = parts(admin_client)
 
     assert {name for name, part in found.items() if part.kind == "good"} == {
@@ -51,7 +51,7 @@ def worker():
         yield
 
 
-def test_without_a_worker_the_page_says_what_stands_still(admin_client):
+def test_without_a_worker_the_page_says_that_nothing_is_loaded(admin_client):
     assert told(admin_client, "Workers") == (
         "does not work",
         "no worker answers; nothing is loaded until one runs",
@@ -61,7 +61,7 @@ def test_without_a_worker_the_page_says_what_stands_still(admin_client):
     )
 
 
-def test_beat_is_heard_by_the_work_that_it_has_done(admin_client):
+def test_the_last_task_of_beat_is_its_heartbeat(admin_client):
     count_log()
 
     word, detail = told(admin_client, "Beat")
@@ -70,7 +70,7 @@ def test_beat_is_heard_by_the_work_that_it_has_done(admin_client):
     assert re.fullmatch(r"last heartbeat \d s ago; counters up to date", detail)
 
 
-def test_beat_that_is_not_heard_does_not_work_when_a_worker_answers(admin_client, worker):
+def test_beat_does_not_work_if_it_is_silent_while_a_worker_answers(admin_client, worker):
     silent = ("does not work", "no heartbeat for 5 minutes; scheduled work waits")
     wait_for(lambda: told(admin_client, "Workers")[0] == "works")
     assert len({system.answering_worker(ping_seconds=60) for _ in range(5)}) == 1
@@ -80,7 +80,7 @@ def test_beat_that_is_not_heard_does_not_work_when_a_worker_answers(admin_client
         wait_for(lambda: told(admin_client, "Beat") == silent)
 
 
-def test_nobody_knows_of_beat_without_a_worker(admin_client):
+def test_the_state_of_beat_is_unknown_without_a_worker(admin_client):
     assert told(admin_client, "Beat") == (
         "unknown",
         "no heartbeat yet, but workers record it, and none answers",
@@ -115,7 +115,7 @@ def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(
     assert found["Workers"].word == "unknown"
 
 
-def test_a_disk_is_told_as_the_gateway_judges_it(admin_client, settings, tmp_path):
+def test_the_page_judges_the_disk_as_the_gateway_does(admin_client, settings, tmp_path):
     settings.DATA_DIR = None
     elsewhere = told(admin_client, "Disk")
     settings.DATA_DIR = tmp_path
@@ -179,13 +179,13 @@ def test_the_page_leads_to_people_and_the_audit_log(admin_client):
     assert "rudderhub <strong>" in page
 
 
-def test_who_may_not_see_the_audit_log_sees_no_line_of_it(staff_client):
+def test_the_audit_log_requires_its_permission(staff_client):
     client = staff_client("view_user")
 
     assert "Full audit log" not in client.get("/admin/system/").content.decode()
 
 
-def test_who_may_not_see_users_sees_no_system(staff_client):
+def test_the_page_requires_the_permission_to_view_users(staff_client):
     client = staff_client()
 
     assert client.get("/admin/system/").status_code == 403
