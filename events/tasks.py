@@ -18,8 +18,7 @@ from destinations.models import Connection, Destination, IdentityChange
 from destinations.registry import destination_type
 from events.gateway import quarantine, resend
 from events.loads import history, ledger, replays
-from events.loads.discard_progress import DiscardColumn
-from events.loads.discards import reapply_column
+from events.loads.discards import DiscardColumn, reapply_column
 from events.loads.run import run_due_load
 from events.log import counts, partitions, reader, retention
 from events.log.database import log_connection, log_reader

@@ -1,13 +1,13 @@
-"""Moving a range of the log through a connection's session, chunk by chunk.
+"""Loads a range of the log through a connection's session, chunk by chunk.
 
-The destination holds the cursor and moves it with the rows (design: the cursor in the
-warehouse), so a run may be killed at any point and run again.
+The destination stores the cursor and moves it with the rows, so a run may be killed at any point
+and run again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from time import monotonic
@@ -34,8 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 def chunk_reader(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> ReadChunk:
-    def read(after: int, most: int) -> Chunk:
-        limits = (most, settings.LOAD_CHUNK_BYTES)
+    """A function that reads chunks of the connection's source from the log."""
+
+    def read(after: int, max_events: int) -> Chunk:
+        limits = (max_events, settings.LOAD_CHUNK_BYTES)
         return event_reader.read_chunk(reader, connection.source_id, after, upto, *limits)
 
     return read
@@ -47,44 +49,44 @@ def load_range(
     connection: Connection,
     after: int,
     upto: int,
-    wrote: RecordChunk,
+    record: RecordChunk,
     *,
     first_events: int,
     began: datetime,
     until: float,
 ) -> None:
-    """Write the events with after < id <= upto, or as many chunks as begin before `until`.
+    """Load the events with after < id <= upto, in chunks that start before `until`.
 
-    `until` is a time of time.monotonic(). `wrote` is called with each chunk after its commit.
-    A dead letter that was tried before the run `began` counts another attempt.
+    `until` is a time of time.monotonic(). `record` is called with each chunk after its commit.
+    Dead letters with a last attempt before `began` count another attempt.
     """
-    for prepared in _prepared(session, read, after, upto, first_events, until):
-        _commit(session, connection, prepared, wrote, began)
+    for prepared in _prepared_chunks(session, read, after, upto, first_events, until):
+        _commit(session, connection, prepared, record, began)
 
 
-def _prepared(
+def _prepared_chunks(
     session: Session,
     read: ReadChunk,
-    position: int,
+    after: int,
     upto: int,
-    size: int,
+    max_events: int,
     until: float,
 ) -> Iterator[PreparedChunk]:
     """The chunks in order; the next is read and transformed while one is being written.
 
-    They grow, so that the first is written soon and many are written well.
+    Each is twice as large as the last: the first is written soon, and large ones are efficient.
     """
 
-    def next_chunk(after: int, size: int) -> PreparedChunk:
-        return session.prepare(read(after, min(size, settings.LOAD_CHUNK_EVENTS)))
+    def prepare(after: int, max_events: int) -> PreparedChunk:
+        return session.prepare(read(after, min(max_events, settings.LOAD_CHUNK_EVENTS)))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
-        coming: Future[PreparedChunk] | None = ahead.submit(next_chunk, position, size)
-        while coming is not None:
-            prepared = coming.result()
-            size *= 2
-            more = prepared.chunk.upto < upto and monotonic() < until
-            coming = ahead.submit(next_chunk, prepared.chunk.upto, size) if more else None
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as executor:
+        future: Future[PreparedChunk] | None = executor.submit(prepare, after, max_events)
+        while future is not None:
+            prepared = future.result()
+            after, max_events = prepared.chunk.upto, 2 * max_events
+            has_next = after < upto and monotonic() < until
+            future = executor.submit(prepare, after, max_events) if has_next else None
             yield prepared
 
 
@@ -92,32 +94,32 @@ def _commit(
     session: Session,
     connection: Connection,
     prepared: PreparedChunk,
-    wrote: RecordChunk,
+    record: RecordChunk,
     began: datetime,
 ) -> None:
-    """Write a chunk; when it is refused, halve it until the event is found."""
+    """Write a chunk; halve a refused chunk until the event that causes it is alone."""
     try:
         store_dead_letters(connection, prepared, began)
         result = session.load(prepared)
     except ChunkRefusedError as error:
         logger.warning("chunk refused connection=%s: %s", connection.pk, fingerprint(str(error)))
-        if error.reasons:
-            rest = _without(session, prepared, error.reasons)
-            _commit(session, connection, rest, wrote, began)
-            return
-        for part in _halves(prepared, str(error)):
-            ready = part if isinstance(part, PreparedChunk) else session.prepare(part)
-            _commit(session, connection, ready, wrote, began)
+        parts: Iterable[PreparedChunk] = (
+            [_with_dead_letters(session, prepared, error.reasons)]
+            if error.reasons
+            else _smaller_chunks(session, prepared, str(error))
+        )
+        for part in parts:
+            _commit(session, connection, part, record, began)
     else:
-        wrote(prepared, result)
+        record(prepared, result)
         close_loaded_letters(connection, prepared)
         rewrite_loaded_events(connection, prepared.chunk.upto, result.rewritten)
 
 
-def _without(
+def _with_dead_letters(
     session: Session, prepared: PreparedChunk, reasons: Mapping[int, str]
 ) -> PreparedChunk:
-    """The chunk with these events, too, as dead letters."""
+    """The chunk with these events as further dead letters."""
     chunk, refused = prepared.chunk, prepared.dead_letter_ids | reasons.keys()
     others = [event for event in chunk.events if event.id not in refused]
     rest = session.prepare(Chunk(chunk.after, chunk.upto, others))
@@ -125,16 +127,17 @@ def _without(
     return PreparedChunk(chunk, rest.content, [*prepared.dead_letters, *dead], rest.skipped)
 
 
-def _halves(prepared: PreparedChunk, reason: str) -> Iterator[Chunk | PreparedChunk]:
-    """Two smaller chunks; of a single event, an empty chunk that dead-letters it."""
+def _smaller_chunks(
+    session: Session, prepared: PreparedChunk, reason: str
+) -> Iterator[PreparedChunk]:
+    """The chunk in two halves; a single event becomes a dead letter of an empty chunk."""
     chunk = prepared.chunk
     if len(chunk.events) > 1:
         middle = len(chunk.events) // 2
         cut = chunk.events[middle - 1].id
-        yield Chunk(chunk.after, cut, chunk.events[:middle])
-        yield Chunk(cut, chunk.upto, chunk.events[middle:])
+        yield session.prepare(Chunk(chunk.after, cut, chunk.events[:middle]))
+        yield session.prepare(Chunk(cut, chunk.upto, chunk.events[middle:]))
     elif chunk.events and prepared.content is not None:
-        dead = [(chunk.events[0], reason)]
-        yield PreparedChunk(chunk, content=None, dead_letters=dead)
+        yield PreparedChunk(chunk, content=None, dead_letters=[(chunk.events[0], reason)])
     else:
         raise DestinationError(f"an empty chunk was refused: {fingerprint(reason)}")

@@ -1,7 +1,7 @@
-"""Dead letters once more: which are alike, re-running them, discarding them.
+"""Stores, re-runs and discards dead letters.
 
-A re-run is a replay of chosen dead letters. It reads what they keep of their events, since the log
-may have dropped these, and has a cursor of its own in the warehouse, as every replay has.
+A re-run is a replay of chosen dead letters. It reads their payloads, because the log may have
+dropped the events, and has a separate cursor in the warehouse, as every replay has.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from events.models import DeadLetter, LetterState, Replay
 from events.workers.errors import fingerprint
 
 CHUNK_EVENTS = 1_000
-MOST_AT_ONCE = 50_000
-"""More would keep whoever asked for it waiting."""
+MAX_LETTERS = 50_000
+"""The limit of one action, which a user waits for."""
 
 _READ = """
 SELECT event_id, message_id, payload
@@ -33,14 +33,14 @@ LIMIT %s
 
 
 def similar_letters(letter: DeadLetter) -> QuerySet[DeadLetter]:
-    """The open ones of the same connection whose reason differs in its values only."""
+    """The open dead letters of the same connection with the same fingerprint."""
     return DeadLetter.objects.filter(
         connection=letter.connection_id, kind=letter.kind, state=LetterState.OPEN
     )
 
 
-def oldest_letters(letters: QuerySet[DeadLetter], most: int) -> QuerySet[DeadLetter]:
-    return DeadLetter.objects.filter(pk__in=letters.order_by("pk").values("pk")[:most])
+def oldest_letters(letters: QuerySet[DeadLetter], limit: int) -> QuerySet[DeadLetter]:
+    return DeadLetter.objects.filter(pk__in=letters.order_by("pk").values("pk")[:limit])
 
 
 def open_letters(connection: Connection, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
@@ -48,17 +48,17 @@ def open_letters(connection: Connection, letters: QuerySet[DeadLetter]) -> Query
 
 
 def discard_letters(letters: QuerySet[DeadLetter], by: str, note: str) -> int:
-    """Close the open ones without loading them; how many that was. They are kept."""
+    """Close the open ones without loading them; returns their number."""
     return letters.filter(state=LetterState.OPEN).update(
         state=LetterState.DISCARDED, closed_at=timezone.now(), closed_by=by, note=note
     )
 
 
 def chunk_reader(reader: psycopg.Connection[Any], replay: Replay) -> session.ReadChunk:
-    """The events of a re-run, from its dead letters."""
+    """A function that reads chunks of a re-run from its dead letters."""
 
-    def read(after: int, most: int) -> Chunk:
-        limit = min(most, CHUNK_EVENTS)
+    def read(after: int, max_events: int) -> Chunk:
+        limit = min(max_events, CHUNK_EVENTS)
         rows = reader.execute(_READ, [replay.pk, after, limit]).fetchall()
         events = [LoggedEvent(*row) for row in rows]
         return Chunk(after, events[-1].id if len(events) == limit else replay.upto_id, events)
@@ -67,23 +67,24 @@ def chunk_reader(reader: psycopg.Connection[Any], replay: Replay) -> session.Rea
 
 
 def close_passed_letters(replay: Replay) -> None:
-    """Those that a re-run had loaded when it was killed, before it could say so."""
-    passed = replay.letters.filter(
-        state=LetterState.OPEN, event_id__lte=replay.position, tried_at__lt=replay.started_at
+    """Close the dead letters of chunks that a killed re-run had committed but not recorded."""
+    _close_as_loaded(
+        replay.letters.filter(
+            state=LetterState.OPEN, event_id__lte=replay.position, tried_at__lt=replay.started_at
+        )
     )
-    close_as_loaded(passed)
 
 
 def store_dead_letters(connection: Connection, prepared: PreparedChunk, began: datetime) -> None:
-    """Before the cursor passes them; again after a kill, to no effect."""
-    found = {event.id: (event, reason) for event, reason in prepared.dead_letters}
+    """Store the chunk's dead letters before the cursor passes them; it may run twice."""
+    failures = {event.id: (event, reason) for event, reason in prepared.dead_letters}
     DeadLetter.objects.bulk_create(
         (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
         ignore_conflicts=True,
     )
-    known = DeadLetter.objects.filter(connection=connection, event_id__in=found)
-    for letter in known.filter(tried_at__lt=began).defer("payload"):
-        _try_in_vain(letter, *found[letter.event_id])
+    stored = DeadLetter.objects.filter(connection=connection, event_id__in=failures)
+    for letter in stored.filter(tried_at__lt=began).defer("payload"):
+        _record_attempt(letter, *failures[letter.event_id])
 
 
 def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
@@ -97,8 +98,8 @@ def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> Dea
     )
 
 
-def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
-    """What was discarded stays so."""
+def _record_attempt(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
+    """Count a failed attempt; a discarded dead letter stays discarded."""
     was_loaded = letter.state == LetterState.LOADED
     DeadLetter.objects.filter(pk=letter.pk).update(
         reason=reason,
@@ -111,19 +112,21 @@ def _try_in_vain(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:
 
 
 def close_loaded_letters(connection: Connection, prepared: PreparedChunk) -> None:
-    """The dead letters of events that are loaded now."""
+    """Close the dead letters of events that the chunk has loaded."""
     loaded = {event.id for event in prepared.chunk.events} - prepared.dead_letter_ids
     letters = DeadLetter.objects.filter(
         connection=connection,
         event_id__gt=prepared.chunk.after,
         event_id__lte=prepared.chunk.upto,
     ).exclude(state=LetterState.LOADED)
-    mended = [pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded]
-    close_as_loaded(DeadLetter.objects.filter(pk__in=mended))
+    loaded_pks = [
+        pk for pk, event_id in letters.values_list("pk", "event_id") if event_id in loaded
+    ]
+    _close_as_loaded(DeadLetter.objects.filter(pk__in=loaded_pks))
 
 
-def close_as_loaded(letters: QuerySet[DeadLetter]) -> None:
-    """Without the payload, which is where events belong now."""
+def _close_as_loaded(letters: QuerySet[DeadLetter]) -> None:
+    """Close them without their payload, which the warehouse has now."""
     letters.update(
         state=LetterState.LOADED,
         payload="",

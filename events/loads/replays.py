@@ -1,14 +1,13 @@
-"""Replays: load again what a connection has loaded before, beside its loads.
+"""Replays load events of a connection again while its loads continue.
 
-A replay ends where the connection's own cursor was when it began: what lies above is loaded
-anyway. All writes of a destination can be repeated, so it changes only what has become different:
-a transform, an option, a table that was dropped.
+A replay ends where the connection's cursor was when it began, because loads write the events above
+it. All writes of a destination can be repeated, so a replay changes only rows that differ now: a
+transform or an option has changed, or a table was dropped.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 5
 SLICE_SECONDS = 1.0
-"""How long a worker replays before it lets loads have their turn."""
+"""The time after which a worker lets loads run."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,14 @@ class ReplayRange:
     events: int | None
 
     @property
-    def most(self) -> int:
+    def max_events(self) -> int:
         return self.upto - self.after
 
 
 def replay_range(connection: Connection, since: datetime | None) -> ReplayRange:
-    """What a replay from a time on would load; None is from the oldest event kept.
+    """The range of a replay from a time on; None means from the oldest event kept.
 
-    DestinationError when the first of them is not found in time.
+    Raises DestinationError if the search for the first event takes too long.
     """
     upto = max(connection.position, connection.start_position or 0)
     with log_connection(options=f"-c statement_timeout={COUNT_SECONDS}s") as conn:
@@ -78,31 +77,31 @@ def replay_range(connection: Connection, since: datetime | None) -> ReplayRange:
 
 
 def begin_replay(connection: Connection, since: datetime | None) -> Replay:
-    """A new replay, which a worker then runs; DestinationError when one is running."""
-    found = replay_range(connection, since)
-    with _alone(connection):
-        replay = _create(connection, found, since=since)
+    """A new replay, which a worker then runs; DestinationError if another is running."""
+    span = replay_range(connection, since)
+    with _exclusive(connection):
+        replay = _create(connection, span, since=since)
     logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
     return replay
 
 
 def begin_rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
-    """A replay of open dead letters of the connection alone; DestinationError as for begin."""
-    with _alone(connection):
+    """A new replay of the connection's open dead letters; DestinationError if one is running."""
+    with _exclusive(connection):
         chosen = dead_letters.open_letters(connection, letters)
         ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
         if not ids["events"]:
             raise DestinationError("none of the dead letters is still open")
-        found = ReplayRange(ids["first"] - 1, ids["last"], ids["events"])
-        replay = _create(connection, found, only_dead_letters=True)
+        span = ReplayRange(ids["first"] - 1, ids["last"], ids["events"])
+        replay = _create(connection, span, only_dead_letters=True)
         chosen.update(replay=replay)
     logger.info("re-run begun replay=%s connection=%s", replay.pk, connection.pk)
     return replay
 
 
 @contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
-    """While a replay of the connection is made: one of them runs at a time."""
+def _exclusive(connection: Connection) -> Iterator[None]:
+    """Lock the connection while its replay is created, since only one may run at a time."""
     with transaction.atomic():
         Connection.objects.select_for_update().get(pk=connection.pk)
         running = Replay.objects.filter(connection=connection, state=ReplayState.RUNNING).first()
@@ -111,19 +110,19 @@ def _alone(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _create(connection: Connection, found: ReplayRange, **fields: Any) -> Replay:
+def _create(connection: Connection, span: ReplayRange, **fields: Any) -> Replay:
     return Replay.objects.create(
         connection=connection,
-        after_id=found.after,
-        upto_id=found.upto,
-        position=found.after,
-        expected=found.events,
+        after_id=span.after,
+        upto_id=span.upto,
+        position=span.after,
+        expected=span.events,
         **fields,
     )
 
 
 def cancel_replay(replay: Replay) -> bool:
-    """Whether it was running; what it has loaded stays."""
+    """Whether it was running; the events that it has loaded stay."""
     return bool(
         Replay.objects.filter(pk=replay.pk, state=ReplayState.RUNNING).update(
             state=ReplayState.CANCELLED, finished_at=timezone.now()
@@ -132,9 +131,9 @@ def cancel_replay(replay: Replay) -> bool:
 
 
 def run_slice(replay: Replay) -> bool:
-    """Load some chunks; whether the replay is to go on at once."""
-    with log_reader() as reader, try_lock(reader, Lock.REPLAY, replay.pk) as taken:
-        if not taken:
+    """Load some chunks; whether more are to be loaded at once."""
+    with log_reader() as reader, try_lock(reader, Lock.REPLAY, replay.pk) as is_locked:
+        if not is_locked:
             return False
         replay.refresh_from_db()
         if not _may_run(replay):
@@ -142,17 +141,17 @@ def run_slice(replay: Replay) -> bool:
         try:
             _load(reader, replay)
         except (DestinationUnavailableError, DestinationError) as error:
-            _fail(replay, error)
+            _record_failure(replay, error)
             return False
         except Exception as error:
             logger.exception("replay broke replay=%s", replay.pk)
-            _fail(replay, error)
+            _record_failure(replay, error)
             return False
-        return not _finished(replay)
+        return not _finish_if_complete(replay)
 
 
 def _may_run(replay: Replay) -> bool:
-    """A replay of a paused connection is paused, too; after a failure it waits."""
+    """Whether the connection is enabled and the replay does not wait after a failure."""
     connection = replay.connection
     return (
         replay.state == ReplayState.RUNNING
@@ -173,11 +172,11 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
         if replay.position < replay.upto_id:
             chunks.load_range(
                 session,
-                _source_of(reader, replay),
+                _chunk_reader(reader, replay),
                 connection,
                 replay.position,
                 replay.upto_id,
-                lambda prepared, result: _wrote(replay, prepared, result),
+                lambda prepared, result: _record_chunk(replay, prepared, result),
                 first_events=settings.LOAD_CHUNK_EVENTS,
                 began=replay.started_at,
                 until=monotonic() + SLICE_SECONDS,
@@ -186,31 +185,24 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
         session.close()
 
 
-def _source_of(reader: psycopg.Connection[Any], replay: Replay) -> loads_session.ReadChunk:
+def _chunk_reader(reader: psycopg.Connection[Any], replay: Replay) -> loads_session.ReadChunk:
     if replay.only_dead_letters:
         return dead_letters.chunk_reader(reader, replay)
     return chunks.chunk_reader(reader, replay.connection, replay.upto_id)
 
 
-def _wrote(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:
-    replay.save_success(
-        position=prepared.chunk.upto,
-        events=replay.events + result.loaded,
-        skipped=replay.skipped + result.skipped.total(),
-        dead_letters=replay.dead_letters + len(prepared.dead_letters),
-        discards=replay.discards + result.discards,
-        skip_reasons=dict(Counter(replay.skip_reasons) + result.skipped),
-        warnings=[*replay.warnings, *result.warnings],
-    )
+def _record_chunk(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:
+    counts = replay.counts_with(prepared, result)
+    replay.save_success(position=prepared.chunk.upto, **counts)
 
 
-def _fail(replay: Replay, error: Exception) -> None:
+def _record_failure(replay: Replay, error: Exception) -> None:
     replay.save_failure(public_error_text(error))
     logger.warning("replay waits replay=%s until %s: %s", replay.pk, replay.retry_at, replay.error)
 
 
-def _finished(replay: Replay) -> bool:
-    """Marks the end, unless it was cancelled meanwhile."""
+def _finish_if_complete(replay: Replay) -> bool:
+    """Whether all is loaded; then mark the replay as succeeded, unless it was cancelled."""
     if replay.position < replay.upto_id:
         return False
     ended = Replay.objects.filter(pk=replay.pk, state=ReplayState.RUNNING).update(

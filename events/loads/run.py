@@ -1,10 +1,9 @@
-"""run_load: move the log through a connection until nothing is pending, and keep the history."""
+"""Runs loads: loads the log through a connection until nothing is pending, and keeps a history."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import monotonic
@@ -37,14 +36,14 @@ INTERRUPTED = "The worker ended before the load did. The next load continued fro
 
 
 def run_load(connection: Connection, seconds: float = math.inf, upto: float = math.inf) -> bool:
-    """Load until nothing is pending up to an id, or the seconds are over; whether some still is.
+    """Load up to an id or until the time is over; whether events are still pending.
 
-    Returns at once when another worker has the connection, and after a failure.
+    Returns False at once if another worker loads the connection, and after a failure.
     """
     until = monotonic() + seconds
     with log_reader() as reader:
         while _load_once(reader, connection, until, upto):
-            # An event may have come while the lock was held: its ring found the connection taken.
+            # An event may have arrived while the lock was held, so that no other worker loads it.
             if min(event_reader.barrier(reader), upto) <= connection.position:
                 return False
             if monotonic() >= until:
@@ -53,7 +52,7 @@ def run_load(connection: Connection, seconds: float = math.inf, upto: float = ma
 
 
 def run_due_load(connection: Connection, seconds: float) -> bool:
-    """As run_load, if the destination's sync schedule lets it; else nothing is pending yet."""
+    """As run_load, if a load is due by the destination's sync schedule."""
     try:
         schedule = Schedule.from_config(connection.destination.config)
     except DestinationError as error:
@@ -61,21 +60,21 @@ def run_due_load(connection: Connection, seconds: float) -> bool:
         return False
     if schedule.is_continuous:
         return run_load(connection, seconds)
-    if not is_due(schedule, connection) or not _sync_upto(connection):
+    if not is_due(schedule, connection) or not _start_sync(connection):
         return False
     return run_load(connection, seconds, connection.sync_upto)
 
 
 def is_due(schedule: Schedule, connection: Connection) -> bool:
-    """A sync that is under way goes on, whatever its schedule says by then."""
+    """Whether a sync is due; a sync that has started continues even if the schedule changes."""
     now = timezone.now()
     if connection.position < connection.sync_upto:
         return True
     return next_sync(schedule, connection.synced_at, now) <= now
 
 
-def _sync_upto(connection: Connection) -> bool:
-    """Fix what the sync loads; False when that is nothing: then the next event begins it."""
+def _start_sync(connection: Connection) -> bool:
+    """Set the end of the sync; False if nothing is pending, so that the next event starts it."""
     if connection.position < connection.sync_upto:
         return True
     with log_connection() as conn:
@@ -91,23 +90,23 @@ def _load_once(
     reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
 ) -> bool:
     """Whether the connection was free and nothing failed."""
-    with try_lock(reader, Lock.LOAD, connection.pk) as taken:
-        return taken and _attempt(reader, connection, until, upto)
+    with try_lock(reader, Lock.LOAD, connection.pk) as is_locked:
+        return is_locked and _run_once(reader, connection, until, upto)
 
 
-def _attempt(
+def _run_once(
     reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
 ) -> bool:
     run = LoadRun(connection)
     try:
-        run.drain(reader, until, upto)
+        run.load_pending(reader, until, upto)
     except DestinationUnavailableError as error:
         run.fail(LoadState.WAITING, error)
         return False
     except DestinationError as error:
         run.fail(LoadState.FAILED, error)
         return False
-    except Exception as error:  # a fault of ours must be seen in the admin and back off, too
+    except Exception as error:  # also a bug must be seen in the admin and wait for a retry
         logger.exception("load broke connection=%s", connection.pk)
         run.fail(LoadState.FAILED, error)
         return False
@@ -116,26 +115,26 @@ def _attempt(
 
 
 class LoadRun:
-    """One load: its session with the destination, and its row of history once there is one."""
+    """One load of a connection, and its record once there is one."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.load: Load | None = None
 
-    def drain(self, reader: psycopg.Connection[Any], until: float, upto: float) -> None:
+    def load_pending(self, reader: psycopg.Connection[Any], until: float, upto: float) -> None:
         end = int(min(event_reader.barrier(reader), upto))
         session = loads_session.open_session(self.connection, self.connection.pk)
         try:
-            position = self._start(session)
+            position = self._start_position(session)
             if position < end:
-                began = self._begin(position)
+                began = self._create_load(position)
                 chunks.load_range(
                     session,
                     chunks.chunk_reader(reader, self.connection, end),
                     self.connection,
                     position,
                     end,
-                    self._wrote,
+                    self._record_chunk,
                     first_events=FIRST_CHUNK_EVENTS,
                     began=began,
                     until=until,
@@ -148,60 +147,60 @@ class LoadRun:
         connection = self.connection
         if connection.failures or connection.error:
             connection.save_success()
-            self._end_waits()
+            self._end_waiting_loads()
         self._finish(LoadState.SUCCEEDED, "")
 
     def fail(self, state: LoadState, error: Exception) -> None:
         connection = self.connection
         connection.save_failure(public_error_text(error))
         logger.warning(
-            "load failed connection=%s next try %s: %s",
+            "load failed connection=%s next retry %s: %s",
             connection.pk,
             connection.retry_at,
             connection.error,
         )
-        self.load = self.load or self._in_vain(connection.error)
+        self.load = self.load or self._failed_load(connection.error)
         self._finish(state, connection.error)
 
-    def _start(self, session: Session) -> int:
-        """The cursor: the destination's, else where this connection is to begin."""
+    def _start_position(self, session: Session) -> int:
+        """The cursor that the destination stores, else the start of the connection."""
         counts = session.counts()
         start = self.connection.start_position or 0
         position = start if counts is None else counts.position
         ledger.record_standing(self.connection, counts, start)
-        self._mirror(position)
+        self._save_position(position)
         return position
 
-    def _begin(self, position: int) -> datetime:
-        """Under the connection's lock: whatever still is called running was killed."""
+    def _create_load(self, position: int) -> datetime:
+        """Create the record, and mark running records of killed workers as failed."""
         Load.objects.filter(connection=self.connection, state=LoadState.RUNNING).update(
             state=LoadState.FAILED, error=INTERRUPTED, finished_at=timezone.now()
         )
         if self.connection.failures:
-            self._end_waits()
+            self._end_waiting_loads()
         self.load = Load.objects.create(
             connection=self.connection, after_id=position, upto_id=position
         )
         return self.load.started_at
 
-    def _in_vain(self, error: str) -> Load:
-        """The row of a run that came to no work; such runs in a row with one error share it."""
+    def _failed_load(self, error: str) -> Load:
+        """The record of a run that failed at its start; repeated failures share one record."""
         position = self.connection.position
         newest = Load.objects.filter(connection=self.connection).order_by("-id").first()
         if newest and newest.error == error and newest.after_id == newest.upto_id == position:
             return newest
-        self._end_waits()
+        self._end_waiting_loads()
         return Load.objects.create(connection=self.connection, after_id=position, upto_id=position)
 
-    def _end_waits(self) -> None:
-        """A load that waited for its next try has had it."""
+    def _end_waiting_loads(self) -> None:
+        """Mark loads that waited for a retry as failed, because this run is the retry."""
         Load.objects.filter(connection=self.connection, state=LoadState.WAITING).update(
             state=LoadState.FAILED
         )
 
-    def _wrote(self, prepared: PreparedChunk, result: LoadResult) -> None:
-        self._count(prepared, result)
-        self._mirror(prepared.chunk.upto)
+    def _record_chunk(self, prepared: PreparedChunk, result: LoadResult) -> None:
+        self._add_counts(prepared, result)
+        self._save_position(prepared.chunk.upto)
         logger.info(
             "loaded connection=%s events=%d rows=%d discards=%d dead_letters=%d",
             self.connection.pk,
@@ -211,24 +210,20 @@ class LoadRun:
             len(prepared.dead_letters),
         )
 
-    def _count(self, prepared: PreparedChunk, result: LoadResult) -> None:
+    def _add_counts(self, prepared: PreparedChunk, result: LoadResult) -> None:
         load = self.load
         if load is None:
             return
-        load.events += result.loaded
-        load.skipped += result.skipped.total()
-        load.dead_letters += len(prepared.dead_letters)
-        load.discards += result.discards
-        load.skip_reasons = dict(Counter(load.skip_reasons) + result.skipped)
-        load.warnings += result.warnings
-        load.rows = _sum(load.rows, result.rows)
-        load.repeated = _sum(load.repeated, result.repeated)
-        load.discarded = _sum(load.discarded, result.discarded)
-        load.added = _joined(load.added, result.added)
+        for name, value in load.counts_with(prepared, result).items():
+            setattr(load, name, value)
+        load.rows = _sum_counts(load.rows, result.rows)
+        load.repeated = _sum_counts(load.repeated, result.repeated)
+        load.discarded = _sum_counts(load.discarded, result.discarded)
+        load.added = _merged_columns(load.added, result.added)
         load.upto_id = prepared.chunk.upto
         load.save()
 
-    def _mirror(self, position: int) -> None:
+    def _save_position(self, position: int) -> None:
         if position != self.connection.position:
             self.connection.position = position
             self.connection.last_loaded_at = timezone.now()
@@ -242,16 +237,16 @@ class LoadRun:
         self.load.save(update_fields=["state", "error", "finished_at"])
 
 
-def _sum(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+def _sum_counts(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) + more.get(name, 0) for name in {**counts, **more}}
 
 
-def _joined(
+def _merged_columns(
     added: Mapping[str, Sequence[str]], more: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """A table that was new before stays so, whatever columns it gets."""
-    joined = {table: list(columns) for table, columns in added.items()}
+    """The new columns of both by table; a new table keeps its empty list."""
+    merged = {table: list(columns) for table, columns in added.items()}
     for table, columns in more.items():
-        if joined.get(table) != []:
-            joined[table] = [*joined.get(table, ()), *columns]
-    return joined
+        if merged.get(table) != []:
+            merged[table] = [*merged.get(table, ()), *columns]
+    return merged

@@ -9,14 +9,14 @@ from destinations.models import Connection
 from destinations.registry import destination_type
 
 ReadChunk = Callable[[int, int], Chunk]
-"""The next events after an id, at most so many."""
-
+"""The next events after an id, at most a number of them."""
 
 RecordChunk = Callable[[PreparedChunk, LoadResult], None]
+"""Records a chunk that is committed."""
 
 
 def open_session(connection: Connection, cursor_id: int) -> Session:
-    """A session whose cursor is this one; the first ever fixes the connection's namespace."""
+    """A session with this cursor; the first session of a connection fixes its namespace."""
     destination = connection.destination
     kind = destination_type(destination.type)
     if not connection.namespace:

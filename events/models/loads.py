@@ -1,13 +1,43 @@
+"""Loads, dead letters, losses, replays and standings of connections."""
+
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from typing import Any
 
 from django.db import models
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
+from destinations.interface import LoadResult, PreparedChunk
 from destinations.models import Connection, Retrying
 from events.workers.errors import fingerprint
+
+
+class LoadCounts(models.Model):
+    """The counts of the chunks that a load or a replay has committed."""
+
+    events = models.PositiveBigIntegerField(default=0)
+    skipped = models.PositiveBigIntegerField(default=0)
+    dead_letters = models.PositiveBigIntegerField(default=0)
+    discards = models.PositiveBigIntegerField(default=0)
+    skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
+    warnings = models.JSONField(default=list, help_text="Warnings of the destination.")
+
+    class Meta:
+        abstract = True
+
+    def counts_with(self, prepared: PreparedChunk, result: LoadResult) -> dict[str, Any]:
+        """By field, the counts including those of a further chunk."""
+        return {
+            "events": self.events + result.loaded,
+            "skipped": self.skipped + result.skipped.total(),
+            "dead_letters": self.dead_letters + len(prepared.dead_letters),
+            "discards": self.discards + result.discards,
+            "skip_reasons": dict(Counter(self.skip_reasons) + result.skipped),
+            "warnings": [*self.warnings, *result.warnings],
+        }
 
 
 class LoadState(models.TextChoices):
@@ -17,8 +47,8 @@ class LoadState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-class Load(models.Model):
-    """One run that moves the log through a connection; kept as history."""
+class Load(LoadCounts):
+    """One run that loads the log through a connection; kept as history."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="loads")
     started_at = models.DateTimeField(default=timezone.now)
@@ -26,13 +56,7 @@ class Load(models.Model):
     state = models.CharField(max_length=20, choices=LoadState.choices, default=LoadState.RUNNING)
     after_id = models.BigIntegerField(help_text="The cursor at the start of the run.")
     upto_id = models.BigIntegerField(help_text="The cursor that the run has reached.")
-    events = models.PositiveBigIntegerField(default=0)
-    skipped = models.PositiveBigIntegerField(default=0)
-    dead_letters = models.PositiveBigIntegerField(default=0)
-    discards = models.PositiveBigIntegerField(default=0)
     rows = models.JSONField(default=dict, help_text="Rows written, by table.")
-    skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
-    warnings = models.JSONField(default=list, help_text="Warnings of the destination.")
     repeated = models.JSONField(
         default=dict, help_text="Rows that were sent more than once or already existed, by table."
     )
@@ -57,7 +81,7 @@ class LetterState(models.TextChoices):
 
 
 class DeadLetter(models.Model):
-    """An event that a connection could not load, with its reason and what became of it since."""
+    """An event that a connection could not load, with its reason and its present state."""
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="dead_letters"
@@ -124,14 +148,14 @@ class ReplayState(models.TextChoices):
 
 
 def new_cursor_id() -> int:
-    """Negative, so never a connection's; random, so that no restored database repeats it."""
+    """A random number, which no restored database repeats; negative, unlike a connection's key."""
     return -1 - secrets.randbelow(2**62)
 
 
-class Replay(Retrying):
-    """Loading again what a connection has loaded before, from a time on or all that is kept.
+class Replay(Retrying, LoadCounts):
+    """A run that loads events of a connection again, from a time on or from the oldest event kept.
 
-    It has a cursor of its own in the warehouse, so the connection is loaded meanwhile.
+    It has a separate cursor in the warehouse, so that loads of the connection continue.
     """
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="replays")
@@ -145,12 +169,6 @@ class Replay(Retrying):
     expected = models.PositiveBigIntegerField(
         null=True, help_text="Number of events to load; null if counting took too long."
     )
-    events = models.PositiveBigIntegerField(default=0)
-    skipped = models.PositiveBigIntegerField(default=0)
-    dead_letters = models.PositiveBigIntegerField(default=0)
-    discards = models.PositiveBigIntegerField(default=0)
-    skip_reasons = models.JSONField(default=dict, help_text="Events skipped, by reason.")
-    warnings = models.JSONField(default=list, help_text="Warnings of the destination.")
     only_dead_letters = models.BooleanField(
         default=False, help_text="Whether it re-runs dead letters from their stored events."
     )
@@ -175,7 +193,7 @@ class Replay(Retrying):
 
     @property
     def percent(self) -> int:
-        """Of the range of ids, so other sources' events count, too; of dead letters how many."""
+        """The percentage of its dead letters, or of its id range, which includes other sources."""
         if self.only_dead_letters:
             return 100 * (self.events + self.skipped + self.dead_letters) // (self.expected or 1)
         length = self.upto_id - self.after_id
@@ -183,7 +201,7 @@ class Replay(Retrying):
 
 
 class Standing(models.Model):
-    """A connection's cursor with the counts that the warehouse held beside it, at a time."""
+    """A checkpoint of a connection: its cursor and counts in the warehouse at a certain time."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="standings")
     at = models.DateTimeField(help_text="Only the newest per minute is kept.")

@@ -34,9 +34,9 @@ class Event(models.Model):
 
 
 class MinuteCount(models.Model):
-    """How many accepted events of a type a source sent in a minute, counted from the log.
+    """The number of accepted events of a source and type in a minute, counted from the log.
 
-    Old minutes are folded into their day: the sums stay.
+    Old minutes are added up to hours and days.
     """
 
     source_id = models.BigIntegerField()
@@ -56,7 +56,7 @@ class MinuteCount(models.Model):
 
 
 class SdkSeen(models.Model):
-    """An SDK that events of a source name in their context, noted while the log is counted."""
+    """An SDK that events of a source name in their context, recorded while the log is counted."""
 
     source_id = models.BigIntegerField()
     name = models.TextField()
@@ -76,7 +76,7 @@ class SdkSeen(models.Model):
 
 
 class LogMark(models.Model):
-    """A place in the log with how many events each source had sent up to it, ever."""
+    """A checkpoint of the counts: the number of events per source up to an id of the log."""
 
     upto_id = models.BigIntegerField(primary_key=True)
     totals = models.JSONField(help_text="Number of events by source.")

@@ -1,4 +1,4 @@
-"""manage.py replay: load a connection again from a time on, beside its loads."""
+"""manage.py replay: load a connection again from a time on, while its loads continue."""
 
 from __future__ import annotations
 
@@ -37,30 +37,32 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         connection = _connection(options["connection"])
-        since = None if options["since"] == "oldest" else _time(options["since"])
+        since = None if options["since"] == "oldest" else _parsed_time(options["since"])
         try:
             if options["dry_run"]:
-                found = replays.replay_range(connection, since)
-                events = _events(found.events, found.most)
+                span = replays.replay_range(connection, since)
+                events = _events_text(span.events, span.max_events)
                 self.stdout.write(f"{connection}: {events} to load again")
                 return
             replay = replays.begin_replay(connection, since)
         except DestinationError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{replay}: {_events(replay.expected, replay.upto_id - replay.after_id)}")
+        self.stdout.write(
+            f"{replay}: {_events_text(replay.expected, replay.upto_id - replay.after_id)}"
+        )
         self._follow(replay)
 
     def _follow(self, replay: Replay) -> None:
-        """Run it here; a worker may take a turn in between, and then this waits."""
-        shown = ""
+        """Run the replay and print its progress; wait while a worker runs a part of it."""
+        last_line = ""
         while replay.state == ReplayState.RUNNING:
             if not replays.run_slice(replay):
                 time.sleep(IDLE_SECONDS)
             replay.refresh_from_db()
-            line = f"{replay.percent} % · {replay.events} events loaded" + _obstacle(replay)
-            if line != shown:
+            line = f"{replay.percent} % · {replay.events} events loaded" + _waiting_text(replay)
+            if line != last_line:
                 self.stdout.write(line)
-            shown = line
+            last_line = line
         self.stdout.write(
             f"{replay.get_state_display().lower()}: {replay.events} loaded, "
             f"{replay.skipped} skipped, {replay.dead_letters} dead letters, "
@@ -68,7 +70,7 @@ class Command(BaseCommand):
         )
 
 
-def _obstacle(replay: Replay) -> str:
+def _waiting_text(replay: Replay) -> str:
     if replay.error:
         return f" · waiting: {replay.error}"
     if not replay.connection.enabled or not replay.connection.destination.enabled:
@@ -78,14 +80,13 @@ def _obstacle(replay: Replay) -> str:
 
 def _connection(pk: int) -> Connection:
     connections = Connection.objects.select_related("source", "destination")
-    found = connections.filter(pk=pk).first()
-    if found:
-        return found
-    known = "; ".join(f"{each.pk} is {each}" for each in connections.order_by("pk")[:20])
-    raise CommandError(f"there is no connection {pk}. {known or 'There are no connections.'}")
+    if connection := connections.filter(pk=pk).first():
+        return connection
+    choices = "; ".join(f"{choice.pk} is {choice}" for choice in connections.order_by("pk")[:20])
+    raise CommandError(f"there is no connection {pk}. {choices or 'There are no connections.'}")
 
 
-def _time(text: str) -> datetime:
+def _parsed_time(text: str) -> datetime:
     try:
         moment = parse_datetime(text)
         day = parse_date(text)
@@ -98,6 +99,6 @@ def _time(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _events(events: int | None, most: int) -> str:
-    """Counting a large log takes too long; the ids bound it."""
-    return f"at most {most} events" if events is None else f"{events} events"
+def _events_text(events: int | None, max_events: int) -> str:
+    """The number of events; of a log that is too large to count, the bound given by its ids."""
+    return f"at most {max_events} events" if events is None else f"{events} events"

@@ -1,3 +1,5 @@
+"""manage.py transform: print the warehouse rows of events from standard input."""
+
 from __future__ import annotations
 
 import json
@@ -29,11 +31,11 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: object) -> None:
         for number, line in enumerate(sys.stdin.buffer, start=1):
             if line.strip():
-                self.stdout.write(_answer(line, f"line {number}"))
+                self.stdout.write(_output_line(line, f"line {number}"))
 
 
-def _answer(line: bytes, name: str) -> str:
-    """One line of output: the rows, or the reason why there are none."""
+def _output_line(line: bytes, name: str) -> str:
+    """The rows of a line as JSON, or the reason why it has none."""
     try:
         case = _case(json.loads(line))
         if isinstance(case.get("name"), str):
@@ -45,12 +47,12 @@ def _answer(line: bytes, name: str) -> str:
         return json.dumps({"name": name, "error": str(error)})
 
 
-def _case(given: Any) -> dict[str, Any]:
-    """The line as a case: a bare event, which has a type, becomes one without a name."""
-    if not isinstance(given, dict):
-        raise TransformError(f"the line is {type(given).__name__}, expected an object")
-    is_case = "type" not in given and isinstance(given.get("event"), dict)
-    return given if is_case else {"event": given}
+def _case(value: Any) -> dict[str, Any]:
+    """The line as a case; an event alone, which has a type, becomes a case without a name."""
+    if not isinstance(value, dict):
+        raise TransformError(f"the line is {type(value).__name__}, expected an object")
+    is_case = "type" not in value and isinstance(value.get("event"), dict)
+    return value if is_case else {"event": value}
 
 
 def _rows(case: dict[str, Any]) -> dict[str, Any]:
@@ -63,30 +65,30 @@ def _rows(case: dict[str, Any]) -> dict[str, Any]:
     )
     reason = skip_reason(event)
     if reason is None:
-        return {"expected": [_shown(row) for row in rows]}
+        return {"expected": [_row_json(row) for row in rows]}
     if event["type"].lower() == "merge":
         return {"expected": [], "skipped": reason}
     return {"error": reason}
 
 
 def _object(case: dict[str, Any], key: str) -> dict[str, Any]:
-    given = case.get(key)
-    if given is not None and not isinstance(given, dict):
-        raise TransformError(f"{key} is {type(given).__name__}, expected an object")
-    return given or {}
+    value = case.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise TransformError(f"{key} is {type(value).__name__}, expected an object")
+    return value or {}
 
 
-def _metadata(given: dict[str, Any]) -> Metadata:
+def _metadata(values: dict[str, Any]) -> Metadata:
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
     return Metadata(
-        source_id=given.get("sourceId") or "",
-        source_type=given.get("sourceType") or "",
-        source_category=given.get("sourceCategory"),
-        destination_id=given.get("destinationId") or "",
-        destination_type=given.get("destinationType") or "POSTGRES",
-        received_at=given.get("receivedAt") or now,
+        source_id=values.get("sourceId") or "",
+        source_type=values.get("sourceType") or "",
+        source_category=values.get("sourceCategory"),
+        destination_id=values.get("destinationId") or "",
+        destination_type=values.get("destinationType") or "POSTGRES",
+        received_at=values.get("receivedAt") or now,
     )
 
 
-def _shown(row: Row) -> dict[str, Any]:
+def _row_json(row: Row) -> dict[str, Any]:
     return {"table": row.table, "columns": row.types, "data": row.values}

@@ -25,7 +25,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.operations.reapply_preview import reapply_preview
 from destinations.postgres.reads import tables
 from destinations.postgres.reads.tables import Wanted
-from events.loads.discard_progress import DiscardColumn
+from events.loads.discards import DiscardColumn
 from events.protocol.masking import PERMISSION
 from events.tasks import reapply_column_discards
 from events.workers import audit
@@ -134,7 +134,7 @@ def _begin_widening(request: HttpRequest, column: DiscardColumn) -> None:
     """Start widening the column, unless it is running already."""
     args = (column.destination_pk, column.schema, column.table, column.name)
     try:
-        if not column.begin():
+        if not column.start_progress():
             messages.warning(request, "It is already running.")
             return
         reapply_column_discards.delay(*args, int(request.user.pk or 0))
@@ -143,7 +143,7 @@ def _begin_widening(request: HttpRequest, column: DiscardColumn) -> None:
             request,
             "Not started: the cache or the broker does not answer. Check their state in Settings.",
         )
-        column.forget()
+        column.delete_progress()
 
 
 def _wanted_discards(request: HttpRequest) -> Wanted:

@@ -26,7 +26,7 @@ from rudderhub.admin.base.confirmation import (
 from rudderhub.admin.base.display import count_text, relative_time
 
 PERMISSIONS = ("events.view_deadletter", "destinations.change_connection")
-AT_MOST = f"At most {dead_letters.MOST_AT_ONCE:,} at once, the oldest first."
+AT_MOST = f"At most {dead_letters.MAX_LETTERS:,} at once, the oldest first."
 CONFIRMATIONS = {
     "rerun": Confirmation(
         title="Re-run dead letters",
@@ -56,7 +56,7 @@ def dead_letter_action(
     name: str,
     letters: QuerySet[DeadLetter],
     *,
-    most: int = dead_letters.MOST_AT_ONCE,
+    most: int = dead_letters.MAX_LETTERS,
 ) -> HttpResponse:
     """Show the confirmation; once it is confirmed, run the action named "rerun" or "discard"."""
     confirmation = CONFIRMATIONS.get(name)

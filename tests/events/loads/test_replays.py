@@ -129,7 +129,7 @@ def test_a_preview_counts_the_connections_own_events_only(connection):
 
     found = replays.replay_range(connection, None)
 
-    assert (found.events, found.most) == (3, 4)
+    assert (found.events, found.max_events) == (3, 4)
     assert not Replay.objects.exists()
 
 

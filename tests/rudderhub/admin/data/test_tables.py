@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
 
-from events.loads.discard_progress import DiscardColumn, Progress
+from events.loads.discards import DiscardColumn, Progress
 from events.loads.run import run_load
 from events.log import writer
 from events.models import Event
@@ -125,7 +125,7 @@ def test_widening_shows_its_effect_and_is_recorded_in_the_audit_log(admin_client
 def test_the_progress_of_widening_is_shown_until_its_outcome(admin_client, loaded):
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     column = DiscardColumn(loaded.destination_id, "shop", "paid", "n")
-    column.tell(Progress(seen=10_000, total=40_000))
+    column.save_progress(Progress(seen=10_000, total=40_000))
 
     running = html(admin_client.get(path))
     again = html(admin_client.post(path, follow=True))
@@ -144,7 +144,7 @@ def test_widening_that_has_gone_silent_can_be_started_again(admin_client, loaded
     path = f"/admin/discards/{loaded.destination_id}/shop/widen/?table=paid&column=n"
     column = DiscardColumn(loaded.destination_id, "shop", "paid", "n")
     with time_machine.travel(timezone.now() - timedelta(minutes=6)):
-        column.tell(Progress(seen=1, total=2))
+        column.save_progress(Progress(seen=1, total=2))
 
     silent = html(admin_client.get(path))
     admin_client.post(path)
