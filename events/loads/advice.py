@@ -1,4 +1,4 @@
-"""What to do about the errors of warehouses, and about what was refused, in words."""
+"""Advice on the errors of warehouses and on refused requests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class Advice(NamedTuple):
-    """The class of an error, and the next step."""
+    """The kind of an error and the next step."""
 
     kind: str
     text: str
 
 
-_KNOWN = {
+_ADVICE = {
     "password authentication failed": Advice(
         "log-in refused", "Enter the destination's user and password again."
     ),
@@ -60,13 +60,13 @@ _OTHER = Advice("other", "Test the destination's connection to see which step fa
 
 
 def advice(error: str) -> Advice:
-    """For the first known part of an error's text."""
-    lower = error.lower()
-    return next((each for part, each in _KNOWN.items() if part.lower() in lower), _OTHER)
+    """The advice of the first phrase that is in the error's text."""
+    text = error.lower()
+    return next((item for phrase, item in _ADVICE.items() if phrase.lower() in text), _OTHER)
 
 
 def refusal_advice(status: int, reason: str) -> str:
-    """What to do about a request of the quarantine."""
+    """The next step for a refused request in quarantine."""
     if status == _TOO_LARGE:
         cause = "Send smaller requests, or raise the size limit of the source"
     elif "origin is not allowed" in reason:

@@ -1,4 +1,4 @@
-"""How far connections are behind: events that wait, counted exactly, and since when."""
+"""The backlog of connections: the exact number of waiting events, and the time of the oldest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from events.log.reader import head_id
 from events.models import Loss
 
 NEAR = 20_000
-"""Ids above a cursor among which its oldest event is looked for."""
+"""The number of ids above a cursor among which the oldest event is searched."""
 
 _OLDEST = """
 SELECT behind.key, (
@@ -40,36 +40,37 @@ FROM unnest(%(keys)s::bigint[], %(sources)s::bigint[], %(cursors)s::bigint[])
 class Backlog:
     events: int = 0
     oldest_at: datetime | None = None
-    """When the oldest was accepted. None if none waits or it is beyond NEAR."""
+    """When the oldest was accepted; None if no event waits or it is beyond NEAR."""
 
     def seconds(self, now: datetime) -> float | None:
         return max((now - self.oldest_at).total_seconds(), 0) if self.oldest_at else None
 
 
 def backlogs(connections: Sequence[Connection]) -> dict[int, Backlog]:
-    """By the connection's key; counts of the log between two marks, never of all of it."""
+    """The backlogs by primary key of the connection, counted from the nearest marks of the log."""
     end = head_id()
-    behind = [each for each in connections if cursor_position(each) < end]
-    found = {each.pk: Backlog() for each in connections}
+    behind = [connection for connection in connections if cursor_position(connection) < end]
+    by_pk = {connection.pk: Backlog() for connection in connections}
     if behind:
-        totals, lost = counts.totals(end), _lost_ahead(behind)
-        passed = counts.totals_at([(each.source_id, cursor_position(each)) for each in behind])
-        since = oldest_event_times(behind)
-        for each, before in zip(behind, passed, strict=True):
-            waiting = max(totals[each.source_id] - before - lost[each.pk], 0)
-            found[each.pk] = Backlog(waiting, since[each.pk] if waiting else None)
-    return found
+        totals, lost = counts.totals(end), _lost_events(behind)
+        places = [(connection.source_id, cursor_position(connection)) for connection in behind]
+        oldest_at = oldest_event_times(behind)
+        for connection, passed in zip(behind, counts.totals_at(places), strict=True):
+            pk = connection.pk
+            waiting = max(totals[connection.source_id] - passed - lost[pk], 0)
+            by_pk[pk] = Backlog(waiting, oldest_at[pk] if waiting else None)
+    return by_pk
 
 
 def cursor_position(connection: Connection) -> int:
-    """As last seen; before the first load where it is to begin."""
+    """The last known cursor; before the first load the start of the connection."""
     return max(connection.position, connection.start_position or 0)
 
 
-def _lost_ahead(connections: Sequence[Connection]) -> Counter[int]:
-    """Events above the cursors that retention has dropped."""
+def _lost_events(connections: Sequence[Connection]) -> Counter[int]:
+    """The number of events above each cursor that retention has dropped, by primary key."""
     lost = Counter[int]()
-    positions = {each.pk: cursor_position(each) for each in connections}
+    positions = {connection.pk: cursor_position(connection) for connection in connections}
     for loss in Loss.objects.filter(connection__in=connections):
         if loss.last_id > positions[loss.connection_id]:
             lost[loss.connection_id] += loss.events
@@ -79,13 +80,13 @@ def _lost_ahead(connections: Sequence[Connection]) -> Counter[int]:
 def oldest_event_times(
     connections: Sequence[Connection], *, near: int = NEAR
 ) -> dict[int, datetime | None]:
-    """When the first event above each cursor was accepted; None where none is near."""
-    given: dict[str, Any] = {
-        "keys": [each.pk for each in connections],
-        "sources": [each.source_id for each in connections],
-        "cursors": [cursor_position(each) for each in connections],
+    """When the first event above each cursor was accepted; None if it is beyond `near` ids."""
+    params: dict[str, Any] = {
+        "keys": [connection.pk for connection in connections],
+        "sources": [connection.source_id for connection in connections],
+        "cursors": [cursor_position(connection) for connection in connections],
         "near": near,
     }
     with database.cursor() as query:
-        query.execute(_OLDEST, given)
+        query.execute(_OLDEST, params)
         return dict(query.fetchall())

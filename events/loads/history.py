@@ -1,4 +1,4 @@
-"""How long the history of loads and dead letters is kept."""
+"""Deletes loads and dead letters that are older than their setting allows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WHERE id IN (SELECT id FROM events_deadletter WHERE created_at < %s ORDER BY id 
 
 
 def delete_old() -> None:
-    """Delete what is older than the days of its setting, in short transactions."""
-    _forget(_LOADS, settings.LOAD_HISTORY_DAYS)
-    _forget(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)
+    """Delete old loads and dead letters in short transactions."""
+    _delete(_LOADS, settings.LOAD_HISTORY_DAYS)
+    _delete(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)
 
 
-def _forget(statement: str, days: int) -> None:
+def _delete(statement: str, days: int) -> None:
     oldest = timezone.now() - timedelta(days=days)
     deleted = BATCH
     with connection.cursor() as cursor:

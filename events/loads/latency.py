@@ -1,4 +1,4 @@
-"""How long events take from being accepted to being in the warehouse."""
+"""The time between the acceptance of events and the end of their load."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Latency(NamedTuple):
 
 
 def latency(connection_pks: Sequence[int], since: datetime) -> Latency | None:
-    """In seconds, over the newest events of the newest loads; None when there was no load."""
+    """The seconds of the newest events of the newest loads; None if no load has ended since."""
     with connection.cursor() as cursor:
         cursor.execute(_QUERY, {"connections": list(connection_pks), "since": since})
-        (found,) = cursor.fetchone()
-    return Latency(*found) if found else None
+        (percentiles,) = cursor.fetchone()
+    return Latency(*percentiles) if percentiles else None

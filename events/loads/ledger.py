@@ -1,7 +1,7 @@
 """The ledger: accepted = loaded + dead letters + skipped + lost + pending, for each connection.
 
-What the warehouse counted beside its cursor is held against the log's own count (log/counts.py):
-two ways that share nothing, so a difference is an event that went astray.
+The counts beside the warehouse's cursor are compared with the log's own counts (log/counts.py). Two
+independent counts differ only if an event was lost or counted twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT = timedelta(days=32)
 
 @dataclass(frozen=True)
 class Balance:
-    """Of one connection, over the events of its source with since < id <= upto."""
+    """The counts of one connection, over the events of its source with since < id <= upto."""
 
     connection: Connection
     since: int
@@ -40,29 +40,29 @@ class Balance:
     @property
     def difference(self) -> int:
         """Events that are in no count; negative if events are counted twice."""
-        known = self.loaded + self.skipped + self.dead_letters + self.lost + self.pending
-        return self.accepted - known
+        counted = self.loaded + self.skipped + self.dead_letters + self.lost + self.pending
+        return self.accepted - counted
 
 
 class StandingPair(NamedTuple):
-    """What is counted of a connection: from one standing to its newest."""
+    """The two standings of a connection between which its events are counted."""
 
-    begin_ledger: Standing
-    now: Standing
+    first: Standing
+    newest: Standing
 
 
 def begin_ledger(connection: Connection, start: int | None = None) -> Standing:
-    """The connection answers for the events after its start, or after a later one."""
-    standing = _unbegun(connection, start)
-    standing.accepted = _before(connection, standing.position)
+    """Start the counts of a connection after its start, or after the event `start`."""
+    standing = _start_standing(connection, start)
+    standing.accepted = _accepted_before(connection, standing.position)
     standing.save()
     return standing
 
 
 def record_standing(connection: Connection, counts: CursorCounts | None, start: int) -> None:
-    """Keep how the connection stands; the caller holds its lock. None: the warehouse has no cursor.
+    """Store the counts as a standing; the caller holds the connection's lock.
 
-    Then the counts begin anew, after the event `start`.
+    Without counts the warehouse has no cursor, and the ledger starts again after the event `start`.
     """
     standings = Standing.objects.filter(connection=connection)
     newest = _newest_first(standings).first()
@@ -89,9 +89,9 @@ def record_standing(connection: Connection, counts: CursorCounts | None, start: 
 
 
 def settle_standings() -> None:
-    """Fix how many events were accepted up to each standing, before retention drops any."""
+    """Store the accepted events up to each standing, before retention drops events."""
     standings = list(Standing.objects.filter(accepted=None).select_related("connection"))
-    _count(standings)
+    _fill_accepted(standings)
     for standing in standings:
         Standing.objects.filter(pk=standing.pk, position=standing.position).update(
             accepted=standing.accepted
@@ -99,92 +99,104 @@ def settle_standings() -> None:
 
 
 def delete_old(now: datetime) -> None:
-    """The standings that no range needs; the start and the newest stay."""
+    """Delete old standings, except the start and the newest of each connection."""
     newest = Standing.objects.order_by("connection", "-at").distinct("connection")
     old = Standing.objects.filter(at__lt=now - KEPT, is_start=False)
     old.exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
 
 
 def balances(connections: Iterable[Connection], since: datetime | None = None) -> list[Balance]:
-    """From the last standing before a time on, or from the start of each connection.
+    """The balance of each connection from the last standing before a time, or from its start.
 
-    In a few queries, however many connections there are.
+    The number of queries does not depend on the number of connections.
     """
-    found = list(connections)
+    connections = list(connections)
     upto = Event.objects.order_by("-id").values_list("pk", flat=True).first() or 0
     totals = log_counts.totals(upto)
-    stretches = _stretches(found, since)
-    _count([standing for stretch in stretches for standing in stretch])
-    losses = list(Loss.objects.filter(connection__in=found))
+    pairs = _standing_pairs(connections, since)
+    _fill_accepted([standing for pair in pairs for standing in pair])
+    losses = list(Loss.objects.filter(connection__in=connections))
     return [
-        _balance(stretch, upto, totals[each.source_id], losses)
-        for each, stretch in zip(found, stretches, strict=True)
+        _balance(pair, upto, totals[connection.source_id], losses)
+        for connection, pair in zip(connections, pairs, strict=True)
     ]
 
 
-def _balance(stretch: StandingPair, upto: int, total: int, losses: Iterable[Loss]) -> Balance:
-    begin, now = stretch
+def _balance(pair: StandingPair, upto: int, total: int, losses: Iterable[Loss]) -> Balance:
+    first, newest = pair
     return Balance(
-        connection=now.connection,
-        since=begin.position,
-        since_at=None if begin.is_start else begin.at,
+        connection=newest.connection,
+        since=first.position,
+        since_at=None if first.is_start else first.at,
         upto=upto,
-        accepted=total - (begin.accepted or 0),
-        loaded=now.loaded - begin.loaded,
-        skipped=now.skipped - begin.skipped,
-        dead_letters=now.dead_letters - begin.dead_letters,
-        lost=_lost_after(begin, losses),
-        pending=total - (now.accepted or 0) - _lost_after(now, losses),
+        accepted=total - (first.accepted or 0),
+        loaded=newest.loaded - first.loaded,
+        skipped=newest.skipped - first.skipped,
+        dead_letters=newest.dead_letters - first.dead_letters,
+        lost=_lost_events_after(first, losses),
+        pending=total - (newest.accepted or 0) - _lost_events_after(newest, losses),
     )
 
 
-def _stretches(connections: Sequence[Connection], since: datetime | None) -> list[StandingPair]:
+def _standing_pairs(
+    connections: Sequence[Connection], since: datetime | None
+) -> list[StandingPair]:
     own = Standing.objects.filter(connection=OuterRef("pk"))
     start = own.filter(is_start=True)
     before = own.filter(at__lte=since, is_start=False).order_by("-at") if since else start
-    chosen = Connection.objects.filter(pk__in=[each.pk for each in connections]).values_list(
-        "pk", *(Subquery(each.values("pk")[:1]) for each in (before, start, _newest_first(own)))
+    rows = Connection.objects.filter(pk__in=[connection.pk for connection in connections])
+    pks = rows.values_list(
+        "pk",
+        *(Subquery(query.values("pk")[:1]) for query in (before, start, _newest_first(own))),
     )
-    keys = {pk: (before or start, newest) for pk, before, start, newest in chosen}
-    kept = Standing.objects.in_bulk([key for pair in keys.values() for key in pair if key])
-    return [_stretch(each, *(kept.get(key) for key in keys[each.pk])) for each in connections]
+    pairs = {pk: (before or start, newest) for pk, before, start, newest in pks}
+    standings = Standing.objects.in_bulk([pk for pair in pairs.values() for pk in pair if pk])
+    return [
+        _standing_pair(connection, *(standings.get(pk) for pk in pairs[connection.pk]))
+        for connection in connections
+    ]
 
 
-def _stretch(connection: Connection, begin: Standing | None, now: Standing | None) -> StandingPair:
-    now = now or _unbegun(connection)
-    found = StandingPair(begin or now, now)
-    for standing in found:
+def _standing_pair(
+    connection: Connection, first: Standing | None, newest: Standing | None
+) -> StandingPair:
+    newest = newest or _start_standing(connection)
+    pair = StandingPair(first or newest, newest)
+    for standing in pair:
         standing.connection = connection
-    return found
+    return pair
 
 
 def _newest_first(standings: QuerySet[Standing]) -> QuerySet[Standing]:
-    """The start last; in the order of an index."""
+    """The newest first and the start last, in the order of an index."""
     return standings.order_by("is_start", "-position")
 
 
-def _unbegun(connection: Connection, start: int | None = None) -> Standing:
-    """As a connection stands that was never loaded."""
+def _start_standing(connection: Connection, start: int | None = None) -> Standing:
+    """The standing of a connection that was never loaded."""
     position = (connection.start_position or 0) if start is None else start
     now = timezone.now().replace(second=0, microsecond=0)
     return Standing(connection=connection, at=now, is_start=True, position=position)
 
 
-def _before(connection: Connection, start: int) -> int:
-    """Events that are none of the connection's: up to its start, or gone before it."""
+def _accepted_before(connection: Connection, start: int) -> int:
+    """The number of events that the connection never loads: up to its start, or dropped before."""
     source = connection.source_id
     return max(log_counts.total_upto(source, start), log_counts.dropped_events(source))
 
 
-def _count(standings: Sequence[Standing]) -> None:
-    """Fill in how many events were accepted up to each, where that is not yet fixed."""
-    unknown = [each for each in standings if each.accepted is None]
-    places = [(each.connection.source_id, each.position) for each in unknown]
-    for standing, total in zip(unknown, log_counts.totals_at(places), strict=True):
-        is_start, source = standing.is_start, standing.connection.source_id
-        standing.accepted = max(total, log_counts.dropped_events(source)) if is_start else total
+def _fill_accepted(standings: Sequence[Standing]) -> None:
+    """Set the number of accepted events up to each standing that has none yet."""
+    unsettled = [standing for standing in standings if standing.accepted is None]
+    places = [(standing.connection.source_id, standing.position) for standing in unsettled]
+    for standing, total in zip(unsettled, log_counts.totals_at(places), strict=True):
+        dropped = standing.is_start and log_counts.dropped_events(standing.connection.source_id)
+        standing.accepted = max(total, dropped)
 
 
-def _lost_after(standing: Standing, losses: Iterable[Loss]) -> int:
-    own = (each for each in losses if each.connection_id == standing.connection_id)
-    return sum(each.events for each in own if each.last_id > standing.position)
+def _lost_events_after(standing: Standing, losses: Iterable[Loss]) -> int:
+    return sum(
+        loss.events
+        for loss in losses
+        if loss.connection_id == standing.connection_id and loss.last_id > standing.position
+    )

@@ -1,4 +1,4 @@
-"""How a connection fares, as a word that needs no colour."""
+"""The health of a connection: a severity and a word, so that no colour is needed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from events.loads.run import is_due
 
 GOOD, WAIT, BAD, OFF = "good", "wait", "bad", "off"
 SEVERITY = (GOOD, WAIT, OFF, BAD)
-COMES_WITHIN = timedelta(minutes=5)
-"""A running worker loads within this time; events that wait longer are a fault."""
+WORKER_DELAY = timedelta(minutes=5)
+"""The time within which a running worker loads; events that wait longer are a problem."""
 UNATTENDED = "not being loaded"
 
 
@@ -23,13 +23,13 @@ class Health:
     kind: str
     word: str
     next_at: datetime | None = None
-    """When the next load or try begins, if that is known."""
+    """When the next load or retry starts; None if unknown."""
 
 
 def health(
     connection: Connection, waiting: int, now: datetime, since: datetime | None = None
 ) -> Health:
-    """`waiting` is the number of its events that wait, `since` when the oldest was accepted."""
+    """`waiting` is the number of waiting events, `since` the time when the oldest was accepted."""
     if not connection.enabled:
         return Health(OFF, "paused")
     if not connection.destination.enabled:
@@ -37,16 +37,16 @@ def health(
     if connection.error:
         return Health(BAD, "failing", connection.retry_at if connection.is_waiting(now) else None)
     if waiting:
-        return _while_waiting(connection, now, since)
+        return _waiting_health(connection, now, since)
     return Health(GOOD, "up to date")
 
 
-def worst_health(found: Iterable[Health]) -> Health | None:
-    return max(found, key=lambda each: SEVERITY.index(each.kind), default=None)
+def worst_health(healths: Iterable[Health]) -> Health | None:
+    return max(healths, key=lambda health: SEVERITY.index(health.kind), default=None)
 
 
-def _while_waiting(connection: Connection, now: datetime, since: datetime | None) -> Health:
-    """Loading, or waiting for the schedule, or for a worker that does not come."""
+def _waiting_health(connection: Connection, now: datetime, since: datetime | None) -> Health:
+    """The health with waiting events: loading, scheduled or without a worker."""
     try:
         schedule = Schedule.from_config(connection.destination.config)
     except DestinationError:
@@ -59,5 +59,5 @@ def _while_waiting(connection: Connection, now: datetime, since: datetime | None
 
 
 def _is_unattended(connection: Connection, now: datetime, since: datetime | None) -> bool:
-    last_seen = max(connection.last_loaded_at or connection.created_at, connection.created_at)
-    return since is not None and max(since, last_seen) < now - COMES_WITHIN
+    loaded_at = max(connection.last_loaded_at or connection.created_at, connection.created_at)
+    return since is not None and max(since, loaded_at) < now - WORKER_DELAY
