@@ -1,4 +1,4 @@
-"""The page that confirms an action: what it affects, and a note if the action takes one."""
+"""The page that confirms an action, with the records it affects and a note if it takes one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Affected:
-    """A table of the affected records; obstacles are reasons not to act now, each with a link."""
+    """A table of the affected records, and the obstacles to the action, each with a link."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -33,7 +33,7 @@ class Affected:
 
 
 def confirmed_note(request: HttpRequest, confirmation: Confirmation) -> str | None:
-    """The note of a confirmed action, empty if it takes none; None if it is not confirmed yet."""
+    """The note of a confirmed action, or "" if it takes none; None before it is confirmed."""
     note = request.POST.get("note", "").strip()
     return note if "confirm" in request.POST and (note or not confirmation.takes_note) else None
 
@@ -41,7 +41,7 @@ def confirmed_note(request: HttpRequest, confirmation: Confirmation) -> str | No
 def confirmation_page(
     model_admin: ModelAdmin, request: HttpRequest, confirmation: Confirmation, affected: Affected
 ) -> HttpResponse:
-    """The page; its form posts the same fields to the same address."""
+    """The page; its form posts the fields of the request again to the same address."""
     opts = model_admin.opts
     names = [name for name in request.POST if name not in FORM_ONLY]
     context = {
@@ -50,7 +50,7 @@ def confirmation_page(
         "title": confirmation.title,
         "confirmation": confirmation,
         "affected": affected,
-        "held": [(name, value) for name in names for value in request.POST.getlist(name)],
+        "posted_fields": [(name, value) for name in names for value in request.POST.getlist(name)],
         "lacks_note": "confirm" in request.POST,
         "back": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"),
     }

@@ -15,21 +15,21 @@ _A_MINUTE = 60
 
 
 def relative_time(moment: datetime | None, never: str = "never") -> SafeString:
-    """How long ago the moment was, or how far ahead it is; hovering shows the time in UTC."""
+    """The time relative to now, such as "5 minutes ago"; hovering shows it in UTC."""
     if moment is None:
         return format_html("{}", never)
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>',
         moment.isoformat(),
         f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3],
-        _relative(moment, timezone.now()),
+        _relative_text(moment, timezone.now()),
     )
 
 
 def copyable_text(text: str, most: int = 0) -> SafeString:
-    """The text with a button that copies it; with most, at most that many characters are shown.
+    """The text with a button that copies it, or a dash if it is empty.
 
-    A dash for empty text.
+    At most `most` characters are shown, or all of them if it is 0.
     """
     if not text:
         return format_html("{}", "-")
@@ -43,9 +43,9 @@ def copyable_text(text: str, most: int = 0) -> SafeString:
 
 
 def clipped_text(text: str, shown: str = "", size: str = "") -> SafeString:
-    """The text, or shown in its place, cut off where its column ends; hovering shows it whole.
+    """The text cut off at the end of its column; hovering shows all of it.
 
-    size is "short", "tight" or empty.
+    A text `shown` is displayed in its place. `size` is "short", "tight" or empty.
     """
     kind = f"rh-clip rh-clip-{size}" if size else "rh-clip"
     return format_html('<span class="{}" title="{}">{}</span>', kind, text, shown or text)
@@ -59,7 +59,7 @@ def copy_button(text: str) -> SafeString:
 
 
 def count_text(count: int, noun: str) -> str:
-    """For example 1 event, 1,234 events."""
+    """The count with its noun, such as "1 event" and "1,234 events"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
@@ -68,7 +68,7 @@ def progress_bar(percent: int) -> SafeString:
 
 
 def status_label(text: str, kind: str) -> SafeString:
-    """A coloured word, readable without its colour; kind is good, wait, bad or off."""
+    """A coloured word; kind is "good", "wait", "bad" or "off"."""
     return format_html('<span class="rh-label rh-{}">{}</span>', kind, text)
 
 
@@ -87,7 +87,7 @@ def pretty_json(text: str) -> str:
 
 
 def json_block(text: str) -> SafeString:
-    """The JSON indented, and folded below it as stored, since indenting may round numbers."""
+    """The JSON indented, and below it the text as stored, since indenting may round numbers."""
     return format_html(
         '<pre class="rh-code" tabindex="0">{}</pre>'
         '<details class="rh-raw"><summary>As stored</summary>'
@@ -108,14 +108,14 @@ def code_block(code: str) -> SafeString:
 
 
 def duration_text(moment: datetime, now: datetime) -> str:
-    """The time between the two, in its largest unit."""
+    """The time between the two moments in its largest unit, such as "5 minutes"."""
     seconds = int(abs((now - moment).total_seconds()))
     if seconds < _A_MINUTE:
         return f"{seconds} s"
     return timesince(min(moment, now), max(moment, now), depth=1)
 
 
-def _relative(moment: datetime, now: datetime) -> str:
+def _relative_text(moment: datetime, now: datetime) -> str:
     return (
         f"in {duration_text(moment, now)}" if moment > now else f"{duration_text(moment, now)} ago"
     )

@@ -1,8 +1,7 @@
-"""The settings of unfold: the look of the admin and its navigation."""
+"""The settings of unfold: names, styles and the navigation of the admin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
@@ -10,32 +9,19 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
-def _may_view(model: str) -> Callable[[HttpRequest], bool]:
+def _item(title: str, icon: str, model: str, route: str = "") -> dict[str, Any]:
+    """A link for users who may view the model, to its list or to the route."""
     app, name = model.split(".")
-    return lambda request: request.user.has_perm(f"{app}.view_{name}")
-
-
-def _everyone(_request: HttpRequest) -> bool:
-    """For pages that show each user records of their own."""
-    return True
-
-
-def _item(title: str, icon: str, model: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
-        "link": reverse_lazy(f"admin:{model.replace('.', '_')}_changelist"),
-        "permission": _may_view(model),
+        "link": reverse_lazy(route or f"admin:{app}_{name}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
 
 
-def _page(title: str, icon: str, name: str, model: str) -> dict[str, Any]:
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy(name),
-        "permission": _may_view(model),
-    }
+def _group(title: str, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "separator": True, "items": list(items)}
 
 
 def _is_people(request: HttpRequest) -> bool:
@@ -87,66 +73,54 @@ UNFOLD: dict[str, Any] = {
                     _item("Live events", "stream", "events.event"),
                 ]
             },
-            {
-                "title": "Flow",
-                "separator": True,
-                "items": [
-                    _item("Sources", "sensors", "sources.source"),
-                    _item("Connections", "trending_flat", "destinations.connection"),
-                    _item("Destinations", "database", "destinations.destination"),
-                    _item("Loads", "local_shipping", "events.load"),
-                    _item("Replays", "replay", "events.replay"),
-                    _page("Tables", "table", "tables", "destinations.destination"),
-                    _page("Discards", "filter_alt_off", "discards", "destinations.destination"),
-                ],
-            },
-            {
-                "title": "People",
-                "separator": True,
-                "items": [
-                    {
-                        **_page("Profiles", "person_search", "people", "destinations.destination"),
-                        "active": lambda request: _is_people(request) and not _is_rules(request),
-                    },
-                    {
-                        **_page(
-                            "Merges & rules",
-                            "call_merge",
-                            "people-first-rules",
-                            "destinations.destination",
-                        ),
-                        "active": lambda request: _is_people(request) and _is_rules(request),
-                    },
-                    _item("Privacy", "shield_person", "destinations.erasure"),
-                    _item("Self-checks", "fact_check", "destinations.identitycheck"),
-                    _item("API tokens", "key", "destinations.profiletoken"),
-                ],
-            },
-            {
-                "title": "Needs attention",
-                "separator": True,
-                "items": [
-                    _item("Quarantine", "block", "events.quarantined"),
-                    _item("Dead letters", "unsubscribe", "events.deadletter"),
-                    _item("Losses", "delete_history", "events.loss"),
-                ],
-            },
-            {
-                "title": "Team",
-                "separator": True,
-                "items": [
-                    _item("Users", "group", "auth.user"),
-                    _item("Roles", "badge", "auth.group"),
-                    {**_item("Sessions", "devices", "sessions.session"), "permission": _everyone},
-                    _item("Audit log", "history", "admin.logentry"),
-                    _page("Settings", "settings_heart", "system", "auth.user"),
-                    {
-                        "title": "My second factor",
-                        "icon": "phonelink_lock",
-                        "link": reverse_lazy("mfa_index"),
-                    },
-                ],
-            },
+            _group(
+                "Flow",
+                _item("Sources", "sensors", "sources.source"),
+                _item("Connections", "trending_flat", "destinations.connection"),
+                _item("Destinations", "database", "destinations.destination"),
+                _item("Loads", "local_shipping", "events.load"),
+                _item("Replays", "replay", "events.replay"),
+                _item("Tables", "table", "destinations.destination", "tables"),
+                _item("Discards", "filter_alt_off", "destinations.destination", "discards"),
+            ),
+            _group(
+                "People",
+                {
+                    **_item("Profiles", "person_search", "destinations.destination", "people"),
+                    "active": lambda request: _is_people(request) and not _is_rules(request),
+                },
+                {
+                    **_item(
+                        "Merges & rules",
+                        "call_merge",
+                        "destinations.destination",
+                        "people-first-rules",
+                    ),
+                    "active": lambda request: _is_people(request) and _is_rules(request),
+                },
+                _item("Privacy", "shield_person", "destinations.erasure"),
+                _item("Self-checks", "fact_check", "destinations.identitycheck"),
+                _item("API tokens", "key", "destinations.profiletoken"),
+            ),
+            _group(
+                "Needs attention",
+                _item("Quarantine", "block", "events.quarantined"),
+                _item("Dead letters", "unsubscribe", "events.deadletter"),
+                _item("Losses", "delete_history", "events.loss"),
+            ),
+            _group(
+                "Team",
+                _item("Users", "group", "auth.user"),
+                _item("Roles", "badge", "auth.group"),
+                {**_item("Sessions", "devices", "sessions.session"), "permission": lambda _: True},
+                _item("Audit log", "history", "admin.logentry"),
+                _item("Settings", "settings_heart", "auth.user", "system"),
+                {
+                    "title": "My second factor",
+                    "icon": "phonelink_lock",
+                    "link": reverse_lazy("mfa_index"),
+                },
+            ),
         ],
     },
 }

@@ -1,4 +1,4 @@
-"""Audits reads of personal data."""
+"""The audit log of reads of personal data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ logger = logging.getLogger(__name__)
 RECORD_READ = "Viewed personal data."
 LIST_READ = "Viewed a list with personal data."
 LIST_SECONDS = 600
-"""For how long repeated reads of one list, such as its refreshes, are audited once."""
+"""How long repeated reads of a list, such as its refreshes, count as one."""
 
 
 def is_refresh(request: HttpRequest) -> bool:
-    """Whether a page fetches itself again to show progress; that is not audited."""
+    """Whether a page refreshes itself to show progress, which is not audited."""
     return "X-Refresh" in request.headers
 
 
 def audit_list(user: Any, model: type[Model]) -> None:
-    if _is_due(f"look:{user.pk}:{model._meta.label_lower}"):  # noqa: SLF001
+    if _is_due(f"personal-data-read:{user.pk}:{model._meta.label_lower}"):  # noqa: SLF001
         LogEntry.objects.create(
             user_id=user.pk,
             content_type=ContentType.objects.get_for_model(model),
@@ -37,9 +37,9 @@ def audit_list(user: Any, model: type[Model]) -> None:
 
 
 def _is_due(key: str) -> bool:
-    """Whether the read is to be audited; always while the cache does not answer."""
+    """Whether to audit the read; always true while the cache does not answer."""
     try:
         return cache.add(key, 1, timeout=LIST_SECONDS)
     except RedisError as error:
-        logger.warning("looks are not remembered: %s", type(error).__name__)
+        logger.warning("cannot remember reads of personal data: %s", type(error).__name__)
         return True

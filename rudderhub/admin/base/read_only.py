@@ -15,7 +15,7 @@ from rudderhub.admin.base.record_pages import RecordPages
 
 
 class ReadOnlyAdmin(RecordPages):
-    """A record of what happened: nobody adds, edits or deletes it here."""
+    """Records that nobody adds, edits or deletes here."""
 
     actions = None
     show_full_result_count = False
@@ -27,7 +27,7 @@ class ReadOnlyAdmin(RecordPages):
     holds_personal_data = False
     lists_personal_data = False
     personal_fields: tuple[str, ...] = ()
-    """Fields that only users with the permission may filter by: a filter could reveal a value."""
+    """Fields that only users with the permission may filter by, since filters reveal values."""
     masked_search_fields: tuple[str, ...] | None = None
     masked_search_help_text = ""
 
@@ -41,27 +41,28 @@ class ReadOnlyAdmin(RecordPages):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
         record = super().get_object(request, object_id, from_field)
-        if record is not None and not _may_see(request):
+        if record is not None and not _may_see_personal_data(request):
             self.mask(record)
         return record
 
     def get_search_fields(self, request: HttpRequest) -> Any:
-        if _may_see(request) or self.masked_search_fields is None:
+        if _may_see_personal_data(request) or self.masked_search_fields is None:
             return super().get_search_fields(request)
         return self.masked_search_fields
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        if lookup.partition(LOOKUP_SEP)[0] in self.personal_fields and not _may_see(request):
+        is_personal = lookup.partition(LOOKUP_SEP)[0] in self.personal_fields
+        if is_personal and not _may_see_personal_data(request):
             return False
         return super().lookup_allowed(lookup, value, request)
 
     def audit_read(self, request: HttpRequest, record: Any) -> None:
-        if self.holds_personal_data and _may_see(request):
+        if self.holds_personal_data and _may_see_personal_data(request):
             self.log_change(request, record, RECORD_READ)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        if not _may_see(request):
+        if not _may_see_personal_data(request):
             self._mask_changelist(changelist)
         elif self.lists_personal_data:
             audit_list(request.user, self.model)
@@ -73,11 +74,11 @@ class ReadOnlyAdmin(RecordPages):
             self.mask_listed(record)
 
     def parts(self, request: HttpRequest, record: Any) -> list[tuple[str, SafeString]]:
-        """Titles and contents shown over the whole width below the fields."""
+        """Titles and contents that are shown over the whole width below the fields."""
         return []
 
     def record_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
-        """With the parts; showing them is audited."""
+        """The parts of the record; viewing them is audited."""
         if request.method == "GET" and self.has_view_permission(request):
             self.audit_read(request, record)
         return {"parts": self.parts(request, record)}
@@ -92,5 +93,5 @@ class ReadOnlyAdmin(RecordPages):
         return False
 
 
-def _may_see(request: HttpRequest) -> bool:
+def _may_see_personal_data(request: HttpRequest) -> bool:
     return request.user.has_perm(PERMISSION)

@@ -1,4 +1,4 @@
-"""The backlog and health of connections, counted once for all connections of a page."""
+"""The backlog and health of connections, queried at once for all connections of a page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ConnectionStatus:
     backlog: Backlog
     health: Health
     lag: str
-    """How long the oldest pending event has waited, in words; empty when that is not known."""
+    """How long the oldest pending event has waited, in words; empty if it is unknown."""
 
 
 def connection_statuses(connections: Iterable[Connection]) -> list[ConnectionStatus]:
-    """In the same order; the sources and destinations should be fetched already."""
+    """The statuses in the order of the connections, which should have source and destination."""
     connections, now = list(connections), timezone.now()
     pending = backlogs(connections)
     statuses = []

@@ -41,6 +41,7 @@ from rudderhub.admin.base.display import (
 )
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
+from rudderhub.admin.data import warehouse_queries
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.connections import request_loads
 from rudderhub.admin.data.destination_form import PostgresDestinationForm
@@ -55,7 +56,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 32
+SCHEDULE_FIELDS = (
+    ("syncFrequency", "syncStartAt"),
+    ("excludeWindowStartTime", "excludeWindowEndTime"),
+)
+TABLE_FIELDS = (
+    *(("namespace", "identity_schema"), "resolve_identities", "trait_identifiers"),
+    *(("widen_rows", "column_budget"), "jsonPaths", ("skipTracksTable", "skipUsersTable")),
+    *(("underscoreDivideNumbers", "allowUsersContextTraits"), "storeFullEvent"),
+)
 
 
 class DestinationChangeList(ChangeList):
@@ -94,30 +103,8 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             (None, {"fields": head}),
             *((("Connections", {"fields": ("connections",)}),) if obj else ()),
             ("Server", {"fields": (("host", "port"), ("database", "user"), *password, "sslmode")}),
-            (
-                "Schedule",
-                {
-                    "fields": (
-                        ("syncFrequency", "syncStartAt"),
-                        ("excludeWindowStartTime", "excludeWindowEndTime"),
-                    )
-                },
-            ),
-            (
-                "Tables",
-                {
-                    "fields": (
-                        ("namespace", "identity_schema"),
-                        "resolve_identities",
-                        "trait_identifiers",
-                        ("widen_rows", "column_budget"),
-                        "jsonPaths",
-                        ("skipTracksTable", "skipUsersTable"),
-                        ("underscoreDivideNumbers", "allowUsersContextTraits"),
-                        "storeFullEvent",
-                    )
-                },
-            ),
+            ("Schedule", {"fields": SCHEDULE_FIELDS}),
+            ("Tables", {"fields": TABLE_FIELDS}),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
@@ -195,7 +182,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         """Test all at once, because a server that does not answer takes seconds."""
         destinations = list(queryset)
         namespaces = [destination.namespaces() for destination in destinations]
-        with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        with ThreadPoolExecutor(warehouse_queries.MOST_AT_ONCE) as pool:
             tests = list(pool.map(_check_steps, destinations, namespaces))
         for destination, steps in zip(destinations, tests, strict=True):
             failed = _failed_step(steps)

@@ -1,4 +1,4 @@
-"""The diagram of sources, connections and destinations, for wide and for narrow screens."""
+"""The diagram of sources, connections and destinations above the list of connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_DRAWN = 60
 
 
 def diagrams(statuses: Sequence[ConnectionStatus], *, everything: bool) -> list[Diagram]:
-    """For wide and for narrow screens; none when there is nothing to draw."""
+    """A diagram for wide and one for narrow screens; no diagrams if there is nothing to draw."""
     sources, destinations = _nodes([status.connection for status in statuses], everything)
     edges = [_edge(status) for status in statuses]
     return [
@@ -35,7 +35,7 @@ def diagrams(statuses: Sequence[ConnectionStatus], *, everything: bool) -> list[
 def _nodes(
     connections: Sequence[Connection], everything: bool
 ) -> tuple[list[DiagramNode], list[DiagramNode]]:
-    """The sources and destinations of the connections; with `everything` also unconnected ones."""
+    """The nodes of the connections; with `everything`, also of records without a connection."""
     sources = {connection.source for connection in connections}
     destinations = {connection.destination for connection in connections}
     if everything:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -42,6 +43,14 @@ AFTERWARDS = {
     LoadState.FAILED: "The next load starts at the same event. To start it now, use Retry now.",
 }
 MOST_COLUMNS = 20
+RUN_FIELDS = (("connection", "status"), ("started", "duration"), ("after", "upto"), "number")
+RESULT_FIELDS = (
+    ("events", "skipped"),
+    ("letters", "discards"),
+    "skipped_for",
+    "tables",
+    "warnings_text",
+)
 
 
 class TableDetail(NamedTuple):
@@ -58,8 +67,8 @@ class LoadAdmin(ReadOnlyAdmin):
     list_fullwidth = True
     empty_text = "No loads yet. A load starts automatically when a connected source has events."
     list_display = (
-        *("started", "status", "pair", "took", "events", "row_count", "made"),
-        *("left_out", "problem"),
+        *("started", "status", "pair", "duration", "events", "row_count", "additions"),
+        *("unloaded", "problem"),
     )
     list_filter = ("state", "connection")
     search_fields = ("error",)
@@ -67,34 +76,11 @@ class LoadAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "rudderhub/data/load_again_bar.html"
     list_select_related = ("connection__source", "connection__destination")
     fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    *(("connection", "status"), ("started", "took")),
-                    *(("after", "upto"), "number"),
-                )
-            },
-        ),
-        (
-            "Results",
-            {
-                "fields": (
-                    ("events", "skipped"),
-                    ("letters", "discards"),
-                    "skipped_for",
-                    "tables",
-                    "warned",
-                )
-            },
-        ),
+        (None, {"fields": RUN_FIELDS}),
+        ("Results", {"fields": RESULT_FIELDS}),
         ("Error", {"fields": ("error_class", "advice")}),
     )
-    readonly_fields = (
-        *("connection", "status", "started", "took", "after", "upto", "number"),
-        *("events", "skipped", "letters", "discards", "skipped_for", "tables", "warned"),
-        *("error_class", "advice"),
-    )
+    readonly_fields = flatten((*RUN_FIELDS, *RESULT_FIELDS, "error_class", "advice"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Load]:
         return Load.objects.order_by("-id")
@@ -110,7 +96,7 @@ class LoadAdmin(ReadOnlyAdmin):
         )
 
     @display(description="took")
-    def took(self, load: Load) -> str:
+    def duration(self, load: Load) -> str:
         until = load.finished_at or timezone.now()
         if load.error and load.upto_id == load.after_id:
             return f"retrying for {duration_text(load.started_at, until)}"
@@ -134,7 +120,7 @@ class LoadAdmin(ReadOnlyAdmin):
         return copyable_text(str(load.pk))
 
     @display(description="not loaded", empty_value="-")
-    def left_out(self, load: Load) -> str | None:
+    def unloaded(self, load: Load) -> str | None:
         counts = (
             (load.dead_letters, "dead letter"),
             (load.skipped, "skipped event"),
@@ -148,7 +134,7 @@ class LoadAdmin(ReadOnlyAdmin):
         return f"{sum(load.rows.values()):,}"
 
     @display(description="new", empty_value="-")
-    def made(self, load: Load) -> str | None:
+    def additions(self, load: Load) -> str | None:
         tables = sum(not columns for columns in load.added.values())
         columns = sum(map(len, load.added.values()))
         counts = ((tables, "table"), (columns, "column"))
@@ -184,7 +170,7 @@ class LoadAdmin(ReadOnlyAdmin):
         return reason_counts_text(load.skip_reasons)
 
     @display(description="warnings", empty_value="-")
-    def warned(self, load: Load) -> str | None:
+    def warnings_text(self, load: Load) -> str | None:
         return "\n".join(load.warnings) or None
 
     @display(description="class", empty_value="-")

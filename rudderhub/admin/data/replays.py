@@ -126,7 +126,7 @@ class ReplayAdmin(ReadOnlyAdmin):
     fields = readonly_fields = (
         *("connection", "scope", "status", "started", "ended"),
         *("expected", "events", "skipped", "dead_letters", "discards"),
-        *("skipped_for", "warned", "error"),
+        *("skipped_for", "warnings_text", "error"),
     )
 
     @display(description="what")
@@ -144,7 +144,7 @@ class ReplayAdmin(ReadOnlyAdmin):
         return reason_counts_text(replay.skip_reasons)
 
     @display(description="warnings", empty_value="-")
-    def warned(self, replay: Replay) -> str | None:
+    def warnings_text(self, replay: Replay) -> str | None:
         return "\n".join(replay.warnings) or None
 
     @display(description="started")

@@ -1,4 +1,4 @@
-"""The pages of sources, with what the log has of their events."""
+"""The pages of sources, with the activity of each in the log."""
 
 from __future__ import annotations
 
@@ -45,10 +45,15 @@ if TYPE_CHECKING:
     SourceRow = WithAnnotations[Source, _Counts]
 
 MANY_REFUSED = 0.01
+REQUEST_FIELDS = ("on_invalid_event", "allowed_origins")
+LIMIT_FIELDS = (
+    ("rate_limit_requests", "rate_limit_window_seconds"),
+    ("max_event_bytes", "max_body_bytes"),
+)
 
 
 class SourceChangeList(ChangeList):
-    """Counts the activity of all sources of the page at once."""
+    """Counts the activity of all sources on the page at once."""
 
     result_list: list[SourceRow]
 
@@ -77,17 +82,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     fieldsets = (
         (None, {"fields": ("name", "type", "enabled", "source_id", "created")}),
         ("Activity", {"fields": (("day", "errors"), ("last_event", "sdks"), "destinations")}),
-        (
-            "Accepted requests",
-            {
-                "fields": (
-                    "on_invalid_event",
-                    "allowed_origins",
-                    ("rate_limit_requests", "rate_limit_window_seconds"),
-                    ("max_event_bytes", "max_body_bytes"),
-                )
-            },
-        ),
+        ("Accepted requests", {"fields": (*REQUEST_FIELDS, *LIMIT_FIELDS)}),
     )
     add_fieldsets = ((None, {"fields": ("name", "type")}),)
     also_deleted = (
@@ -135,12 +130,12 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
             sparkline.HEIGHT,
             description,
             description,
-            sparkline.bars(hours),
+            sparkline.bars_path(hours),
         )
 
     @display(description="refused")
     def errors(self, source: SourceRow) -> SafeString:
-        """The share of refused requests; one with an unknown key belongs to no source."""
+        """The share of refused requests; requests with an unknown key belong to no source."""
         sent = source.activity
         if not sent.refused:
             return format_html("{}", "0 %" if sent.accepted else "-")
@@ -148,7 +143,9 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         query = {"state": "all", "source__id__exact": source.pk, **refused_filter(since)}
         return format_html(
             '<span class="rh-nowrap">{} <a class="rh-link" href="{}?{}">{}</a></span>',
-            status_label(_percent(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"),
+            status_label(
+                _percent_text(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"
+            ),
             reverse("admin:events_quarantined_changelist"),
             urlencode(query),
             f"{sent.refused:,}",
@@ -191,7 +188,7 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
 
     @display(description="connections")
     def destinations(self, source: SourceRow) -> SafeString:
-        """The destinations it feeds, with the health of each connection."""
+        """The destinations of its connections, with the health of each."""
         connections = source.connections.select_related("source", "destination")
         items = [_connection_item(status) for status in connection_statuses(connections)]
         items.append(_connect_item(source, is_connected=bool(items)))
@@ -221,10 +218,10 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
 
     def record_context(self, request: HttpRequest, record: Source) -> dict[str, Any]:
         key = record.write_keys.active(timezone.now()).first()
-        ready = snippets(settings.DATA_PLANE_URL, key.key) if key else []
+        source_snippets = snippets(settings.DATA_PLANE_URL, key.key) if key else []
         context = {
             "base_url": settings.BASE_URL,
-            "snippets": sorted(ready, key=lambda snippet: not snippet.suits(record.type)),
+            "snippets": sorted(source_snippets, key=lambda snippet: not snippet.suits(record.type)),
         }
         if self.has_change_permission(request, record):
             context["keys_add_url"] = reverse("admin:sources_writekey_add", args=[record.pk])
@@ -284,7 +281,7 @@ def _connection_item(status: ConnectionStatus) -> SafeString:
 
 
 def _connect_item(source: SourceRow, *, is_connected: bool) -> SafeString:
-    """A link that connects the source, for users who may."""
+    """A link that connects the source, for users with the permission."""
     if not source.may_be_connected:
         return format_html("{}", "" if is_connected else "none; its events stay in the log")
     url = f"{reverse('admin:destinations_connection_add')}?source={source.pk}"
@@ -292,6 +289,6 @@ def _connect_item(source: SourceRow, *, is_connected: bool) -> SafeString:
     return format_html('<li><a class="rh-link" href="{}">{}</a></li>', url, words)
 
 
-def _percent(sent: Activity) -> str:
+def _percent_text(sent: Activity) -> str:
     share = 100 * sent.refused_share
     return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"  # noqa: PLR2004

@@ -89,18 +89,20 @@ class WriteKeyPages(RecordPages):
     """Adds the views that change the write keys of a source."""
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        keys = "<int:pk>/keys/"
-        return [
-            path(f"{keys}add/", wrap(self.add_key), name="sources_writekey_add"),
+        views = (
+            ("add", "add", self.add_key),
+            ("<int:key_pk>/rotate", "rotate", self.rotate_key),
+            ("<int:key_pk>/revoke", "revoke", self.revoke_key),
+        )
+        pages = [
             path(
-                f"{keys}<int:key_pk>/rotate/", wrap(self.rotate_key), name="sources_writekey_rotate"
-            ),
-            path(
-                f"{keys}<int:key_pk>/revoke/", wrap(self.revoke_key), name="sources_writekey_revoke"
-            ),
-            *super().get_urls(),
+                f"<int:pk>/keys/{rest}/",
+                self.admin_site.admin_view(view),
+                name=f"sources_writekey_{name}",
+            )
+            for rest, name, view in views
         ]
+        return [*pages, *super().get_urls()]
 
     def add_key(self, request: HttpRequest, pk: int) -> HttpResponse:
         source = self.changeable(request, pk)

@@ -185,10 +185,8 @@ class EventAdmin(ReadOnlyAdmin):
         return copyable_text(event.anonymous_id)
 
     def mask_listed(self, record: Event) -> None:
-        record.user_id, record.anonymous_id = (
-            masked_text(record.user_id),
-            masked_text(record.anonymous_id),
-        )
+        record.user_id = masked_text(record.user_id)
+        record.anonymous_id = masked_text(record.anonymous_id)
 
     def mask(self, record: Event) -> None:
         self.mask_listed(record)
@@ -218,15 +216,11 @@ class EventAdmin(ReadOnlyAdmin):
             "minutes": settings.REQUEST_MINUTES,
             "normalised": json_block(record.payload),
         }
+        trace = render_to_string("rudderhub/live_events/trace.html", context, request)
+        original = render_to_string("rudderhub/live_events/request.html", context)
         return [
-            (
-                "Trace",
-                SafeString(render_to_string("rudderhub/live_events/trace.html", context, request)),
-            ),
-            (
-                "Request and event",
-                SafeString(render_to_string("rudderhub/live_events/request.html", context)),
-            ),
+            ("Trace", SafeString(trace)),
+            ("Request and event", SafeString(original)),
             ("Send again", code_block(self._curl_text(request, record))),
         ]
 

@@ -21,7 +21,7 @@ from events.log.activity import source_activity
 from events.log.database import log_connection
 from events.models import Event, MinuteCount, SdkSeen
 from events.workers import queue
-from rudderhub.admin.base.sparkline import bars
+from rudderhub.admin.base.sparkline import bars_path
 from tests.support.factories import (
     make_connection,
     make_event,
@@ -258,9 +258,9 @@ def test_a_test_event_is_not_sent_by_a_link(admin_client):
 
 
 def test_bars_reach_up_by_their_share_of_the_highest():
-    assert bars([0, 1, 2]) == "M4 24v-12h3v12zM8 24v-24h3v24z"
-    assert bars([0, 0]) == ""
-    assert bars([1, 10_000]) == "M0 24v-1h3v1zM4 24v-24h3v24z"
+    assert bars_path([0, 1, 2]) == "M4 24v-12h3v12zM8 24v-24h3v24z"
+    assert bars_path([0, 0]) == ""
+    assert bars_path([1, 10_000]) == "M0 24v-1h3v1zM4 24v-24h3v24z"
 
 
 @pytest.mark.parametrize(("hours", "longest"), [("1", 1), ("168", 168)])
