@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier
 from destinations.models import Connection
 from destinations.postgres.identity import resolve, schema
 from destinations.postgres.identity.query import query
-from destinations.postgres.load import sql
+from destinations.postgres.load import table_sql
 from destinations.warehouse.identity.statements import statement
 from destinations.warehouse.rows.schema import DISCARD_COLUMNS, DISCARDS
 from events.log import counts, partitions
@@ -204,7 +204,7 @@ def _fill_warehouse(conn: api.Conn) -> None:
             resolve.resolve(conn, api.SCHEMA, [statement(each, "bench") for each in stated])
     template = Identifier(api.EVENTS, "identifies").as_string()
     conn.execute(NAMESPACES.format(sources=SOURCES, tables=TABLES, template=template))
-    for table in sql.create_table(api.EVENTS, DISCARDS, DISCARD_COLUMNS):
+    for table in table_sql.create_table(api.EVENTS, DISCARDS, DISCARD_COLUMNS):
         conn.execute(table)
     conn.execute(SQL(FILL_DISCARDS).format(Identifier(api.EVENTS, DISCARDS)), [])
     conn.execute("VACUUM ANALYZE")

@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 from destinations.postgres.connection import SETTINGS, Conn
 from destinations.postgres.identity import schema as identity_schema
 from destinations.postgres.identity.query import query
-from destinations.postgres.load import sql
+from destinations.postgres.load import table_sql
 from destinations.postgres.reads import profiles
 from destinations.warehouse.identity.statements import GraphOptions
 
@@ -133,9 +133,9 @@ def make(conn: Conn) -> None:
     conn.execute(query(SCHEMA, MAKE_PEOPLE), [PEOPLE])
     conn.execute("CREATE UNIQUE INDEX ON person (p); ANALYZE person")
     conn.execute(query(SCHEMA, FILL))
-    conn.execute(sql.create_schema(EVENTS))
+    conn.execute(table_sql.create_schema(EVENTS))
     for table, (prefix, rows) in TABLES.items():
-        for statement in sql.create_table(EVENTS, table, COLUMNS):
+        for statement in table_sql.create_table(EVENTS, table, COLUMNS):
             conn.execute(statement)
         fill = SQL(FILL_TABLE).format(table=Identifier(EVENTS, table))
         values = {"prefix": prefix, "rows": rows, "busy": BUSY, "people": PEOPLE}

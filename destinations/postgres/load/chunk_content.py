@@ -43,7 +43,7 @@ FILTERED = "the event filter of the connection leaves it out"
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBERS = (b"0" * 20, b"-" + b"0" * 19)
-"""Integers of so many digits may be past 64 bits, where orjson rounds."""
+"""Integers of this length may exceed 64 bits, where orjson rounds."""
 
 
 class PreparedRow(NamedTuple):
@@ -56,81 +56,83 @@ class PreparedRow(NamedTuple):
 
 @dataclass
 class ChunkContent:
-    """Rows by table, of each id the newest, and what the events say of identities.
+    """The newest row of each id by table, and the identity statements of the events.
 
-    Rows of one shape share one object of types, so that its needs are worked out once.
+    Rows with equal columns share one object of types, so that its columns are planned once.
     """
 
     rows: dict[str, dict[str, PreparedRow]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     shapes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     repeated: Counter[str] = field(default_factory=Counter)
-    """Rows by table that have the id of another one of the chunk."""
-    erased: set[str] = field(default_factory=set)
-    """Ids of the rows that were left out, since their person was erased."""
+    """Number of rows by table that have the id of another row of the chunk."""
+    erased_ids: set[str] = field(default_factory=set)
+    """Ids of the rows that were removed because their person was erased."""
     events: Sequence[LoggedEvent] = ()
     rewritten: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """What the log may keep of the events that name erased people, by their ids."""
+    """Payloads without erased values for the events that name erased people, by event id."""
 
-    def add(self, row: Row, primary: Identifier | None, *, is_user: bool) -> None:
-        """Keep the row unless one of its id was received at the same time or later."""
+    def add_row(self, row: Row, primary: Identifier | None, *, is_user: bool) -> None:
+        """Keep the row unless a row of the same id was received at the same time or later."""
         table = self.rows.setdefault(row.table, {})
         row_id = row.values["id"]
         key = row_id if type(row_id) is str else str(row_id)
-        known = table.get(key)
-        if known is not None:
+        present = table.get(key)
+        if present is not None:
             self.repeated[row.table] += 1
-            if known.row.values["received_at"] >= row.values["received_at"]:
+            if present.row.values["received_at"] >= row.values["received_at"]:
                 return
             del table[key]  # so that the rows stay in the order of loading
         types = self.shapes.setdefault((*row.types, *row.types.values()), row.types)
         table[key] = PreparedRow(Row(row.table, types, row.values), primary, is_user)
 
-    def stamp(self, profiles: Mapping[Identifier, UUID]) -> None:
+    def set_profiles(self, profiles: Mapping[Identifier, UUID]) -> None:
         """Give each row the profile of its primary identifier."""
-        stamps = {identifier: str(profile) for identifier, profile in profiles.items()}
+        profile_ids = {identifier: str(profile) for identifier, profile in profiles.items()}
         for table in self.rows.values():
             for row, primary, _ in table.values():
-                if primary is not None and (stamp := stamps.get(primary)) is not None:
-                    row.values[PROFILE_COLUMN] = stamp
+                if primary is not None and (profile := profile_ids.get(primary)):
+                    row.values[PROFILE_COLUMN] = profile
 
-    def leave_out(self, modes: Mapping[Identifier, str]) -> None:
-        """Drop or empty the rows of erased people, and erased values in the rows of others."""
+    def remove_erased(self, modes: Mapping[Identifier, str]) -> None:
+        """Delete or empty the rows of erased people, and clear erased values in other rows."""
         if not modes:
             return
         erased = Erased(modes)
         for table in self.rows.values():
-            for key, kept in list(table.items()):
-                mode = modes.get(kept.primary) if kept.primary else None
+            for key, prepared in list(table.items()):
+                mode = modes.get(prepared.primary) if prepared.primary else None
                 if mode == DELETE:
-                    self.erased.add(key)
+                    self.erased_ids.add(key)
                     del table[key]
                 elif mode == BLANK:
-                    blank(kept.row.values)
-                    table[key] = PreparedRow(kept.row, None, is_user=False)
+                    blank(prepared.row.values)
+                    table[key] = PreparedRow(prepared.row, None, is_user=False)
                 else:
-                    erased.clear(kept.row.values)
+                    erased.clear(prepared.row.values)
         self.rows = {name: table for name, table in self.rows.items() if table}
-        self._rewrite(erased)
+        self._rewrite_events(erased)
 
-    def _rewrite(self, erased: Erased) -> None:
-        named = {each.message_id: each.primary for each in self.statements if erased.names(each)}
+    def _rewrite_events(self, erased: Erased) -> None:
+        primaries = {
+            stated.message_id: stated.primary for stated in self.statements if erased.names(stated)
+        }
         for event in self.events:
-            if event.message_id in named:
+            if event.message_id in primaries:
                 payload = json.loads(event.payload)
-                if new := without_erased(payload, named[event.message_id], erased):
+                if new := without_erased(payload, primaries[event.message_id], erased):
                     self.rewritten[event.id] = new
 
-    def shapes_of(self, table: str) -> Iterator[dict[str, str]]:
-        """The distinct types of a table's rows."""
-        types = (kept.row.types for kept in self.rows[table].values())
-        return iter({id(each): each for each in types}.values())
+    def distinct_types(self, table: str) -> Iterator[dict[str, str]]:
+        """The columns with their types of each kind of row that the table gets."""
+        rows = (prepared.row for prepared in self.rows[table].values())
+        return iter({id(row.types): row.types for row in rows}.values())
 
 
 def prepare_chunk(chunk: Chunk, feed: Feed, options: Options, rules: Rules | None) -> PreparedChunk:
-    """Transform the chunk's events; those that cannot be rows are dead letters or skipped.
+    """Transform the chunk's events; events without rows are skipped or become dead letters.
 
-    Without rules of identity no identities are resolved.
+    Without rules the content has no identity statements.
     """
     content = ChunkContent(events=chunk.events)
     dead_letters: list[tuple[LoggedEvent, str]] = []
@@ -138,7 +140,7 @@ def prepare_chunk(chunk: Chunk, feed: Feed, options: Options, rules: Rules | Non
     metadata = _metadata(feed)
     for event in chunk.events:
         try:
-            reason = _add(content, event, feed, metadata, options, rules)
+            reason = _add_event(content, event, feed, metadata, options, rules)
         except (TransformError, MalformedMergeError) as error:
             dead_letters.append((event, str(error)))
         except Exception as error:
@@ -153,19 +155,19 @@ def prepare_chunk(chunk: Chunk, feed: Feed, options: Options, rules: Rules | Non
 
 
 def prepared_content(prepared: PreparedChunk) -> ChunkContent:
-    """The content that prepare() gave; empty when all events of the chunk are dead letters."""
+    """The content that prepare_chunk() gave; empty when all events are dead letters."""
     return cast("ChunkContent", prepared.content or ChunkContent())
 
 
 def event_tables(event: LoggedEvent, feed: Feed, options: Options) -> list[str]:
-    """The tables that an event has rows in; it has been prepared before, to no error."""
-    payload = _payload(event.payload)
+    """The tables in which an event has rows. The event has been prepared before without error."""
+    payload = _exact_payload(event.payload)
     if is_switched_off(payload) or (feed.event_filter and not feed.event_filter.takes(payload)):
         return []
     return [row.table for row in transform(payload, _metadata(feed), options, new_id=_new_id)]
 
 
-def _add(
+def _add_event(
     content: ChunkContent,
     event: LoggedEvent,
     feed: Feed,
@@ -173,13 +175,13 @@ def _add(
     options: Options,
     rules: Rules | None,
 ) -> str:
-    """The reason why the event gives nothing; empty when it gave rows or a statement."""
-    payload = _payload(event.payload)
+    """Add an event; returns why it is skipped, or "" when it gave rows or a statement."""
+    payload = _exact_payload(event.payload)
     if feed.event_filter and not feed.event_filter.takes(payload):
         return FILTERED
     if "integrations" in payload and is_switched_off(payload):
         return SWITCHED_OFF
-    if _is_for_another(payload.get("rudderDestinationId"), metadata.destination_id):
+    if _is_for_other_destination(payload.get("rudderDestinationId"), metadata.destination_id):
         return FOR_ANOTHER
     rows = [storable(row) for row in transform(payload, metadata, options, new_id=_new_id)]
     stated = statement(payload, metadata.source_id, rules) if rules else None
@@ -187,23 +189,23 @@ def _add(
     if stated:
         content.statements.append(stated)
     is_user = len(rows) > 1 and rows[1].table == "users"
-    for row in rows[:1] if is_user else rows:  # users are made of identifies
-        content.add(row, primary, is_user=is_user)
+    for row in rows[:1] if is_user else rows:  # the users row follows from identifies
+        content.add_row(row, primary, is_user=is_user)
     return "" if rows or stated else skip_reason(payload) or "it has no identifier and no table"
 
 
-def _is_for_another(destination_id: Any, own: str) -> bool:
-    """Reverse ETL may name the one destination of its events."""
-    return isinstance(destination_id, str) and destination_id not in {"", own}
+def _is_for_other_destination(destination_id: Any, own_id: str) -> bool:
+    """Whether reverse ETL addressed the event to another destination."""
+    return isinstance(destination_id, str) and destination_id not in {"", own_id}
 
 
-def _payload(text: str) -> dict[str, Any]:
-    """The event, exactly: without NUL and broken pairs, integers of any length in full.
+def _exact_payload(text: str) -> dict[str, Any]:
+    """The event without NUL and lone surrogates, with exact integers of any length.
 
-    It was accepted, so unlike the gateway's reader this one refuses nothing.
+    The event was accepted, so unlike the gateway's reader this one refuses nothing.
     """
     digits = text.encode(errors="replace").translate(_DIGITS)
-    if "\\u0000" not in text and not any(each in digits for each in _LONG_NUMBERS):
+    if "\\u0000" not in text and not any(number in digits for number in _LONG_NUMBERS):
         try:
             return orjson.loads(text)  # type: ignore[no-any-return]
         except orjson.JSONDecodeError:

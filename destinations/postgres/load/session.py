@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Container
-from datetime import datetime
 from itertools import count
 
 import psycopg
@@ -15,7 +14,6 @@ from destinations.interface import (
     ChunkRefusedError,
     CursorCounts,
     DestinationError,
-    DestinationUnavailableError,
     Feed,
     LoadResult,
     PreparedChunk,
@@ -29,13 +27,14 @@ from destinations.postgres.connection import (
     translated_errors,
 )
 from destinations.postgres.identity import resolve, schema
-from destinations.postgres.load import sql
+from destinations.postgres.load import table_sql
 from destinations.postgres.load.chunk_content import (
     ChunkContent,
     event_tables,
     prepare_chunk,
     prepared_content,
 )
+from destinations.postgres.load.cursor import Cursor
 from destinations.postgres.load.tables import Namespace, TableRefusedError
 from destinations.postgres.load.users import write_users
 from destinations.postgres.load.writer import Writer, WrittenRows
@@ -48,10 +47,11 @@ from destinations.warehouse.rows.users import user_columns
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = {"40": 5, "42": 4, "3F": 4, "XX": 4, "22": 2, "23": 2, "0A": 2}
-"""By class of SQLSTATE: other loads, or changes of tables by hand, may be the cause and be over."""
+"""Attempts by class of SQLSTATE, for errors that other loads or changes by hand may cause."""
 
 
 def refresh_large_profiles(config: PostgresConfig) -> None:
+    """Write the rows of large profiles that loads only marked."""
     with connect(config) as conn, translated_errors():
         if table_exists(conn, config.identity_schema, "identity_stale"):
             resolve.refresh_marked(conn, config.identity_schema)
@@ -63,33 +63,28 @@ class PostgresSession:
     def __init__(
         self, conn: Conn, config: PostgresConfig, options: Options, feed: Feed, rules: Rules | None
     ) -> None:
-        """The session closes conn; without rules it resolves no identities."""
+        """The session closes conn. Without rules it resolves no identities."""
         self._options = options
         self._feed = feed
-        self._meets_stored = False
+        self._expects_stored_rows = False
         self._schema = config.identity_schema
         self._conn = conn
         self._rules = rules
+        self._cursor = Cursor(conn, self._schema, feed.connection_id)
         self._namespace = Namespace(
-            self._conn, feed.namespace, self._schema, config.column_budget, config.widen_rows
+            conn, feed.namespace, self._schema, config.column_budget, config.widen_rows
         )
 
     def close(self) -> None:
         self._conn.close()
 
     def position(self) -> int | None:
-        with translated_errors():
-            row = self._conn.execute(
-                sql.cursor_position(self._schema), [self._feed.connection_id]
-            ).fetchone()
-        return int(row[0]) if row else None
+        counts = self.counts()
+        return counts.position if counts else None
 
     def counts(self) -> CursorCounts | None:
         with translated_errors():
-            row = self._conn.execute(
-                sql.cursor_counts(self._schema), [self._feed.connection_id]
-            ).fetchone()
-        return CursorCounts(*row) if row else None
+            return self._cursor.counts()
 
     def prepare(self, chunk: Chunk) -> PreparedChunk:
         return prepare_chunk(chunk, self._feed, self._options, self._rules)
@@ -103,42 +98,42 @@ class PostgresSession:
                     state = (error.sqlstate or "")[:2]
                     if self._conn.closed or attempt >= ATTEMPTS.get(state, 1):
                         raise
-                    logger.info("written again: %s", primary_message(error))
+                    logger.info("the load is retried: %s", primary_message(error))
         raise AssertionError("the last attempt returns or raises")
 
     def _load(self, prepared: PreparedChunk) -> LoadResult:
         content = prepared_content(prepared)
-        self._namespace.forget()  # somebody may have changed a table since the last chunk
-        content.leave_out(resolve.suppressed(self._conn, self._schema, content.statements))
-        self._grow(prepared, content)  # first: a refused table must not leave identities behind
+        self._namespace.forget_tables()  # somebody may have changed one since the last chunk
+        content.remove_erased(resolve.suppressed(self._conn, self._schema, content.statements))
+        self._ensure_tables(prepared, content)  # first: a refused table leaves no identities behind
         warn = self._namespace.warnings.append
-        content.stamp(resolve.resolve(self._conn, self._schema, content.statements, warn))
-        return self._write_new(prepared, content)
+        content.set_profiles(resolve.resolve(self._conn, self._schema, content.statements, warn))
+        return self._write_rows(prepared, content)
 
-    def _grow(self, prepared: PreparedChunk, content: ChunkContent) -> None:
-        """Have a place in the warehouse for every row, before the transaction that writes them."""
+    def _ensure_tables(self, prepared: PreparedChunk, content: ChunkContent) -> None:
+        """Create the tables and columns that the rows need, before the transaction of the rows."""
         self._namespace.warnings.clear()
         self._namespace.added.clear()
         if not content.rows:
             return
         try:
-            self._namespace.read([*content.rows, "users", DISCARDS])
-            self._namespace.grow(DISCARDS, DISCARD_COLUMNS)
+            self._namespace.read_tables([*content.rows, "users", DISCARDS])
+            self._namespace.ensure_columns(DISCARDS, DISCARD_COLUMNS)
             for table in sorted(content.rows):
-                self._namespace.grow(table, wanted_columns(content.shapes_of(table)))
-            if any(kept.is_user for kept in content.rows.get("identifies", {}).values()):
-                self._grow_users()
+                self._namespace.ensure_columns(table, wanted_columns(content.distinct_types(table)))
+            if any(row.is_user for row in content.rows.get("identifies", {}).values()):
+                self._ensure_users_table()
         except TableRefusedError as error:
-            raise self._without(error, prepared) from error
+            raise self._refusal(error, prepared) from error
 
-    def _grow_users(self) -> None:
-        """As wide as identifies, with the types that its columns have."""
+    def _ensure_users_table(self) -> None:
+        """Give users the columns of identifies that have one of the loader's types."""
         columns = user_columns(self._namespace.columns("identifies"))
-        ours = {name: kind for name, kind in columns.items() if kind in sql.TYPES}
-        self._namespace.grow("users", ours)
+        own = {name: kind for name, kind in columns.items() if kind in table_sql.TYPES}
+        self._namespace.ensure_columns("users", own)
 
-    def _without(self, error: TableRefusedError, prepared: PreparedChunk) -> Exception:
-        """The refusal of the events that have rows in the table, unless it is one of ours."""
+    def _refusal(self, error: TableRefusedError, prepared: PreparedChunk) -> Exception:
+        """The error for the events with rows in the table; discards concern all events."""
         if error.table == DISCARDS:
             return DestinationError(str(error))
         reasons = {
@@ -149,54 +144,52 @@ class PostgresSession:
         }
         return ChunkRefusedError(str(error), reasons)
 
-    def _write_new(self, prepared: PreparedChunk, content: ChunkContent) -> LoadResult:
-        """With care only where a row is stored already, as were some of the last chunk."""
-        if not self._meets_stored:
+    def _write_rows(self, prepared: PreparedChunk, content: ChunkContent) -> LoadResult:
+        """Stage the rows only if one is stored already, or if the last chunk met stored rows."""
+        if not self._expects_stored_rows:
             try:
-                return self._write(prepared, content, with_care=False)
+                return self._write_transaction(prepared, content, is_staged=False)
             except psycopg.errors.UniqueViolation as error:
-                logger.info("written with care: %s", primary_message(error))
-        return self._write(prepared, content, with_care=True)
+                logger.info("rows are staged: %s", primary_message(error))
+        return self._write_transaction(prepared, content, is_staged=True)
 
-    def _write(
-        self, prepared: PreparedChunk, content: ChunkContent, *, with_care: bool
+    def _write_transaction(
+        self, prepared: PreparedChunk, content: ChunkContent, *, is_staged: bool
     ) -> LoadResult:
-        """T2: rows, discards and cursor, all or none."""
+        """T2: write rows, discards and cursor, all or none."""
         skipped = Counter(prepared.skipped)
-        if content.erased:
-            skipped[ERASED] = len(content.erased)
+        if content.erased_ids:
+            skipped[ERASED] = len(content.erased_ids)
+        dead_letters = len(prepared.dead_letters)
+        loaded = len(prepared.chunk.events) - dead_letters - skipped.total()
         counts: dict[str, int] = {}
         repeated = Counter(content.repeated)
         discards: list[Row] = []
         with self._conn.transaction():
-            loaded_at = self._move_cursor(prepared, skipped)
-            writer = Writer(
-                self._conn,
-                self._feed.namespace,
-                self._namespace,
-                loaded_at,
-                with_care=with_care,
+            loaded_at = self._cursor.move(
+                prepared.chunk, loaded=loaded, skipped=skipped.total(), dead_letters=dead_letters
             )
+            writer = Writer(self._conn, self._namespace, loaded_at, is_staged=is_staged)
             for table in sorted(content.rows):
-                rows = [kept.row for kept in content.rows[table].values()]
+                rows = [prepared_row.row for prepared_row in content.rows[table].values()]
                 written = writer.write(table, rows)
                 counts[table] = written.count
                 repeated[table] += written.repeated
                 discards += written.stored_discards()
-                if table == "identifies" and self._namespace.has("users"):
+                if table == "identifies" and self._namespace.has_table("users"):
                     users = self._write_users(writer, content, written)
                     counts["users"] = users.count
                     discards += users.discards
             writer.write_discards(discards)
-        self._meets_stored = writer.met_stored
+        self._expects_stored_rows = writer.met_stored_rows
         return LoadResult(
-            loaded=_loaded(prepared, skipped),
+            loaded=loaded,
             skipped=skipped,
             rows=counts,
             discards=len(discards),
             warnings=tuple(self._namespace.warnings),
             repeated=+repeated,
-            discarded=Counter(each.values["table_name"] for each in discards),
+            discarded=Counter(row.values["table_name"] for row in discards),
             added=dict(self._namespace.added),
             rewritten=content.rewritten,
         )
@@ -204,46 +197,21 @@ class PostgresSession:
     def _write_users(
         self, writer: Writer, content: ChunkContent, identifies: WrittenRows
     ) -> WrittenRows:
-        makes_user = {row_id for row_id, kept in content.rows["identifies"].items() if kept.is_user}
-        users = write_users(
-            self._conn, self._feed.namespace, self._namespace, writer, identifies, makes_user
-        )
-        users.discards += _discards_of_users(identifies, makes_user)
+        user_rows = {row_id for row_id, row in content.rows["identifies"].items() if row.is_user}
+        users = write_users(self._conn, self._namespace, writer, identifies, user_rows)
+        users.discards += _users_discards(identifies, user_rows)
         return users
 
-    def _move_cursor(self, prepared: PreparedChunk, skipped: Counter[str]) -> datetime:
-        """The time of the transaction."""
-        chunk, connection_id = prepared.chunk, self._feed.connection_id
-        self._conn.execute(sql.start_cursor(self._schema), [connection_id, chunk.after])
-        moved = self._conn.execute(
-            sql.move_cursor(self._schema),
-            {
-                "connection_id": connection_id,
-                "after": chunk.after,
-                "upto": chunk.upto,
-                "loaded": _loaded(prepared, skipped),
-                "skipped": skipped.total(),
-                "dead_letters": len(prepared.dead_letters),
-            },
-        ).fetchone()
-        if moved is None:
-            raise DestinationUnavailableError("the cursor was moved by another load")
-        loaded_at: datetime = moved[0]
-        return loaded_at
 
-
-def _loaded(prepared: PreparedChunk, skipped: Counter[str]) -> int:
-    return len(prepared.chunk.events) - len(prepared.dead_letters) - skipped.total()
-
-
-def _discards_of_users(identifies: WrittenRows, makes_user: Container[str]) -> list[Row]:
-    """What did not fit identifies does not reach users either."""
-    user_of = {values["id"]: values.get("user_id") for values in identifies.values}
+def _users_discards(identifies: WrittenRows, user_rows: Container[str]) -> list[Row]:
+    """The discards of identifies under the ids of their users, which lack the values as well."""
+    users = {
+        values["id"]: values.get("user_id")
+        for values in identifies.values
+        if values["id"] in user_rows
+    }
     return [
-        discard._replace(
-            values=discard.values
-            | {"table_name": "users", "row_id": user_of[discard.values["row_id"]]}
-        )
+        discard._replace(values=discard.values | {"table_name": "users", "row_id": user})
         for discard in identifies.stored_discards()
-        if discard.values["row_id"] in makes_user and user_of[discard.values["row_id"]] is not None
+        if (user := users.get(discard.values["row_id"])) is not None
     ]

@@ -1,7 +1,7 @@
-"""A namespace's tables: what is known of them, and their growth with what the rows need.
+"""A namespace's tables as a session knows them, and the columns that loads add to them.
 
-Each table is changed in a transaction of its own under the namespace's lock, so that loads of the
-same namespace change it one after another and none holds one table while it waits for the next.
+Each table is changed in a transaction of its own under the namespace's lock. Loads of one namespace
+so take turns, and no load holds one table while it waits for the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from psycopg import errors
 
 from destinations.postgres import resolved_views
 from destinations.postgres.connection import Conn, one_line
-from destinations.postgres.load import sql
+from destinations.postgres.load import table_sql
 from destinations.warehouse.rows.comments import column_comments, table_comment
 from destinations.warehouse.rows.dialect import MAX_COLUMNS
 from destinations.warehouse.rows.reserved_names import SYSTEM_TABLES
@@ -31,11 +31,10 @@ from destinations.warehouse.rows.schema import (
 logger = logging.getLogger(__name__)
 
 COLUMNS_A_STATEMENT = 100
-ALWAYS: Mapping[str, str] = {"uuid_ts": "datetime", PROFILE_COLUMN: "uuid"}
+LOADER_COLUMNS: Mapping[str, str] = {"uuid_ts": "datetime", PROFILE_COLUMN: "uuid"}
 PERSON_COLUMNS: Mapping[str, str] = {"anonymous_id": "string", "user_id": "string"}
-_OURS: Mapping[str, Mapping[str, str]] = {DISCARDS: {}}
 GENERATED = "generated"
-"""The type of columns that the server fills: they take no value."""
+"""The type of columns that the server fills and that take no value."""
 TABLE_KINDS = ("r", "p")
 RELATION_KINDS = {
     "v": "a view",
@@ -46,19 +45,17 @@ RELATION_KINDS = {
     "S": "a sequence",
     "c": "a type",
 }
-
-
-PASSED_ON = (
+NAMESPACE_ERRORS = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
     errors.InvalidSchemaName,
     errors.InsufficientPrivilege,
 )
-"""Something was dropped meanwhile, or it is a matter of the whole namespace."""
+"""Errors that concern the whole namespace, or a table that was dropped meanwhile."""
 
 
 class TableRefusedError(Exception):
-    """A table cannot be loaded until somebody changes it by hand; the others can."""
+    """A table that cannot be loaded until somebody changes it by hand."""
 
     def __init__(self, table: str, reason: str) -> None:
         super().__init__(reason)
@@ -67,12 +64,12 @@ class TableRefusedError(Exception):
 
 @dataclass(frozen=True)
 class TableState:
-    """A table as the catalogue has it; without a key nothing can be inserted once only."""
+    """A table as the catalogue has it. Without a key, rows could be inserted twice."""
 
     columns: dict[str, str]
     has_key: bool
-    demands: tuple[str, ...] = ()
-    """Columns that must be given a value."""
+    required_columns: tuple[str, ...] = ()
+    """Columns that require a value."""
 
 
 class Namespace:
@@ -87,7 +84,7 @@ class Namespace:
         widen_rows: int = 0,
     ) -> None:
         self._conn = conn
-        self._schema = schema
+        self.schema = schema
         self._identity_schema = identity_schema
         self._budget = budget
         self._widen_rows = widen_rows
@@ -96,207 +93,215 @@ class Namespace:
         self._others: dict[str, str] = {}
         self.warnings: list[str] = []
         self.added: dict[str, list[str]] = {}
-        """Columns made since it was emptied, by table; none for a table that is new itself."""
+        """Columns added by table since the last load began; an empty list for a new table."""
 
-    def forget(self) -> None:
-        """What is known may be stale: somebody changed a table by hand."""
+    def forget_tables(self) -> None:
+        """Read the tables again when they are next needed."""
         self._tables.clear()
         self._others.clear()
 
     def columns(self, table: str) -> dict[str, str]:
         return self._tables[table].columns
 
-    def has(self, table: str) -> bool:
+    def has_table(self, table: str) -> bool:
         return table in self._tables
 
-    def read(self, tables: Iterable[str]) -> None:
-        """Learn of those of the tables that are not known yet, in one query."""
+    def read_tables(self, tables: Iterable[str]) -> None:
+        """Read the tables that are not known yet, in one query."""
         unknown = [name for name in tables if name not in self._tables]
         if unknown:
-            self._read(*unknown)
+            self._reread_tables(*unknown)
 
-    def grow(self, table: str, wanted: Mapping[str, str]) -> None:
-        """Give the table the columns, or the column for what is over its budget.
+    def ensure_columns(self, table: str, wanted: Mapping[str, str]) -> None:
+        """Create the table or its missing columns; past its budget, the column for further values.
 
-        Raises TableRefusedError when something else is in the way.
+        Raises TableRefusedError when the table cannot be loaded.
         """
-        self.read([table])
-        needed = {**wanted, **_OURS.get(table, ALWAYS)}
-        of_people = table == "identifies" or needed.keys() & PERSON_COLUMNS.keys()
-        if of_people and table != "users":
+        self.read_tables([table])
+        needed = {**wanted, **({} if table == DISCARDS else LOADER_COLUMNS)}
+        has_persons = table == "identifies" or needed.keys() & PERSON_COLUMNS.keys()
+        if has_persons and table != "users":
             needed.update(PERSON_COLUMNS)
-        self._refuse_others(table)
-        if self._plan(table, needed) or self._lacks_view(table) or not self._tables[table].has_key:
-            self._change(table, needed)
-        self._check(table)
+        self._refuse_other_relation(table)
+        if (
+            self._table_plan(table, needed)
+            or self._is_view_missing(table)
+            or not self._tables[table].has_key
+        ):
+            self._change_table(table, needed)
+        self._check_table(table)
 
-    def _refuse_others(self, table: str) -> None:
-        if what := self._others.get(table):
+    def _refuse_other_relation(self, table: str) -> None:
+        if kind := self._others.get(table):
             raise TableRefusedError(
-                table, (f"{self._name(table)} is {what}, so no table can be created with this name")
+                table,
+                f"{self._label(table)} is {kind}, so no table can be created with this name",
             )
 
-    def _plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
-        known = self._tables.get(table)
+    def _table_plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
+        present = self._tables.get(table)
         budget = MAX_COLUMNS if table == DISCARDS else self._budget
-        return plan(needed, known.columns if known else None, budget)
+        return plan(needed, present.columns if present else None, budget)
 
-    def _lacks_view(self, table: str) -> bool:
+    def _is_view_missing(self, table: str) -> bool:
         view = f"{table}_resolved"
         return table in SYSTEM_TABLES and view not in self._others and view not in self._tables
 
-    def _change(self, table: str, needed: Mapping[str, str]) -> None:
-        """Plan again under the namespace's lock, since another load may have done it."""
+    def _change_table(self, table: str, needed: Mapping[str, str]) -> None:
+        """Change the table by a new plan, as another load may have changed it before the lock."""
         with self._conn.transaction():
-            self._conn.execute(sql.schema_lock(self._schema))
-            self._read(table)
-            changes = self._plan(table, needed)
+            self._conn.execute(table_sql.lock_namespace(self.schema))
+            self._reread_tables(table)
+            changes = self._table_plan(table, needed)
             try:
-                self._apply(table, changes)
-            except PASSED_ON:
+                self._apply_plan(table, changes)
+            except NAMESPACE_ERRORS:
                 raise
             except (errors.ProgrammingError, errors.OperationalError) as error:
                 if isinstance(error, errors.LockNotAvailable) or self._conn.closed:
                     raise
-                raise TableRefusedError(table, f"{self._name(table)}: {one_line(error)}") from error
-            self._read(table)
-            if changes or self._lacks_view(table):
-                self._make_view(table)
-        self._note(table, changes)
+                raise TableRefusedError(
+                    table, f"{self._label(table)}: {one_line(error)}"
+                ) from error
+            self._reread_tables(table)
+            if changes or self._is_view_missing(table):
+                self._create_view(table)
+        self._record_added_columns(table, changes)
 
-    def _note(self, table: str, changes: TablePlan) -> None:
+    def _record_added_columns(self, table: str, changes: TablePlan) -> None:
         if changes.create:
             self.added[table] = []
         elif changes.add and self.added.get(table) != []:
             self.added[table] = [*self.added.get(table, ()), *changes.add]
 
-    def _apply(self, table: str, changes: TablePlan) -> None:
-        schema = self._schema
+    def _apply_plan(self, table: str, changes: TablePlan) -> None:
+        schema = self.schema
         if changes.create:
             with self._conn.transaction():
                 self._create_schema()
-                for statement in sql.create_table(schema, table, changes.add):
+                for statement in table_sql.create_table(schema, table, changes.add):
                     self._conn.execute(statement)
         else:
-            for batch in _batches(changes.add):
-                self._conn.execute(sql.add_columns(schema, table, batch))
-            self._make_key(table)
-        self._comment(table, changes)
+            for batch in _column_batches(changes.add):
+                self._conn.execute(table_sql.add_columns(schema, table, batch))
+            self._create_key(table)
+        self._comment_on_columns(table, changes)
         self._warn_of_budget(table, changes)
         if changes.widen:
-            self._widen(table, changes.widen)
+            self._widen_columns(table, changes.widen)
 
-    def _comment(self, table: str, changes: TablePlan) -> None:
+    def _comment_on_columns(self, table: str, changes: TablePlan) -> None:
         if changes.add:
-            words = column_comments(table, changes.add, datetime.now(UTC).date())
+            comments = column_comments(table, changes.add, datetime.now(UTC).date())
             text = table_comment(table) if changes.create else None
-            self._conn.execute(sql.comment(self._schema, table, text, words))
+            self._conn.execute(table_sql.comment_on_columns(self.schema, table, text, comments))
 
     def _create_schema(self) -> None:
-        found = self._conn.execute(
-            "SELECT FROM pg_namespace WHERE nspname = %s", [self._schema]
+        present = self._conn.execute(
+            "SELECT FROM pg_namespace WHERE nspname = %s", [self.schema]
         ).fetchone()
-        if found is None:  # who may create tables only need not be able to create schemas
-            self._conn.execute(sql.create_schema(self._schema))
+        if present is None:  # a user that may only create tables cannot create schemas
+            self._conn.execute(table_sql.create_schema(self.schema))
 
-    def _make_key(self, table: str) -> None:
+    def _create_key(self, table: str) -> None:
         if self._tables[table].has_key:
             return
         try:
             with self._conn.transaction():
-                for statement in sql.create_key(self._schema, table):
+                for statement in table_sql.create_key(self.schema, table):
                     self._conn.execute(statement)
         except errors.UniqueViolation as error:
-            key = ", ".join(sql.key_of(table))
+            key = ", ".join(table_sql.key_columns(table))
             raise TableRefusedError(
-                table, f"{self._name(table)} has rows with the same {key}, which must be unique"
+                table,
+                f"{self._label(table)} has rows with the same {key}, which must be unique",
             ) from error
 
     def _warn_of_budget(self, table: str, changes: TablePlan) -> None:
         if EXTRA_COLUMN in changes.add:
             warning = (
-                f"{self._name(table)} has reached its limit of {self._budget} columns; further "
+                f"{self._label(table)} has reached its limit of {self._budget} columns; further "
                 f"properties go to its column {EXTRA_COLUMN}"
             )
             logger.warning("%s", warning)
             self.warnings.append(warning)
 
-    def _widen(self, table: str, columns: Sequence[str]) -> None:
-        """Only while the table is small, since it is written anew; else the values are discards."""
+    def _widen_columns(self, table: str, columns: Sequence[str]) -> None:
+        """Widen columns of a small table, as Postgres rewrites it; else the values are discards."""
         row = self._conn.execute(
-            sql.count_up_to(self._schema, table), [self._widen_rows + 1]
+            table_sql.count_rows_up_to(self.schema, table), [self._widen_rows + 1]
         ).fetchone()
         if not row or row[0] > self._widen_rows:
             return
         try:
             with self._conn.transaction():
-                resolved_views.drop_resolved_view(self._conn, self._schema, table)
-                self._conn.execute(sql.widen_columns(self._schema, table, columns))
+                resolved_views.drop_resolved_view(self._conn, self.schema, table)
+                self._conn.execute(table_sql.widen_columns(self.schema, table, columns))
         except (errors.FeatureNotSupported, errors.DependentObjectsStillExist) as error:
-            logger.warning("not widened: %s: %s", self._name(table), one_line(error))
+            logger.warning("not widened: %s: %s", self._label(table), one_line(error))
 
-    def _make_view(self, table: str) -> None:
-        """The loads go on without a view that cannot be made: something of the user's uses it."""
+    def _create_view(self, table: str) -> None:
+        """Create the resolved view; loads go on without it if a view of the user depends on it."""
         try:
             with self._conn.transaction():
                 resolved_views.create_resolved_view(
-                    self._conn, self._identity_schema, self._schema, table, self._columns[table]
+                    self._conn, self._identity_schema, self.schema, table, self._columns[table]
                 )
         except (errors.DependentObjectsStillExist, errors.WrongObjectType) as error:
-            logger.warning("view of %s not changed: %s", self._name(table), one_line(error))
+            logger.warning("view of %s not changed: %s", self._label(table), one_line(error))
         if table in SYSTEM_TABLES:
             self._others[f"{table}_resolved"] = RELATION_KINDS["v"]
 
-    def _check(self, table: str) -> None:
-        """What would refuse every row, in words."""
-        known = self._tables[table]
-        always = {*sql.key_of(table), "received_at", *ALWAYS}
-        if demands := [name for name in known.demands if name not in always]:
+    def _check_table(self, table: str) -> None:
+        """Raise TableRefusedError for columns that would refuse every row."""
+        state = self._tables[table]
+        filled = {*table_sql.key_columns(table), "received_at", *LOADER_COLUMNS}
+        if required := [name for name in state.required_columns if name not in filled]:
             raise TableRefusedError(
                 table,
-                f"{self._name(table)} requires a value in {', '.join(demands)}, but events have "
-                "none",
+                f"{self._label(table)} requires a value in {', '.join(required)}, but events "
+                "have none",
             )
-        ids = (*sql.key_of(table), *(("user_id",) if table == "identifies" else ()))
+        ids = (*table_sql.key_columns(table), *(("user_id",) if table == "identifies" else ()))
         expected = dict.fromkeys(ids, "string") | {"received_at": "datetime"}
         for column, kind in expected.items():
-            if known.columns.get(column, "no type that can be written") != kind:
+            present = state.columns.get(column, "no type that can be written")
+            if present != kind:
                 raise TableRefusedError(
                     table,
-                    f"column {column} of {self._name(table)} is "
-                    f"{known.columns.get(column, 'no type that can be written')}, expected {kind}",
+                    f"column {column} of {self._label(table)} is {present}, expected {kind}",
                 )
 
-    def _read(self, *names: str) -> None:
+    def _reread_tables(self, *names: str) -> None:
         with_views = [*names, *(f"{n}_resolved" for n in names if n in SYSTEM_TABLES)]
         for name in with_views:
             self._tables.pop(name, None)
             self._others.pop(name, None)
         for name, kind, keys, columns in self._conn.execute(
-            sql.RELATIONS, [self._schema, with_views]
+            table_sql.RELATIONS, [self.schema, with_views]
         ):
             if kind in TABLE_KINDS:
                 self._columns[name] = [column for column, *_ in columns or ()]
-                self._tables[name] = _table(name, keys, columns or ())
+                self._tables[name] = _table_state(name, keys, columns or ())
             else:
                 self._others[name] = RELATION_KINDS.get(kind, "something else")
 
-    def _name(self, table: str) -> str:
-        return f"{self._schema}.{table}"
+    def _label(self, table: str) -> str:
+        return f"{self.schema}.{table}"
 
 
-def _table(name: str, keys: Sequence[list[str]], columns: Sequence[list[Any]]) -> TableState:
+def _table_state(name: str, keys: Sequence[list[str]], columns: Sequence[list[Any]]) -> TableState:
     return TableState(
         {
-            column: sql.READ_AS.get(kind, kind) if writable else GENERATED
+            column: table_sql.READ_AS.get(kind, kind) if writable else GENERATED
             for column, kind, writable, _ in columns
         },
-        sorted(sql.key_of(name)) in keys,
-        tuple(column for column, _, writable, demanded in columns if demanded and writable),
+        sorted(table_sql.key_columns(name)) in keys,
+        tuple(column for column, _, writable, required in columns if required and writable),
     )
 
 
-def _batches(columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def _column_batches(columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
     items = list(columns.items())
     for start in range(0, len(items), COLUMNS_A_STATEMENT):
         yield dict(items[start : start + COLUMNS_A_STATEMENT])

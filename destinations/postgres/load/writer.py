@@ -1,4 +1,4 @@
-"""One chunk's rows into their tables, inside the transaction that moves the cursor."""
+"""Writes a chunk's rows into their tables, inside the transaction that moves the cursor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from destinations.postgres.connection import Conn
-from destinations.postgres.load import sql
+from destinations.postgres.load import row_sql, table_sql
 from destinations.postgres.load.tables import GENERATED, Namespace
 from destinations.warehouse.rows.schema import DISCARDS, Fitter
 from destinations.warehouse.rows.transform import Row
@@ -21,137 +21,133 @@ ORDER_STEP = timedelta(microseconds=1)
 
 @dataclass
 class WrittenRows:
-    """What became of the rows of one table, by their ids; equal ones changed nothing."""
+    """The outcome for the rows of one table; a row that is stored already changes nothing."""
 
     count: int = 0
     values: list[Values] = field(default_factory=list)
-    """As the columns took them, in order."""
+    """The values that fit the columns, in the order of the rows."""
     discards: list[Row] = field(default_factory=list)
-    fresh: set[str] | None = None
-    """The ids that were new; always known for identifies."""
+    new_ids: set[str] | None = None
+    """The ids that were new; always set for identifies."""
     replaced: dict[str, Any] = field(default_factory=dict)
-    """The ids whose stored row was older, with the user of that row for identifies."""
-    lost: set[str] = field(default_factory=set)
-    """The ids whose stored row is newer."""
+    """The ids with an older stored row; for identifies with the user of that row."""
+    outdated: set[str] = field(default_factory=set)
+    """The ids with a newer stored row."""
 
     @property
     def repeated(self) -> int:
-        """How many were there before, in whatever state."""
+        """The number of rows that have the key of a stored row."""
         return len(self.values) - (self.count - len(self.replaced))
 
     def stored_discards(self) -> list[Row]:
         """The discards of the rows that are stored now."""
-        return [row for row in self.discards if row.values["row_id"] not in self.lost]
+        return [row for row in self.discards if row.values["row_id"] not in self.outdated]
 
 
 class Writer:
-    """Writes rows the fast way, or with care.
+    """Copies rows straight into their tables, or inserts them from staging tables.
 
-    Nearly always all ids are new: the rows are copied into the table at once. With one that is
-    stored, or that another load stores just now, that fails with UniqueViolation, and the chunk
-    is to be written with care: by way of a staging table, where ON CONFLICT waits for the other.
+    Nearly always all ids are new, and copying is fastest. It fails with UniqueViolation for a row
+    that is stored, or that another load stores at the same time. Then the chunk has to be staged:
+    ON CONFLICT waits for the other load.
     """
 
     def __init__(
-        self,
-        conn: Conn,
-        schema: str,
-        namespace: Namespace,
-        loaded_at: datetime,
-        *,
-        with_care: bool = False,
+        self, conn: Conn, namespace: Namespace, loaded_at: datetime, *, is_staged: bool = False
     ) -> None:
         self._conn = conn
-        self._schema = schema
+        self._schema = namespace.schema
         self._namespace = namespace
         self.loaded_at = loaded_at
-        self._with_care = with_care
+        self._is_staged = is_staged
         self._numbers = count()
-        self.met_stored = False
-        """Whether a row had the key of a stored one; never without care."""
+        self.met_stored_rows = False
+        """Whether a staged row had the key of a stored one."""
 
     def write(self, table: str, rows: Sequence[Row]) -> WrittenRows:
-        """Insert the rows; of two with one key the one received later stays, whole."""
+        """Write the rows; of two rows with one key the one received later stays as a whole."""
         written = WrittenRows()
         fitter = Fitter(self._namespace.columns(table))
         for row in rows:
             values, discards = fitter.fit(row)
             written.values.append(values)
             written.discards += discards
-        columns = self.columns_of(written.values, table)
-        if self._with_care or table == DISCARDS:
-            self._insert_all(table, columns, written)
+        columns = self.used_columns(written.values, table)
+        if self._is_staged or table == DISCARDS:
+            self._insert_staged(table, columns, written)
         else:
-            self._copy(table, columns, written)
+            self._copy_rows(table, columns, written)
         return written
 
     def write_discards(self, discards: Iterable[Row]) -> None:
-        """Of two discards of one cell the one received later stays."""
+        """Write the discards; of two discards of one cell the one received later stays."""
         newest: dict[tuple[Any, ...], Row] = {}
         for row in discards:
-            key = tuple(row.values[name] for name in sql.key_of(DISCARDS))
-            known = newest.get(key)
-            if known is None or known.values["received_at"] < row.values["received_at"]:
+            key = tuple(row.values[name] for name in table_sql.key_columns(DISCARDS))
+            present = newest.get(key)
+            if present is None or present.values["received_at"] < row.values["received_at"]:
                 newest[key] = row
         if newest:
             self.write(DISCARDS, list(newest.values()))
 
-    def columns_of(self, values: Iterable[Values], table: str) -> list[str]:
-        """The columns that have values; the key first, all in the order of the table."""
-        used = set().union(*values, sql.key_of(table)) - {"uuid_ts"}
+    def used_columns(self, values: Iterable[Values], table: str) -> list[str]:
+        """The columns with values and those of the key, in the order of the table."""
+        used = set().union(*values, table_sql.key_columns(table)) - {"uuid_ts"}
         return [name for name in self._namespace.columns(table) if name in used]
 
     def stage(self, table: str, columns: Sequence[str], rows: Iterable[Values]) -> str:
         staging = f"staging_{next(self._numbers)}"
-        self._conn.execute(sql.create_staging(staging, self._schema, table, columns))
-        with self._conn.cursor().copy(sql.copy_staging(staging, columns)) as copy:
+        self._conn.execute(row_sql.create_staging_table(staging, self._schema, table, columns))
+        with self._conn.cursor().copy(row_sql.copy_to_staging(staging, columns)) as copy:
             for values in rows:
                 copy.write_row(list(map(values.get, columns)))
         return staging
 
-    def _copy(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
-        """Into the table itself; the uuid_ts of identifies keeps their order."""
-        stamp, step = self.loaded_at, ORDER_STEP if table == "identifies" else None
-        with self._conn.cursor().copy(sql.copy_rows(self._schema, table, columns)) as copy:
+    def _copy_rows(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
+        """Copy into the table itself; uuid_ts keeps the order of identifies."""
+        uuid_ts, step = self.loaded_at, ORDER_STEP if table == "identifies" else None
+        with self._conn.cursor().copy(row_sql.copy_to_table(self._schema, table, columns)) as copy:
             for values in written.values:
                 if step:
-                    stamp += step
-                copy.write_row([*map(values.get, columns), stamp])
+                    uuid_ts += step
+                copy.write_row([*map(values.get, columns), uuid_ts])
         written.count = len(written.values)
-        written.fresh = {values["id"] for values in written.values}
+        written.new_ids = {values["id"] for values in written.values}
 
-    def _insert_all(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
+    def _insert_staged(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
         staging = self.stage(table, columns, written.values)
         if table == "identifies":
-            new = self._conn.execute(sql.insert_identifies(staging, self._schema, columns))
-            written.fresh = {row_id for (row_id,) in new}
-            written.count = len(written.fresh)
+            new = self._conn.execute(row_sql.insert_identifies(staging, self._schema, columns))
+            written.new_ids = {row_id for (row_id,) in new}
+            written.count = len(written.new_ids)
         else:
-            new = self._conn.execute(sql.insert_staged(staging, self._schema, table, columns))
+            new = self._conn.execute(row_sql.insert_staged(staging, self._schema, table, columns))
             written.count = new.rowcount
         if written.count < len(written.values):
-            self.met_stored = self.met_stored or table != DISCARDS
-            self._merge(staging, table, columns, written)
+            self.met_stored_rows = self.met_stored_rows or table != DISCARDS
+            self._replace_older_rows(staging, table, columns, written)
 
-    def _merge(
+    def _replace_older_rows(
         self, staging: str, table: str, columns: Sequence[str], written: WrittenRows
     ) -> None:
-        """Replace the older of the stored rows that have the key of a staged one."""
-        kept = "user_id" if table == "identifies" else sql.key_of(table)[0]
-        again = self._conn.execute(sql.staged_again(staging, self._schema, table, [kept]))
-        for row_id, is_newer, stored in again:
+        """Replace stored rows that are older than the staged row with their key."""
+        kept = "user_id" if table == "identifies" else table_sql.key_columns(table)[0]
+        stored_rows = self._conn.execute(
+            row_sql.lock_stored_rows(staging, self._schema, table, kept)
+        )
+        for row_id, is_newer, stored in stored_rows:
             if is_newer:
                 written.replaced[row_id] = stored
             else:
-                written.lost.add(row_id)
+                written.outdated.add(row_id)
         if not written.replaced:
             return
-        columns_known = self._namespace.columns(table).items()
-        known = [name for name, kind in columns_known if kind != GENERATED]
+        kinds = self._namespace.columns(table)
+        writable = [name for name, kind in kinds.items() if kind != GENERATED]
         replaced = self._conn.execute(
-            sql.replace_staged(staging, self._schema, table, columns, known)
+            row_sql.replace_older_rows(staging, self._schema, table, columns, writable)
         )
         written.count += replaced.rowcount
         if table != DISCARDS:
-            forgotten = [table, list(written.replaced)]
-            self._conn.execute(sql.forget_discards(self._schema), forgotten)
+            rows = [table, list(written.replaced)]
+            self._conn.execute(row_sql.delete_discards(self._schema), rows)

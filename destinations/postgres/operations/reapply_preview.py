@@ -1,4 +1,4 @@
-"""What widening a column and re-applying its discards would do; reads only."""
+"""A preview of widening a column and re-applying its discards; reads only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_TRIED = 2_000
 
 _COUNT = "SELECT count(*) FROM {} WHERE table_name = %s AND column_name = %s"
 
-_SOME = """
+_SAMPLE = """
 SELECT column_value, reason
 FROM {}
 WHERE table_name = %s AND column_name = %s
@@ -43,19 +43,19 @@ WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
 
 
 class ReapplyPreview(NamedTuple):
-    """What is known of a column before it is touched."""
+    """The expected effect on a column and its discards."""
 
     type: str
-    """As the server spells it."""
+    """The type in the server's spelling."""
     becomes: str
-    """Its type afterwards; empty when it stays."""
+    """The type after widening; empty when it stays."""
     rows: int | None
-    """Of what is written anew, estimated; None before Postgres sampled it."""
+    """Estimated rows of the tables to rewrite; None until Postgres has statistics."""
     size_bytes: int
     values: int
     tried: int
     fitting: int
-    """How many of those tried would find their place."""
+    """Number of tried values that fit."""
 
     @property
     def is_useful(self) -> bool:
@@ -63,27 +63,32 @@ class ReapplyPreview(NamedTuple):
 
 
 def reapply_preview(conn: Conn, schema: str, table: str, column: str) -> ReapplyPreview | None:
-    """None when there is no such column."""
+    """The effect on a column; None when there is no such column."""
     tables = Namespace(conn, schema)
-    tables.read([table, DISCARDS])
-    kind = tables.columns(table).get(column) if tables.has(table) else None
+    tables.read_tables([table, DISCARDS])
+    kind = tables.columns(table).get(column) if tables.has_table(table) else None
     if kind is None:
         return None
     afterwards = "float" if is_whole(kind) else kind
-    values, tried, fitting = (
-        _tried(conn, schema, table, column, afterwards) if tables.has(DISCARDS) else (0, 0, 0)
-    )
+    values, tried, fitting = 0, 0, 0
+    if tables.has_table(DISCARDS):
+        values, tried, fitting = _discard_counts(conn, schema, table, column, afterwards)
     names = ["identifies", "users"] if table in ("identifies", "users") else [table]
-    spelt, rows, size = conn.execute(_SIZE, [schema, column, table, schema, names]).fetchall()[0]
+    type_name, rows, size = conn.execute(_SIZE, [schema, column, table, schema, names]).fetchall()[
+        0
+    ]
     becomes = "numeric" if is_whole(kind) else ""
-    return ReapplyPreview(spelt, becomes, rows, size, values, tried, fitting)
+    return ReapplyPreview(type_name, becomes, rows, size, values, tried, fitting)
 
 
-def _tried(conn: Conn, schema: str, table: str, column: str, kind: str) -> tuple[int, int, int]:
+def _discard_counts(
+    conn: Conn, schema: str, table: str, column: str, kind: str
+) -> tuple[int, int, int]:
+    """All discards of a column, those of them that were tried, and those that fit the type."""
     place = pgsql.Identifier(schema, DISCARDS)
     count = conn.execute(SQL(_COUNT).format(place), [table, column]).fetchall()[0][0]
-    some = conn.execute(SQL(_SOME).format(place), [table, column, MOST_TRIED]).fetchall()
+    sample = conn.execute(SQL(_SAMPLE).format(place), [table, column, MOST_TRIED]).fetchall()
     if not takes_values(kind):
-        return int(count), len(some), 0
-    fitting = sum(stored_text(value, reason, kind) is not None for value, reason in some)
-    return int(count), len(some), fitting
+        return int(count), len(sample), 0
+    fitting = sum(stored_text(value, reason, kind) is not None for value, reason in sample)
+    return int(count), len(sample), fitting
