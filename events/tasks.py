@@ -125,9 +125,7 @@ def _runnable_replays() -> QuerySet[Replay]:
 @shared_task
 def maintain_destinations() -> None:
     """Do the work that loads left for later, in each enabled destination."""
-    for destination in Destination.objects.filter(
-        enabled=True, connections__enabled=True
-    ).distinct():
+    for destination in Destination.in_use():
         try:
             kind = destination_type(destination.type)
             kind.upkeep(destination.config, destination.secrets)

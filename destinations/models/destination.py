@@ -47,6 +47,11 @@ class Destination(models.Model):
             )
         return destinations[0]
 
+    @classmethod
+    def in_use(cls) -> models.QuerySet[Destination]:
+        """The enabled destinations with an enabled connection."""
+        return cls.objects.filter(enabled=True, connections__enabled=True).distinct()
+
     def namespaces(self) -> list[str]:
         """The schemas that its connections have loaded into, sorted."""
         loaded = self.connections.exclude(namespace="").values_list("namespace", flat=True)

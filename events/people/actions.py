@@ -61,10 +61,6 @@ class ActionRequest:
     def options(self) -> dict[str, Any]:
         return {"actor": self.actor, "dry_run": self.dry_run}
 
-    @property
-    def reason(self) -> str:
-        return self.text("reason")
-
     def raw_text(self, name: str) -> str:
         """The value with its spaces, which an identifier may have."""
         return (self.form.get(name) or [""])[-1]
@@ -112,7 +108,7 @@ class Action:
 
 def _cut_links(request: ActionRequest) -> Effect:
     """Cut some links, or all links of an identifier, an event or a merge."""
-    args, options = request.identities.args, request.options | {"reason": request.reason}
+    args, options = request.identities.args, request.options | {"reason": request.text("reason")}
     if request.text("merge"):
         result = _undo_merge(request, options)
     elif message_id := request.text("message"):
@@ -163,7 +159,8 @@ def _erase_person(request: ActionRequest) -> Effect:
     identifiers, mode = _identifiers_to_erase(request), request.text("mode") or DELETE
     args = (request.destination, request.identities, identifiers)
     if not request.dry_run:
-        requested = erasure.request(*args, mode=mode, actor=request.actor, reason=request.reason)
+        reason = request.text("reason")
+        requested = erasure.request(*args, mode=mode, actor=request.actor, reason=reason)
         return Effect(erased=identifiers, requested=requested)
     preview = preview_erasure(
         *args, mode=mode, max_seconds=request.count_seconds, report=request.report
@@ -244,11 +241,9 @@ def _option_text(value: bool | int | tuple[str, ...] | None) -> str:
 
 def _trait_identifiers(request: ActionRequest) -> tuple[str, ...]:
     """The traits as the destination's own form reads them, since its config gets them, too."""
-    config = {
-        **request.destination.config,
-        "trait_identifiers": request.text("trait_identifiers"),
-    }
-    return PostgresConfig.from_config(config, request.destination.secrets or {}).traits() or ()
+    destination, traits = request.destination, request.text("trait_identifiers")
+    config = {**destination.config, "trait_identifiers": traits}
+    return PostgresConfig.from_config(config, destination.secrets or {}).traits() or ()
 
 
 def _limit(text: str) -> int | None:

@@ -130,8 +130,8 @@ class FindView(PeopleView):
             raise exceptions.ValidationError("identifier is missing")
         id_type = request.query_params.get("type") or None
         with self.identities() as identities:
-            found = profiles.find(identities.conn, identities.schema, identifier, id_type)
-        return Response({"profiles": found})
+            records = profiles.find(identities.conn, identities.schema, identifier, id_type)
+        return Response({"profiles": records})
 
 
 class ProfileView(PeopleView):
@@ -185,10 +185,10 @@ class EventsView(PeopleView):
 
 
 def _profile(identities: IdentityStore, rudder_id: UUID) -> profiles.ProfileRecord:
-    found = profiles.find(identities.conn, identities.schema, str(rudder_id))
-    if not found:
+    records = profiles.find(identities.conn, identities.schema, str(rudder_id))
+    if not records:
         raise exceptions.NotFound("no profile has or had this id")
-    return found[0]
+    return records[0]
 
 
 def _limit(request: Request) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -158,7 +160,7 @@ def _run_and_record_failure(
         erased = _identifiers(erasure)
         texts = ErasedTexts(erased)
         with store.connect(erasure.destination) as identities:
-            _ErasureRun(erasure, limits, identities, erased, texts).run_step(reader)
+            _ErasureRun(erasure, erased, texts, identities, reader, limits).run_step()
     except Exception as error:  # noqa: BLE001 - the erasure keeps it and is retried
         text = str(error) or type(error).__name__
         text = texts.redacted(text) if texts else text
@@ -179,34 +181,31 @@ def _identifiers(erasure: Erasure) -> Erased:
     return Erased({Identifier(*identifier): erasure.mode for identifier in identifiers})
 
 
+@dataclass(frozen=True)
 class _ErasureRun:
-    """One erasure in the hands of a worker; its methods are the steps, in their order."""
+    """One erasure in the hands of a worker; the methods are its steps, in their order."""
 
-    def __init__(
-        self,
-        erasure: Erasure,
-        limits: Slice,
-        identities: IdentityStore,
-        erased: Erased,
-        texts: ErasedTexts,
-    ) -> None:
-        self._erasure = erasure
-        self._limits = limits
-        self._identities = identities
-        self._erased = erased
-        self._texts = texts
-        self._sources = concerned_sources(erasure.destination)
+    erasure: Erasure
+    erased: Erased
+    texts: ErasedTexts
+    identities: IdentityStore
+    reader: psycopg.Connection[Any]
+    limits: Slice
 
-    def run_step(self, reader: psycopg.Connection[Any]) -> None:
+    @cached_property
+    def sources(self) -> dict[int, str]:
+        return concerned_sources(self.erasure.destination)
+
+    def run_step(self) -> None:
         """Run the current step or a slice of it."""
-        texts, sources, below = self._texts, self._sources, self._erasure.position
-        match self._erasure.step:
+        texts, sources, below = self.texts, self.sources, self.erasure.position
+        match self.erasure.step:
             case ErasureStep.WAREHOUSE:
                 self._erase_from_warehouse()
             case ErasureStep.LOG:
-                self._erase_from_log(reader)
+                self._erase_from_log()
             case ErasureStep.DEAD_LETTERS:
-                letters = texts.dead_letters(self._erasure.destination, sources, below)
+                letters = texts.dead_letters(self.erasure.destination, sources, below)
                 self._erase_rows(DeadLetter.objects, letters, ErasureStep.QUARANTINE)
             case ErasureStep.QUARANTINE:
                 refused = texts.refused_requests(sources, below)
@@ -215,11 +214,11 @@ class _ErasureRun:
                 self._clear_messages()
 
     def _erase_from_warehouse(self) -> None:
-        erasure = self._erasure
+        erasure = self.erasure
         erasure.save_fields(state=ErasureState.RUNNING)
         erase.erase_identifiers(
-            *self._identities.args,
-            list(self._erased.modes),
+            *self.identities.args,
+            list(self.erased.modes),
             mode=erasure.mode,
             actor=erasure.actor,
             reason=erasure.reason,
@@ -229,18 +228,18 @@ class _ErasureRun:
 
     def _save_warehouse_counts(self, result: erase.ErasureResult) -> None:
         """Save the larger counts: a second run after a crash finds fewer rows."""
-        counts = dict(self._erasure.counts)
+        counts = dict(self.erasure.counts)
         larger = {table: max(n, counts.get(table, 0)) for table, n in result.counts.items()}
-        self._erasure.save_fields(counts=counts | larger)
+        self.erasure.save_fields(counts=counts | larger)
 
-    def _erase_from_log(self, reader: psycopg.Connection[Any]) -> None:
+    def _erase_from_log(self) -> None:
         """Rewrite a part of the log; loads suppress and clear the events that come later."""
-        after, upto = self._log_range(reader)
-        rules = schema.read_rules(self._identities.conn, self._identities.schema)
-        log_erasure = LogErasure(self._sources, self._erased, rules)
-        until = monotonic() + self._limits.seconds
+        after, upto = self._log_range()
+        rules = schema.read_rules(self.identities.conn, self.identities.schema)
+        log_erasure = LogErasure(self.sources, self.erased, rules)
+        until = monotonic() + self.limits.seconds
         while after < upto:
-            end = min(after + self._limits.ids, upto)
+            end = min(after + self.limits.ids, upto)
             with transaction.atomic():
                 counts = self._counts_with(log_erasure.erase(after, end))
                 self._save_progress(position=end, counts=counts)
@@ -248,14 +247,14 @@ class _ErasureRun:
             if monotonic() > until:
                 break
         if after >= upto:
-            self._erasure.save_fields(step=ErasureStep.DEAD_LETTERS, position=None)
+            self.erasure.save_fields(step=ErasureStep.DEAD_LETTERS, position=None)
 
-    def _log_range(self, reader: psycopg.Connection[Any]) -> tuple[int, int]:
+    def _log_range(self) -> tuple[int, int]:
         """The ids (after, upto) that remain; upto is fixed at the start of the step."""
-        erasure = self._erasure
+        erasure = self.erasure
         if erasure.position is None or erasure.upto_id is None:
-            upto = event_reader.barrier(reader)
-            first = event_reader.first_id(reader, None, upto)
+            upto = event_reader.barrier(self.reader)
+            first = event_reader.first_id(self.reader, None, upto)
             after = upto if first is None else first - 1
             erasure.save_fields(after_id=after, upto_id=upto, position=after)
             return after, upto
@@ -265,7 +264,7 @@ class _ErasureRun:
         self, rows: Manager[Any], scanned: Iterator[ScannedRow], next_step: ErasureStep
     ) -> None:
         """Delete the rows that name the person, for a slice of time or to the end of the table."""
-        until, named, position = monotonic() + self._limits.seconds, [], None
+        until, named, position = monotonic() + self.limits.seconds, [], None
         with transaction.atomic():
             for pk, is_named in scanned:
                 if is_named:
@@ -274,28 +273,28 @@ class _ErasureRun:
                     position = pk
                     break
             counts = self._counts_with(rows.filter(pk__in=named).delete()[0])
-            step = next_step if position is None else self._erasure.step
+            step = next_step if position is None else self.erasure.step
             self._save_progress(step=step, position=position, counts=counts)
 
     def _clear_messages(self) -> None:
         """The last step: recent requests, previews of changes, and texts that quote a value."""
-        erasure = self._erasure
-        recent_requests.delete_requests(self._sources)
+        erasure = self.erasure
+        recent_requests.delete_requests(self.sources)
         changes = erasure.destination.identity_changes.deletable()
         changes.exclude(erasure=erasure).delete()  # its own holds no values and links to it
         with transaction.atomic():
-            counts = self._counts_with(clear_messages(self._texts.messages()))
+            counts = self._counts_with(clear_messages(self.texts.messages()))
             erasure.save_success(
                 state=ErasureState.DONE, finished_at=timezone.now(), held={}, counts=counts
             )
         logger.info("erasure done erasure=%s", erasure.pk)
 
     def _save_progress(self, **fields: Any) -> None:
-        self._erasure.save_success(state=ErasureState.RUNNING, **fields)
+        self.erasure.save_success(state=ErasureState.RUNNING, **fields)
 
     def _counts_with(self, count: int) -> dict[str, int]:
         """The erasure's counts after adding this count to the current step."""
-        counts, name = dict(self._erasure.counts), ErasureStep(self._erasure.step).label
+        counts, name = dict(self.erasure.counts), ErasureStep(self.erasure.step).label
         return {**counts, name: counts.get(name, 0) + count} if count else counts
 
 

@@ -23,10 +23,9 @@ def profile_export(identities: IdentityStore, rudder_id: UUID) -> dict[str, Any]
     profile has or had the id.
     """
     conn, schema = identities.conn, identities.schema
-    found = profiles.find(conn, schema, str(rudder_id))
-    if not found:
+    profile = next(iter(profiles.find(conn, schema, str(rudder_id))), None)
+    if profile is None:
         raise DestinationError("no profile has or had this id")
-    profile = found[0]
     current = profile.rudder_id
     former = profiles.former_ids(conn, schema, current)
     options = identity_schema.read_meta(conn, schema).options

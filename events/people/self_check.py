@@ -28,9 +28,7 @@ def check_identities(destination: Destination) -> IdentityCheck:
 
 def check_all() -> None:
     """Check all destinations that are loaded and resolve identities."""
-    for destination in Destination.objects.filter(
-        enabled=True, connections__enabled=True
-    ).distinct():
+    for destination in Destination.in_use():
         if destination.config.get("resolve_identities", True) is not True:
             continue
         try:
