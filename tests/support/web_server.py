@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rudderhub.env import ROOT
-from rudderhub.supervisor.servers import free_port
+from rudderhub.supervisor.server import free_port
 from tests.support.wait import wait_for
 
 
