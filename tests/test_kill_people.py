@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from destinations.postgres.identity import schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations.rebuild import graph_differences
 from destinations.warehouse.identity.statements import GraphOptions
 from events.protocol.event import Envelope, InvalidEventError, parse_event
@@ -58,7 +58,7 @@ class Stream(Graph):
         self.conn, self.schema, self.sources = warehouse, f"people_{number}", sources
         self.namespace = f"events_{number}"
         options = GraphOptions(hub_limit=config.get("hub_limit"), size_limit=None)
-        schema.ensure_schema(warehouse, self.schema, destination_id, options)
+        graph_schema.ensure_schema(warehouse, self.schema, destination_id, options)
         if not config.get("blocked"):
             self.rows("DELETE FROM {schema}.identity_rule_list RETURNING 1")
         self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]

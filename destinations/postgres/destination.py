@@ -6,14 +6,13 @@ from typing import Any
 from destinations.interface import Feed
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn, connect, table_exists, translated_errors
-from destinations.postgres.identity import restamp
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, restamp
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.load.session import PostgresSession, refresh_large_profiles
 from destinations.postgres.operations import guards, unmerge
 from destinations.warehouse.identity.statements import Rules
-from destinations.warehouse.rows.dialect import DESTINATION_TYPE, IDENTIFIER_LIMIT
-from destinations.warehouse.rows.naming import namespace
+from destinations.warehouse.rows.naming import IDENTIFIER_LIMIT, namespace_name
+from destinations.warehouse.rows.options import DESTINATION_TYPE
 from destinations.warehouse.rows.transform import Options
 
 
@@ -23,8 +22,8 @@ def move_waiting_rows(config: PostgresConfig) -> None:
     with connect(config) as conn:
         if not table_exists(conn, schema, "identity_restamp"):
             return
-        if restamp.is_waiting(Graph(conn, schema)):
-            with identity_schema.operator_lock(conn, schema):
+        if restamp.has_waiting_move(Graph(conn, schema)):
+            with graph_schema.operator_lock(conn, schema):
                 pass  # chunks that were resolved before the split have written their rows now
         while unmerge.move_next_slice(conn, schema):
             pass
@@ -33,14 +32,14 @@ def move_waiting_rows(config: PostgresConfig) -> None:
 def ensure_identities(conn: Conn, config: PostgresConfig, feed: Feed) -> Rules | None:
     """Have the schema of identities as the config wants it; no rules if none are resolved."""
     schema = config.identity_schema
-    identity_schema.ensure_schema(conn, schema, feed.destination_id)
+    graph_schema.ensure_schema(conn, schema, feed.destination_id)
     if not config.resolve_identities:
         return None
     traits = config.traits()
     if traits is not None:
         namespaces = feed.namespaces or (feed.namespace,)
         guards.set_trait_identifiers(conn, schema, namespaces, traits)
-    return identity_schema.read_rules(conn, schema)
+    return graph_schema.read_rules(conn, schema)
 
 
 class PostgresDestination:
@@ -69,5 +68,5 @@ class PostgresDestination:
         move_waiting_rows(wanted)
 
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
-        chosen = str(config.get("namespace") or "") or namespace(source_name)
+        chosen = str(config.get("namespace") or "") or namespace_name(source_name)
         return chosen[:IDENTIFIER_LIMIT]

@@ -34,8 +34,8 @@ def json_text(value: Any) -> str:
     try:
         text = orjson.dumps(plain).decode()
     except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        return _dumps(cleaned(plain))
-    return _dumps(cleaned(plain)) if "\\u0000" in text else text
+        return _dumps(cleaned_json(plain))
+    return _dumps(cleaned_json(plain)) if "\\u0000" in text else text
 
 
 def _dumps(value: Any) -> str:
@@ -60,14 +60,14 @@ def _plain(value: Any, depth: int) -> Any:
     return [_plain(item, depth + 1) for item in value]
 
 
-def cleaned(value: Any) -> Any:
+def cleaned_json(value: Any) -> Any:
     """The value with each of its texts, names too, as Postgres can hold it."""
     if isinstance(value, str):
         return without_nul(value)
     if isinstance(value, dict):
-        return {without_nul(key): cleaned(item) for key, item in value.items()}
+        return {without_nul(key): cleaned_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [cleaned(item) for item in value]
+        return [cleaned_json(item) for item in value]
     return value
 
 

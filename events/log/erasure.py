@@ -15,7 +15,7 @@ from django.db import connection as database
 from django.db import transaction
 
 from destinations.models import Connection
-from destinations.warehouse.identity.erasure import Erased, without_erased
+from destinations.warehouse.identity.erasure import ErasedIdentifiers, remaining_event
 from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
     USER_ID,
@@ -72,7 +72,7 @@ class LogErasure:
     """Events of these sources, ids by key, that are of erased people or name some."""
 
     sources: Mapping[int, str]
-    erased: Erased
+    erased: ErasedIdentifiers
     rules: Rules
 
     def erase(self, after: int, upto: int) -> int:
@@ -90,7 +90,7 @@ class LogErasure:
             for number, received_at, source_pk, payload in cursor:
                 event = json.loads(payload)
                 primary = _primary(event, self.sources[source_pk], self.rules)
-                if new := without_erased(event, primary, self.erased):
+                if new := remaining_event(event, primary, self.erased):
                     yield new, number, received_at
 
     @cached_property
@@ -101,8 +101,8 @@ class LogErasure:
         reads_all = len(texts) > SOUGHT_AT_MOST
         return {
             "sources": list(self.sources),
-            "users": _spellings(erased.users),
-            "devices": _spellings(erased.devices),
+            "users": _spellings(erased.user_ids),
+            "devices": _spellings(erased.anonymous_ids),
             "types": list(types),
             "texts": [] if reads_all else texts,
             "reads_all": reads_all,

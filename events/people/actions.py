@@ -10,7 +10,7 @@ from uuid import UUID
 from destinations.interface import DestinationError
 from destinations.models import Destination, Erasure
 from destinations.postgres.config import PostgresConfig
-from destinations.postgres.identity import schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import guards, unmerge
 from destinations.postgres.operations.operation import OperationResult
 from destinations.postgres.reads import profiles
@@ -88,7 +88,9 @@ class ActionRequest:
         return self.identifiers_by_key(key)[key]
 
     def identifiers_by_key(self, *keys: UUID) -> dict[UUID, Identifier]:
-        identifiers = profiles.named(self.identities.conn, self.identities.schema, keys)
+        identifiers = profiles.identifiers_by_key(
+            self.identities.conn, self.identities.schema, keys
+        )
         if not identifiers.keys() >= set(keys):
             raise DestinationError("an identifier of this action is no longer stored")
         return identifiers
@@ -125,7 +127,7 @@ def _cut_links(request: ActionRequest) -> Effect:
 def _undo_merge(request: ActionRequest, options: dict[str, Any]) -> unmerge.UnmergeResult:
     """Cut all links of the merge's event; the result shows whether the two profiles separate."""
     identities = request.identities
-    merge = profiles.merge(identities.conn, identities.schema, request.number("merge"))
+    merge = profiles.merge_record(identities.conn, identities.schema, request.number("merge"))
     if not merge.can_be_undone:
         raise DestinationError("this merge has no active link to cut")
     identifiers = request.identifiers_by_key(merge.key_a, merge.key_b, merge.old, merge.new)
@@ -213,7 +215,7 @@ def _rule_effect(result: guards.BlockListChange) -> Effect:
 def _set_limits(request: ActionRequest) -> Effect:
     """Change the limits that the form has and that differ from the stored ones."""
     identities, destination = request.identities, request.destination
-    stored = schema.read_meta(identities.conn, identities.schema).options
+    stored = graph_schema.read_meta(identities.conn, identities.schema).options
     options: dict[str, Any] = {
         name: _limit(request.text(name)) for name in LIMITS if name in request.form
     }

@@ -27,7 +27,7 @@ from rest_framework.views import APIView
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, ProfileToken
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.reads import profiles
 from events.people import store
 from events.people.store import IdentityStore
@@ -130,7 +130,9 @@ class FindView(PeopleView):
             raise exceptions.ValidationError("identifier is missing")
         id_type = request.query_params.get("type") or None
         with self.identities() as identities:
-            records = profiles.find(identities.conn, identities.schema, identifier, id_type)
+            records = profiles.find_profiles(
+                identities.conn, identities.schema, identifier, id_type
+            )
         return Response({"profiles": records})
 
 
@@ -151,8 +153,8 @@ class TraitsView(PeopleView):
         with self.identities() as identities:
             profile = _profile(identities, rudder_id)
             conn, schema = identities.conn, identities.schema
-            null_clears = identity_schema.read_meta(conn, schema).options.null_clears
-            traits = profiles.traits(conn, schema, profile.rudder_id, null_clears)
+            null_clears = graph_schema.read_meta(conn, schema).options.null_clears
+            traits = profiles.winning_traits(conn, schema, profile.rudder_id, null_clears)
         rows = [
             {
                 "name": trait.name,
@@ -177,7 +179,7 @@ class EventsView(PeopleView):
             profile = _profile(identities, rudder_id)
             former = profiles.former_ids(identities.conn, identities.schema, profile.rudder_id)
             stamps = [profile.rudder_id, *former]
-            events = profiles.events(
+            events = profiles.timeline(
                 identities.conn, identities.namespaces, stamps, before, limit, before_id=before_id
             )
         rows = [event._asdict() for event in events]
@@ -185,7 +187,7 @@ class EventsView(PeopleView):
 
 
 def _profile(identities: IdentityStore, rudder_id: UUID) -> profiles.ProfileRecord:
-    records = profiles.find(identities.conn, identities.schema, str(rudder_id))
+    records = profiles.find_profiles(identities.conn, identities.schema, str(rudder_id))
     if not records:
         raise exceptions.NotFound("no profile has or had this id")
     return records[0]

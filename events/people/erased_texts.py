@@ -13,7 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Model, Q
 
 from destinations.models import Connection, Destination
-from destinations.warehouse.identity.erasure import Erased
+from destinations.warehouse.identity.erasure import ErasedIdentifiers
 from events.log.erasure import json_texts
 from events.models import DeadLetter, Load, Quarantined, Replay
 from events.protocol.json_body import InvalidJSONError, loads
@@ -41,7 +41,7 @@ _QUOTED = r"""(?<=["'(])(?:{})(?=["')])"""
 class ErasedTexts:
     """The values of erased people, to be found in texts as whole words."""
 
-    def __init__(self, erased: Erased) -> None:
+    def __init__(self, erased: ErasedIdentifiers) -> None:
         self._spellings = _by_rarest_word(
             {spelling for value in erased.values for spelling in _spellings(value)}
         )

@@ -22,9 +22,9 @@ from django.utils import timezone
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination, Erasure, ErasureState, ErasureStep
-from destinations.postgres.identity import schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import erase
-from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.warehouse.identity.erasure import DELETE, ErasedIdentifiers
 from destinations.warehouse.identity.statements import Identifier, node_key
 from events.gateway import recent_requests
 from events.log import reader as event_reader
@@ -102,11 +102,11 @@ def request(
     """A new erasure, which waits for a worker; raises DestinationError for bad identifiers."""
     erase.check_erasable(identifiers, mode)
     distinct = sorted(set(identifiers))
-    salt = schema.read_meta(identities.conn, identities.schema).salt
+    salt = graph_schema.read_meta(identities.conn, identities.schema).salt
     erasure = Erasure.objects.create(
         destination=destination,
         actor=actor,
-        reason=ErasedTexts(Erased(dict.fromkeys(distinct, mode))).redacted(reason),
+        reason=ErasedTexts(ErasedIdentifiers(dict.fromkeys(distinct, mode))).redacted(reason),
         mode=mode,
         keys=[str(node_key(salt, identifier)) for identifier in distinct],
         held={"identifiers": [list(identifier) for identifier in distinct]},
@@ -174,11 +174,11 @@ def _run_and_record_failure(
     return not erasure.is_done
 
 
-def _identifiers(erasure: Erasure) -> Erased:
+def _identifiers(erasure: Erasure) -> ErasedIdentifiers:
     identifiers = erasure.held.get("identifiers", [])
     if not identifiers:
         raise DestinationError("the identifiers are no longer stored; create a new request")
-    return Erased({Identifier(*identifier): erasure.mode for identifier in identifiers})
+    return ErasedIdentifiers({Identifier(*identifier): erasure.mode for identifier in identifiers})
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class _ErasureRun:
     """One erasure in the hands of a worker; the methods are its steps, in their order."""
 
     erasure: Erasure
-    erased: Erased
+    erased: ErasedIdentifiers
     texts: ErasedTexts
     identities: IdentityStore
     reader: psycopg.Connection[Any]
@@ -235,7 +235,7 @@ class _ErasureRun:
     def _erase_from_log(self) -> None:
         """Rewrite a part of the log; loads suppress and clear the events that come later."""
         after, upto = self._log_range()
-        rules = schema.read_rules(self.identities.conn, self.identities.schema)
+        rules = graph_schema.read_rules(self.identities.conn, self.identities.schema)
         log_erasure = LogErasure(self.sources, self.erased, rules)
         until = monotonic() + self.limits.seconds
         while after < upto:

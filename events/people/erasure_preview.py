@@ -12,9 +12,9 @@ from time import monotonic
 from django.db import transaction
 
 from destinations.models import Destination, ErasureStep
-from destinations.postgres.identity import schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import erase
-from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.warehouse.identity.erasure import DELETE, ErasedIdentifiers
 from destinations.warehouse.identity.statements import Identifier
 from events.log import reader as event_reader
 from events.log.database import log_reader
@@ -55,8 +55,8 @@ def preview_erasure(
     result = erase.erase_identifiers(
         *identities.args, identifiers, mode=mode, actor="", dry_run=True
     )
-    erased = Erased(dict.fromkeys(identifiers, mode))
-    rules = schema.read_rules(identities.conn, identities.schema)
+    erased = ErasedIdentifiers(dict.fromkeys(identifiers, mode))
+    rules = graph_schema.read_rules(identities.conn, identities.schema)
     log_erasure = LogErasure(concerned_sources(destination), erased, rules)
     counts, at_least = {}, set()
     for step, hits in _hits_by_step(destination, erased, log_erasure):
@@ -69,7 +69,7 @@ def preview_erasure(
 
 
 def _hits_by_step(
-    destination: Destination, erased: Erased, log_erasure: LogErasure
+    destination: Destination, erased: ErasedIdentifiers, log_erasure: LogErasure
 ) -> Iterator[tuple[ErasureStep, Generator[Hit]]]:
     texts, sources = ErasedTexts(erased), log_erasure.sources
     letters, refused = texts.dead_letters(destination, sources), texts.refused_requests(sources)

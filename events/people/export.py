@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from destinations.interface import DestinationError
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.reads import profiles
 from events.people.store import IdentityStore
 
@@ -23,16 +23,16 @@ def profile_export(identities: IdentityStore, rudder_id: UUID) -> dict[str, Any]
     profile has or had the id.
     """
     conn, schema = identities.conn, identities.schema
-    profile = next(iter(profiles.find(conn, schema, str(rudder_id))), None)
+    profile = next(iter(profiles.find_profiles(conn, schema, str(rudder_id))), None)
     if profile is None:
         raise DestinationError("no profile has or had this id")
     current = profile.rudder_id
     former = profiles.former_ids(conn, schema, current)
-    options = identity_schema.read_meta(conn, schema).options
+    options = graph_schema.read_meta(conn, schema).options
     identifiers = profiles.identifiers(conn, schema, current, MAX_LISTED)
     links = profiles.links(conn, schema, current, MAX_LISTED)
-    traits = profiles.traits(conn, schema, current, options.null_clears)
-    rows = profiles.rows(conn, schema, identities.namespaces, [current, *former], MAX_ROWS)
+    traits = profiles.winning_traits(conn, schema, current, options.null_clears)
+    rows = profiles.event_rows(conn, schema, identities.namespaces, [current, *former], MAX_ROWS)
     full = [len(identifiers) == MAX_LISTED, len(links) == MAX_LISTED]
     return {
         "rudder_id": current,

@@ -14,7 +14,7 @@ from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
 from destinations.postgres.connection import connect as connect_warehouse
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.warehouse.identity.statements import (
     Identifier,
     MalformedMergeError,
@@ -52,7 +52,7 @@ def connect(destination: Destination) -> Iterator[IdentityStore]:
     if not config.resolve_identities:
         raise DestinationError(f"the destination {destination} does not resolve identities")
     with connect_warehouse(config) as conn:
-        identity_schema.ensure_schema(conn, config.identity_schema, destination.public_id)
+        graph_schema.ensure_schema(conn, config.identity_schema, destination.public_id)
         yield IdentityStore(conn, config.identity_schema, destination.namespaces())
 
 
@@ -65,7 +65,7 @@ def connect_pooled(destination: Destination) -> Iterator[IdentityStore]:
     conn = pool.pop(key, None)
     if conn is None or conn.broken or conn.closed:
         conn = connect_warehouse(config)
-        identity_schema.read_meta(conn, config.identity_schema)
+        graph_schema.read_meta(conn, config.identity_schema)
     try:
         yield IdentityStore(conn, config.identity_schema, destination.namespaces())
     finally:
@@ -84,7 +84,7 @@ def stated_pairs(
     destination: Destination, identities: IdentityStore, message_id: str
 ) -> list[tuple[Identifier, Identifier]]:
     """All links that the events with this messageId in the log state."""
-    rules = identity_schema.read_rules(identities.conn, identities.schema)
+    rules = graph_schema.read_rules(identities.conn, identities.schema)
     connections = destination.connections.values_list("source_id", "source__public_id")
     public_ids = dict(connections)
     events = Event.objects.filter(message_id=message_id, source_id__in=public_ids).order_by("id")

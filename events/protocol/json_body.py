@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from destinations.warehouse.json_text import cleaned
+from destinations.warehouse.json_text import cleaned_json
 from events.protocol.event import InvalidRequestError
 
 MAX_NESTING = 200
@@ -62,7 +62,7 @@ def _loads_exactly(body: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise InvalidJSONError(f"invalid json at character {error.pos + 1}") from error
-    return cleaned(value)
+    return cleaned_json(value)
 
 
 def _parse_integer(text: str) -> int:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from psycopg.sql import SQL, Identifier
 
 from destinations.models import Connection
-from destinations.postgres.identity import resolve, schema
+from destinations.postgres.identity import graph_schema, resolve
 from destinations.postgres.identity.query import query
 from destinations.postgres.load import table_sql
 from destinations.warehouse.identity.statements import statement
@@ -200,8 +200,10 @@ def _fill_warehouse(conn: api.Conn) -> None:
     api.make(conn)
     conn.execute(query(api.SCHEMA, AFTER_PEOPLE), [3 * api.PEOPLE])
     for stated in (_devices(), _merges(), _kiosk()):
-        with schema.operator_lock_shared(conn, api.SCHEMA):
-            resolve.resolve(conn, api.SCHEMA, [statement(each, "bench") for each in stated])
+        with graph_schema.operator_lock_shared(conn, api.SCHEMA):
+            resolve.resolve_statements(
+                conn, api.SCHEMA, [statement(each, "bench") for each in stated]
+            )
     template = Identifier(api.EVENTS, "identifies").as_string()
     conn.execute(NAMESPACES.format(sources=SOURCES, tables=TABLES, template=template))
     for table in table_sql.create_table(api.EVENTS, DISCARDS, DISCARD_COLUMNS):

@@ -155,7 +155,7 @@ def _letter() -> DeadLetter:
 @cache
 def _rudder_id(value: str) -> Any:
     with store.connect(Destination.objects.get()) as opened:
-        return profiles.find(opened.conn, opened.schema, value)[0].rudder_id
+        return profiles.find_profiles(opened.conn, opened.schema, value)[0].rudder_id
 
 
 def _choices(client, path) -> Iterator[Page]:

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from destinations.postgres.connection import SETTINGS, Conn
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.identity.query import query
 from destinations.postgres.load import table_sql
 from destinations.postgres.reads import profiles
@@ -129,7 +129,7 @@ def figures(url: str) -> dict[str, str]:
 def make(conn: Conn) -> None:
     for schema in (SCHEMA, EVENTS):
         conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
-    identity_schema.ensure_schema(conn, SCHEMA, "bench", GraphOptions())
+    graph_schema.ensure_schema(conn, SCHEMA, "bench", GraphOptions())
     conn.execute(query(SCHEMA, MAKE_PEOPLE), [PEOPLE])
     conn.execute("CREATE UNIQUE INDEX ON person (p); ANALYZE person")
     conn.execute(query(SCHEMA, FILL))
@@ -181,22 +181,22 @@ def _timed(ask: Callable[[Any], Any], asked: list[Any]) -> str:
 
 
 def _found(conn: Conn, value: str) -> Any:
-    return profiles.find(conn, SCHEMA, value)
+    return profiles.find_profiles(conn, SCHEMA, value)
 
 
 def _profile(conn: Conn, key: UUID) -> list[UUID]:
-    (profile,) = profiles.find(conn, SCHEMA, str(key))
+    (profile,) = profiles.find_profiles(conn, SCHEMA, str(key))
     return [profile.rudder_id, *profiles.former_ids(conn, SCHEMA, profile.rudder_id)]
 
 
 def _traits(conn: Conn, key: UUID) -> Any:
-    (profile,) = profiles.find(conn, SCHEMA, str(key))
-    options = identity_schema.read_meta(conn, SCHEMA).options
-    return profiles.traits(conn, SCHEMA, profile.rudder_id, options.null_clears)
+    (profile,) = profiles.find_profiles(conn, SCHEMA, str(key))
+    options = graph_schema.read_meta(conn, SCHEMA).options
+    return profiles.winning_traits(conn, SCHEMA, profile.rudder_id, options.null_clears)
 
 
 def _events(conn: Conn, key: UUID) -> Any:
-    return profiles.events(conn, [EVENTS], _profile(conn, key), None, PAGE)
+    return profiles.timeline(conn, [EVENTS], _profile(conn, key), None, PAGE)
 
 
 if __name__ == "__main__":

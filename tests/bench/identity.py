@@ -20,8 +20,8 @@ from psycopg.sql import SQL
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.identity import resolve as identity_resolve
-from destinations.postgres.identity import schema
 from destinations.postgres.identity.query import query
 from destinations.postgres.operations import erase, unmerge
 from destinations.postgres.reads import profiles as reads_profiles
@@ -66,7 +66,7 @@ def figures(dsn: str, identifiers: int = REALISTIC) -> dict[str, str]:
 
 def fresh(conn: Conn, **options: Any) -> None:
     conn.execute(SQL("DROP SCHEMA IF EXISTS bench_identity CASCADE"))
-    schema.ensure_schema(conn, SCHEMA, "bench", GraphOptions(**options))
+    graph_schema.ensure_schema(conn, SCHEMA, "bench", GraphOptions(**options))
 
 
 class Took(NamedTuple):
@@ -89,9 +89,9 @@ def resolve(conn: Conn, statements: Sequence[Statement]) -> Took:
     started = time.perf_counter()
     with (
         mock.patch.object(identity_resolve.Resolution, "write_profiles", timed),
-        schema.operator_lock_shared(conn, SCHEMA),
+        graph_schema.operator_lock_shared(conn, SCHEMA),
     ):
-        identity_resolve.resolve(conn, SCHEMA, statements)
+        identity_resolve.resolve_statements(conn, SCHEMA, statements)
     whole = time.perf_counter() - started
     return Took(whole, whole - profiles)
 
@@ -271,7 +271,7 @@ def lookups(conn: Conn) -> dict[str, str]:
     took = []
     for (value,) in rows:
         started = time.perf_counter()
-        reads_profiles.find(conn, SCHEMA, value)
+        reads_profiles.find_profiles(conn, SCHEMA, value)
         took.append((time.perf_counter() - started) * 1000)
     took.sort()
     return {"rudder_profile() of any identifier": f"{took[250]:.2f} ms, p95 {took[475]:.2f} ms"}
@@ -316,8 +316,8 @@ def _person(conn: Conn, number: int) -> None:
             ends = (user, Identifier(ANONYMOUS_ID, f"{user.value}-d{device}"))
             message = f"{user.value}-{device}"
             statements.append(Statement(ends, user, {}, at, at, message, "bench"))
-    with schema.operator_lock_shared(conn, SCHEMA):
-        stamps = identity_resolve.resolve(conn, SCHEMA, statements)
+    with graph_schema.operator_lock_shared(conn, SCHEMA):
+        stamps = identity_resolve.resolve_statements(conn, SCHEMA, statements)
     with conn.cursor().copy("COPY bench_events.tracks FROM STDIN") as copy:
         for stated in statements:
             device = stated.identifiers[1].value

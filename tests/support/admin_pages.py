@@ -206,7 +206,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
         f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY 1"  # noqa: S608
     )
     key = {"pk": source.pk, "key_pk": source.write_keys.get().pk}
-    found = reads_profiles.newest(hub.conn, hub.schema)
+    found = reads_profiles.newest_profiles(hub.conn, hub.schema)
     profiles = [{"pk": pk, "rudder_id": each.rudder_id} for each in found]
     letter = DeadLetter.objects.get()
     return {

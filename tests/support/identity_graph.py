@@ -9,8 +9,7 @@ from pathlib import Path
 from psycopg import sql as pgsql
 from psycopg.sql import SQL
 
-from destinations.postgres.identity import resolve
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, resolve
 from destinations.warehouse.identity.block_list import DEFAULT_RULES, BlockList
 from destinations.warehouse.identity.statements import (
     GraphOptions,
@@ -65,7 +64,7 @@ class Graph:
         self.rules = Rules(BlockList(DEFAULT_RULES if config.get("blocked") else ()), traits)
         self.conn, self.schema = warehouse, schema
         warehouse.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(pgsql.Identifier(schema)))
-        identity_schema.ensure_schema(warehouse, schema, "one", options)
+        graph_schema.ensure_schema(warehouse, schema, "one", options)
         self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]
 
     def load(self, *events, chunk_size=1, conn=None):
@@ -74,8 +73,8 @@ class Graph:
         resolved = {}
         for start in range(0, len(statements), chunk_size):
             chunk = statements[start : start + chunk_size]
-            with identity_schema.operator_lock_shared(conn or self.conn, self.schema):
-                resolved = resolve.resolve(conn or self.conn, self.schema, chunk)
+            with graph_schema.operator_lock_shared(conn or self.conn, self.schema):
+                resolved = resolve.resolve_statements(conn or self.conn, self.schema, chunk)
         return resolved
 
     def statements(self, each):

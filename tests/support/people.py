@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import apps
 
 from destinations.models import IdentityChange
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import erase, unmerge
 from destinations.registry import destination_type
 from destinations.warehouse.identity.statements import GraphOptions, Identifier, node_key
@@ -43,7 +43,7 @@ class Hub(Graph):
             size_limit=config.get("size_limit"),
             null_clears=config.get("null_clears", False),
         )
-        identity_schema.ensure_schema(warehouse, schema, self.destination.public_id, options)
+        graph_schema.ensure_schema(warehouse, schema, self.destination.public_id, options)
         if not config.get("blocked"):
             self.rows("DELETE FROM {schema}.identity_rule_list RETURNING 1")
         self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]

@@ -273,7 +273,7 @@ class Graph:
         lost = [lost for profile in profiles for lost in profile.lost]
         self.drop_aliases([each.new for each in lost])
         self.write_aliases([(each.old, each.comp_id) for each in lost])
-        self.log(lost, "")
+        self.log_lost_ids(lost, "")
 
     def write_groups(self, groups: Iterable[Group]) -> None:
         """Component rows of profiles that are one compacted group each."""
@@ -297,7 +297,7 @@ class Graph:
         if aliases:
             self.run(WRITE_ALIASES, *columns(aliases))
 
-    def log(self, lost: Sequence[LostId], actor: str) -> None:
+    def log_lost_ids(self, lost: Sequence[LostId], actor: str) -> None:
         if lost:
             rows = [(i.old, i.new, i.key_a, i.key_b, i.message_id) for i in lost]
             self.run(LOG_LOST, actor, *columns(rows))

@@ -10,10 +10,10 @@ import orjson
 
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns
-from destinations.warehouse.identity.fold import AccountFacts, Folded, Span, widest
+from destinations.warehouse.identity.fold import AccountFacts, FoldedChunk, Span, joined_span
 from destinations.warehouse.identity.profile_row import Member, ProfileRow, profile_row
 from destinations.warehouse.identity.statements import USER_ID, Identifier
-from destinations.warehouse.identity.trait_facts import Facts, join
+from destinations.warehouse.identity.trait_facts import Facts, joined_facts
 from destinations.warehouse.identity.union import Group, Node, Profile
 from destinations.warehouse.json_text import json_text
 
@@ -191,7 +191,7 @@ def write_facts(graph: Graph, facts: Mapping[Identifier, Facts], nodes: Nodes) -
     changed = {}
     for node_id, identifier in stated.items():
         before = stored.get(node_id)
-        after = facts[identifier] if before is None else join(before, facts[identifier])
+        after = facts[identifier] if before is None else joined_facts(before, facts[identifier])
         if after != before:
             changed[node_id] = after
     if changed:
@@ -204,7 +204,7 @@ def write_activity(graph: Graph, activity: Mapping[Identifier, Span], nodes: Nod
     changed = {}
     for identifier, span in activity.items():
         node = nodes[identifier]
-        widened = widest(node.activity, span)
+        widened = joined_span(node.activity, span)
         if widened != node.activity:
             changed[node] = widened
     if changed:
@@ -223,7 +223,7 @@ def write_accounts(
     facts = {group: accounts[group].facts for group in groups}
     for position, stored in graph.run(STORED_ACCOUNTS, [keys[group] for group in groups]):
         group = groups[position - 1]
-        facts[group] = join(orjson.loads(stored), facts[group])
+        facts[group] = joined_facts(orjson.loads(stored), facts[group])
     graph.run(
         WRITE_ACCOUNTS,
         *columns([(keys[g], g, json_text(facts[g]), *accounts[g].seen) for g in groups]),
@@ -236,10 +236,10 @@ def write_accounts(
     graph.run(WRITE_MEMBERS, *columns(members))
 
 
-class Refresh:
+class ProfileRefresh:
     """Brings rudder_profiles up to date with what a chunk changed."""
 
-    def __init__(self, graph: Graph, folded: Folded, nodes: Nodes, null_clears: bool) -> None:
+    def __init__(self, graph: Graph, folded: FoldedChunk, nodes: Nodes, null_clears: bool) -> None:
         self._graph = graph
         self._folded = folded
         self._nodes = nodes
@@ -335,7 +335,7 @@ def stored_rows_by_root(
     return {root: profile_row(each, null_clears) for root, each in members.items()}
 
 
-def is_equal(row: ProfileRow, stored: Sequence[Any]) -> bool:
+def is_stored_row(row: ProfileRow, stored: Sequence[Any]) -> bool:
     """Whether a stored row, its JSON as text, says the same; updated_at aside."""
     ours = _stored_row(row)
     return all(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from destinations.postgres.identity import restamp
 from destinations.postgres.identity.graph_store import Graph
-from destinations.warehouse.identity.union import Anchor, Group, find
+from destinations.warehouse.identity.union import Anchor, Group, representative
 
 MEMBERS = """
 SELECT k.root_id, n.node_id, n.comp_id, n.first_received_at, n.node_key,
@@ -87,35 +87,35 @@ class PublishedId(NamedTuple):
     size: int
 
 
-def published(graph: Graph, roots: Collection[int]) -> list[PublishedId]:
+def published_ids(graph: Graph, roots: Collection[int]) -> list[PublishedId]:
     """The ids that the profiles of these roots have and had."""
     numbers = list(roots)
     return [PublishedId(*row) for row in graph.run(PUBLISHED, numbers, numbers, numbers)]
 
 
-def resplit(graph: Graph, roots: Collection[int]) -> dict[int, Group]:
+def resplit_profiles(graph: Graph, roots: Collection[int]) -> dict[int, Group]:
     """Compute the profiles of these roots anew and store them; the group of each of their nodes.
 
     Their event rows follow by the upkeep of the destination.
     """
-    restamp.move_later(graph, [each.rudder_id for each in published(graph, roots)], "hub limit")
-    return {node.node_id: node.group for node in recompute(graph, roots)}
+    restamp.queue_move(graph, [each.rudder_id for each in published_ids(graph, roots)], "hub limit")
+    return {node.node_id: node.group for node in recompute_profiles(graph, roots)}
 
 
-def recompute(graph: Graph, roots: Collection[int]) -> list[StoredNode]:
+def recompute_profiles(graph: Graph, roots: Collection[int]) -> list[StoredNode]:
     """Compute the profiles of these roots anew and store them: they may split, and may join.
 
     Hubs and blocked identifiers stay alone. An alias follows its own identifier and goes when
     that is canonical again, so that every id ever published still resolves.
     """
     nodes = {row[1]: _stored(*row) for row in graph.run(MEMBERS, list(roots))}
-    unite_stored(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
+    unite_stored_nodes(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
     parts: dict[Group, list[StoredNode]] = {}
     for node in nodes.values():
-        parts.setdefault(find(node.group), []).append(node)
-    groups = {top: part_of(members) for top, members in parts.items()}
+        parts.setdefault(representative(node.group), []).append(node)
+    groups = {top: compacted_group(members) for top, members in parts.items()}
     for node in nodes.values():
-        node.group = groups[find(node.group)]
+        node.group = groups[representative(node.group)]
     _store(graph, roots, list(nodes.values()), list(groups.values()))
     return list(nodes.values())
 
@@ -132,13 +132,13 @@ def _stored(
     return StoredNode(root_id, node_id, comp_id, first_received_at, key, stands_alone, group)
 
 
-def unite_stored(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:
+def unite_stored_nodes(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:
     """Join the groups that links in force connect; hubs and hidden identifiers join nothing."""
     for node_a, node_b in links:
         a, b = nodes[node_a], nodes.get(node_b)
         if b is None or a.stands_alone or b.stands_alone:
             continue
-        top_a, top_b = find(a.group), find(b.group)
+        top_a, top_b = representative(a.group), representative(b.group)
         if top_a is top_b:
             continue
         if top_a.rank < top_b.rank:
@@ -147,7 +147,7 @@ def unite_stored(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]])
         top_a.rank += top_b.rank
 
 
-def part_of(members: Sequence[StoredNode]) -> Group:
+def compacted_group(members: Sequence[StoredNode]) -> Group:
     """One compacted group, named after a member's number."""
     anchor = min(Anchor(node.first_received_at, node.key) for node in members)
     root_id = min(node.node_id for node in members)
@@ -158,7 +158,7 @@ def part_of(members: Sequence[StoredNode]) -> Group:
 def _store(
     graph: Graph, roots: Collection[int], nodes: Sequence[StoredNode], groups: Sequence[Group]
 ) -> None:
-    known = {each.rudder_id for each in published(graph, roots)}
+    known = {each.rudder_id for each in published_ids(graph, roots)}
     graph.run(DROP_COMPONENTS, list(roots))
     moved = [node for node in nodes if node.comp_id != node.group.root_id]
     graph.run(MOVE_NODES, [node.node_id for node in moved], [node.group.root_id for node in moved])

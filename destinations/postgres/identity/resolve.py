@@ -8,11 +8,11 @@ from uuid import UUID
 
 from destinations.postgres.connection import Conn
 from destinations.postgres.identity import profile_rows
+from destinations.postgres.identity.graph_schema import Meta, lock_graph, read_meta
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import query
-from destinations.postgres.identity.recompute import resplit
-from destinations.postgres.identity.schema import Meta, lock_graph, read_meta
-from destinations.warehouse.identity.fold import Folded, fold
+from destinations.postgres.identity.recompute import resplit_profiles
+from destinations.warehouse.identity.fold import FoldedChunk, fold_statements
 from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
     USER_ID,
@@ -29,9 +29,9 @@ from destinations.warehouse.identity.union import (
     LostId,
     Node,
     Profile,
-    find,
-    settle,
-    unite,
+    representative,
+    settled_profiles,
+    unite_groups,
 )
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ WHERE l.id = k.id
 """
 
 
-def resolve(
+def resolve_statements(
     conn: Conn,
     schema: str,
     statements: Sequence[Statement],
@@ -85,7 +85,7 @@ def resolve(
     distinct = {identifier for stated in statements for identifier in stated.identifiers}
     keys = {identifier: node_key(meta.salt, identifier) for identifier in distinct}
     hidden = _hidden(conn, schema, keys) if meta.has_hidden else set()
-    folded = fold(statements, hidden)
+    folded = fold_statements(statements, hidden)
     with conn.transaction():
         lock_graph(conn, meta.oid)
         resolution = Resolution(Graph(conn, schema), meta, folded, keys)
@@ -95,7 +95,9 @@ def resolve(
     return profile_of
 
 
-def suppressed(conn: Conn, schema: str, statements: Iterable[Statement]) -> dict[Identifier, str]:
+def suppressed_identifiers(
+    conn: Conn, schema: str, statements: Iterable[Statement]
+) -> dict[Identifier, str]:
     """The identifiers of a chunk that were erased, with their mode. Call it under the lock, too."""
     meta = read_meta(conn, schema)
     if not meta.has_hidden:
@@ -118,7 +120,7 @@ class Resolution:
     """The steps of T1, in order; the numbers in brackets are those of the specification."""
 
     def __init__(
-        self, graph: Graph, meta: Meta, folded: Folded, keys: Mapping[Identifier, UUID]
+        self, graph: Graph, meta: Meta, folded: FoldedChunk, keys: Mapping[Identifier, UUID]
     ) -> None:
         self.graph = graph
         self.meta = meta
@@ -131,10 +133,10 @@ class Resolution:
         nodes = graph.nodes(folded.sightings, self.keys)  # [1, 4]
         links = graph.new_links(folded.links, nodes, self.meta.has_tombstones)  # [2]
         resplit_groups = self._flip_hubs(list(nodes.values()), links)  # [3]
-        joined = unite(filter(_may_join, links), options.size_limit)  # [5, 6]
+        joined = unite_groups(filter(_may_join, links), options.size_limit)  # [5, 6]
         self.held = sum(link.state == REFUSED for link in links)
         groups = {node.group: None for node in nodes.values()} | dict.fromkeys(resplit_groups)
-        settled = settle(groups, nodes.values(), joined)  # [7]
+        settled = settled_profiles(groups, nodes.values(), joined)  # [7]
         profile_of = _profile_of(groups, settled)
         graph.write_links(links)
         graph.write_profiles(settled)  # [8, 9]
@@ -174,12 +176,12 @@ class Resolution:
             before = hub.group
             if not before.has_row:
                 continue  # alone, or another hub has just split their profile
-            group_of = resplit(self.graph, [before.root_id])
+            group_of = resplit_profiles(self.graph, [before.root_id])
             for node in nodes:
                 node.group = group_of.get(node.node_id, node.group)
             split = list(dict.fromkeys(group_of.values()))
             link = min(new_users[hub], key=lambda link: link.order)
-            self.graph.log(_ids_split_off(before, split, hub, link), "hub limit")
+            self.graph.log_lost_ids(_ids_split_off(before, split, hub, link), "hub limit")
             parts += split
         return parts
 
@@ -204,7 +206,7 @@ class Resolution:
         changed.update(
             profile_of[node.group] for node in nodes.values() if node.is_new or node.is_older
         )
-        refresh = profile_rows.Refresh(graph, folded, nodes, self.meta.options.null_clears)
+        refresh = profile_rows.ProfileRefresh(graph, folded, nodes, self.meta.options.null_clears)
         refresh.run(settled, profile_of, changed, active)
 
     def _count_hits(self) -> None:
@@ -243,8 +245,8 @@ def _ids_split_off(before: Group, parts: Sequence[Group], hub: Node, link: Link)
 
 
 def _profile_of(groups: Collection[Group], settled: Sequence[Profile]) -> dict[Group, Profile]:
-    profiles_by_top = {find(profile.survivor): profile for profile in settled}
-    return {group: profiles_by_top[find(group)] for group in groups}
+    profiles_by_top = {representative(profile.survivor): profile for profile in settled}
+    return {group: profiles_by_top[representative(group)] for group in groups}
 
 
 def _hidden(conn: Conn, schema: str, keys: Mapping[Identifier, UUID]) -> set[Identifier]:

@@ -89,7 +89,7 @@ WHERE id = %s
 """
 
 
-class Stamped(NamedTuple):
+class StampedTable(NamedTuple):
     """A table whose rows belong to people, and its columns that say to whom."""
 
     schema: str
@@ -133,7 +133,7 @@ def move_rows(
     is_dry_run: bool,
 ) -> tuple[dict[str, int], int | None]:
     """Move the rows under these ids; the rows by table, and the number of what waits for slices."""
-    moves = moves_of(graph, salt, namespaces, published)
+    moves = pending_moves(graph, salt, namespaces, published)
     counts = {t.label: sum(move.rows for move in listed) for t, listed in moves.items()}
     total = sum(counts.values())
     if is_dry_run or not total:
@@ -146,12 +146,12 @@ def move_rows(
     return counts, None
 
 
-def move_later(graph: Graph, published: Sequence[UUID], actor: str) -> None:
+def queue_move(graph: Graph, published: Sequence[UUID], actor: str) -> None:
     """Have the rows of all namespaces that stand under these ids looked at by the upkeep."""
     graph.run(WAIT, actor, list(published), [], 0)
 
 
-def is_waiting(graph: Graph) -> bool:
+def has_waiting_move(graph: Graph) -> bool:
     return graph.run(WAITING).fetchone() is not None
 
 
@@ -163,7 +163,7 @@ def move_slice(graph: Graph, salt: bytes) -> bool:
     number, published, namespaces = row
     left = SLICE
     namespaces = namespaces or resolved_namespaces(graph.conn, graph.schema)
-    for table, moves in moves_of(graph, salt, namespaces, published).items():
+    for table, moves in pending_moves(graph, salt, namespaces, published).items():
         left -= _move(graph, table, moves, left)
         if left <= 0:
             break
@@ -171,9 +171,9 @@ def move_slice(graph: Graph, salt: bytes) -> bool:
     return True
 
 
-def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[Stamped]:
+def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[StampedTable]:
     return [
-        Stamped(table.schema, table.name, names)
+        StampedTable(table.schema, table.name, names)
         for table in catalogue.tables(graph.conn, namespaces)
         if PROFILE_COLUMN in table.columns and (names := _naming_columns(table))
     ]
@@ -184,9 +184,9 @@ def _naming_columns(table: catalogue.CatalogTable) -> tuple[str, ...]:
     return tuple(name for name in names if name in table.columns)
 
 
-def moves_of(
+def pending_moves(
     graph: Graph, salt: bytes, namespaces: Sequence[str], published: Collection[UUID]
-) -> dict[Stamped, list[Move]]:
+) -> dict[StampedTable, list[Move]]:
     """The rows under these ids whose primary identifier sits elsewhere, by table."""
     stamps = set(published)
     people = _people(graph, namespaces, stamps)
@@ -195,8 +195,8 @@ def moves_of(
         Identifier(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]
     }
     keys = {identifier: node_key(salt, identifier) for identifier in named}
-    now = canonical(graph, {*keys.values(), *stamps})
-    found: dict[Stamped, list[Move]] = {}
+    now = canonical_ids(graph, {*keys.values(), *stamps})
+    found: dict[StampedTable, list[Move]] = {}
     for table, rows in people.items():
         for stamp, user_id, anonymous_id, count in rows:
             identifiers = (
@@ -213,7 +213,7 @@ def moves_of(
 
 def _people(
     graph: Graph, namespaces: Sequence[str], stamps: Collection[UUID]
-) -> dict[Stamped, list[tuple[Any, ...]]]:
+) -> dict[StampedTable, list[tuple[Any, ...]]]:
     """By table the stamp, user and device of the rows under these ids, and how many there are."""
     create_temp_table(
         graph.conn, "restamped", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in stamps)
@@ -226,13 +226,13 @@ def _people(
     return found
 
 
-def canonical(graph: Graph, keys: Collection[UUID]) -> dict[UUID, UUID | None]:
+def canonical_ids(graph: Graph, keys: Collection[UUID]) -> dict[UUID, UUID | None]:
     """The id that each identifier's profile has now; None for one that is hidden."""
     listed = list(keys)
     return {listed[position - 1]: now for position, now in graph.run(CANONICAL, listed)}
 
 
-def _move(graph: Graph, table: Stamped, moves: Sequence[Move], most: int | None) -> int:
+def _move(graph: Graph, table: StampedTable, moves: Sequence[Move], most: int | None) -> int:
     arrays = columns([move[:4] for move in moves])
     stamps = list({move.stamp for move in moves})
     return graph.conn.execute(table.sql(MOVE), [*arrays, stamps, most]).rowcount

@@ -14,7 +14,13 @@ from uuid import UUID
 import orjson
 
 from destinations.interface import Chunk, Feed, LoggedEvent, PreparedChunk
-from destinations.warehouse.identity.erasure import BLANK, DELETE, Erased, blank, without_erased
+from destinations.warehouse.identity.erasure import (
+    BLANK,
+    DELETE,
+    ErasedIdentifiers,
+    blank_row,
+    remaining_event,
+)
 from destinations.warehouse.identity.statements import (
     Identifier,
     MalformedMergeError,
@@ -22,10 +28,9 @@ from destinations.warehouse.identity.statements import (
     Statement,
     statement,
 )
-from destinations.warehouse.json_text import cleaned
-from destinations.warehouse.rows.dialect import DESTINATION_TYPE
-from destinations.warehouse.rows.options import is_switched_off
-from destinations.warehouse.rows.schema import PROFILE_COLUMN, storable
+from destinations.warehouse.json_text import cleaned_json
+from destinations.warehouse.rows.options import DESTINATION_TYPE, is_switched_off
+from destinations.warehouse.rows.schema import PROFILE_COLUMN, storable_row
 from destinations.warehouse.rows.transform import (
     Metadata,
     Options,
@@ -98,7 +103,7 @@ class ChunkContent:
         """Delete or empty the rows of erased people, and clear erased values in other rows."""
         if not modes:
             return
-        erased = Erased(modes)
+        erased = ErasedIdentifiers(modes)
         for table in self.rows.values():
             for key, prepared in list(table.items()):
                 mode = modes.get(prepared.primary) if prepared.primary else None
@@ -106,21 +111,23 @@ class ChunkContent:
                     self.erased_ids.add(key)
                     del table[key]
                 elif mode == BLANK:
-                    blank(prepared.row.values)
+                    blank_row(prepared.row.values)
                     table[key] = PreparedRow(prepared.row, None, is_user=False)
                 else:
-                    erased.clear(prepared.row.values)
+                    erased.clear_row(prepared.row.values)
         self.rows = {name: table for name, table in self.rows.items() if table}
         self._rewrite_events(erased)
 
-    def _rewrite_events(self, erased: Erased) -> None:
+    def _rewrite_events(self, erased: ErasedIdentifiers) -> None:
         primaries = {
-            stated.message_id: stated.primary for stated in self.statements if erased.names(stated)
+            stated.message_id: stated.primary
+            for stated in self.statements
+            if erased.is_stated_in(stated)
         }
         for event in self.events:
             if event.message_id in primaries:
                 payload = json.loads(event.payload)
-                if new := without_erased(payload, primaries[event.message_id], erased):
+                if new := remaining_event(payload, primaries[event.message_id], erased):
                     self.rewritten[event.id] = new
 
     def distinct_types(self, table: str) -> Iterator[dict[str, str]]:
@@ -183,7 +190,7 @@ def _add_event(
         return SWITCHED_OFF
     if _is_for_other_destination(payload.get("rudderDestinationId"), metadata.destination_id):
         return FOR_ANOTHER
-    rows = [storable(row) for row in transform(payload, metadata, options, new_id=_new_id)]
+    rows = [storable_row(row) for row in transform(payload, metadata, options, new_id=_new_id)]
     stated = statement(payload, metadata.source_id, rules) if rules else None
     primary = stated.primary if stated else None
     if stated:
@@ -210,7 +217,7 @@ def _exact_payload(text: str) -> dict[str, Any]:
             return orjson.loads(text)  # type: ignore[no-any-return]
         except orjson.JSONDecodeError:
             logger.debug("an event needs the slow decoder")
-    return cleaned(json.loads(text))  # type: ignore[no-any-return]
+    return cleaned_json(json.loads(text))  # type: ignore[no-any-return]
 
 
 def _metadata(feed: Feed) -> Metadata:

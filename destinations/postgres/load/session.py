@@ -26,7 +26,7 @@ from destinations.postgres.connection import (
     table_exists,
     translated_errors,
 )
-from destinations.postgres.identity import resolve, schema
+from destinations.postgres.identity import graph_schema, resolve
 from destinations.postgres.load import table_sql
 from destinations.postgres.load.chunk_content import (
     ChunkContent,
@@ -90,7 +90,7 @@ class PostgresSession:
         return prepare_chunk(chunk, self._feed, self._options, self._rules)
 
     def load(self, prepared: PreparedChunk) -> LoadResult:
-        with translated_errors(), schema.operator_lock_shared(self._conn, self._schema):
+        with translated_errors(), graph_schema.operator_lock_shared(self._conn, self._schema):
             for attempt in count(1):
                 try:
                     return self._load(prepared)
@@ -104,10 +104,14 @@ class PostgresSession:
     def _load(self, prepared: PreparedChunk) -> LoadResult:
         content = prepared_content(prepared)
         self._namespace.forget_tables()  # somebody may have changed one since the last chunk
-        content.remove_erased(resolve.suppressed(self._conn, self._schema, content.statements))
+        content.remove_erased(
+            resolve.suppressed_identifiers(self._conn, self._schema, content.statements)
+        )
         self._ensure_tables(prepared, content)  # first: a refused table leaves no identities behind
         warn = self._namespace.warnings.append
-        content.set_profiles(resolve.resolve(self._conn, self._schema, content.statements, warn))
+        content.set_profiles(
+            resolve.resolve_statements(self._conn, self._schema, content.statements, warn)
+        )
         return self._write_rows(prepared, content)
 
     def _ensure_tables(self, prepared: PreparedChunk, content: ChunkContent) -> None:

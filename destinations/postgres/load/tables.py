@@ -18,15 +18,15 @@ from destinations.postgres import resolved_views
 from destinations.postgres.connection import Conn, one_line
 from destinations.postgres.load import table_sql
 from destinations.warehouse.rows.comments import column_comments, table_comment
-from destinations.warehouse.rows.dialect import MAX_COLUMNS
 from destinations.warehouse.rows.reserved_names import SYSTEM_TABLES
 from destinations.warehouse.rows.schema import (
     DISCARDS,
     EXTRA_COLUMN,
     PROFILE_COLUMN,
     TablePlan,
-    plan,
+    table_plan,
 )
+from destinations.warehouse.rows.transform import MAX_COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Namespace:
     def _table_plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
         present = self._tables.get(table)
         budget = MAX_COLUMNS if table == DISCARDS else self._budget
-        return plan(needed, present.columns if present else None, budget)
+        return table_plan(needed, present.columns if present else None, budget)
 
     def _is_view_missing(self, table: str) -> bool:
         view = f"{table}_resolved"

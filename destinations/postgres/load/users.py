@@ -8,7 +8,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.load import row_sql, user_sql
 from destinations.postgres.load.tables import GENERATED, Namespace
 from destinations.postgres.load.writer import Values, Writer, WrittenRows
-from destinations.warehouse.rows.schema import Fitter
+from destinations.warehouse.rows.schema import RowFitter
 from destinations.warehouse.rows.transform import Row
 from destinations.warehouse.rows.users import OLDEST_COLUMN, User, latest_users, user_columns
 
@@ -62,7 +62,7 @@ class _UsersUpdate:
         if not users:
             return written
         types = user_columns(self._namespace.columns("identifies"))
-        fitter = Fitter(self._namespace.columns("users"))
+        fitter = RowFitter(self._namespace.columns("users"))
         oldest = []
         for user in users.values():
             values, discards = fitter.fit(Row("users", types, user.values))

@@ -11,7 +11,7 @@ from typing import Any
 from destinations.postgres.connection import Conn
 from destinations.postgres.load import row_sql, table_sql
 from destinations.postgres.load.tables import GENERATED, Namespace
-from destinations.warehouse.rows.schema import DISCARDS, Fitter
+from destinations.warehouse.rows.schema import DISCARDS, RowFitter
 from destinations.warehouse.rows.transform import Row
 
 Values = Mapping[str, Any]
@@ -67,7 +67,7 @@ class Writer:
     def write(self, table: str, rows: Sequence[Row]) -> WrittenRows:
         """Write the rows; of two rows with one key the one received later stays as a whole."""
         written = WrittenRows()
-        fitter = Fitter(self._namespace.columns(table))
+        fitter = RowFitter(self._namespace.columns(table))
         for row in rows:
             values, discards = fitter.fit(row)
             written.values.append(values)

@@ -11,8 +11,7 @@ from psycopg.sql import SQL, Composed
 
 from destinations.postgres import catalogue
 from destinations.postgres.connection import Conn
-from destinations.postgres.identity import resolve, restamp
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, resolve, restamp
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns
 from destinations.warehouse.identity.statements import (
@@ -59,16 +58,16 @@ class BackfillResult:
 
 def backfill_identities(conn: Conn, schema: str, namespaces: Sequence[str]) -> BackfillResult:
     """State what the rows state, each at its least received_at, then stamp them. Repeatable."""
-    rules = identity_schema.read_rules(conn, schema)
-    meta = identity_schema.read_meta(conn, schema)
+    rules = graph_schema.read_rules(conn, schema)
+    meta = graph_schema.read_meta(conn, schema)
     count = 0
     for table in catalogue.tables(conn, namespaces, EVENT_TABLES.values()):
         statements = list(_statements(conn, table, rules))
         count += len(statements)
         for start in range(0, len(statements), BATCH):
-            with identity_schema.operator_lock_shared(conn, schema):
-                resolve.resolve(conn, schema, statements[start : start + BATCH])
-    with identity_schema.operator_lock(conn, schema), conn.transaction():
+            with graph_schema.operator_lock_shared(conn, schema):
+                resolve.resolve_statements(conn, schema, statements[start : start + BATCH])
+    with graph_schema.operator_lock(conn, schema), conn.transaction():
         graph = Graph(conn, schema)
         tables = restamp.stamped_tables(graph, namespaces)
         rows = sum(_stamp(graph, meta.salt, table) for table in tables)
@@ -84,7 +83,7 @@ def _statements(conn: Conn, table: catalogue.CatalogTable, rules: Any) -> Iterat
     for user, other, received_at, first_at, last_at in conn.execute(_pairs(table, is_alias)):
         own = [Identifier(USER_ID, user)] if user else []
         further = [Identifier(other_type, other)] if other and (user or not is_alias) else []
-        stated = [each for each in (*own, *further) if rules.blocks.blocked_by(*each) is None]
+        stated = [each for each in (*own, *further) if rules.blocks.blocking_rule(*each) is None]
         if not stated:
             continue
         primary = next((each for each in stated if not is_alias or each in own), None)
@@ -103,12 +102,12 @@ def _pairs(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
     )
 
 
-def _stamp(graph: Graph, salt: bytes, table: restamp.Stamped) -> int:
+def _stamp(graph: Graph, salt: bytes, table: restamp.StampedTable) -> int:
     people = graph.conn.execute(table.sql(UNSTAMPED)).fetchall()
     named = {Identifier(USER_ID, user) for user, _ in people if user}
     named |= {Identifier(ANONYMOUS_ID, device) for _, device in people if device}
     keys = {identifier: node_key(salt, identifier) for identifier in named}
-    now = restamp.canonical(graph, set(keys.values()))
+    now = restamp.canonical_ids(graph, set(keys.values()))
     rows = []
     for user, device in people:
         pair = (Identifier(USER_ID, user or ""), Identifier(ANONYMOUS_ID, device or ""))

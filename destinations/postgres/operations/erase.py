@@ -12,11 +12,11 @@ import orjson
 from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
 from destinations.postgres.identity.query import columns, query
-from destinations.postgres.identity.recompute import published
+from destinations.postgres.identity.recompute import published_ids
 from destinations.postgres.operations.erase_rows import erase_rows
 from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
 from destinations.postgres.resolved_views import resolved_namespaces
-from destinations.warehouse.identity.erasure import BLANK, DELETE, Erased
+from destinations.warehouse.identity.erasure import BLANK, DELETE, ErasedIdentifiers
 from destinations.warehouse.identity.statements import Identifier, visible_text
 from destinations.warehouse.json_text import json_text
 
@@ -151,14 +151,14 @@ def erase_identifiers(
     check_erasable(identifiers, mode)
     every = sorted({*namespaces, *resolved_namespaces(conn, schema)})
     with begin_operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
-        done = _Erasing(op, Erased(dict.fromkeys(identifiers, mode)), mode).run(reason)
+        done = _Erasing(op, ErasedIdentifiers(dict.fromkeys(identifiers, mode)), mode).run(reason)
         if before_commit:
             before_commit(done)
         return done
 
 
 class _Erasing:
-    def __init__(self, op: Operation, erased: Erased, mode: str) -> None:
+    def __init__(self, op: Operation, erased: ErasedIdentifiers, mode: str) -> None:
         self._op = op
         self._erased = erased
         self._mode = mode
@@ -174,7 +174,7 @@ class _Erasing:
         neighbours = {end for a, b, _ in links for end in (a, b)} - set(numbers)
         roots = {each.root_id for each in stored.values()}
         reached = roots | set(op.roots_of(neighbours).values())
-        stamps = [*self._keys, *(each.rudder_id for each in published(graph, reached))]
+        stamps = [*self._keys, *(each.rudder_id for each in published_ids(graph, reached))]
         with op.any_plan():
             is_known = len(stored) == len(self._keys)
             self._counts += erase_rows(op, self._erased, self._mode, stamps, is_known=is_known)

@@ -16,7 +16,12 @@ from destinations.postgres import catalogue
 from destinations.postgres.catalogue import CatalogTable
 from destinations.postgres.operations.operation import Operation
 from destinations.postgres.temp_tables import create_temp_table
-from destinations.warehouse.identity.erasure import DELETE, KEPT_COLUMNS, Erased, type_in
+from destinations.warehouse.identity.erasure import (
+    DELETE,
+    KEPT_COLUMNS,
+    ErasedIdentifiers,
+    column_id_type,
+)
 from destinations.warehouse.rows.schema import DISCARDS, PROFILE_COLUMN
 
 ID_COLUMNS = ("user_id", "previous_id", "anonymous_id")
@@ -101,7 +106,7 @@ JSON_HOLDS = """
 
 
 def erase_rows(
-    op: Operation, erased: Erased, mode: str, stamps: Collection[UUID], *, is_known: bool
+    op: Operation, erased: ErasedIdentifiers, mode: str, stamps: Collection[UUID], *, is_known: bool
 ) -> Counter[str]:
     """The rows by table. Those of other people are told by their stamps.
 
@@ -217,7 +222,7 @@ def _holds(table: CatalogTable, name: str) -> Composed:
     """Whether a column holds an erased value."""
     if table.columns[name] == "jsonb":
         return SQL(JSON_HOLDS).format(strings=_json_strings(name))
-    id_type = type_in(name)
+    id_type = column_id_type(name)
     of_type = SQL(" WHERE id_type = {}").format(Literal(id_type)) if id_type else SQL("")
     return SQL(HOLDS).format(column=pgsql.Identifier(name), of_type=of_type)
 

@@ -11,8 +11,7 @@ from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
-from destinations.postgres.identity import profile_rows
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity.query import query
 from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
 from destinations.warehouse.identity.block_list import BlockRule, compile_pattern
@@ -210,7 +209,7 @@ def set_trait_identifiers(
 
     The hub limit applies to identifiers of these types at once, and no longer to others.
     """
-    if identity_schema.read_meta(conn, schema).options.trait_identifiers != names:
+    if graph_schema.read_meta(conn, schema).options.trait_identifiers != names:
         set_options(conn, schema, namespaces, {"trait_identifiers": names}, actor="settings")
 
 
@@ -238,11 +237,11 @@ def _rewrite_profiles(op: Operation) -> None:
 
 def _follow(op: Operation, rule: BlockRule) -> BlockListChange:
     """Of what the rule matches: hide what the list now blocks, show what it no longer does."""
-    blocks = identity_schema.read_rules(op.graph.conn, op.graph.schema).blocks
+    blocks = graph_schema.read_rules(op.graph.conn, op.graph.schema).blocks
     hide: dict[int, int] = {}
     show: list[int] = []
     for node_id, id_type, value, hidden_by in _matching(op, rule):
-        blocked_by = blocks.blocked_by(id_type, value)
+        blocked_by = blocks.blocking_rule(id_type, value)
         if blocked_by is not None and hidden_by != blocked_by:
             hide[node_id] = blocked_by
         elif blocked_by is None and hidden_by is not None:

@@ -13,12 +13,11 @@ from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
-from destinations.postgres.identity import profile_rows, restamp
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, profile_rows, restamp
+from destinations.postgres.identity.graph_schema import Meta
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import query
-from destinations.postgres.identity.recompute import StoredNode, published, recompute
-from destinations.postgres.identity.schema import Meta
+from destinations.postgres.identity.recompute import StoredNode, published_ids, recompute_profiles
 from destinations.warehouse.identity.profile_row import ProfileRow
 from destinations.warehouse.identity.statements import ANONYMOUS_ID, Identifier, node_key
 from destinations.warehouse.identity.union import LostId
@@ -199,8 +198,8 @@ class Operation:
         """
         graph = self.graph
         roots = set(roots) | self._rate_hubs(touched)
-        known = published(graph, roots)
-        nodes = recompute(graph, roots)
+        known = published_ids(graph, roots)
+        nodes = recompute_profiles(graph, roots)
         after_roots = sorted({node.group.root_id for node in nodes})
         rows = list(profile_rows.stored_rows(graph, after_roots, self.meta.options.null_clears))
         before = {each.rudder_id: each.size for each in known if each.is_canonical}
@@ -250,7 +249,7 @@ class Operation:
             old, new = canonical[node.root_id], node.group.anchor.key
             if old != new:
                 lost[old, new] = LostId(old, new, node.group.root_id, node.key, node.key, "")
-        self.graph.log(list(lost.values()), self.actor)
+        self.graph.log_lost_ids(list(lost.values()), self.actor)
 
 
 @contextmanager
@@ -258,13 +257,13 @@ def begin_operation(
     conn: Conn, schema: str, namespaces: Sequence[str], *, actor: str, dry_run: bool = False
 ) -> Iterator[Operation]:
     """Runs an action, all or nothing; a dry run does the same and takes it back."""
-    meta = identity_schema.read_meta(conn, schema)
-    with identity_schema.operator_lock(conn, schema), conn.transaction(force_rollback=dry_run):
-        identity_schema.lock_graph(conn, meta.oid)
-        meta = identity_schema.read_meta(conn, schema)
+    meta = graph_schema.read_meta(conn, schema)
+    with graph_schema.operator_lock(conn, schema), conn.transaction(force_rollback=dry_run):
+        graph_schema.lock_graph(conn, meta.oid)
+        meta = graph_schema.read_meta(conn, schema)
         yield Operation(Graph(conn, schema), meta, namespaces, actor, dry_run)
 
 
 def set_planner(conn: Conn, state: str) -> None:
-    names = (name for name in identity_schema.PLANNER_OFF if name != "jit")
+    names = (name for name in graph_schema.PLANNER_OFF if name != "jit")
     conn.execute("; ".join(f"SET LOCAL {name} = {state}" for name in names))

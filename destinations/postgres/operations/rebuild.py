@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from destinations.postgres.connection import Conn
-from destinations.postgres.identity import profile_rows
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
 from destinations.postgres.operations.operation import set_planner
@@ -156,8 +155,8 @@ def graph_differences(conn: Conn, schema: str) -> list[Difference]:
     """What differs between the stored graph and the one that its links give: one snapshot."""
     with _snapshot(conn):
         graph = Graph(conn, schema)
-        meta = identity_schema.read_meta(conn, schema, any_isolation=True)
-        rules = identity_schema.read_rules(conn, schema, any_isolation=True)
+        meta = graph_schema.read_meta(conn, schema, any_isolation=True)
+        rules = graph_schema.read_rules(conn, schema, any_isolation=True)
         plan = _Rebuild(graph, meta, rules).compare()
         if not plan.differences:
             _compare_profiles(graph, meta.options.null_clears, plan)
@@ -169,11 +168,11 @@ def rebuild_graph(conn: Conn, schema: str) -> list[Difference]:
 
     Ids are functions of the links, so they come out the same; rows that are right stay as they are.
     """
-    meta = identity_schema.read_meta(conn, schema)
-    with identity_schema.operator_lock(conn, schema), conn.transaction():
-        identity_schema.lock_graph(conn, meta.oid, any_plan=True)
+    meta = graph_schema.read_meta(conn, schema)
+    with graph_schema.operator_lock(conn, schema), conn.transaction():
+        graph_schema.lock_graph(conn, meta.oid, any_plan=True)
         graph = Graph(conn, schema)
-        rebuilt = _Rebuild(graph, meta, identity_schema.read_rules(conn, schema))
+        rebuilt = _Rebuild(graph, meta, graph_schema.read_rules(conn, schema))
         plan = rebuilt.compare()
         rebuilt.apply()
         _compare_profiles(graph, meta.options.null_clears, plan)
@@ -194,7 +193,7 @@ def _snapshot(conn: Conn) -> Iterator[None]:
 class _Rebuild:
     """Union-find over all links in force, and what it finds different."""
 
-    def __init__(self, graph: Graph, meta: identity_schema.Meta, rules: Rules) -> None:
+    def __init__(self, graph: Graph, meta: graph_schema.Meta, rules: Rules) -> None:
         self._graph = graph
         self._meta = meta
         self._rules = rules
@@ -226,7 +225,7 @@ class _Rebuild:
             self._comp_ids.append(comp_id)
             self._is_user.append(id_type == USER_ID)
             self._may_be_hub.append(id_type in may_be_hub)
-            rule = self._rules.blocks.blocked_by(id_type, value)
+            rule = self._rules.blocks.blocking_rule(id_type, value)
             self._is_blocked.append(rule is not None)
             if rule is not None and stored.pop(number, None) is None:
                 self._plan.differs("blocked", f"identifier {number} is not hidden")
@@ -379,7 +378,7 @@ def _compare_profiles(graph: Graph, null_clears: bool, plan: RebuildPlan) -> Non
         kept = {row[0]: row for row in stored}
         for root, row in rows.items():
             found = kept.get(row.rudder_id)
-            if root not in stale and (found is None or not profile_rows.is_equal(row, found)):
+            if root not in stale and (found is None or not profile_rows.is_stored_row(row, found)):
                 plan.differs("profile row", f"{row.rudder_id} is not the join of its members")
                 plan.roots.append(root)
     for rudder_id in extra:

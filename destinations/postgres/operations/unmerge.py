@@ -10,8 +10,7 @@ from uuid import UUID
 
 from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
-from destinations.postgres.identity import restamp
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema, restamp
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
 from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
@@ -197,7 +196,7 @@ def release_links(
 
 def move_next_slice(conn: Conn, schema: str) -> bool:
     """Move the next slice of rows of a large un-merge; False when none wait."""
-    meta = identity_schema.read_meta(conn, schema)
+    meta = graph_schema.read_meta(conn, schema)
     with conn.transaction():
         return restamp.move_slice(Graph(conn, schema), meta.salt)
 

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composed, Literal
 
 from destinations.interface import Chunk, Feed, LoggedEvent
 from destinations.postgres.connection import Conn, table_exists
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.load import chunk_content
 from destinations.postgres.reads import profiles
 from destinations.warehouse.identity.statements import DEFAULTS, Identifier, Rules, Statement
@@ -28,7 +28,7 @@ ORDER BY 1, 2
 """
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row of the event belongs, with the query that shows it."""
 
     table: str
@@ -46,7 +46,7 @@ class EventDiscard(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedRows:
     """What a load with these options makes of an event."""
 
     rows: Mapping[str, str]
@@ -57,8 +57,8 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Whereabouts:
-    places: Sequence[Place]
+class StoredEvent:
+    places: Sequence[RowPlace]
     discards: Sequence[EventDiscard]
     profile: profiles.ProfileRecord | None
     links: Sequence[profiles.LinkRecord]
@@ -66,9 +66,9 @@ class Whereabouts:
     stated: Statement | None
 
 
-def expected(
+def expected_rows(
     event: LoggedEvent, feed: Feed, config: Mapping[str, Any], rules: Rules = DEFAULTS
-) -> Expected:
+) -> ExpectedRows:
     chunk = Chunk(event.id - 1, event.id, [event])
     prepared = chunk_content.prepare_chunk(chunk, feed, Options.from_config(config), rules)
     made = chunk_content.prepared_content(prepared)
@@ -78,19 +78,19 @@ def expected(
             rows[table] = row_id
             if each.is_user:
                 rows["users"] = each.row.values["user_id"]
-    return Expected(rows, next(iter(prepared.skipped), ""), next(iter(made.statements), None))
+    return ExpectedRows(rows, next(iter(prepared.skipped), ""), next(iter(made.statements), None))
 
 
-def look_for(
+def find_event(
     conn: Conn, event: LoggedEvent, feed: Feed, config: Mapping[str, Any], schema: str
-) -> Whereabouts:
+) -> StoredEvent:
     """Schema is that of the identities; without them there is no profile."""
     resolves = table_exists(conn, schema, "identity_meta")
-    rules = identity_schema.read_rules(conn, schema) if resolves else DEFAULTS
-    found = expected(event, feed, config, rules)
+    rules = graph_schema.read_rules(conn, schema) if resolves else DEFAULTS
+    found = expected_rows(event, feed, config, rules)
     places = [_place(conn, feed.namespace, *row) for row in found.rows.items()]
     profile = _profile(conn, schema, found.stated) if resolves else None
-    return Whereabouts(
+    return StoredEvent(
         places=places,
         discards=_discards(conn, feed.namespace, found.rows),
         profile=profile,
@@ -99,10 +99,10 @@ def look_for(
     )
 
 
-def places(namespace: str, found: Expected) -> list[Place]:
+def row_places(namespace: str, found: ExpectedRows) -> list[RowPlace]:
     """Without asking the warehouse."""
     return [
-        Place(*row, select_row(namespace, *row).as_string(None), is_there=None)
+        RowPlace(*row, select_row(namespace, *row).as_string(None), is_there=None)
         for row in found.rows.items()
     ]
 
@@ -113,10 +113,10 @@ def select_row(namespace: str, table: str, row_id: str) -> Composed:
     )
 
 
-def _place(conn: Conn, namespace: str, table: str, row_id: str) -> Place:
+def _place(conn: Conn, namespace: str, table: str, row_id: str) -> RowPlace:
     query = select_row(namespace, table, row_id)
     is_there = table_exists(conn, namespace, table) and conn.execute(query).fetchone() is not None
-    return Place(table, row_id, query.as_string(conn), is_there)
+    return RowPlace(table, row_id, query.as_string(conn), is_there)
 
 
 def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[EventDiscard]:
@@ -130,7 +130,7 @@ def _profile(conn: Conn, schema: str, stated: Statement | None) -> profiles.Prof
     if stated is None or stated.primary is None:
         return None
     kind, value = stated.primary
-    return next(iter(profiles.find(conn, schema, value, kind)), None)
+    return next(iter(profiles.find_profiles(conn, schema, value, kind)), None)
 
 
 def _links(

@@ -235,7 +235,7 @@ class IdentifierRecord(NamedTuple):
     key: UUID
 
 
-def find(
+def find_profiles(
     conn: Conn, schema: str, identifier: str, id_type: str | None = None
 ) -> list[ProfileRecord]:
     """The profiles of an identifier's value, or of any id that a profile ever had."""
@@ -267,7 +267,9 @@ def links(conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000) -> list[L
     return [LinkRecord(*row) for row in conn.execute(query(schema, LINKS), values)]
 
 
-def traits(conn: Conn, schema: str, rudder_id: UUID, null_clears: bool) -> list[TraitRecord]:
+def winning_traits(
+    conn: Conn, schema: str, rudder_id: UUID, null_clears: bool
+) -> list[TraitRecord]:
     """The winning value of each trait, by name."""
     best: dict[str, tuple[list[Any], TraitRecord]] = {}
     for text, id_type, id_value in conn.execute(query(schema, TRAITS), [rudder_id]):
@@ -287,7 +289,7 @@ def traits(conn: Conn, schema: str, rudder_id: UUID, null_clears: bool) -> list[
     return [view for _, (_, view) in sorted(best.items()) if view.value is not None]
 
 
-def events(
+def timeline(
     conn: Conn,
     namespaces: Sequence[str],
     stamps: Sequence[UUID],
@@ -338,7 +340,7 @@ def _before(moment: datetime | None, message_id: str | None) -> Composed:
     )
 
 
-def rows(
+def event_rows(
     conn: Conn, schema: str, namespaces: Sequence[str], stamps: Sequence[UUID], most: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Whole rows of the profile by table, at most so many of each, the oldest first."""
@@ -361,7 +363,7 @@ def merge_log(
     return _merges(conn, schema, rudder_id=rudder_id, before=before, most=most)
 
 
-def merge(conn: Conn, schema: str, number: int) -> MergeRecord:
+def merge_record(conn: Conn, schema: str, number: int) -> MergeRecord:
     found = _merges(conn, schema, number=number)
     if not found:
         raise DestinationError(f"the merge log has no entry {number}")
@@ -373,18 +375,18 @@ def _merges(conn: Conn, schema: str, **wanted: Any) -> list[MergeRecord]:
     return [MergeRecord(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
 
 
-def newest(conn: Conn, schema: str, most: int = 20) -> list[ProfileRecord]:
+def newest_profiles(conn: Conn, schema: str, most: int = 20) -> list[ProfileRecord]:
     """The profiles that got an identifier last."""
     return [_profile(*row) for row in conn.execute(query(schema, NEWEST), [3 * most, most])]
 
 
-def biggest(conn: Conn, schema: str, most: int = 10) -> list[tuple[UUID, int]]:
+def biggest_profiles(conn: Conn, schema: str, most: int = 10) -> list[tuple[UUID, int]]:
     """Ids and sizes of the profiles with the most identifiers."""
     found = conn.execute(query(schema, BIGGEST), [most]).fetchall()
     return [(rudder_id, size) for rudder_id, size in found]
 
 
-def named(conn: Conn, schema: str, keys: Collection[UUID]) -> dict[UUID, Identifier]:
+def identifiers_by_key(conn: Conn, schema: str, keys: Collection[UUID]) -> dict[UUID, Identifier]:
     """The stored identifiers with these keys."""
     found = conn.execute(query(schema, NAMED), [list(keys)])
     return {key: Identifier(id_type, value) for key, id_type, value in found}

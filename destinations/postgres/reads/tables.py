@@ -164,7 +164,7 @@ class DiscardGroup(NamedTuple):
     last: datetime | None
 
 
-class Wanted(NamedTuple):
+class DiscardFilter(NamedTuple):
     """Which discards: of one table, and with a text in table, column or reason; empty for any."""
 
     table: str = ""
@@ -179,11 +179,11 @@ class Wanted(NamedTuple):
         return SQL("WHERE {}").format(SQL(" AND ").join(parts)) if parts else Composed([])
 
 
-EVERY_DISCARD = Wanted()
+EVERY_DISCARD = DiscardFilter()
 
 
 @contextmanager
-def opened(config: PostgresConfig) -> Iterator[Conn]:
+def connect_read_only(config: PostgresConfig) -> Iterator[Conn]:
     """A connection that can only read; DestinationUnavailableError for whatever goes wrong."""
     options = (
         f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_SECONDS}s"
@@ -202,7 +202,7 @@ def opened(config: PostgresConfig) -> Iterator[Conn]:
         raise DestinationUnavailableError(one_line(error)) from error
 
 
-def tables(conn: Conn, schemas: Sequence[str]) -> list[TableSummary]:
+def table_summaries(conn: Conn, schemas: Sequence[str]) -> list[TableSummary]:
     """With estimates only, while one of them is locked or takes too long."""
     try:
         entries = _entries(conn, schemas, *_MEASURED)
@@ -245,7 +245,7 @@ def _fact(number: int, entry: _Entry) -> Composed:
     return SQL("SELECT {}::int, {}, {}").format(Literal(number), count, newest)
 
 
-def columns(conn: Conn, schema: str, table: str) -> list[ColumnSummary]:
+def column_summaries(conn: Conn, schema: str, table: str) -> list[ColumnSummary]:
     """Of a small table the fill is counted."""
     found = [ColumnSummary(*row) for row in conn.execute(_COLUMNS, [schema, table])]
     if not found or not _is_small(conn, schema, table):
@@ -264,7 +264,7 @@ def _is_small(conn: Conn, schema: str, table: str) -> bool:
     return row is not None
 
 
-def preview(
+def preview_rows(
     conn: Conn, schema: str, table: str, row_id: str = ""
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The names of the columns, and some rows or the one with an id."""
@@ -284,7 +284,9 @@ def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
     return dict(conn.execute(query, [table]).fetchall())
 
 
-def discard_groups(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> list[DiscardGroup]:
+def discard_groups(
+    conn: Conn, schema: str, wanted: DiscardFilter = EVERY_DISCARD
+) -> list[DiscardGroup]:
     """By table, column and reason, the most first; none before the first discard."""
     if not table_exists(conn, schema, "rudder_discards"):
         return []
@@ -292,14 +294,16 @@ def discard_groups(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> l
     return [DiscardGroup(*row) for row in conn.execute(query, [MOST_GROUPS])]
 
 
-def count_discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> int:
+def count_discards(conn: Conn, schema: str, wanted: DiscardFilter = EVERY_DISCARD) -> int:
     if not table_exists(conn, schema, "rudder_discards"):
         return 0
     query = _of_discards("SELECT count(*) FROM {table} {wanted}", schema, wanted)
     return int(conn.execute(query).fetchall()[0][0])
 
 
-def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterator[tuple[Any, ...]]:
+def discards(
+    conn: Conn, schema: str, wanted: DiscardFilter = EVERY_DISCARD
+) -> Iterator[tuple[Any, ...]]:
     """For a file of any size: fetched bit by bit, in the order of the table."""
     if not table_exists(conn, schema, "rudder_discards"):
         return
@@ -308,6 +312,6 @@ def discards(conn: Conn, schema: str, wanted: Wanted = EVERY_DISCARD) -> Iterato
         yield from cursor.execute(_of_discards(_DISCARDS, schema, wanted))
 
 
-def _of_discards(text: str, schema: str, wanted: Wanted) -> Composed:
+def _of_discards(text: str, schema: str, wanted: DiscardFilter) -> Composed:
     table = pgsql.Identifier(schema, "rudder_discards")
     return SQL(text).format(table=table, wanted=wanted.condition())

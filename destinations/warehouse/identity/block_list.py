@@ -62,7 +62,7 @@ class BlockList:
             else:
                 self._patterns.append((compile_pattern(rule.pattern or ""), rule))
 
-    def blocked_by(self, id_type: str, value: str) -> int | None:
+    def blocking_rule(self, id_type: str, value: str) -> int | None:
         """The id of the rule that blocks it, if one does."""
         exact = self._exact.get(value)
         if exact is None and not self._patterns:

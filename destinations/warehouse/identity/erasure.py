@@ -15,7 +15,7 @@ from destinations.warehouse.identity.statements import (
     Statement,
     visible_text,
 )
-from destinations.warehouse.identity.trait_facts import Facts, winners
+from destinations.warehouse.identity.trait_facts import Facts, winning_facts
 from destinations.warehouse.rows.reserved_names import SKIPPED_TYPES
 
 DELETE, BLANK = "delete", "blank"
@@ -44,23 +44,23 @@ KEPT_KEYS = ("messageId", "type", "event", "originalTimestamp", "sentAt", "times
 _TYPE_OF_COLUMN = {"user_id": USER_ID, "previous_id": USER_ID, "anonymous_id": ANONYMOUS_ID}
 
 
-def type_in(column: str) -> str | None:
+def column_id_type(column: str) -> str | None:
     """An id column holds values of one type; any other may hold any."""
     return _TYPE_OF_COLUMN.get(column)
 
 
 @dataclass(frozen=True)
-class Erased:
+class ErasedIdentifiers:
     """Erased identifiers, each with its mode: whether rows of it are deleted or emptied."""
 
     modes: Mapping[Identifier, str]
 
     @cached_property
-    def users(self) -> list[str]:
+    def user_ids(self) -> list[str]:
         return [identifier.value for identifier in self.modes if identifier.type == USER_ID]
 
     @cached_property
-    def devices(self) -> list[str]:
+    def anonymous_ids(self) -> list[str]:
         return [identifier.value for identifier in self.modes if identifier.type == ANONYMOUS_ID]
 
     @cached_property
@@ -72,73 +72,73 @@ class Erased:
         return frozenset(self.values)
 
     @cached_property
-    def quoted(self) -> list[str]:
+    def json_texts(self) -> list[str]:
         """The values as JSON texts hold them."""
         return [json.dumps(value, ensure_ascii=False) for value in self.values]
 
-    def names(self, statement: Statement) -> bool:
+    def is_stated_in(self, statement: Statement) -> bool:
         """Whether the statement names one of them."""
         return not self.modes.keys().isdisjoint(statement.identifiers)
 
-    def is_named(self, id_type: str | None, value: str | None) -> bool:
+    def is_erased_value(self, id_type: str | None, value: str | None) -> bool:
         """Whether a value is erased, as an identifier of this type or of any."""
         if value is None or id_type is None:
             return value in self.value_set
         return Identifier(id_type, value) in self.modes
 
-    def cleared(self, value: Any) -> Any:
+    def cleared_value(self, value: Any) -> Any:
         """A JSON value with null in the place of erased texts."""
         if isinstance(value, dict):
-            return {key: self.cleared(inner) for key, inner in value.items()}
+            return {key: self.cleared_value(inner) for key, inner in value.items()}
         if isinstance(value, list):
-            return [self.cleared(inner) for inner in value]
+            return [self.cleared_value(inner) for inner in value]
         return None if isinstance(value, str) and value in self.value_set else value
 
     def cleared_facts(self, facts: Facts) -> Facts:
         """Traits without the values: what a replay of the cleared events would give."""
         return {
-            name: winners([[self.cleared(value), *when] for value, *when in stated])
+            name: winning_facts([[self.cleared_value(value), *when] for value, *when in stated])
             for name, stated in facts.items()
         }
 
-    def clear(self, row: dict[str, Any]) -> None:
+    def clear_row(self, row: dict[str, Any]) -> None:
         """Take the values out of a row that stays."""
         for column, value in row.items():
             if column not in KEPT_COLUMNS and isinstance(value, str) and self._is_in(column, value):
                 row[column] = None
 
     def _is_in(self, column: str, value: str) -> bool:
-        if self.is_named(type_in(column), value):
+        if self.is_erased_value(column_id_type(column), value):
             return True
-        return value[:1] in "{[" and any(quoted in value for quoted in self.quoted)
+        return value[:1] in "{[" and any(text in value for text in self.json_texts)
 
 
-def blank(row: dict[str, Any]) -> None:
+def blank_row(row: dict[str, Any]) -> None:
     """Empty a row of an erased person."""
     for column in row:
         if column not in KEPT_COLUMNS:
             row[column] = None
 
 
-def without_erased(
-    event: Mapping[str, Any], primary: Identifier | None, erased: Erased
+def remaining_event(
+    event: Mapping[str, Any], primary: Identifier | None, erased: ErasedIdentifiers
 ) -> dict[str, Any] | None:
     """What may be kept of an event, by its primary identifier; None when it may stay as it is."""
     mode = erased.modes.get(primary) if primary else None
     if mode is not None:
-        return husk(event, mode)
+        return remaining_keys(event, mode)
     changed = _cleared(event, erased)
     return None if changed == event else changed
 
 
-def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
+def _cleared(event: Mapping[str, Any], erased: ErasedIdentifiers) -> dict[str, Any]:
     """An event of somebody else that names erased identifiers, without them."""
     without: dict[str, Any] = {
-        key: event[key] if key in KEPT_KEYS else erased.cleared(event[key]) for key in event
+        key: event[key] if key in KEPT_KEYS else erased.cleared_value(event[key]) for key in event
     }
     for key, id_type in _TYPE_OF_KEY.items():
         if key in event:
-            is_erased = erased.is_named(id_type, visible_text(event[key]))
+            is_erased = erased.is_erased_value(id_type, visible_text(event[key]))
             without[key] = None if is_erased else event[key]
     properties = event.get("mergeProperties")
     if isinstance(properties, list):
@@ -153,7 +153,7 @@ def _cleared(event: Mapping[str, Any], erased: Erased) -> dict[str, Any]:
 _TYPE_OF_KEY = {"userId": USER_ID, "previousId": USER_ID, "anonymousId": ANONYMOUS_ID}
 
 
-def husk(event: Mapping[str, Any], mode: str) -> dict[str, Any]:
+def remaining_keys(event: Mapping[str, Any], mode: str) -> dict[str, Any]:
     """What stays of an erased person's event: that it was there, and with mode blank its kind."""
     if mode == BLANK:
         return {key: event[key] for key in KEPT_KEYS if key in event}

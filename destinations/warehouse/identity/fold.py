@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from destinations.warehouse.identity.statements import Identifier, Statement
-from destinations.warehouse.identity.trait_facts import Facts, join, stated_facts
+from destinations.warehouse.identity.trait_facts import Facts, joined_facts, stated_facts
 
 Span = tuple[datetime, datetime]
 
@@ -33,7 +33,7 @@ class AccountFacts:
 
 
 @dataclass
-class Folded:
+class FoldedChunk:
     """links has each pair of identifiers in one order; a pair of one with itself is alone."""
 
     sightings: dict[Identifier, Sighting] = field(default_factory=dict)
@@ -44,9 +44,11 @@ class Folded:
     hits: Counter[int] = field(default_factory=Counter)
 
 
-def fold(statements: Sequence[Statement], hidden: Collection[Identifier] = ()) -> Folded:
+def fold_statements(
+    statements: Sequence[Statement], hidden: Collection[Identifier] = ()
+) -> FoldedChunk:
     """Leave hidden identifiers out first, then make the pairs of those that remain."""
-    folded = Folded()
+    folded = FoldedChunk()
     for stated in _distinct(statements):
         folded.hits.update(stated.blocked)
         _fold_links(folded, stated, hidden)
@@ -66,7 +68,7 @@ def _distinct(statements: Sequence[Statement]) -> Iterable[Statement]:
     return distinct.values()
 
 
-def _fold_links(folded: Folded, stated: Statement, hidden: Collection[Identifier]) -> None:
+def _fold_links(folded: FoldedChunk, stated: Statement, hidden: Collection[Identifier]) -> None:
     identifiers: Sequence[Identifier] = stated.identifiers
     if hidden:
         identifiers = [identifier for identifier in identifiers if identifier not in hidden]
@@ -86,22 +88,22 @@ def _fold_links(folded: Folded, stated: Statement, hidden: Collection[Identifier
             links[pair] = sighting
 
 
-def _fold_primary(folded: Folded, stated: Statement, primary: Identifier) -> None:
+def _fold_primary(folded: FoldedChunk, stated: Statement, primary: Identifier) -> None:
     moment = (stated.event_time, stated.event_time)
-    folded.activity[primary] = widest(folded.activity.get(primary), moment)
+    folded.activity[primary] = joined_span(folded.activity.get(primary), moment)
     if stated.group_id:
         facts = _facts(stated)
         account = folded.accounts.setdefault(stated.group_id, AccountFacts({}, moment))
-        account.facts = join(account.facts, facts)
-        account.seen = widest(account.seen, moment)
-        account.members[primary] = widest(account.members.get(primary), moment)
+        account.facts = joined_facts(account.facts, facts)
+        account.seen = joined_span(account.seen, moment)
+        account.members[primary] = joined_span(account.members.get(primary), moment)
     elif stated.traits:
         facts = _facts(stated)
         known = folded.facts.get(primary)
-        folded.facts[primary] = facts if known is None else join(known, facts)
+        folded.facts[primary] = facts if known is None else joined_facts(known, facts)
 
 
-def widest(span: Span | None, other: Span) -> Span:
+def joined_span(span: Span | None, other: Span) -> Span:
     """The span over both."""
     return other if span is None else (min(span[0], other[0]), max(span[1], other[1]))
 

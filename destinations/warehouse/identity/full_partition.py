@@ -9,7 +9,7 @@ from collections.abc import Iterator
 KEY_BYTES = 16
 
 
-class Numbered:
+class NumberedRows:
     """Rows in the order of their numbers; the place of a row is its position, from 0."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Numbered:
         return place if found else -1
 
 
-class Partition(Numbered):
+class Partition(NumberedRows):
     """Identifiers, each in a group of its own until join() connects them.
 
     A group is told by the place of one of its members, its top.
@@ -83,7 +83,7 @@ class Partition(Numbered):
         return self._ages[place], bytes(self._keys[start : start + KEY_BYTES])
 
 
-class StoredGroups(Numbered):
+class StoredGroups(NumberedRows):
     """Groups as they are stored: of each the root, and of roots size and anchor."""
 
     def __init__(self) -> None:

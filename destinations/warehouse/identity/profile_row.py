@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from destinations.warehouse.identity.fold import Span, widest
+from destinations.warehouse.identity.fold import Span, joined_span
 from destinations.warehouse.identity.statements import USER_ID, Identifier, visible_text
-from destinations.warehouse.identity.trait_facts import Facts, join, values
+from destinations.warehouse.identity.trait_facts import Facts, joined_facts, trait_values
 
 MAX_LISTED = 100
 
@@ -44,13 +44,13 @@ def profile_row(members: Sequence[Member], null_clears: bool) -> ProfileRow:
     identifiers: dict[str, list[str]] = {}
     for member in members:
         if member.facts:
-            facts = join(facts, member.facts)
+            facts = joined_facts(facts, member.facts)
         if member.activity:
-            seen = widest(seen, member.activity)
+            seen = joined_span(seen, member.activity)
         listed = identifiers.setdefault(member.identifier.type, [])
         if len(listed) < MAX_LISTED:
             listed.append(member.identifier.value)
-    traits = values(facts, null_clears)
+    traits = trait_values(facts, null_clears)
     oldest = members[0]
     first_seen_at, last_seen_at = seen or (oldest.first_received_at, oldest.first_received_at)
     return ProfileRow(

@@ -94,7 +94,7 @@ def statement(
     blocked: list[int] = []
     primary = None
     for position, identifier in enumerate(chain(own, linked)):
-        rule = rules.blocks.blocked_by(*identifier)
+        rule = rules.blocks.blocking_rule(*identifier)
         if rule is not None:
             blocked.append(rule)
             continue

@@ -24,16 +24,16 @@ def stated_facts(
     return {name: [[value, *when]] for name, value in traits.items()}
 
 
-def join(facts: Facts, other: Facts) -> Facts:
+def joined_facts(facts: Facts, other: Facts) -> Facts:
     """Both sides' facts; neither argument is changed."""
     joined = dict(facts)
     for name, theirs in other.items():
         ours = joined.get(name)
-        joined[name] = theirs if ours is None or ours == theirs else winners([*ours, *theirs])
+        joined[name] = theirs if ours is None or ours == theirs else winning_facts([*ours, *theirs])
     return joined
 
 
-def values(facts: Facts, null_clears: bool) -> dict[str, Any]:
+def trait_values(facts: Facts, null_clears: bool) -> dict[str, Any]:
     """The traits that the facts give, by name: nulls are left out, or hide what came before."""
     found = {
         name: kept[0][0] if null_clears else kept[-1][0] for name, kept in sorted(facts.items())
@@ -41,7 +41,7 @@ def values(facts: Facts, null_clears: bool) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def winners(candidates: Iterable[Fact]) -> list[Fact]:
+def winning_facts(candidates: Iterable[Fact]) -> list[Fact]:
     """Of facts of one name those that are kept."""
     ordered = sorted(candidates, key=lambda fact: (fact[1:], json_text(fact[0])), reverse=True)
     if ordered[0][0] is not None:

@@ -126,7 +126,7 @@ class Profile:
         return (self.size, self.anchor) != (survivor.size, survivor.anchor) or not survivor.has_row
 
 
-def find(group: Group) -> Group:
+def representative(group: Group) -> Group:
     """The representative of a group's set; halves the path on the way."""
     while group.parent is not None:
         if group.parent.parent is not None:
@@ -135,14 +135,14 @@ def find(group: Group) -> Group:
     return group
 
 
-def unite(links: Iterable[Link], size_limit: int | None) -> list[Link]:
+def unite_groups(links: Iterable[Link], size_limit: int | None) -> list[Link]:
     """Join the groups that the links connect, earliest link first; returns the links that joined.
 
     A link that would make a profile larger than size_limit becomes refused.
     """
     joined = []
     for link in sorted(links, key=lambda link: link.order):
-        a, b = find(link.a.group), find(link.b.group)
+        a, b = representative(link.a.group), representative(link.b.group)
         if a is b:
             continue
         if size_limit is not None and a.rank + b.rank > size_limit:
@@ -156,18 +156,20 @@ def unite(links: Iterable[Link], size_limit: int | None) -> list[Link]:
     return joined
 
 
-def settle(groups: Iterable[Group], nodes: Iterable[Node], joined: Iterable[Link]) -> list[Profile]:
+def settled_profiles(
+    groups: Iterable[Group], nodes: Iterable[Node], joined: Iterable[Link]
+) -> list[Profile]:
     """The profiles that the groups became: root, size, anchor, and the ids that they lost.
 
     nodes are those of the chunk; one that turned out older may move its profile's anchor.
     """
     sets: dict[Group, list[Group]] = {}
     for group in groups:
-        sets.setdefault(find(group), []).append(group)
+        sets.setdefault(representative(group), []).append(group)
     older: dict[Group, Node] = {}
     for node in nodes:
         if node.is_older:
-            top = find(node.group)
+            top = representative(node.group)
             if top not in older or _anchor(node) < _anchor(older[top]):
                 older[top] = node
     cause: dict[Group, Link] = {}

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from destinations.warehouse.json_text import TransformError, go_text, json_text, without_nul
-from destinations.warehouse.rows.dialect import BIGINT_MAX, BIGINT_MIN
 
 BOOLEAN: Final = "boolean"
 INT: Final = "int"
@@ -20,6 +19,7 @@ DATETIME: Final = "datetime"
 JSON: Final = "json"
 
 TIMESTAMP_LENGTH: Final = 40
+BIGINT: Final = range(-(2**63), 2**63)
 
 _OUT_OF_RANGE = "number out of range"
 _CANONICAL = re.compile(
@@ -75,7 +75,7 @@ def _moment(match: re.Match[str]) -> str | None:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def infer(value: Any) -> tuple[str, Any]:
+def typed_value(value: Any) -> tuple[str, Any]:
     """The type of a JSON value and the value as a row holds it: arrays stay arrays here."""
     kind = type(value)
     if kind is str:
@@ -112,7 +112,7 @@ def convert(value: Any, column_type: str, event_type: str) -> Any | Discard:
 
 
 def _bigint(value: Any) -> Any:
-    if BIGINT_MIN <= value <= BIGINT_MAX:
+    if value in BIGINT:
         return value
     raise TransformError(_OUT_OF_RANGE)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from destinations.warehouse.rows.dialect import (
-    IDENTIFIER_LIMIT,
-    NAMESPACE_LIMIT,
-    RESERVED_NAMESPACES,
-    RESERVED_WORDS,
-)
 from destinations.warehouse.rows.reserved_names import (
     PROTECTED_TABLES,
     RESERVED_COLUMNS,
-    taken_by_us,
+    RESERVED_NAMESPACES,
+    RESERVED_WORDS,
+    is_reserved_table,
 )
+
+IDENTIFIER_LIMIT: Final = 63
+"""Postgres cuts longer names of tables, columns and schemas."""
+NAMESPACE_LIMIT: Final = 127
+"""RudderStack's transformer cuts a namespace here."""
 
 _RUN = re.compile("[A-Za-z0-9]+")
 _RUNS = _RUN.findall
@@ -71,12 +72,12 @@ def event_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
 def table_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
     """The table of an event: "Order" gives "_order"; ours and their views are never given."""
     name = column_name(text, casing)
-    if taken_by_us(name) or (name in PROTECTED_TABLES and not casing.keep_words):
+    if is_reserved_table(name) or (name in PROTECTED_TABLES and not casing.keep_words):
         return f"_{name}"[:IDENTIFIER_LIMIT]
     return name
 
 
-def namespace(name: str) -> str:
+def namespace_name(name: str) -> str:
     """The schema for a source of this name; the server cuts it at IDENTIFIER_LIMIT."""
     joined = _NAMESPACE_EDGES.sub("_", "_".join(_RUNS(name))).lower()
     if not joined:

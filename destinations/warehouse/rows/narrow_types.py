@@ -23,7 +23,7 @@ def is_narrow(column_type: str) -> bool:
     return column_type in _WHOLE or _limit(column_type) is not None
 
 
-def widest(column_type: str) -> str:
+def wide_type(column_type: str) -> str:
     """The type of ours that holds all that the column can."""
     if column_type in _WHOLE:
         return "int"

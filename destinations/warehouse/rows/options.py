@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from destinations.warehouse.rows.dialect import DESTINATION_TYPE
 from destinations.warehouse.rows.naming import DEFAULT_CASING, Casing
+
+DESTINATION_TYPE = "POSTGRES"
+"""The name of this destination type in the registry and in an event's `integrations`."""
 
 _PATH_TYPES = ("track.", "identify.", "page.", "screen.", "alias.", "group.", "extract.")
 _LEGACY_SECTIONS = frozenset({"track_properties_", "track_userProperties_"})
@@ -39,7 +41,7 @@ class Options:
             casing=Casing(divide_numbers=config.get("underscoreDivideNumbers") is True),
         )
 
-    def of_event(self, event: Mapping[str, Any]) -> Options:
+    def event_options(self, event: Mapping[str, Any]) -> Options:
         """These options with what the event's `integrations` add."""
         integrations = event.get("integrations")
         if not isinstance(integrations, dict):
@@ -81,7 +83,9 @@ def is_switched_off(event: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def json_paths_in(json_paths: tuple[str, ...], section: str) -> frozenset[tuple[int, str]] | None:
+def section_json_paths(
+    json_paths: tuple[str, ...], section: str
+) -> frozenset[tuple[int, str]] | None:
     """The paths that stay JSON in a section such as "track_properties_", None when there are none.
 
     Each as its level, 0 for the section's own keys, and its keys joined by `_`.

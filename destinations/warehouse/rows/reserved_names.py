@@ -1,8 +1,22 @@
-"""Which columns and tables are ours, by type of event."""
+"""Names that an event cannot give to its tables and columns."""
 
 from __future__ import annotations
 
 from typing import Final
+
+RESERVED_WORDS: Final = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization between binary both case
+    cast check collate column constraint create cross current_date current_role current_time
+    current_timestamp current_user default deferrable desc distinct do else end except false for
+    foreign freeze from full grant group having ilike in initially inner intersect into is isnull
+    join leading left like limit localtime localtimestamp natural new not notnull null off offset
+    old on only or order outer overlaps placing primary references right select session_user
+    similar some symmetric table then to trailing true union unique user using verbose when where
+    """.split()  # noqa: SIM905  # a column of 93 quoted words is no easier to read
+)
+"""Postgres's keywords; a table or column of such a name gets `_` in front."""
+RESERVED_NAMESPACES: Final = RESERVED_WORDS - {"to", "true"}
 
 _COMMON = frozenset(
     """
@@ -51,6 +65,6 @@ SHALLOW_LEVELS: Final = 3
 """Of a cloud source, an object below this many keys is stored as its JSON text."""
 
 
-def taken_by_us(table: str) -> bool:
+def is_reserved_table(table: str) -> bool:
     """Whether an event table of this name would hide one of ours or a view on one."""
     return table in SYSTEM_TABLES or table.startswith(SYSTEM_PREFIX) or table.endswith(VIEW_SUFFIX)

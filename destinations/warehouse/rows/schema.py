@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.warehouse.json_text import json_text
-from destinations.warehouse.rows.datatypes import Discard, convert
-from destinations.warehouse.rows.dialect import BIGINT_MAX, BIGINT_MIN
+from destinations.warehouse.rows.datatypes import BIGINT, Discard, convert
 from destinations.warehouse.rows.narrow_types import convert_narrow, is_narrow, is_whole
 from destinations.warehouse.rows.reserved_names import RESERVED_COLUMNS
 from destinations.warehouse.rows.transform import Row
@@ -27,7 +26,7 @@ EXTRA_COLUMN = "rudder_extra"
 ID_COLUMNS = frozenset({"id", "user_id", "anonymous_id", "previous_id", "group_id"})
 """Always text, whatever the first value looks like: a first userId 77 must not refuse "u-1"."""
 
-PROTECTED = frozenset().union(*RESERVED_COLUMNS.values()) | {
+PROTECTED_COLUMNS = frozenset().union(*RESERVED_COLUMNS.values()) | {
     "event",
     "context_source_id",
     "context_source_type",
@@ -51,11 +50,7 @@ DISCARD_COLUMNS: Columns = {
     "uuid_ts": "datetime",
 }
 
-
 _STORED_AS_THEY_ARE = {("float", "int"), ("string", "datetime")}
-
-
-_BIGINT = range(BIGINT_MIN, BIGINT_MAX + 1)
 
 
 class JsonText(str):
@@ -76,7 +71,7 @@ class TablePlan:
         return bool(self.create or self.add or self.widen)
 
 
-def storable(row: Row) -> Row:
+def storable_row(row: Row) -> Row:
     """The row with values that a COPY takes: arrays as JSON text; integers past bigint as float."""
     types, values = row.types, row.values
     kinds = set(map(type, values.values()))
@@ -85,8 +80,8 @@ def storable(row: Row) -> Row:
             name: JsonText(json_text(value)) if isinstance(value, list | dict) else value
             for name, value in values.items()
         }
-    if int in kinds and not all(v in _BIGINT for v in values.values() if v.__class__ is int):
-        past = [n for n, v in values.items() if v.__class__ is int and v not in _BIGINT]
+    if int in kinds and not all(v in BIGINT for v in values.values() if v.__class__ is int):
+        past = [n for n, v in values.items() if v.__class__ is int and v not in BIGINT]
         types = types | dict.fromkeys(past, "float")
     return Row(row.table, types, values)
 
@@ -102,14 +97,14 @@ def wanted_columns(shapes: Iterable[Columns]) -> dict[str, str]:
     return wanted
 
 
-def plan(wanted: Columns, known: Columns | None, budget: int) -> TablePlan:
+def table_plan(wanted: Columns, known: Columns | None, budget: int) -> TablePlan:
     """The changes that a table, None when there is none, needs to hold the wanted columns."""
     has: Columns = known or {}
     if known is not None and wanted.items() <= has.items():
         return TablePlan()
     missing = {name: kind for name, kind in wanted.items() if name not in has}
-    room = max(0, budget - len(PROTECTED | has.keys()))
-    free = sorted(name for name in missing if name not in PROTECTED)
+    room = max(0, budget - len(PROTECTED_COLUMNS | has.keys()))
+    free = sorted(name for name in missing if name not in PROTECTED_COLUMNS)
     spilled = frozenset(free[room:])
     add = {name: missing[name] for name in _in_order(missing) if name not in spilled}
     if spilled and EXTRA_COLUMN not in has:
@@ -123,7 +118,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
 
 
-class Fitter:
+class RowFitter:
     """Makes rows fit the columns of their table; what a shape of rows needs is found once."""
 
     # Keyed by id, since rows of one shape share their types: for a row of 40 columns, a key of

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from destinations.warehouse.json_text import TransformError, go_text, json_text
-from destinations.warehouse.rows.datatypes import DATETIME, JSON, STRING, infer, timestamp
-from destinations.warehouse.rows.dialect import DESTINATION_TYPE, MAX_COLUMNS
+from destinations.warehouse.rows.datatypes import DATETIME, JSON, STRING, timestamp, typed_value
 from destinations.warehouse.rows.flatten import Columns, Shape, flatten, is_blank
 from destinations.warehouse.rows.naming import NameCache, event_name, table_name
-from destinations.warehouse.rows.options import Options, json_paths_in
+from destinations.warehouse.rows.options import DESTINATION_TYPE, Options, section_json_paths
 from destinations.warehouse.rows.reserved_names import (
     RECORD_ID_CATEGORIES,
     SHALLOW_CATEGORY,
@@ -22,6 +21,9 @@ from destinations.warehouse.rows.reserved_names import (
 )
 
 __all__ = ["Metadata", "Options", "Row", "TransformError", "skip_reason", "transform"]
+
+MAX_COLUMNS: Final = 1600
+"""Postgres allows no more in a table or a row."""
 
 _NAMES: Final = NameCache()
 
@@ -65,7 +67,7 @@ def transform(
         if kind in SKIPPED_TYPES:
             return []
         raise TransformError(f'Unknown event type: "{kind}"')
-    rows = rows_of(_Event(event, kind, metadata, options.of_event(event), new_id))
+    rows = rows_of(_Event(event, kind, metadata, options.event_options(event), new_id))
     for row in rows:
         if len(row.types) > MAX_COLUMNS and row.values.get("channel") != "sources":
             raise TransformError("postgres transformer: Too many columns outputted from the event")
@@ -109,7 +111,7 @@ class _Event:
             source,
             _NAMES.scope(options.casing, self.kind, prefix),
             Shape(
-                json_paths_in(options.json_paths, f"{self.kind}_{name}_"),
+                section_json_paths(options.json_paths, f"{self.kind}_{name}_"),
                 len(prefix),
                 self.metadata.source_category == SHALLOW_CATEGORY,
             ),
@@ -138,7 +140,7 @@ class _Event:
         }
 
     def _is_json(self, key: str) -> bool:
-        paths = json_paths_in(self.options.json_paths, f"{self.kind}_context_")
+        paths = section_json_paths(self.options.json_paths, f"{self.kind}_context_")
         return paths is not None and (0, key) in paths
 
     def fixed(self) -> Columns:
@@ -191,7 +193,7 @@ class _Event:
             raise TransformError("recordId cannot be empty for cloud sources events")
         return record_id
 
-    def row_of_record(self) -> bool:
+    def is_record_row(self) -> bool:
         """Whether a track is one row of a table that a cloud source reads."""
         category = (self.metadata.source_category or "").lower()
         if category not in RECORD_ID_CATEGORIES or self.message.get("type") != "track":
@@ -207,7 +209,7 @@ def _track(event: _Event) -> list[Row]:
     name = event_name(text, event.options.casing) if isinstance(text, str) else ""
     common.types["event"] = STRING
     common.values["event"] = name
-    record_id = event.record_id() if event.row_of_record() else None
+    record_id = event.record_id() if event.is_record_row() else None
     rows = []
     if not event.options.skip_tracks_table:
         tracks = _merged(common)
@@ -236,7 +238,7 @@ def _identify(event: _Event) -> list[Row]:
     user_id = event.message.get("userId")
     if not event.options.skip_users_table and not _is_nobody(user_id):
         event.put_times_and_ips(free)
-        free.types["id"], free.values["id"] = infer(user_id)
+        free.types["id"], free.values["id"] = typed_value(user_id)
         event.put_received_at(free)
         rows.append(Row("users", *free))
     return rows
@@ -322,7 +324,7 @@ def _put(columns: Columns, column: str, value: Any) -> None:
     """Set a fixed column; one that is blank, an object or an array is not there."""
     if is_blank(value) or isinstance(value, dict | list):
         return
-    columns.types[column], columns.values[column] = infer(value)
+    columns.types[column], columns.values[column] = typed_value(value)
 
 
 def _spelt(letters: dict[str, Any]) -> str:

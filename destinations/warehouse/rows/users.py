@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from destinations.warehouse.rows.narrow_types import widest
+from destinations.warehouse.rows.narrow_types import wide_type
 from destinations.warehouse.rows.schema import EXTRA_COLUMN, merged_extra
 
 OLDEST_COLUMN = "rudder_oldest"
@@ -26,7 +26,7 @@ class User:
 
 def user_columns(identifies: Mapping[str, str]) -> dict[str, str]:
     """The columns of users for these of identifies: all but the user's id, which is id."""
-    return {name: widest(kind) for name, kind in identifies.items() if name != "user_id"}
+    return {name: wide_type(kind) for name, kind in identifies.items() if name != "user_id"}
 
 
 def latest_users(identifies: Iterable[Mapping[str, Any]]) -> dict[str, User]:

@@ -24,7 +24,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
 from destinations.postgres.operations.reapply_preview import reapply_preview
 from destinations.postgres.reads import tables
-from destinations.postgres.reads.tables import Wanted
+from destinations.postgres.reads.tables import DiscardFilter
 from events.loads.discards import DiscardColumn
 from events.protocol.masking import PERMISSION
 from events.tasks import reapply_column_discards
@@ -88,7 +88,7 @@ def discards_csv(request: HttpRequest, pk: int, schema: str) -> HttpResponseBase
         raise PermissionDenied
     destination, config = warehouse(pk, schema)
     wanted = _wanted_discards(request)
-    with tables.opened(config) as conn:
+    with tables.connect_read_only(config) as conn:
         count = tables.count_discards(conn, schema, wanted)
     audit.log_action(
         request.user.pk,
@@ -117,7 +117,7 @@ def widen_column(request: HttpRequest, pk: int, schema: str) -> HttpResponse:
     is_running = progress is not None and not progress.is_over
     expected = None
     if not is_running:  # a table that is being rewritten is locked
-        with tables.opened(config) as conn:
+        with tables.connect_read_only(config) as conn:
             expected = reapply_preview(conn, schema, table, name)
     context = {
         "title": f"Widen {table}.{name}",
@@ -146,19 +146,19 @@ def _begin_widening(request: HttpRequest, column: DiscardColumn) -> None:
         column.delete_progress()
 
 
-def _wanted_discards(request: HttpRequest) -> Wanted:
-    return Wanted(request.GET.get("table", "").strip(), request.GET.get("q", "").strip())
+def _wanted_discards(request: HttpRequest) -> DiscardFilter:
+    return DiscardFilter(request.GET.get("table", "").strip(), request.GET.get("q", "").strip())
 
 
-def _wanted_text(wanted: Wanted) -> str:
+def _wanted_text(wanted: DiscardFilter) -> str:
     table = f", table {wanted.table}" if wanted.table else ""
     return f"{table}, with {wanted.text!r}" if wanted.text else table
 
 
-def _csv_lines(config: PostgresConfig, schema: str, wanted: Wanted) -> Iterator[str]:
+def _csv_lines(config: PostgresConfig, schema: str, wanted: DiscardFilter) -> Iterator[str]:
     """Lines of CSV that spreadsheets read as UTF-8, and in which no value is a formula."""
     yield f"{_BYTE_ORDER_MARK}table,column,value,reason,row,received_at\r\n"
-    with tables.opened(config) as conn:
+    with tables.connect_read_only(config) as conn:
         for row in tables.discards(conn, schema, wanted):
             line = io.StringIO()
             csv.writer(line).writerow([_csv_cell(value) for value in row])

@@ -35,7 +35,7 @@ def tables(request: HttpRequest) -> HttpResponse:
     require_view_permission(request)
     destinations, text = warehouses(), request.GET.get("q", "").strip()
     chosen = chosen_destinations(destinations, request)
-    answers, faults = query_warehouses(chosen, reads_tables.tables)
+    answers, faults = query_warehouses(chosen, reads_tables.table_summaries)
     sections = [
         (destination, _table_rows(summaries, text), _column_budget(destination))
         for destination, summaries in answers
@@ -60,9 +60,9 @@ def table(request: HttpRequest, pk: int, schema: str, name: str) -> HttpResponse
     destination, config = warehouse(pk, schema)
     may_see = request.user.has_perm(PERMISSION)
     row_id = request.GET.get("id", "")
-    with reads_tables.opened(config) as conn:
-        columns = reads_tables.columns(conn, schema, name)
-        names, rows = reads_tables.preview(conn, schema, name, row_id) if columns else ([], [])
+    with reads_tables.connect_read_only(config) as conn:
+        columns = reads_tables.column_summaries(conn, schema, name)
+        names, rows = reads_tables.preview_rows(conn, schema, name, row_id) if columns else ([], [])
         discarded = reads_tables.discards_by_column(conn, schema, name)
     if not columns:
         raise Http404

@@ -47,7 +47,7 @@ def query_warehouses(
     def answer_or_fault(destination: Destination, schemas: Sequence[str]) -> Answer | Fault:
         try:
             config = PostgresConfig.from_config(destination.config, destination.secrets)
-            with tables.opened(config) as conn:
+            with tables.connect_read_only(config) as conn:
                 return query(conn, schemas)
         except (DestinationError, DestinationUnavailableError) as error:
             return Fault(destination, str(error))

@@ -77,7 +77,7 @@ def _trace_step(
     if event.pk > connection.position:
         return TraceStep(connection, "pending", "wait", _pending_text(event, connection))
     if event.payload:
-        expected = event_rows.expected(logged(event), feed, connection.destination.config)
+        expected = event_rows.expected_rows(logged(event), feed, connection.destination.config)
         if expected.skipped:
             return TraceStep(connection, "skipped", "off", _skip_text(expected.skipped))
     return TraceStep(connection, "loaded", "good", "In the warehouse.")

@@ -12,7 +12,7 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.reads import event_rows, tables
-from destinations.postgres.reads.event_rows import EventDiscard, Place
+from destinations.postgres.reads.event_rows import EventDiscard, RowPlace
 from destinations.postgres.reads.profiles import LinkRecord, ProfileRecord
 from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID
 from events.loads import session
@@ -40,7 +40,7 @@ class TracedLink:
 @dataclass(frozen=True)
 class WarehouseTrace:
     connection: Connection
-    places: Sequence[Place] = ()
+    places: Sequence[RowPlace] = ()
     discards: Sequence[EventDiscard] = ()
     profile: ProfileRecord | None = None
     profile_name: str = ""
@@ -77,8 +77,8 @@ def warehouse_trace(connection: Connection, event: Event, *, may_see: bool) -> W
     feed = session.connection_feed(connection, connection.pk)
     try:
         config = PostgresConfig.from_config(destination.config, destination.secrets)
-        with tables.opened(config) as conn:
-            traced = event_rows.look_for(
+        with tables.connect_read_only(config) as conn:
+            traced = event_rows.find_event(
                 conn,
                 logged(event),
                 feed,
@@ -86,8 +86,8 @@ def warehouse_trace(connection: Connection, event: Event, *, may_see: bool) -> W
                 config.identity_schema if config.resolve_identities else "",
             )
     except (DestinationError, DestinationUnavailableError) as error:
-        expected = event_rows.expected(logged(event), feed, destination.config)
-        places = event_rows.places(connection.namespace, expected)
+        expected = event_rows.expected_rows(logged(event), feed, destination.config)
+        places = event_rows.row_places(connection.namespace, expected)
         places = [_shown_place(connection, place, may_see=may_see) for place in places]
         return WarehouseTrace(connection, places, fault=str(error))
     profile, stated = traced.profile, traced.stated
@@ -142,7 +142,7 @@ def _profile_name(profile: ProfileRecord) -> str:
     return profile.name or profile.email or profile.user_id or ""
 
 
-def _shown_place(connection: Connection, place: Place, *, may_see: bool) -> Place:
+def _shown_place(connection: Connection, place: RowPlace, *, may_see: bool) -> RowPlace:
     """Mask a row of users, which is named by its user; other rows are named by their event."""
     if may_see or place.table != "users":
         return place

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.utils.dateparse import parse_datetime
 
 from destinations.interface import DestinationError
-from destinations.postgres.identity import schema as identity_schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import guards, unmerge
 from destinations.postgres.reads import profiles as reads_profiles
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
@@ -94,23 +94,23 @@ class PageContents:
     def __init__(self, identities: IdentityStore, *, sees: bool) -> None:
         self._namespaces = identities.namespaces
         self._conn, self._schema = identities.conn, identities.schema
-        self._meta = identity_schema.read_meta(self._conn, self._schema)
+        self._meta = graph_schema.read_meta(self._conn, self._schema)
         self.redaction = Redaction(sees, self._meta.salt)
         self._sources = dict(Source.objects.values_list("public_id", "name"))
 
     def search(self, text: str) -> list[reads_profiles.ProfileRecord]:
         """Profiles with this value or this id, current or previous; the newest without a text."""
         if text:
-            profiles = reads_profiles.find(self._conn, self._schema, text)
+            profiles = reads_profiles.find_profiles(self._conn, self._schema, text)
         else:
-            profiles = reads_profiles.newest(self._conn, self._schema)
+            profiles = reads_profiles.newest_profiles(self._conn, self._schema)
         return [self.redaction.profile(profile) for profile in profiles]
 
     def profile(
         self, rudder_id: UUID, ends: tuple[str, str], before: TimelineStart
     ) -> dict[str, Any]:
         """A profile, with the path between two ends if the second one is given."""
-        profiles = reads_profiles.find(self._conn, self._schema, str(rudder_id))
+        profiles = reads_profiles.find_profiles(self._conn, self._schema, str(rudder_id))
         if not profiles:
             raise DestinationError("no profile has or had this id")
         current = profiles[0].rudder_id
@@ -142,7 +142,7 @@ class PageContents:
             "blocked": self._separated_pairs(REFUSED),
             "cuts": self._separated_pairs(CUT),
             **self._merges(before),
-            "biggest": reads_profiles.biggest(conn, schema),
+            "biggest": reads_profiles.biggest_profiles(conn, schema),
         }
 
     def steps(self, steps: Sequence[PathStep]) -> list[ShownStep]:
@@ -174,7 +174,7 @@ class PageContents:
 
     def _traits(self, rudder_id: UUID) -> list[ShownTrait]:
         null_clears = self._meta.options.null_clears
-        traits = reads_profiles.traits(self._conn, self._schema, rudder_id, null_clears)
+        traits = reads_profiles.winning_traits(self._conn, self._schema, rudder_id, null_clears)
         return [
             ShownTrait(
                 trait.name,
@@ -213,7 +213,7 @@ class PageContents:
         return graph_layout(nodes, [_graph_link(link, inside) for link in shown], path)
 
     def _timeline(self, rudder_ids: Sequence[UUID], before: TimelineStart) -> dict[str, Any]:
-        events = reads_profiles.events(
+        events = reads_profiles.timeline(
             self._conn,
             self._namespaces,
             rudder_ids,
@@ -262,7 +262,7 @@ class PageContents:
     ) -> list[tuple[reads_profiles.MergeRecord, list[ShownIdentifier]]]:
         """Each merge with the ends of the link that caused it, if they are still stored."""
         keys = {key for merge in log for key in (merge.key_a, merge.key_b)}
-        named = reads_profiles.named(self._conn, self._schema, keys)
+        named = reads_profiles.identifiers_by_key(self._conn, self._schema, keys)
         return [
             (
                 merge,

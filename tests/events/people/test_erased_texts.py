@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.warehouse.identity.erasure import DELETE, ErasedIdentifiers
 from events.people.erased_texts import ErasedTexts
 from tests.support.identity_graph import user
 
 
 def texts(*values):
-    return ErasedTexts(Erased({user(value): DELETE for value in values}))
+    return ErasedTexts(ErasedIdentifiers({user(value): DELETE for value in values}))
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from django.db import connection as database
 from django.utils import timezone
 
 from destinations.models import Erasure
-from destinations.postgres.identity import schema
-from destinations.warehouse.identity.erasure import DELETE, Erased
+from destinations.postgres.identity import graph_schema
+from destinations.warehouse.identity.erasure import DELETE, ErasedIdentifiers
 from destinations.warehouse.identity.statements import Identifier
 from events.log import writer
 from events.log.database import log_connection
@@ -469,10 +469,12 @@ def ignore_progress(step, share):
 def test_two_erasures_of_one_event_at_once_clear_both_values(hub):
     hub.load(event(1, "alias", userId="ann-1", previousId="bob-1"))
     with store.connect(hub.destination) as identities:
-        rules = schema.read_rules(identities.conn, identities.schema)
+        rules = graph_schema.read_rules(identities.conn, identities.schema)
     sources = {hub.connection("web").source_id: "web"}
     upto = Event.objects.latest("id").pk
-    sought = {who: LogErasure(sources, Erased({who: DELETE}), rules) for who in (ANN, BOB)}
+    sought = {
+        who: LogErasure(sources, ErasedIdentifiers({who: DELETE}), rules) for who in (ANN, BOB)
+    }
     other = threading.Thread(target=in_thread, args=(sought[BOB], upto))
 
     with transaction.atomic():

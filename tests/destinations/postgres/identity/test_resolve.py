@@ -11,7 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from destinations.interface import DestinationError, DestinationUnavailableError
-from destinations.postgres.identity import schema
+from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import unmerge
 from destinations.warehouse.identity.statements import GraphOptions
 from tests.support.events import event
@@ -434,33 +434,33 @@ def test_the_stored_rules_are_those_that_statements_are_made_with(graph):
         " VALUES ('guest', 'allow'), ('kiosk', 'block') RETURNING 1"
     )
 
-    blocks = schema.read_rules(graph.conn, graph.schema).blocks
+    blocks = graph_schema.read_rules(graph.conn, graph.schema).blocks
 
-    assert blocks.blocked_by("user_id", "null") == 1
-    assert blocks.blocked_by("user_id", "0000-0000") is not None
-    assert blocks.blocked_by("user_id", "kiosk") == 1002
-    assert blocks.blocked_by("user_id", "guest") is None
+    assert blocks.blocking_rule("user_id", "null") == 1
+    assert blocks.blocking_rule("user_id", "0000-0000") is not None
+    assert blocks.blocking_rule("user_id", "kiosk") == 1002
+    assert blocks.blocking_rule("user_id", "guest") is None
 
 
 def test_a_pattern_that_could_take_for_ever_is_refused(graph):
     graph.rows("INSERT INTO {schema}.identity_rule_list (pattern) VALUES ('(a+)+') RETURNING 1")
 
     with pytest.raises(DestinationError, match="pattern"):
-        schema.read_rules(graph.conn, graph.schema)
+        graph_schema.read_rules(graph.conn, graph.schema)
 
 
 def test_the_schema_of_another_destination_is_refused(graph):
-    schema.ensure_schema(graph.conn, SCHEMA, "one")
+    graph_schema.ensure_schema(graph.conn, SCHEMA, "one")
 
     with pytest.raises(DestinationError, match="'one'"):
-        schema.ensure_schema(graph.conn, SCHEMA, "two")
+        graph_schema.ensure_schema(graph.conn, SCHEMA, "two")
 
 
 def test_schemas_have_the_defaults_and_salts_of_their_own(warehouse):
-    schema.ensure_schema(warehouse, "first", "one")
-    schema.ensure_schema(warehouse, "second", "two")
+    graph_schema.ensure_schema(warehouse, "first", "one")
+    graph_schema.ensure_schema(warehouse, "second", "two")
 
-    first, second = (schema.read_meta(warehouse, name) for name in ("first", "second"))
+    first, second = (graph_schema.read_meta(warehouse, name) for name in ("first", "second"))
     assert first.options == second.options == GraphOptions()
     assert first.salt != second.salt
 
@@ -471,7 +471,7 @@ def test_two_that_create_the_schema_at_once_get_one(warehouse, warehouse_url):
     def create():
         with psycopg.connect(warehouse_url, autocommit=True) as conn:
             try:
-                schema.ensure_schema(conn, "raced", "one")
+                graph_schema.ensure_schema(conn, "raced", "one")
             except psycopg.Error as error:
                 failed.append(error)
 
@@ -488,7 +488,7 @@ def test_two_that_create_the_schema_at_once_get_one(warehouse, warehouse_url):
 def test_a_schema_of_a_newer_version_is_refused(graph):
     graph.rows("UPDATE {schema}.identity_meta SET version = version + 1 RETURNING 1")
 
-    with pytest.raises(DestinationError, match=f"version {schema.VERSION + 1}"):
+    with pytest.raises(DestinationError, match=f"version {graph_schema.VERSION + 1}"):
         graph.load(event(1, userId="u1"))
 
 
@@ -500,24 +500,24 @@ def test_another_isolation_level_is_refused(graph):
 
 
 def test_a_graph_that_stays_locked_is_unavailable(graph, warehouse_url):
-    oid = schema.read_meta(graph.conn, SCHEMA).oid
+    oid = graph_schema.read_meta(graph.conn, SCHEMA).oid
 
     with psycopg.connect(warehouse_url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s, %s)", [schema.GRAPH_LOCK, oid])
+        other.execute("SELECT pg_advisory_xact_lock(%s, %s)", [graph_schema.GRAPH_LOCK, oid])
         locked = pytest.raises(DestinationUnavailableError, match="locked for more than")
         with locked, graph.conn.transaction():
-            schema.lock_graph(graph.conn, oid, seconds=0.05)
+            graph_schema.lock_graph(graph.conn, oid, seconds=0.05)
 
     assert graph.load(event(1, userId="u1")) == {user("u1"): graph.key(user("u1"))}
 
 
 def test_an_operator_waits_for_the_chunk(graph, warehouse_url):
-    oid = schema.read_meta(graph.conn, SCHEMA).oid
+    oid = graph_schema.read_meta(graph.conn, SCHEMA).oid
     attempt = "SELECT pg_try_advisory_xact_lock(%s, %s)"
-    lock = [schema.OPERATOR_LOCK, oid]
+    lock = [graph_schema.OPERATOR_LOCK, oid]
 
     with psycopg.connect(warehouse_url, autocommit=True) as operator:
-        with schema.operator_lock_shared(graph.conn, SCHEMA):
+        with graph_schema.operator_lock_shared(graph.conn, SCHEMA):
             during = operator.execute(attempt, lock).fetchone()
         after = operator.execute(attempt, lock).fetchone()
 
@@ -575,4 +575,4 @@ def test_schema_names_are_quoted(warehouse):
 
 def test_a_schema_name_that_statements_cannot_carry_is_refused(warehouse):
     with pytest.raises(DestinationError, match="%"):
-        schema.ensure_schema(warehouse, "100%", "one")
+        graph_schema.ensure_schema(warehouse, "100%", "one")

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from destinations.warehouse.identity.erasure import DELETE, Erased, without_erased
+from destinations.warehouse.identity.erasure import DELETE, ErasedIdentifiers, remaining_event
 from destinations.warehouse.identity.statements import Identifier
 
 BOB, EMAIL = Identifier("user_id", "bob"), Identifier("email", "ann@x.example")
-ERASED = Erased({EMAIL: DELETE})
+ERASED = ErasedIdentifiers({EMAIL: DELETE})
 
 
 def test_a_merge_call_of_somebody_else_keeps_its_other_properties():
@@ -12,7 +12,7 @@ def test_a_merge_call_of_somebody_else_keeps_its_other_properties():
     other = {"type": "phone", "value": "555-0100"}
     event = {"type": "merge", "userId": "bob", "mergeProperties": [erased, other]}
 
-    assert without_erased(event, BOB, ERASED) == {**event, "mergeProperties": [other]}
+    assert remaining_event(event, BOB, ERASED) == {**event, "mergeProperties": [other]}
 
 
 def test_a_text_that_quotes_an_erased_value_stays_and_json_that_holds_it_goes():
@@ -24,7 +24,7 @@ def test_a_text_that_quotes_an_erased_value_stays_and_json_that_holds_it_goes():
         "list": '["ann@x.example"]',
     }
 
-    ERASED.clear(row)
+    ERASED.clear_row(row)
 
     assert row == {
         "id": "m1",

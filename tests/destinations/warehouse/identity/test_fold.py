@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from destinations.warehouse.identity.fold import Sighting, fold
+from destinations.warehouse.identity.fold import Sighting, fold_statements
 from destinations.warehouse.identity.statements import Identifier, Statement
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -27,19 +27,23 @@ def _stated(*identifiers, second=0, message_id="", **fields):
 
 
 def test_equal_links_are_folded_to_the_earliest():
-    folded = fold([_stated(U, A, second=5), _stated(A, U, second=3), _stated(U, A, second=4)])
+    folded = fold_statements(
+        [_stated(U, A, second=5), _stated(A, U, second=3), _stated(U, A, second=4)]
+    )
 
     assert folded.links == {(A, U): Sighting(_at(3), "m3", "web")}
     assert folded.sightings == {A: Sighting(_at(3), "m3", "web"), U: Sighting(_at(3), "m3", "web")}
 
 
 def test_every_pair_is_a_link_and_one_alone_is_linked_with_itself():
-    assert set(fold([_stated(U, A, B)]).links) == {(A, B), (A, U), (B, U)}
-    assert set(fold([_stated(U)]).links) == {(U, U)}
+    assert set(fold_statements([_stated(U, A, B)]).links) == {(A, B), (A, U), (B, U)}
+    assert set(fold_statements([_stated(U)]).links) == {(U, U)}
 
 
 def test_hidden_identifiers_are_left_out_before_pairs_are_formed():
-    folded = fold([_stated(U, A, traits={"a": 1}), _stated(A, B, second=1)], hidden={U, B})
+    folded = fold_statements(
+        [_stated(U, A, traits={"a": 1}), _stated(A, B, second=1)], hidden={U, B}
+    )
 
     assert set(folded.links) == {(A, A)}
     assert set(folded.activity) == {A}
@@ -47,7 +51,7 @@ def test_hidden_identifiers_are_left_out_before_pairs_are_formed():
 
 
 def test_of_one_messages_copies_the_first_received_counts_within_a_source():
-    folded = fold(
+    folded = fold_statements(
         [
             _stated(U, second=5, message_id="m", traits={"a": 5}, event=5),
             _stated(U, second=3, message_id="m", traits={"a": 3}, event=3),
@@ -60,13 +64,13 @@ def test_of_one_messages_copies_the_first_received_counts_within_a_source():
 
 
 def test_activity_spans_the_event_times_of_primary_identifiers():
-    folded = fold([_stated(U, A, second=5, event=2), _stated(U, second=6, event=9)])
+    folded = fold_statements([_stated(U, A, second=5, event=2), _stated(U, second=6, event=9)])
 
     assert folded.activity == {U: (_at(2), _at(9))}
 
 
 def test_a_groups_traits_are_the_accounts():
-    folded = fold(
+    folded = fold_statements(
         [
             _stated(U, second=1, group_id="acme", traits={"seats": 1}),
             _stated(A, second=2, group_id="acme", traits={"seats": 2}),
@@ -80,7 +84,9 @@ def test_a_groups_traits_are_the_accounts():
 
 
 def test_hits_of_block_rules_are_summed():
-    assert fold([_stated(U, blocked=(1, 1)), _stated(U, second=1, blocked=(2,))]).hits == {
+    assert fold_statements(
+        [_stated(U, blocked=(1, 1)), _stated(U, second=1, blocked=(2,))]
+    ).hits == {
         1: 2,
         2: 1,
     }

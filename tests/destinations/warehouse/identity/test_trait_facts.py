@@ -6,7 +6,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.warehouse.identity.trait_facts import join, stated_facts, values
+from destinations.warehouse.identity.trait_facts import joined_facts, stated_facts, trait_values
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ stated = st.lists(
 
 
 def _joined(facts):
-    return reduce(join, facts, {})
+    return reduce(joined_facts, facts, {})
 
 
 @given(stated, st.randoms())
@@ -41,7 +41,7 @@ def test_neither_order_nor_repetition_matters(facts, random):
 
 @given(stated, stated)
 def test_joining_profiles_is_joining_their_events(ours, theirs):
-    assert join(_joined(ours), _joined(theirs)) == _joined(ours + theirs)
+    assert joined_facts(_joined(ours), _joined(theirs)) == _joined(ours + theirs)
 
 
 def test_the_latest_event_wins_then_the_latest_receipt_then_the_message_id():
@@ -52,19 +52,19 @@ def test_the_latest_event_wins_then_the_latest_receipt_then_the_message_id():
         _facts({"c": "z"}, event=5, received=1, message_id="n"),
     ]
 
-    assert values(_joined(facts), null_clears=False) == {"a": "late", "b": "y", "c": "z"}
+    assert trait_values(_joined(facts), null_clears=False) == {"a": "late", "b": "y", "c": "z"}
 
 
 def test_a_null_clears_only_where_the_option_says_so():
     facts = _joined([_facts({"a": 1, "b": 0}), _facts({"a": None}, event=5), _facts({"c": None})])
 
-    assert values(facts, null_clears=False) == {"a": 1, "b": 0}
-    assert values(facts, null_clears=True) == {"b": 0}
+    assert trait_values(facts, null_clears=False) == {"a": 1, "b": 0}
+    assert trait_values(facts, null_clears=True) == {"b": 0}
 
 
 def test_arguments_stay_as_they_are():
     ours, theirs = _facts({"a": 1}), _facts({"a": 2, "b": 3}, event=1)
 
-    join(ours, theirs)
+    joined_facts(ours, theirs)
 
     assert (ours, theirs) == (_facts({"a": 1}), _facts({"a": 2, "b": 3}, event=1))

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from destinations.warehouse.identity.fold import Sighting
 from destinations.warehouse.identity.statements import Identifier
-from destinations.warehouse.identity.union import Anchor, Group, Link, Node, find, settle, unite
+from destinations.warehouse.identity.union import (
+    Anchor,
+    Group,
+    Link,
+    Node,
+    representative,
+    settled_profiles,
+    unite_groups,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -37,7 +45,7 @@ def _links(nodes, pairs):
 
 
 def _parts(nodes):
-    tops = [find(node.group) for node in nodes]
+    tops = [representative(node.group) for node in nodes]
     return {frozenset(i for i, t in enumerate(tops) if t is top) for top in tops}
 
 
@@ -58,7 +66,7 @@ edges = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)))
 def test_united_groups_are_the_connected_components(pairs):
     nodes = [_new(number) for number in range(15)]
 
-    joined = unite(_links(nodes, pairs), None)
+    joined = unite_groups(_links(nodes, pairs), None)
 
     assert _parts(nodes) == _reached(15, pairs)
     assert len(joined) == 15 - len(_parts(nodes))
@@ -70,8 +78,8 @@ def test_the_earliest_link_joins_first_whatever_the_order_given(pairs, random, l
     links, shuffled = _links(nodes, pairs), _links(others, pairs)
     random.shuffle(shuffled)
 
-    unite(links, limit)
-    unite(shuffled, limit)
+    unite_groups(links, limit)
+    unite_groups(shuffled, limit)
 
     assert _parts(nodes) == _parts(others)
     assert all(len(part) <= (limit or 15) for part in _parts(nodes))
@@ -81,7 +89,7 @@ def test_a_link_beyond_the_limit_is_refused():
     nodes = [_new(number) for number in range(3)]
     links = _links(nodes, [(0, 1), (1, 2), (0, 2)])
 
-    joined = unite(links, 2)
+    joined = unite_groups(links, 2)
 
     assert [link.state for link in links] == ["+", "r", "r"]
     assert joined == links[:1]
@@ -90,9 +98,9 @@ def test_a_link_beyond_the_limit_is_refused():
 def test_the_root_of_most_groups_stays_and_the_oldest_gives_the_id():
     small, large = _stored(1, second=0, stored=1), _stored(2, second=5, size=9, stored=4)
     links = _links([small, large], [(0, 1)])
-    joined = unite(links, None)
+    joined = unite_groups(links, None)
 
-    [profile] = settle([small.group, large.group], [small, large], joined)
+    [profile] = settled_profiles([small.group, large.group], [small, large], joined)
 
     assert (profile.root_id, profile.size, profile.stored) == (2, 12, 5)
     assert profile.rudder_id == small.key
@@ -104,9 +112,9 @@ def test_the_root_of_most_groups_stays_and_the_oldest_gives_the_id():
 
 def test_new_identifiers_alone_take_the_smallest_number_and_lose_no_id():
     nodes = [_new(5, second=2), _new(4, second=3)]
-    joined = unite(_links(nodes, [(0, 1)]), None)
+    joined = unite_groups(_links(nodes, [(0, 1)]), None)
 
-    [profile] = settle([node.group for node in nodes], nodes, joined)
+    [profile] = settled_profiles([node.group for node in nodes], nodes, joined)
 
     assert (profile.root_id, profile.size, profile.stored) == (4, 2, 1)
     assert (profile.rudder_id, profile.lost, profile.is_changed) == (nodes[0].key, [], True)
@@ -117,7 +125,7 @@ def test_an_identifier_that_turned_out_older_takes_the_id_over():
     member = _new(2, second=3)
     member.first_received_at, member.group = _sighting(7).received_at, anchor.group
 
-    [profile] = settle([anchor.group], [anchor, member], [])
+    [profile] = settled_profiles([anchor.group], [anchor, member], [])
 
     assert (profile.rudder_id, profile.size, profile.is_changed) == (member.key, 3, True)
     assert [(lost.old, lost.key_a, lost.message_id) for lost in profile.lost] == [
@@ -128,6 +136,6 @@ def test_an_identifier_that_turned_out_older_takes_the_id_over():
 def test_a_profile_that_nothing_happened_to_is_not_changed():
     node = _stored(1, second=5)
 
-    [profile] = settle([node.group], [node], [])
+    [profile] = settled_profiles([node.group], [node], [])
 
     assert (profile.is_changed, profile.lost) == (False, [])

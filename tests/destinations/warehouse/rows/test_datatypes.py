@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from destinations.warehouse.json_text import TransformError, go_text, json_text
-from destinations.warehouse.rows.datatypes import Discard, convert, infer, timestamp
+from destinations.warehouse.rows.datatypes import Discard, convert, timestamp, typed_value
 from tests.destinations.warehouse.strategies import json_values, nested
 
 TYPES = ["boolean", "int", "float", "string", "datetime", "json"]
@@ -32,8 +32,8 @@ TYPES = ["boolean", "int", "float", "string", "datetime", "json"]
     ],
 )
 def test_a_value_has_one_type(value, expected):
-    assert infer(value) == expected
-    assert type(infer(value)[1]) is type(expected[1])
+    assert typed_value(value) == expected
+    assert type(typed_value(value)[1]) is type(expected[1])
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_any_other_text_is_no_timestamp(text):
     ],
 )
 def test_a_value_that_fits_is_stored(value, column_type, stored):
-    event_type, inferred = infer(value)
+    event_type, inferred = typed_value(value)
 
     assert convert(inferred, column_type, event_type) == stored
 
@@ -167,7 +167,7 @@ def test_a_value_that_fits_is_stored(value, column_type, stored):
     ],
 )
 def test_a_value_that_does_not_fit_is_discarded_with_the_reason(value, column_type, discard):
-    event_type, inferred = infer(value)
+    event_type, inferred = typed_value(value)
 
     assert convert(inferred, column_type, event_type) == Discard(*discard)
 
@@ -193,7 +193,7 @@ def test_too_deep_a_value_is_refused_as_json_and_cut_short_in_discards():
 
 @given(json_values, st.sampled_from([*TYPES, "text", "unknown"]))
 def test_converting_what_was_inferred_never_raises_and_postgres_takes_it(value, column_type):
-    event_type, inferred = infer(value)
+    event_type, inferred = typed_value(value)
 
     stored = convert(inferred, column_type, event_type)
 

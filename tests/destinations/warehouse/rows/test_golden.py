@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from destinations.warehouse.rows.datatypes import Discard, convert, infer
-from destinations.warehouse.rows.naming import namespace
+from destinations.warehouse.rows.datatypes import Discard, convert, typed_value
+from destinations.warehouse.rows.naming import namespace_name
 from destinations.warehouse.rows.transform import Metadata, Options, TransformError, transform
 from tests.destinations.warehouse.rows.golden import DEVIATIONS, SCHEMA_DEVIATIONS, is_equal, lines
 
@@ -38,7 +38,7 @@ def answer(case):
 def stored(case):
     event_type, value = case["event_type"], case["value"]
     if event_type == "int":
-        value = infer(value)[1]
+        value = typed_value(value)[1]
     return convert(value, case["column_type"], event_type)
 
 
@@ -108,4 +108,4 @@ def test_a_deviation_of_a_stored_value_is_still_one(case):
     "case", lines("golden_namespace.jsonl"), ids=lambda case: repr(case["source_name"])[:40]
 )
 def test_a_source_name_gives_the_schema_that_upstream_gives(case):
-    assert namespace(case["source_name"]) == case["namespace"]
+    assert namespace_name(case["source_name"]) == case["namespace"]

@@ -11,10 +11,10 @@ from destinations.warehouse.rows.naming import (
     NameCache,
     column_name,
     event_name,
-    namespace,
+    namespace_name,
     table_name,
 )
-from destinations.warehouse.rows.reserved_names import RESERVED_COLUMNS, taken_by_us
+from destinations.warehouse.rows.reserved_names import RESERVED_COLUMNS, is_reserved_table
 
 DIVIDE = Casing(divide_numbers=True)
 BLENDO = Casing(blendo=True)
@@ -115,9 +115,9 @@ def test_without_escaping_only_our_own_tables_are_kept_from_events(event, table)
 
 
 def test_a_namespace_splits_off_every_number():
-    assert namespace("k3_shop") == "k_3_shop"
-    assert namespace("Shop2024") == "shop_2024"
-    assert namespace("3 Shops") == "_3_shops"
+    assert namespace_name("k3_shop") == "k_3_shop"
+    assert namespace_name("Shop2024") == "shop_2024"
+    assert namespace_name("3 Shops") == "_3_shops"
 
 
 @given(keys, casings)
@@ -142,12 +142,12 @@ def test_a_table_fits_the_limit_and_is_never_ours(key, casing):
     table = table_name(key, casing)
 
     assert re.fullmatch(r"(?:[a-z_][a-z0-9_$\\]{0,62})?", table)
-    assert not taken_by_us(table) or table.startswith("_")
+    assert not is_reserved_table(table) or table.startswith("_")
 
 
 @given(keys)
 def test_a_namespace_is_a_safe_name(name):
-    assert re.fullmatch(r"[a-z_][a-z0-9_]{0,126}", namespace(name))
+    assert re.fullmatch(r"[a-z_][a-z0-9_]{0,126}", namespace_name(name))
 
 
 @given(st.lists(keys, max_size=30), casings, st.sampled_from(sorted(RESERVED_COLUMNS)))

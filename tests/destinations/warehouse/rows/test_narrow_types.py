@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from destinations.warehouse.rows.datatypes import Discard
-from destinations.warehouse.rows.narrow_types import convert_narrow, is_narrow, is_whole, widest
+from destinations.warehouse.rows.narrow_types import convert_narrow, is_narrow, is_whole, wide_type
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_our_own_types_are_not_narrow():
 
 def test_whole_number_types_and_what_holds_them():
     assert [is_whole(kind) for kind in ("int", "integer", "float")] == [True, True, False]
-    assert [widest(kind) for kind in ("smallint", "numeric(5,2)", "character(3)", "date")] == [
+    assert [wide_type(kind) for kind in ("smallint", "numeric(5,2)", "character(3)", "date")] == [
         "int",
         "float",
         "string",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.warehouse.rows.options import is_switched_off, json_paths_in
+from destinations.warehouse.rows.options import is_switched_off, section_json_paths
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_an_event_without_integrations_goes_everywhere():
 def test_a_json_path_counts_for_a_section_of_its_calls():
     paths = ("track.userProperties.user.address", "identify.userProperties.plan")
 
-    assert json_paths_in(paths, "track_userProperties_") == {(1, "user_address")}
-    assert json_paths_in(paths, "identify_userProperties_") == {(0, "plan")}
-    assert json_paths_in(paths, "track_properties_") is None
+    assert section_json_paths(paths, "track_userProperties_") == {(1, "user_address")}
+    assert section_json_paths(paths, "identify_userProperties_") == {(0, "plan")}
+    assert section_json_paths(paths, "track_properties_") is None
 
 
 @pytest.mark.parametrize("section", ["properties", "userProperties"])
 def test_a_json_path_without_a_call_counts_for_both_sections_of_tracks(section):
     paths = ("user.address",)
 
-    assert json_paths_in(paths, f"track_{section}_") == {(1, "user_address")}
-    assert json_paths_in(paths, f"identify_{section}_") is None
+    assert section_json_paths(paths, f"track_{section}_") == {(1, "user_address")}
+    assert section_json_paths(paths, f"identify_{section}_") is None

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from destinations.warehouse.rows.schema import Fitter, merged_extra, plan, storable, wanted_columns
+from destinations.warehouse.rows.schema import (
+    RowFitter,
+    merged_extra,
+    storable_row,
+    table_plan,
+    wanted_columns,
+)
 from destinations.warehouse.rows.transform import Row
 
 STAMP = "2026-03-01T12:00:00.000Z"
@@ -35,14 +41,14 @@ def test_ids_are_text(column):
 
 
 def test_a_missing_table_is_created():
-    changes = plan({"id": "string"}, None, BUDGET)
+    changes = table_plan({"id": "string"}, None, BUDGET)
 
     assert changes.create
     assert changes.add == {"id": "string"}
 
 
 def test_missing_columns_are_added():
-    changes = plan({"id": "string", "n": "int"}, {"id": "string"}, BUDGET)
+    changes = table_plan({"id": "string", "n": "int"}, {"id": "string"}, BUDGET)
 
     assert not changes.create
     assert changes.add == {"n": "int"}
@@ -53,7 +59,7 @@ def test_missing_columns_are_added():
 def test_only_whole_numbers_are_widened_and_only_to_float(kind):
     known = {"n": kind, "f": "float", "s": "string"}
 
-    changes = plan({"n": "float", "f": "int", "s": "float"}, known, BUDGET)
+    changes = table_plan({"n": "float", "f": "int", "s": "float"}, known, BUDGET)
 
     assert changes.widen == ["n"]
     assert not changes.add
@@ -62,15 +68,15 @@ def test_only_whole_numbers_are_widened_and_only_to_float(kind):
 def test_a_plan_for_an_existing_table_is_empty():
     wanted = {"id": "string", "n": "float"}
 
-    assert not plan(wanted, wanted, BUDGET)
+    assert not table_plan(wanted, wanted, BUDGET)
 
 
 def test_a_table_grows_to_its_budget_and_gets_one_column_for_the_rest():
     wanted = {"id": "string", "received_at": "datetime"} | {f"p{n:05}": "int" for n in range(9999)}
 
-    changes = plan(wanted, None, 100)
+    changes = table_plan(wanted, None, 100)
     known = changes.add
-    later = plan({f"q{n}": "int" for n in range(9999)}, known, 100)
+    later = table_plan({f"q{n}": "int" for n in range(9999)}, known, 100)
 
     assert {"id", "received_at", "p00000", "rudder_extra"} < known.keys()
     assert len(known) <= 100
@@ -80,20 +86,20 @@ def test_a_table_grows_to_its_budget_and_gets_one_column_for_the_rest():
 def test_a_full_table_still_gets_the_columns_that_every_event_has():
     known = {f"p{n}": "int" for n in range(200)}
 
-    changes = plan({"id": "string", "received_at": "datetime", "more": "int"}, known, 100)
+    changes = table_plan({"id": "string", "received_at": "datetime", "more": "int"}, known, 100)
 
     assert changes.add == {"id": "string", "received_at": "datetime", "rudder_extra": "json"}
 
 
 def test_arrays_are_stored_as_json_text():
-    stored = storable(row(tags=("string", ["ü", 1, None])))
+    stored = storable_row(row(tags=("string", ["ü", 1, None])))
 
     assert stored.values == {"tags": '["ü",1,null]'}
 
 
 def test_an_integer_past_bigint_needs_a_fraction_column():
-    edge = storable(row(n=("int", 2**63 - 1)))
-    past = storable(row(n=("int", 2**63)))
+    edge = storable_row(row(n=("int", 2**63 - 1)))
+    past = storable_row(row(n=("int", 2**63)))
 
     assert edge.types == {"n": "int"}
     assert past.types == {"n": "float"}
@@ -103,7 +109,7 @@ def test_a_value_that_does_not_fit_is_a_discard():
     bad = row(id=("string", "m1"), size=("string", "large"), received_at=("datetime", STAMP))
     columns = {"id": "string", "size": "boolean", "received_at": "datetime"}
 
-    values, discards = Fitter(columns).fit(bad)
+    values, discards = RowFitter(columns).fit(bad)
 
     assert values == {"id": "m1", "received_at": STAMP}
     assert [discard.values for discard in discards] == [
@@ -122,7 +128,7 @@ def test_a_column_of_a_type_we_do_not_know_takes_nothing():
     columns = {"id": "string", "at": "time without time zone", "received_at": "datetime"}
     bad = row(id=("string", "m1"), at=("string", "12:00"), received_at=("datetime", STAMP))
 
-    values, discards = Fitter(columns).fit(bad)
+    values, discards = RowFitter(columns).fit(bad)
 
     assert "at" not in values
     assert [discard.values["column_value"] for discard in discards] == ["12:00"]
@@ -130,7 +136,7 @@ def test_a_column_of_a_type_we_do_not_know_takes_nothing():
 
 def test_what_has_no_column_goes_to_the_extra_one_as_it_was_sent():
     columns = {"id": "string", "rudder_extra": "json"}
-    sent = storable(
+    sent = storable_row(
         row(
             id=("string", "m1"),
             tags=("string", ["a", 1]),
@@ -140,7 +146,7 @@ def test_what_has_no_column_goes_to_the_extra_one_as_it_was_sent():
         )
     )
 
-    values, discards = Fitter(columns).fit(sent)
+    values, discards = RowFitter(columns).fit(sent)
 
     assert not discards
     assert values.keys() == {"id", "rudder_extra"}

@@ -48,8 +48,8 @@ def found(connection, schemas=("shop",)):
     """The tables by name."""
     destination = connection.destination
     config = PostgresConfig.from_config(destination.config, destination.secrets)
-    with reads_tables.opened(config) as conn:
-        return {table.name: table for table in reads_tables.tables(conn, schemas)}
+    with reads_tables.connect_read_only(config) as conn:
+        return {table.name: table for table in reads_tables.table_summaries(conn, schemas)}
 
 
 def test_a_small_table_is_counted(loaded):
