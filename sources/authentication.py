@@ -14,10 +14,10 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from sources import key_usage, rate_limits, refusals, snapshot
+from sources import key_usage, rate_limits, refusals
 from sources.client_address import verified_address
 from sources.refusals import RefusedError
-from sources.snapshot import SourceInfo
+from sources.snapshot import SourceInfo, current_snapshot
 
 Authenticated = tuple[None, SourceInfo]
 
@@ -64,7 +64,7 @@ class SourceIdAuthentication(BaseAuthentication):
             raise RefusedError(*refusals.MISSING_SOURCE_ID)
         if not _has_valid_token(password, request.META.get("HTTP_X_INTERNAL_TOKEN", "")):
             raise _unknown_key_refusal(refusals.INVALID_INTERNAL_TOKEN, request.META)
-        source = _snapshot().source_of_id(source_id)
+        source = current_snapshot().source_of_id(source_id)
         if source is None:
             raise _unknown_key_refusal(refusals.INVALID_SOURCE_ID, request.META)
         return None, source
@@ -72,7 +72,7 @@ class SourceIdAuthentication(BaseAuthentication):
 
 def source_of_key(key: str, environ: Mapping[str, Any]) -> SourceInfo:
     """The source of an active write key; raises RefusedError for any other key."""
-    key_info = _snapshot().active_key(key, timezone.now())
+    key_info = current_snapshot().active_key(key, timezone.now())
     if key_info is None:
         raise _unknown_key_refusal(refusals.INVALID_KEY, environ)
     key_usage.record_key_use(key_info.pk)
@@ -110,10 +110,3 @@ def _unknown_key_refusal(refusal: tuple[int, str], environ: Mapping[str, Any]) -
     """The refusal, or "too many requests" for an address that has guessed too often."""
     wait = rate_limits.seconds_to_wait_after_unknown_key(verified_address(environ))
     return refusals.too_many_requests(wait) if wait else RefusedError(*refusal)
-
-
-def _snapshot() -> snapshot.Snapshot:
-    try:
-        return snapshot.current_snapshot()
-    except snapshot.SourcesUnknownError as error:
-        raise refusals.unavailable() from error

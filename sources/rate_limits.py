@@ -13,11 +13,6 @@ from typing import Any
 from django.conf import settings
 from django_ratelimit.core import get_usage  # type: ignore[import-untyped]
 from redis.exceptions import RedisError
-from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
-
-from sources.snapshot import SourceInfo
 
 logger = logging.getLogger(__name__)
 
@@ -28,28 +23,6 @@ MAX_ADDRESSES = 10_000
 
 _cache_retry_at = 0.0
 _refused_until: dict[str, float] = {}
-
-
-class SourceThrottle(BaseThrottle):
-    """Limits the requests of a source, over all its keys and all web processes."""
-
-    def __init__(self) -> None:
-        self._wait_seconds = 0
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        source = request.auth
-        if isinstance(source, SourceInfo) and source.rate_limit_requests is not None:
-            self._wait_seconds = seconds_to_wait(
-                "events",
-                str(source.pk),
-                source.rate_limit_requests,
-                source.rate_limit_window_seconds,
-            )
-        return not self._wait_seconds
-
-    def wait(self) -> int:
-        """Whole seconds until the window ends."""
-        return self._wait_seconds
 
 
 def seconds_to_wait(group: str, value: str, requests: int, window_seconds: int) -> int:

@@ -18,14 +18,11 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from sources.models import OnInvalidEvent, Source, SourceType, WriteKey
+from sources.refusals import unavailable
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 0.5
-
-
-class SourcesUnknownError(Exception):
-    """Postgres has not answered since the process started, so no key can be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +82,12 @@ _checked_at = -CHECK_SECONDS
 def current_snapshot() -> Snapshot:
     """The snapshot, at most half a second old while Postgres answers.
 
-    Raises SourcesUnknownError before the first one.
+    Raises RefusedError before the first one: the sender has to retry.
     """
     if _current is None or time.monotonic() - _checked_at >= CHECK_SECONDS:
         _refresh()
     if _current is None:
-        raise SourcesUnknownError
+        raise unavailable()
     return _current
 
 

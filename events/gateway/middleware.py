@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from events.gateway import refusal_counter
-from sources.refusals import method_not_allowed, refusal_response
+from sources.refusals import RefusedError, method_not_allowed, refusal_response
 from sources.routing import Route
 
 CORS_METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -44,7 +44,10 @@ class GatewayMiddleware:
 
 def _route_response(request: HttpRequest, route: Route) -> HttpResponse:
     if request.method in route.methods:
-        response = route.view(request, *route.arguments)
+        try:
+            response = route.view(request, *route.arguments)
+        except RefusedError as refused:
+            response = refusal_response(refused)
     else:
         response = refusal_response(method_not_allowed(str(request.method)))
         response.headers["Allow"] = route.allow_header

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rest_framework.request import Request
-
 from events.gateway import quarantine
 from events.gateway.quarantine import QuarantineEntry
 from events.gateway.refusals import refusal
-from events.gateway.request_body import RequestBody
+from events.gateway.request_body import GatewayRequest
 from events.protocol.event import InvalidEventError
 from events.protocol.text import dumps
 from sources.client_address import client_address
@@ -28,8 +26,7 @@ class QuarantineWriter:
 
     source_pk: int
     received_at: datetime
-    request: Request
-    body: RequestBody
+    request: GatewayRequest
 
     def keep_request(self, refused: RefusedError) -> None:
         """Store the request; raises DatabaseError or InterfaceError if Postgres is away."""
@@ -52,10 +49,10 @@ class QuarantineWriter:
     def _read_content(self) -> tuple[bytes, int]:
         """The body as far as it is read, and the length of all of it; for a GET, the query."""
         if self.request.method == "GET":
-            query = query_bytes(self.request)
-            return query, len(query)
-        self.body.read_small(KEPT_UNREAD_BYTES)
-        return self.body.content, self.body.size
+            return self.request.query, len(self.request.query)
+        body = self.request.raw_body
+        body.read_small(KEPT_UNREAD_BYTES)
+        return body.content, body.size
 
     def _entry(
         self, refused: RefusedError, content: bytes, size: int, **shape: Any
@@ -70,11 +67,6 @@ class QuarantineWriter:
             **shape,
         }
         return QuarantineEntry(refused.status_code, refused.line, content, size, circumstances)
-
-
-def query_bytes(request: Request) -> bytes:
-    query: str = request.META.get("QUERY_STRING", "")
-    return query.encode(errors="replace")
 
 
 def _storable_header(header: str) -> str:

@@ -7,9 +7,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from rest_framework.request import Request
+
 from events.gateway.refusals import BodyTooLargeError
 from events.protocol.event import InvalidRequestError
 from events.protocol.json_body import loads
+from sources.snapshot import SourceInfo
 
 READ_BYTES = 65_536
 SAMPLE_BYTES = 65_536
@@ -117,6 +120,18 @@ class RequestBody:
         if len(self.content) > max_bytes:
             self.content = self.content[:SAMPLE_BYTES]
             raise BodyTooLargeError(max_bytes)
+
+
+class GatewayRequest(Request):
+    """A request with a body of bytes, which no parser of DRF reads."""
+
+    raw_body: RequestBody
+    auth: SourceInfo
+
+    @property
+    def query(self) -> bytes:
+        query: str = self.META.get("QUERY_STRING", "")
+        return query.encode(errors="replace")
 
 
 def announced_length(environ: Mapping[str, Any]) -> int | None:

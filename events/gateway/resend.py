@@ -170,7 +170,7 @@ def _resend_view(
             authentication_classes=[
                 partial(_SourceAuthentication, replace(source, quarantines=False))
             ],
-            throttle_classes=[],
+            is_rate_limited=False,
             quarantines_refused=False,
             first_received_at=record.received_at,
         ),

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from sources.authentication import basic_credentials, query_key, source_of_key
 from sources.client_address import is_trusted_proxy
-from sources.refusals import MISSING_KEY, SOURCE_DISABLED, RefusedError, refusal_response
+from sources.refusals import MISSING_KEY, SOURCE_DISABLED, RefusedError
 from sources.sdk.config import public_url, segment_settings, source_config
-
-JSON = "application/json"
 
 
 def source_config_view(request: HttpRequest) -> HttpResponse:
     """Answers for a disabled source as well, since the document stops its SDK from sending."""
-    try:
-        key = _request_key(request)
-        document = source_config(source_of_key(key, request.META), key)
-    except RefusedError as refused:
-        return refusal_response(refused)
-    return HttpResponse(orjson.dumps(document), content_type=JSON)
+    key = _request_key(request)
+    return _json_response(source_config(source_of_key(key, request.META), key))
 
 
 def segment_settings_view(request: HttpRequest, key: str) -> HttpResponse:
-    try:
-        source = source_of_key(key, request.META)
-        if not source.enabled:
-            return refusal_response(RefusedError(*SOURCE_DISABLED))
-    except RefusedError as refused:
-        return refusal_response(refused)
+    if not source_of_key(key, request.META).enabled:
+        raise RefusedError(*SOURCE_DISABLED)
     trusted = is_trusted_proxy(request.META.get("REMOTE_ADDR", ""))
     url = public_url(request.META, settings.BASE_URL, behind_trusted_proxy=trusted)
-    return HttpResponse(
-        orjson.dumps(segment_settings(key, url + settings.PATH_PREFIX)), content_type=JSON
-    )
+    return _json_response(segment_settings(key, url + settings.PATH_PREFIX))
 
 
 def _request_key(request: HttpRequest) -> str:
@@ -44,3 +34,7 @@ def _request_key(request: HttpRequest) -> str:
     if not key:
         raise RefusedError(*MISSING_KEY)
     return key
+
+
+def _json_response(document: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(orjson.dumps(document), content_type="application/json")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
 
-from sources.refusals import RefusedError, refusal_response
+from sources.refusals import RefusedError
 from sources.sdk import scripts
 from sources.sdk.scripts import Script, ScriptMissingError
 
@@ -35,7 +35,7 @@ def _script_response(
     try:
         script = read_script()
     except ScriptMissingError as missing:
-        return refusal_response(RefusedError(404, f"Not found: {missing}"))
+        raise RefusedError(404, f"Not found: {missing}") from missing
     zipped = "gzip" in request.META.get("HTTP_ACCEPT_ENCODING", "")
     response = HttpResponse(
         script.gzipped if zipped else script.body, content_type="text/javascript; charset=utf-8"

@@ -24,13 +24,13 @@ from events.gateway import disk_space, recent_requests
 from events.gateway.quarantine import QuarantineEntry
 from events.gateway.quarantine_writer import QuarantineWriter
 from events.gateway.refusals import ORIGIN_NOT_ALLOWED, refusal
-from events.gateway.request_body import READ_BYTES, RequestBody
+from events.gateway.request_body import READ_BYTES, GatewayRequest, RequestBody
 from events.log import writer
 from events.protocol.event import BATCH_TYPES, Envelope, InvalidEventError, ParsedEvent, parse_batch
 from events.workers import queue
+from sources import rate_limits
 from sources.authentication import WriteKeyAuthentication
 from sources.client_address import client_address
-from sources.rate_limits import SourceThrottle
 from sources.refusals import (
     SOURCE_DISABLED,
     TEXT,
@@ -55,22 +55,15 @@ def ok_response() -> HttpResponse:
     return HttpResponse(b"OK", content_type=TEXT)
 
 
-class GatewayRequest(Request):
-    """A request with a body of bytes, which no parser of DRF reads."""
-
-    raw_body: RequestBody
-    auth: SourceInfo
-
-
 class GatewayView(APIView):
     """Authenticates, checks the source, and answers every error with one line of text."""
 
     authentication_classes = [WriteKeyAuthentication]
-    throttle_classes = [SourceThrottle]
     source: SourceInfo | None = None
     received_at: datetime
     first_received_at: datetime | None = None
     """The first arrival of a request that is sent again from the quarantine."""
+    is_rate_limited = True
     quarantines_refused = True
     removed_members: tuple[str, ...] = ()
     """Members of the event that are not stored."""
@@ -100,7 +93,7 @@ class GatewayView(APIView):
         self.perform_authentication(request)
         self.source = cast("SourceInfo", request.auth)
         self.check_source(self.source, request)
-        self.check_throttles(request)
+        self.check_rate_limit(self.source)
         if disk_space.shortage():
             raise unavailable(DISK_RETRY_SECONDS)
 
@@ -112,8 +105,13 @@ class GatewayView(APIView):
         if origin and allowed and normalised_origin(origin) not in allowed:
             raise RefusedError(*ORIGIN_NOT_ALLOWED)
 
-    def throttled(self, request: Request, wait: float | None) -> None:  # type: ignore[override]
-        raise too_many_requests(int(wait or 1))
+    def check_rate_limit(self, source: SourceInfo) -> None:
+        """Count the request, over all keys of the source and all web processes."""
+        limit, window_seconds = source.rate_limit_requests, source.rate_limit_window_seconds
+        if self.is_rate_limited and limit is not None:
+            wait = rate_limits.seconds_to_wait("events", str(source.pk), limit, window_seconds)
+            if wait:
+                raise too_many_requests(wait)
 
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
         refused = refusal(exc)
@@ -145,7 +143,7 @@ class GatewayView(APIView):
     @property
     def quarantine_writer(self) -> QuarantineWriter:
         source, request = cast("SourceInfo", self.source), cast("GatewayRequest", self.request)
-        return QuarantineWriter(source.pk, self.received_at, request, request.raw_body)
+        return QuarantineWriter(source.pk, self.received_at, request)
 
     def envelope(self, request: GatewayRequest, size: int, **options: Any) -> Envelope:
         """The values that the events of this request share; size is the bytes of all its events."""

@@ -9,7 +9,8 @@ from django.http import HttpResponse
 
 from destinations.models import Destination
 from events.gateway.refusals import DESTINATION_DISABLED, INVALID_DESTINATION
-from events.gateway.views.base import GatewayRequest, GatewayView, ok_response
+from events.gateway.request_body import GatewayRequest
+from events.gateway.views.base import GatewayView, ok_response
 from events.protocol.event import INTERNAL_TYPES, batch_events, parse_event
 from events.protocol.internal_envelope import parse_described_event
 from sources.authentication import SourceIdAuthentication
@@ -20,7 +21,7 @@ class InternalBatchView(GatewayView):
     """Accepts batches from other services of the operator, without a rate limit."""
 
     authentication_classes = [SourceIdAuthentication]
-    throttle_classes = []
+    is_rate_limited = False
     keeps_receipt = False
     takes_lists = True
 

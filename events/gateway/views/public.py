@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-from events.gateway.quarantine_writer import query_bytes
 from events.gateway.refusals import NO_WEBHOOK_SOURCE
-from events.gateway.views.base import GatewayRequest, GatewayView, new_id, ok_response
+from events.gateway.request_body import GatewayRequest
+from events.gateway.views.base import GatewayView, new_id, ok_response
 from events.protocol.event import (
     InvalidEventError,
     ParsedEvent,
@@ -139,7 +139,7 @@ class WebhookView(GatewayView):
 
 
 def _query_parameters(request: GatewayRequest) -> dict[str, str]:
-    parameters = first_values(query_bytes(request))
+    parameters = first_values(request.query)
     parameters.pop("writeKey", None)
     return parameters
 

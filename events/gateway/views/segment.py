@@ -9,12 +9,13 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from events.gateway.refusals import BodyTooLargeError
-from events.gateway.views.base import GatewayRequest, GatewayView
+from events.gateway.request_body import GatewayRequest
+from events.gateway.views.base import GatewayView
 from events.gateway.views.public import BatchView, EventView
 from events.protocol.event import InvalidRequestError
-from sources import snapshot
 from sources.authentication import Authenticated, WriteKeyAuthentication, source_of_key
-from sources.refusals import MISSING_KEY, RefusedError, unavailable
+from sources.refusals import MISSING_KEY, RefusedError
+from sources.snapshot import current_snapshot
 
 
 class SegmentAuthentication(BaseAuthentication):
@@ -24,10 +25,8 @@ class SegmentAuthentication(BaseAuthentication):
         if request.META.get("HTTP_AUTHORIZATION"):
             return WriteKeyAuthentication().authenticate(request)
         try:
-            limit = snapshot.current_snapshot().max_body_bytes
+            limit = current_snapshot().max_body_bytes
             value = cast("GatewayRequest", request).raw_body.json(limit)
-        except snapshot.SourcesUnknownError as error:
-            raise unavailable() from error
         except BodyTooLargeError:
             raise
         except InvalidRequestError as error:
