@@ -17,28 +17,17 @@ from events.gateway.resend import (
     resend_waiting,
     waiting_requests,
 )
-from events.log import writer
 from events.models import Event, Quarantined
 from events.tasks import enqueue_waiting_work, send_quarantined_again
-from events.workers import queue
 from tests.support.broker import take_broker_away
 from tests.support.factories import make_admin, make_source, make_write_key
 from tests.support.http import basic_token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_process")]
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 FILLED = ("messageId", "receivedAt", "sentAt", "originalTimestamp", "timestamp")
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    cache.clear()
-    yield
-    disk_space.expire_shortage()
-    writer.close_writer()
-    queue.close_enqueuer()
 
 
 def send(client, key, path, body, content_type=JSON, **headers):

@@ -1,5 +1,3 @@
-"""Event routes through Django's client: what the wire cases do not say."""
-
 from __future__ import annotations
 
 import json
@@ -7,50 +5,19 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from django.core.cache import cache
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
-from destinations.models import Destination
 from events.gateway import disk_space
-from events.log import writer
+from events.log.database import log_connection
 from events.models import Event, Quarantined
-from events.workers import queue
-from sources import rate_limits
-from tests.support.factories import make_connection, make_destination, make_source, make_write_key
-from tests.support.http import basic_token
+from tests.support.factories import make_source, make_write_key
+from tests.support.http import TRACK, send_event
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_process")]
 
 NOON = "2026-11-21T12:00:00Z"
-TRACK = {"userId": "ann", "event": "Signed Up"}
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    cache.clear()
-    yield
-    rate_limits.reset_limits()
-    disk_space.expire_shortage()
-    writer.close_writer()
-    queue.close_enqueuer()
-
-
-def post(client, key, body=TRACK, path="/v1/track", **headers):
-    content = body if isinstance(body, bytes) else json.dumps(body)
-    headers = {"HTTP_AUTHORIZATION": f"Basic {basic_token(key)}"} | headers
-    return client.post(path, content, content_type="application/json", **headers)
-
-
-def test_an_event_is_stored(client):
-    key = make_write_key()
-
-    response = post(client, key.key)
-
-    assert (response.status_code, response.content) == (200, b"OK")
-    event = Event.objects.get()
-    assert (event.source, event.type, event.event) == (key.source, "track", "Signed Up")
-    assert (event.user_id, event.anonymous_id) == ("ann", "")
 
 
 def test_a_revoked_key_is_refused_from_its_time_on(client):
@@ -58,24 +25,24 @@ def test_a_revoked_key_is_refused_from_its_time_on(client):
     revoked = make_write_key(source, revoked_at=timezone.now() - timedelta(seconds=1))
     revoked_soon = make_write_key(source, revoked_at=timezone.now() + timedelta(hours=1))
 
-    assert post(client, revoked.key).status_code == 401
-    assert post(client, revoked_soon.key).status_code == 200
+    assert send_event(client, revoked.key).status_code == 401
+    assert send_event(client, revoked_soon.key).status_code == 200
 
 
 def test_a_deleted_source_is_unknown_at_once(client):
     key = make_write_key()
-    assert post(client, key.key).status_code == 200
+    assert send_event(client, key.key).status_code == 200
 
     key.source.delete()
 
-    assert post(client, key.key).status_code == 401
+    assert send_event(client, key.key).status_code == 401
 
 
 def test_an_unknown_key_sends_no_query_to_postgres(client, django_assert_num_queries):
-    post(client, make_write_key().key)
+    send_event(client, make_write_key().key)
 
     with django_assert_num_queries(0):
-        response = post(client, "no-such-key")
+        response = send_event(client, "no-such-key")
 
     assert response.status_code == 401
 
@@ -83,7 +50,7 @@ def test_an_unknown_key_sends_no_query_to_postgres(client, django_assert_num_que
 def test_a_refused_request_is_kept_with_its_reason(client):
     key = make_write_key()
 
-    response = post(client, key.key, b'{"userId":')
+    response = send_event(client, key.key, b'{"userId":')
 
     assert response.status_code == 400
     kept = Quarantined.objects.get()
@@ -98,43 +65,19 @@ def test_a_refused_request_is_kept_with_its_reason(client):
 def test_a_body_that_is_refused_unread_is_kept_if_it_is_small(client):
     key = make_write_key(make_source(allowed_origins=["https://Shop.example/"]))
 
-    allowed = post(client, key.key, HTTP_ORIGIN="https://shop.example")
-    refused = post(client, key.key, HTTP_ORIGIN="https://evil.example")
+    allowed = send_event(client, key.key, HTTP_ORIGIN="https://shop.example")
+    refused = send_event(client, key.key, HTTP_ORIGIN="https://evil.example")
 
     assert (allowed.status_code, refused.status_code) == (200, 400)
     assert refused["Access-Control-Allow-Origin"] == "https://evil.example"
     assert json.loads(bytes(Quarantined.objects.get().body)) == TRACK
 
 
-@override_settings(QUARANTINE_ROW_BYTES=5, QUARANTINE_ROWS=3)
-def test_the_quarantine_has_bounds(client):
-    key = make_write_key()
-
-    for number in range(6):
-        post(client, key.key, b"{refused %d" % number)
-
-    kept = Quarantined.objects.all()
-    assert [row.reason for row in kept] == ["Invalid JSON: invalid json at character 2"] * 3
-    assert {(bytes(row.body), row.body_bytes) for row in kept} == {(b"{refu", 10)}
-
-
-def test_one_source_does_not_push_out_another(client):
-    other, noisy = make_write_key(), make_write_key()
-    post(client, other.key, b"{")
-
-    with override_settings(QUARANTINE_BYTES=10):
-        for _ in range(5):
-            post(client, noisy.key, b"{refused")
-
-    assert Quarantined.objects.filter(source=other.source).count() == 1
-    assert Quarantined.objects.filter(source=noisy.source).count() == 1
-
-
 def test_a_source_may_keep_bad_events_and_accept_the_good_ones(client):
     key = make_write_key(make_source(on_invalid_event="quarantine"))
     batch = [{"type": "identify"}, {"type": "identify", "userId": "u"}, 5]
 
-    response = post(client, key.key, {"batch": batch}, "/v1/batch")
+    response = send_event(client, key.key, {"batch": batch}, "/v1/batch")
 
     assert (response.status_code, response.content) == (200, b"OK")
     assert [event.user_id for event in Event.objects.all()] == ["u"]
@@ -152,7 +95,7 @@ def test_a_source_may_keep_bad_events_and_accept_the_good_ones(client):
 def test_a_bad_single_call_is_kept_by_such_a_source(client):
     key = make_write_key(make_source(on_invalid_event="quarantine"))
 
-    response = post(client, key.key, {"userId": "u"})
+    response = send_event(client, key.key, {"userId": "u"})
 
     assert response.status_code == 200
     assert not Event.objects.exists()
@@ -164,8 +107,8 @@ def test_the_limit_of_requests_is_answered_with_the_time_to_wait(client):
     source = make_source(rate_limit_requests=2, rate_limit_window_seconds=60)
     key = make_write_key(source)
 
-    statuses = [post(client, key.key).status_code for _ in range(3)]
-    response = post(client, make_write_key(source).key, b"{")
+    statuses = [send_event(client, key.key).status_code for _ in range(3)]
+    response = send_event(client, make_write_key(source).key, b"{")
 
     assert statuses == [200, 200, 429]
     assert response.content == b"Too many requests: max requests limit reached"
@@ -183,8 +126,8 @@ def test_without_the_cache_there_is_no_limit(client):
     }
 
     with override_settings(CACHES=broken):
-        statuses = [post(client, key.key).status_code for _ in range(3)]
-        unknown = post(client, "no-such-key")
+        statuses = [send_event(client, key.key).status_code for _ in range(3)]
+        unknown = send_event(client, "no-such-key")
         health = client.get("/health")
 
     assert statuses == [200, 200, 200]
@@ -195,12 +138,12 @@ def test_without_the_cache_there_is_no_limit(client):
 
 @time_machine.travel(NOON, tick=False)
 def test_unknown_keys_are_limited_by_address(client, django_assert_num_queries):
-    post(client, make_write_key().key)
+    send_event(client, make_write_key().key)
 
     with override_settings(UNKNOWN_KEYS_PER_MINUTE=2), django_assert_num_queries(0):
-        statuses = [post(client, f"guess-{number}").status_code for number in range(6)]
-        elsewhere = post(client, "guess", REMOTE_ADDR="192.0.2.7")
-        source_id = post(client, "guess", {"batch": []}, "/internal/v1/batch")
+        statuses = [send_event(client, f"guess-{number}").status_code for number in range(6)]
+        elsewhere = send_event(client, "guess", REMOTE_ADDR="192.0.2.7")
+        source_id = send_event(client, "guess", {"batch": []}, "/internal/v1/batch")
         pixel = client.get("/pixel/v1/page?writeKey=guess&userId=u")
         config = client.get("/sourceConfig?writeKey=guess")
 
@@ -216,10 +159,10 @@ def test_nothing_is_taken_in_while_the_disk_is_nearly_full(client, tmp_path):
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
         disk_space.expire_shortage()
-        refused, health = post(client, key.key, b"{"), client.get("/health")
+        refused, health = send_event(client, key.key, b"{"), client.get("/health")
         disk_space.expire_shortage()
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=1):
-        stored = post(client, key.key)
+        stored = send_event(client, key.key)
 
     assert (refused.status_code, refused.content) == (503, b"Service unavailable")
     assert refused["Retry-After"] == "60"
@@ -230,36 +173,36 @@ def test_nothing_is_taken_in_while_the_disk_is_nearly_full(client, tmp_path):
     assert stored.status_code == 200
 
 
-def test_events_for_one_destination_name_it(client):
-    source = make_source()
-    destination = make_destination()
-    make_connection(source, destination)
-    headers = {
-        "HTTP_AUTHORIZATION": f"Basic {basic_token(source.public_id)}",
-        "HTTP_X_RUDDER_DESTINATION_ID": destination.public_id,
-    }
-    batch = {"batch": [TRACK | {"type": "track"}]}
+def test_a_request_that_cannot_be_kept_is_to_be_sent_again(client):
+    key = make_write_key()
 
-    stored = post(client, "", batch, "/internal/v1/retl", **headers)
-    Destination.objects.update(enabled=False)
-    disabled = post(client, "", batch, "/internal/v1/retl", **headers)
+    with log_connection() as other, other.transaction():
+        other.execute("LOCK TABLE events_quarantined")
+        connection.cursor().execute("SET lock_timeout = '100ms'")
+        response = send_event(client, key.key, b"{")
+        connection.close()
 
-    assert (stored.status_code, disabled.status_code) == (200, 404)
-    payload = json.loads(Event.objects.get().payload)
-    assert payload["rudderDestinationId"] == destination.public_id
+    assert (response.status_code, response.content) == (503, b"Service unavailable")
+    assert response["Retry-After"] == "2"
+    assert not Quarantined.objects.exists()
 
 
-@pytest.mark.parametrize("path", ["/v1/unknown", "/v1/track/", "/V1/track", "/internal/v1/x"])
-def test_unknown_paths_are_404_in_one_line(client, path):
-    response = client.post(path, HTTP_ORIGIN="https://shop.example")
+def test_a_batch_without_a_good_event_stores_none(client):
+    key = make_write_key(make_source(on_invalid_event="quarantine"))
 
-    assert (response.status_code, response.content) == (404, b"Not found")
-    assert response["Content-Type"] == "text/plain; charset=utf-8"
-    assert response["Access-Control-Allow-Origin"] == "https://shop.example"
+    response = send_event(client, key.key, {"batch": [5]}, "/v1/batch")
+
+    assert (response.status_code, response.content) == (200, b"OK")
+    assert not Event.objects.exists()
+    assert Quarantined.objects.get().circumstances["part_of"] == "batch"
 
 
-def test_pages_behind_a_login_are_not_for_other_origins(client):
-    response = client.get("/admin/", HTTP_ORIGIN="https://evil.example")
+def test_a_batch_is_refused_as_a_whole_by_a_source_that_refuses(client):
+    key = make_write_key()
+    batch = [TRACK | {"type": "track"}, 5]
 
-    assert response.status_code == 302
-    assert "Access-Control-Allow-Origin" not in response
+    response = send_event(client, key.key, {"batch": batch}, "/v1/batch")
+
+    assert response.status_code == 400
+    assert not Event.objects.exists()
+    assert json.loads(bytes(Quarantined.objects.get().body)) == {"batch": batch}
