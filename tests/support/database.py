@@ -1,6 +1,8 @@
-"""The database as its migrations left it, after each test that commits."""
+"""The database of a test: as its migrations left it after each test, and for processes."""
 
 from __future__ import annotations
+
+import os
 
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
@@ -27,3 +29,14 @@ def empty_few_tables():
     connection.ops = FewTables(connection)
     post_migrate.disconnect(create_contenttypes)
     post_migrate.disconnect(dispatch_uid=f"{create_permissions.__module__}.create_permissions")
+
+
+def process_environment(**variables):
+    """The environment of a Django process that uses this test's database."""
+    server, _, _ = os.environ["RUDDERHUB_DATABASE_URL"].rpartition("/")
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "rudderhub.settings",
+        "RUDDERHUB_DATABASE_URL": f"{server}/{connection.settings_dict['NAME']}",
+        **variables,
+    }

@@ -68,8 +68,8 @@ class Graph:
         self.salt = self.rows("SELECT salt FROM {schema}.identity_meta")[0][0]
 
     def load(self, *events, chunk_size=1, conn=None):
-        """The profile of each primary identifier of the last chunk."""
-        statements = [stated for each in events for stated in self.statements(each)]
+        """Returns the profile by primary identifier of the last chunk."""
+        statements = [stated for event in events for stated in self.statements(event)]
         resolved = {}
         for start in range(0, len(statements), chunk_size):
             chunk = statements[start : start + chunk_size]
@@ -77,9 +77,9 @@ class Graph:
                 resolved = resolve.resolve_statements(conn or self.conn, self.schema, chunk)
         return resolved
 
-    def statements(self, each):
+    def statements(self, event):
         try:
-            stated = statement(each, each.get("source", "web"), self.rules)
+            stated = statement(event, event.get("source", "web"), self.rules)
         except MalformedMergeError:
             return []
         return [stated] if stated else []
@@ -98,7 +98,7 @@ class Graph:
         return rows[0][0]
 
     def clusters(self):
-        """Each profile by its identifiers: its id, and what rudder_profiles says of it."""
+        """Id, user id and traits of each profile by its identifiers."""
         members = {}
         for kind, value, rudder_id in self.rows(
             "SELECT merge_property_type, merge_property_value, rudder_id"
@@ -113,7 +113,7 @@ class Graph:
         return {tuple(sorted(members[row[0]])): row[:3] for row in profiles}
 
     def expected(self, profiles, traits="traits"):
-        """The same of what a scenario or the oracle expects."""
+        """The clusters that a scenario or the oracle expects, as clusters() returns them."""
         return {
             tuple(sorted(map(tuple, profile["ids"]))): (
                 min(self.key(Identifier(*anchor)) for anchor in profile["anchors"]),

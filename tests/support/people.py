@@ -1,4 +1,4 @@
-"""A destination whose people come the whole way: event log, load, SQL; and its operators."""
+"""A destination with sources and operators, for tests through event log, load and SQL."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ class Hub(Graph):
 
     def connection(self, source):
         if source not in self.connections:
-            made = make_connection(make_source(name=source), self.destination)
-            self.connections[source] = made
+            self.connections[source] = make_connection(make_source(name=source), self.destination)
         return self.connections[source]
 
     def append(self, *events):
@@ -64,7 +63,7 @@ class Hub(Graph):
             run_load(connection)
 
     def run_upkeep(self):
-        """What the task of every minute does."""
+        """Do the upkeep of the minutely task."""
         kind = destination_type(self.destination.type)
         kind.upkeep(self.destination.config, self.destination.secrets)
 
@@ -73,7 +72,7 @@ class Hub(Graph):
         self.run_loads()
 
     def play(self, given):
-        """Events, and what the operators do between them."""
+        """Load events and run the operators' actions between them, in the given order."""
         waiting = []
         for line in given:
             if line["type"] != "op":
@@ -99,20 +98,20 @@ class Hub(Graph):
         people_erasure.run(erasure)
 
     def row_ids_by_profile(self, table="web.tracks_resolved"):
-        """The row ids of a resolved view, by profile."""
-        found = {}
+        """Row ids of a resolved view by profile."""
+        row_ids = {}
         for rudder_id, row_id in self.conn.execute(
             f"SELECT rudder_id, id FROM {table} ORDER BY id"  # noqa: S608 - a test's own name
         ):
-            found.setdefault(rudder_id, []).append(row_id)
-        return found
+            row_ids.setdefault(rudder_id, []).append(row_id)
+        return row_ids
 
     def key(self, identifier):
         return node_key(self.salt, identifier)
 
 
 def everything_stored(hub):
-    """All that is stored in the instance and its warehouse, as one text."""
+    """Everything that the instance and its warehouse store, as one text."""
     texts = [_text(row) for model in apps.get_models() for row in model.objects.values_list()]
     tables = hub.conn.execute(
         "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
@@ -128,12 +127,12 @@ def _text(row):
 
 
 def advance_changes():
-    """What workers do with the changes of identities that wait."""
+    """Advance all waiting identity changes, as workers do."""
     for pk in IdentityChange.objects.awaiting_worker().values_list("pk", flat=True):
         changes.advance(pk)
 
 
 def run_erasures():
-    """What workers do with the erasures that wait."""
+    """Run all waiting erasures, as workers do."""
     for erasure in people_erasure.unfinished_erasures():
         people_erasure.run(erasure)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from events.tasks import enqueue_waiting_work, load_replay
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.connections import send
+from tests.support.database import process_environment
 from tests.support.events import NOW, event, parsed_event, track
 from tests.support.wait import wait_for
 from tests.support.warehouse import rows
@@ -370,7 +370,9 @@ def test_a_killed_replay_continues_and_loads_each_event_once(connection, warehou
     run_load(connection)
     replay = replays.begin_replay(connection, datetime(2026, 1, 1, tzinfo=UTC))
     killed = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", SLICES, str(replay.pk)], cwd=ROOT, env=environment()
+        [sys.executable, "-c", SLICES, str(replay.pk)],
+        cwd=ROOT,
+        env=process_environment(RUDDERHUB_LOAD_CHUNK_EVENTS="100"),
     )
     wait_for(lambda: loaded_by_replays(warehouse) > 0)
     killed.send_signal(signal.SIGKILL)
@@ -399,14 +401,3 @@ replay = Replay.objects.get(pk=sys.argv[1])
 while replays.run_slice(replay):
     pass
 """
-
-
-def environment():
-    name = database.settings_dict["NAME"]
-    server, _, _ = os.environ["RUDDERHUB_DATABASE_URL"].rpartition("/")
-    return {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "rudderhub.settings",
-        "RUDDERHUB_DATABASE_URL": f"{server}/{name}",
-        "RUDDERHUB_LOAD_CHUNK_EVENTS": "100",
-    }

@@ -103,7 +103,7 @@ def test_a_page_may_end_among_events_received_at_once(hub, get):
         page = get(path, limit=2, before=last["received_at"], before_id=last["message_id"])
         pages.append(page.json()["events"])
 
-    assert [each["message_id"] for page in pages for each in page] == [
+    assert [row["message_id"] for page in pages for row in page] == [
         *("s4", "s3", "s2", "s1", "s0"),
         "m4",
     ]
@@ -175,7 +175,8 @@ def test_responses_match_the_documentation(hub, get, path):
 
 def test_every_route_is_documented():
     routes = {
-        f"/api/v1/{each.pattern}".replace("<uuid:rudder_id>", "{rudder_id}") for each in urlpatterns
+        f"/api/v1/{route.pattern}".replace("<uuid:rudder_id>", "{rudder_id}")
+        for route in urlpatterns
     }
 
     assert routes == set(DOCUMENT["paths"])

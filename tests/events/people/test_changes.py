@@ -46,20 +46,20 @@ def hub(warehouse, warehouse_url):
     return hub
 
 
-def ask(hub, client, **data):
-    """The address of what was asked for."""
+def request_change(hub, client, **data):
+    """The address of the requested change."""
     return client.post(f"/admin/people/{hub.destination.pk}/act/", data).url
 
 
-def block(hub, client):
-    return ask(hub, client, action="add_rule", exact="tablet")
+def request_rule(hub, client):
+    return request_change(hub, client, action="add_rule", exact="tablet")
 
 
 def page(client, url, **headers):
     return client.get(url, headers=headers, follow=True).content.decode()
 
 
-def change():
+def only_change():
     return IdentityChange.objects.get()
 
 
@@ -68,16 +68,16 @@ def rules(hub):
 
 
 def test_a_request_only_queues_a_preview_and_a_worker_counts(hub, admin_client):
-    url = block(hub, admin_client)
-    asked = page(admin_client, url)
-    is_queued = cache.get(f"queued:change:{change().pk}")
+    url = request_rule(hub, admin_client)
+    counting = page(admin_client, url)
+    is_queued = cache.get(f"queued:change:{only_change().pk}")
 
-    advance_change(change().pk)
+    advance_change(only_change().pk)
 
-    assert 'data-live="0.5"' in asked
-    assert "A worker is counting the changes" in asked
+    assert 'data-live="0.5"' in counting
+    assert "A worker is counting the changes" in counting
     assert is_queued
-    assert cache.get(f"queued:change:{change().pk}") is None
+    assert cache.get(f"queued:change:{only_change().pk}") is None
     counted = page(admin_client, url)
     assert "data-live" not in counted
     assert "Profiles: 1 before, 2 after" in counted
@@ -85,8 +85,8 @@ def test_a_request_only_queues_a_preview_and_a_worker_counts(hub, admin_client):
 
 
 def test_beat_queues_waiting_changes_and_nothing_else(hub, admin_client):
-    block(hub, admin_client)
-    waiting = change().pk
+    request_rule(hub, admin_client)
+    waiting = only_change().pk
     cache.clear()
 
     enqueue_waiting_work()
@@ -102,18 +102,18 @@ def test_beat_queues_waiting_changes_and_nothing_else(hub, admin_client):
 def test_without_a_broker_a_change_waits_for_beat(hub, admin_client, monkeypatch, caplog):
     take_broker_away(monkeypatch)
 
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
 
     assert caplog.text.count("work not queued, beat will: OperationalError") == 2
-    assert list(IdentityChange.objects.awaiting_worker()) == [change()]
+    assert list(IdentityChange.objects.awaiting_worker()) == [only_change()]
     advance_changes()
     assert rules(hub) == [("tablet",)]
 
 
 def test_a_change_that_is_confirmed_twice_is_made_once(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
 
     admin_client.post(url, {"confirm": "1", "reason": ""})
@@ -130,27 +130,27 @@ def test_a_change_that_is_confirmed_twice_is_made_once(hub, admin_client):
 
 
 def test_a_change_without_a_preview_cannot_be_confirmed(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
 
     admin_client.post(url, {"confirm": "1", "reason": ""})
     advance_changes()
 
-    assert change().state == "counted"
+    assert only_change().state == "counted"
     assert rules(hub) == []
 
 
 def test_a_change_fails_when_its_worker_is_killed(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     IdentityChange.objects.update(state="doing")
 
     advance_changes()
 
-    told = page(admin_client, url)
-    assert "A worker was stopped during this change" in told
+    shown = page(admin_client, url)
+    assert "A worker was stopped during this change" in shown
     assert rules(hub) == []
-    noted = LogEntry.objects.latest("pk")
-    assert noted.change_message == "Add a rule: a worker was stopped during it."
+    entry = LogEntry.objects.latest("pk")
+    assert entry.change_message == "Add a rule: a worker was stopped during it."
     again = admin_client.post(url, {}).url
     advance_changes()
     admin_client.post(again, {"confirm": "1", "reason": ""})
@@ -159,38 +159,38 @@ def test_a_change_fails_when_its_worker_is_killed(hub, admin_client):
 
 
 def test_two_workers_do_not_make_one_change(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
 
-    with log_reader() as other, try_lock(other, Lock.CHANGE, change().pk):
+    with log_reader() as other, try_lock(other, Lock.CHANGE, only_change().pk):
         advance_changes()
-        left = change().state
+        left = only_change().state
     advance_changes()
 
-    assert (left, change().state) == ("confirmed", "done")
+    assert (left, only_change().state) == ("confirmed", "done")
     assert rules(hub) == [("tablet",)]
 
 
 def test_two_workers_do_not_make_one_change_when_the_lock_of_the_first_is_lost(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
-    pk = change().pk
+    pk = only_change().pk
 
-    with ThreadPoolExecutor() as workers, log_connection() as other, log_connection() as looking:
+    with ThreadPoolExecutor() as workers, log_connection() as other, log_connection() as watcher:
         with other.transaction():
             other.execute("SELECT FROM destinations_identitychange FOR UPDATE")
             first = workers.submit(advance_alone, pk)
-            wait_for_updates(looking, 1)
-            looking.execute(END_HOLDER, [pk])
+            wait_for_updates(watcher, 1)
+            watcher.execute(END_HOLDER, [pk])
             second = workers.submit(advance_alone, pk)
-            wait_for_updates(looking, 2)
+            wait_for_updates(watcher, 2)
         failures = [first.exception(), second.exception()]
 
     assert isinstance(failures[0], psycopg.OperationalError)  # it has no lock to give back
     assert failures[1] is None
-    assert change().state == "done"
+    assert only_change().state == "done"
     assert rules(hub) == [("tablet",)]
 
 
@@ -218,29 +218,29 @@ def test_an_unavailable_warehouse_is_shown_and_queried_again(hub, admin_client):
     config = hub.destination.config
     hub.destination.config = {**config, "port": 1}
     hub.destination.save()
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
-    told = page(admin_client, url)
+    shown = page(admin_client, url)
     hub.destination.config = config
     hub.destination.save()
 
     again = admin_client.post(url, {}).url
     advance_changes()
 
-    assert '<span class="rh-label rh-bad">failed</span>' in told
-    assert "Try again" in told
+    assert '<span class="rh-label rh-bad">failed</span>' in shown
+    assert "Try again" in shown
     assert "Profiles: 1 before, 2 after" in page(admin_client, again)
 
 
 def test_without_a_worker_the_page_links_to_the_overview(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=11))
 
     assert "No worker has started this yet" in page(admin_client, url)
 
 
 def test_without_a_worker_a_confirmed_change_also_links_to_the_overview(hub, admin_client):
-    url = ask(hub, admin_client, action="erase", value="bob")
+    url = request_change(hub, admin_client, action="erase", value="bob")
     advance_changes()
     IdentityChange.objects.update(created_at=timezone.now() - timedelta(seconds=60))
     admin_client.post(url, {"confirm": "1", "reason": ""})
@@ -255,51 +255,51 @@ def test_without_a_worker_a_confirmed_change_also_links_to_the_overview(hub, adm
 
 
 def test_an_outdated_page_requests_nothing(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
     advance_changes()
 
-    told = admin_client.post(url, {"link": "a b"}, follow=True).content.decode()
+    shown = admin_client.post(url, {"link": "a b"}, follow=True).content.decode()
 
-    assert "This was already confirmed." in told
-    assert change().state == "done"
+    assert "This was already confirmed." in shown
+    assert only_change().state == "done"
 
 
 def test_a_preview_that_cannot_be_shown_cannot_be_confirmed_on_the_page(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     hub.destination.config = {**hub.destination.config, "port": 1}
     hub.destination.save()
 
-    told = page(admin_client, url)
+    shown = page(admin_client, url)
 
-    assert "Reload the preview" in told
-    assert 'name="confirm"' not in told
+    assert "Reload the preview" in shown
+    assert 'name="confirm"' not in shown
 
 
 def test_a_user_who_lost_the_permission_confirms_nothing(hub, client):
-    asker = User.objects.create_user("asker", is_staff=True)
+    user = User.objects.create_user("asker", is_staff=True)
     may = Permission.objects.get(codename="change_destination")
-    asker.user_permissions.add(may)
-    client.force_login(asker)
-    url = block(hub, client)
+    user.user_permissions.add(may)
+    client.force_login(user)
+    url = request_rule(hub, client)
     advance_changes()
-    asker.user_permissions.remove(may)
+    user.user_permissions.remove(may)
 
     answer = client.post(url, {"confirm": "1", "reason": ""})
 
     assert answer.status_code == 403
-    assert change().state == "counted"
+    assert only_change().state == "counted"
 
 
 def test_the_progress_is_shown_and_a_refresh_is_not_audited(hub, admin_client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     IdentityChange.objects.update(step="event log", percent=34)
 
-    shown = [page(admin_client, url, x_refresh="1") for _ in range(3)]
+    pages = [page(admin_client, url, x_refresh="1") for _ in range(3)]
 
-    assert all("event log, 34 %" in each for each in shown)
+    assert all("event log, 34 %" in content for content in pages)
     assert not LogEntry.objects.exists()
 
 
@@ -334,20 +334,20 @@ def test_the_preview_of_an_erasure_reports_outside_of_transactions(hub):
 
 
 def test_only_the_user_who_requested_a_change_sees_it(hub, admin_client, client):
-    url = block(hub, admin_client)
+    url = request_rule(hub, admin_client)
     advance_changes()
     client.force_login(User.objects.create_superuser("other", password=None))
 
-    told = page(client, url)
+    shown = page(client, url)
 
-    assert "This preview has expired" in told
+    assert "This preview has expired" in shown
     client.post(url, {"confirm": "1", "reason": ""})
     advance_changes()
     assert rules(hub) == []
 
 
 def test_the_form_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin_client, settings):
-    ask(hub, admin_client, action="erase", value="ann")
+    request_change(hub, admin_client, action="erase", value="ann")
     advance_changes()
     with database.cursor() as cursor:
         cursor.execute("SELECT form, effect FROM destinations_identitychange")
@@ -355,30 +355,30 @@ def test_the_form_is_stored_encrypted_and_not_sent_to_the_broker(hub, admin_clie
     with redis.from_url(settings.CELERY_BROKER_URL) as broker:
         messages = [*broker.lrange("celery", 0, -1), *broker.hvals("unacked")]
 
-    assert change().form["value"] == ["ann"]
-    assert ["user_id", "ann"] in change().effect["erased"]
+    assert only_change().form["value"] == ["ann"]
+    assert ["user_id", "ann"] in only_change().effect["erased"]
     assert b"ann" not in bytes(form) + bytes(effect)
     assert [message for message in messages if b'"ann"' in message] == []
 
 
 def test_an_erasure_deletes_requests_and_previews_of_changes(hub, admin_client):
-    block(hub, admin_client)
-    url = ask(hub, admin_client, action="erase", value="bob")
+    request_rule(hub, admin_client)
+    url = request_change(hub, admin_client, action="erase", value="bob")
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
     advance_changes()
-    made = admin_client.get(url).url
+    erasure_url = admin_client.get(url).url
 
     run_erasures()
 
-    assert made == f"/admin/destinations/erasure/{Erasure.objects.get().pk}/change/"
-    assert [(each.form, each.effect) for each in IdentityChange.objects.all()] == [({}, {})]
+    assert erasure_url == f"/admin/destinations/erasure/{Erasure.objects.get().pk}/change/"
+    assert [(change.form, change.effect) for change in IdentityChange.objects.all()] == [({}, {})]
     assert "tablet" not in everything_stored(hub)
-    assert admin_client.get(url).url == made
+    assert admin_client.get(url).url == erasure_url
 
 
 def test_a_confirmed_erasure_is_queued(hub, admin_client):
-    url = ask(hub, admin_client, action="erase", value="bob")
+    url = request_change(hub, admin_client, action="erase", value="bob")
     advance_changes()
     admin_client.post(url, {"confirm": "1", "reason": ""})
     advance_changes()
@@ -390,8 +390,8 @@ def test_a_confirmed_erasure_is_queued(hub, admin_client):
 
 
 def test_an_unconfirmed_change_is_deleted_after_an_hour(hub, admin_client):
-    url = block(hub, admin_client)
-    block(hub, admin_client)
+    url = request_rule(hub, admin_client)
+    request_rule(hub, admin_client)
     old, new = IdentityChange.objects.order_by("pk")
     IdentityChange.objects.filter(pk=old.pk).update(
         created_at=timezone.now() - changes.KEPT - timedelta(seconds=1)
@@ -399,7 +399,7 @@ def test_an_unconfirmed_change_is_deleted_after_an_hour(hub, admin_client):
 
     changes.delete_old(timezone.now())
 
-    assert change() == new
+    assert only_change() == new
     assert "This preview has expired" in page(admin_client, url)
     assert page(admin_client, url, x_refresh="1") == ""
 
@@ -408,7 +408,7 @@ def test_the_option_that_a_null_clears_a_trait_is_previewed_and_set(hub, admin_c
     hub.load(event(5, "identify", userId="ann", traits={"city": None}))
     assert [*hub.rows("SELECT traits FROM {schema}.rudder_profiles")] == [({"city": "Ulm"},)]
 
-    url = ask(hub, admin_client, action="limits", null_clears="yes")
+    url = request_change(hub, admin_client, action="limits", null_clears="yes")
     advance_changes()
     counted = page(admin_client, url)
     before = hub.rows("SELECT traits FROM {schema}.rudder_profiles")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from events.tasks import continue_erasure, enqueue_waiting_work
 from events.workers.locks import Lock, try_lock
 from rudderhub.env import ROOT
 from tests.support.broker import take_broker_away
+from tests.support.database import process_environment
 from tests.support.events import NOW, event, parsed_event
 from tests.support.identity_graph import user
 from tests.support.people import Hub, advance_changes, everything_stored
@@ -61,13 +61,13 @@ def request(hub, identifier=ANN):
 
 
 def confirm(hub, admin_client):
-    """The page that follows once a worker has taken it up."""
+    """The response of the change's page after a worker has run the change."""
     form = {"action": "erase", "value": "ann-1"}
-    asked = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
+    requested = admin_client.post(f"/admin/people/{hub.destination.pk}/act/", form)
     advance_changes()
-    admin_client.post(asked.url, {"confirm": "1", "reason": "asked"})
+    admin_client.post(requested.url, {"confirm": "1", "reason": "asked"})
     advance_changes()
-    return admin_client.get(asked.url)
+    return admin_client.get(requested.url)
 
 
 def page_of(admin_client, erasure, **headers):
@@ -76,12 +76,12 @@ def page_of(admin_client, erasure, **headers):
 
 
 def queued(settings):
-    """What waits in the broker."""
+    """The messages in the broker."""
     with redis.from_url(settings.CELERY_BROKER_URL) as broker:
         return [*broker.lrange("celery", 0, -1), *broker.hvals("unacked")]
 
 
-def in_log():
+def log_types():
     return list(Event.objects.order_by("id").values_list("type", flat=True))
 
 
@@ -90,10 +90,10 @@ def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin_client, 
 
     answer = confirm(hub, admin_client)
     erasure = Erasure.objects.get()
-    asked = (
+    before = (
         erasure.state,
         len(hub.clusters()),
-        in_log(),
+        log_types(),
         'data-live="2"' in page_of(admin_client, erasure),
     )
     while not erasure.is_done:
@@ -101,9 +101,9 @@ def test_a_confirmed_erasure_waits_for_a_worker_that_does_it(hub, admin_client, 
         erasure.refresh_from_db()
 
     assert answer.url == f"/admin/destinations/erasure/{erasure.pk}/change/"
-    assert asked == ("waiting", 2, ["track", "track"], True)
+    assert before == ("waiting", 2, ["track", "track"], True)
     assert set(hub.clusters()) == {(user("bob-1"),)}
-    assert in_log() == ["erased", "track"]
+    assert log_types() == ["erased", "track"]
     assert erasure.counts["event log"] == 1
     assert erasure.counts["web.tracks"] == 1
     page = page_of(admin_client, erasure)
@@ -117,11 +117,11 @@ def test_without_a_broker_an_erasure_waits_for_beat(hub, admin_client, monkeypat
 
     confirm(hub, admin_client)
     erasure = Erasure.objects.get()
-    waiting = [each.pk for each in people_erasure.unfinished_erasures()]
+    waiting = [waiting_erasure.pk for waiting_erasure in people_erasure.unfinished_erasures()]
     people_erasure.run(erasure)
 
     assert waiting == [erasure.pk]
-    assert in_log() == ["erased"]
+    assert log_types() == ["erased"]
     assert hub.clusters() == {}
 
 
@@ -132,7 +132,7 @@ def test_the_identifiers_are_stored_encrypted_until_the_erasure_is_done(
     confirm(hub, admin_client)
     erasure = Erasure.objects.get()
 
-    held, row = erasure.held, raw(erasure)
+    held, row = erasure.held, raw_identifiers(erasure)
     messages = queued(settings)
     people_erasure.run(erasure)
 
@@ -140,11 +140,11 @@ def test_the_identifiers_are_stored_encrypted_until_the_erasure_is_done(
     assert b"ann-1" not in row
     assert len(row) > 50
     assert [message for message in messages if b"ann-1" in message] == []
-    assert raw(erasure) == b""
+    assert raw_identifiers(erasure) == b""
     assert "ann-1" not in everything_stored(hub)
 
 
-def raw(erasure):
+def raw_identifiers(erasure):
     with database.cursor() as cursor:
         cursor.execute("SELECT held FROM destinations_erasure WHERE id = %s", [erasure.pk])
         return bytes(cursor.fetchone()[0])
@@ -162,7 +162,7 @@ def test_events_after_the_first_step_are_suppressed_while_the_log_waits(hub):
     erasure = request(hub)
 
     people_erasure.run_slice(erasure)
-    waiting = (erasure.state, erasure.step, in_log())
+    waiting = (erasure.state, erasure.step, log_types())
     hub.load(event(2, userId="ann-1", event="Looked"))
 
     assert waiting == ("running", "log", ["track"])
@@ -181,7 +181,7 @@ def test_the_log_is_erased_in_parts_with_progress(hub):
 
     while erasure.step in {"warehouse", "log"}:
         people_erasure.run_slice(erasure, limits)
-        seen.append((erasure.percent, erasure.counts["event log"], in_log().count("erased")))
+        seen.append((erasure.percent, erasure.counts["event log"], log_types().count("erased")))
 
     assert seen == [(49, 2, 2), (99, 4, 4)]
     people_erasure.run(erasure)
@@ -191,9 +191,9 @@ def test_the_log_is_erased_in_parts_with_progress(hub):
 def test_refused_requests_and_dead_letters_are_erased_in_parts(hub):
     connection = hub.connection("web")
     for number in range(3):
-        refused(connection.source, b'{"userId": "ann-1"')
-        dead(connection, number, '{"userId": "ann-1"}')
-    kept = refused(connection.source, b'{"userId": "bob-1"')
+        make_refused(connection.source, b'{"userId": "ann-1"')
+        make_dead_letter(connection, number, '{"userId": "ann-1"}')
+    kept = make_refused(connection.source, b'{"userId": "bob-1"')
     erasure = request(hub)
     seen = []
 
@@ -217,13 +217,13 @@ def test_refused_requests_and_dead_letters_are_erased_in_parts(hub):
     assert erasure.counts == {"dead letters": 3, "quarantine": 3}
 
 
-def refused(source, body):
+def make_refused(source, body):
     return Quarantined.objects.create(
         source=source, route="/v1/track", status=400, reason="r", body=body, body_bytes=len(body)
     )
 
 
-def dead(connection, event_id, payload):
+def make_dead_letter(connection, event_id, payload):
     return DeadLetter.objects.create(
         connection=connection, event_id=event_id, message_id="d", reason="r", payload=payload
     )
@@ -232,16 +232,16 @@ def dead(connection, event_id, payload):
 def test_a_killed_erasure_continues_and_counts_each_event_once(hub):
     hub.load(event(0, userId="ann-1", event="Looked"))
     source = hub.connection("web").source_id
-    looks = [parsed_event(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
-    writer.append(source, NOW, looks, timeout_seconds=60)
+    events = [parsed_event(event(n % 60, messageId=f"d{n}", userId="ann-1")) for n in range(3000)]
+    writer.append(source, NOW, events, timeout_seconds=60)
     erasure = request(hub)
     killed = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", PARTS, str(erasure.pk)], cwd=ROOT, env=environment()
+        [sys.executable, "-c", PARTS, str(erasure.pk)], cwd=ROOT, env=process_environment()
     )
-    wait_for(lambda: counted(erasure) > 0)
+    wait_for(lambda: erased_events(erasure) > 0)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    reached = counted(erasure)
+    reached = erased_events(erasure)
 
     cache.clear()
     enqueue_waiting_work()
@@ -262,7 +262,7 @@ def test_a_killed_erasure_continues_and_counts_each_event_once(hub):
     assert "ann-1" not in everything_stored(hub)
 
 
-def counted(erasure):
+def erased_events(erasure):
     return Erasure.objects.get(pk=erasure.pk).counts.get("event log", 0)
 
 
@@ -275,16 +275,6 @@ erasure = Erasure.objects.get(pk=sys.argv[1])
 while run_slice(erasure, Slice(ids=5)):
     pass
 """
-
-
-def environment():
-    name = database.settings_dict["NAME"]
-    server, _, _ = os.environ["RUDDERHUB_DATABASE_URL"].rpartition("/")
-    return {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "rudderhub.settings",
-        "RUDDERHUB_DATABASE_URL": f"{server}/{name}",
-    }
 
 
 def test_a_kill_after_the_warehouse_has_committed_loses_no_count(hub):
@@ -349,7 +339,7 @@ def test_beat_does_not_queue_an_erasure_that_has_just_failed(hub):
 
 
 @pytest.mark.parametrize(
-    ("state", "minutes", "said"),
+    ("state", "minutes", "text"),
     [
         ("waiting", 4, False),
         ("waiting", 6, "No worker has started it."),
@@ -358,15 +348,15 @@ def test_beat_does_not_queue_an_erasure_that_has_just_failed(hub):
     ],
 )
 def test_an_erasure_that_does_not_begin_or_end_is_a_problem_on_the_overview(
-    hub, admin_client, state, minutes, said
+    hub, admin_client, state, minutes, text
 ):
     request(hub)
-    asked = timezone.now() - timedelta(minutes=minutes)
-    Erasure.objects.update(state=state, created_at=asked)
+    created_at = timezone.now() - timedelta(minutes=minutes)
+    Erasure.objects.update(state=state, created_at=created_at)
 
     page = admin_client.get("/admin/").content.decode()
 
-    assert ("is not done" in page and said in page) if said else "is not done" not in page
+    assert ("is not done" in page and text in page) if text else "is not done" not in page
 
 
 REFUSES = """

@@ -112,7 +112,9 @@ def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url, 
         run_load(connection)
         connections.close_all()
 
-    threads = [threading.Thread(target=load, args=[each]) for each in hub.connections.values()]
+    threads = [
+        threading.Thread(target=load, args=[connection]) for connection in hub.connections.values()
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -152,7 +154,9 @@ def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing
             run_load(connection)
         connections.close_all()
 
-    threads = [threading.Thread(target=load, args=[each]) for each in hub.connections.values()]
+    threads = [
+        threading.Thread(target=load, args=[connection]) for connection in hub.connections.values()
+    ]
     killer = threading.Thread(target=kill)
     for thread in [*threads, killer]:
         thread.start()
@@ -265,7 +269,7 @@ def test_an_erased_person_is_stored_nowhere_and_does_not_come_back(hub):
     )  # fmt: skip
     before = everything_stored(hub)
     with store.connect(hub.destination) as identities:
-        found = preview_erasure(
+        preview = preview_erasure(
             hub.destination, identities, identifiers_to_erase(identities, "dev-ann")
         )
     assert everything_stored(hub) == before
@@ -276,7 +280,7 @@ def test_an_erased_person_is_stored_nowhere_and_does_not_come_back(hub):
     for value in ("dev-ann", "ann-1", "ann-2", "crm-ann", "ann@x.example"):
         assert value in before
         assert value not in text
-    assert receipt.counts == found.counts == {
+    assert receipt.counts == preview.counts == {
         "event log": 5,
         "dead letters": 1,
         "quarantine": 1,
