@@ -42,13 +42,13 @@ def copyable_text(text: str, most: int = 0) -> SafeString:
     )
 
 
-def clipped_text(text: str, shown: str = "", size: str = "") -> SafeString:
+def clipped_text(text: str, short_text: str = "", size: str = "") -> SafeString:
     """The text cut off at the end of its column; hovering shows all of it.
 
-    A text `shown` is displayed in its place. `size` is "short", "tight" or empty.
+    `short_text` is displayed in its place. `size` is "short", "tight" or empty.
     """
     kind = f"rh-clip rh-clip-{size}" if size else "rh-clip"
-    return format_html('<span class="{}" title="{}">{}</span>', kind, text, shown or text)
+    return format_html('<span class="{}" title="{}">{}</span>', kind, text, short_text or text)
 
 
 def copy_button(text: str) -> SafeString:

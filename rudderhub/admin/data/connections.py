@@ -1,4 +1,4 @@
-"""The pages of connections."""
+"""The pages and the form of connections."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import (
-    Http404,
-    HttpRequest,
-    HttpResponse,
-    HttpResponseNotAllowed,
-)
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -23,8 +19,9 @@ from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError
 from unfold.decorators import action, display
 from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminTextareaWidget
 
-from destinations.models import Connection
+from destinations.models import Connection, FilterMode
 from events.loads.advice import advice
 from events.loads.backlog import cursor_position
 from events.log.reader import head_id
@@ -32,14 +29,38 @@ from events.workers import audit, queue
 from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, related_counts
 from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
+from rudderhub.admin.base.lines_field import LinesField
 from rudderhub.admin.base.record_pages import RecordPages
-from rudderhub.admin.data.connection_form import ConnectionForm
 from rudderhub.admin.data.connection_status import rows_with_status
 from rudderhub.admin.data.diagram import MOST_DRAWN, diagrams
 from rudderhub.admin.data.replays import replay_view
 
 if TYPE_CHECKING:
     from rudderhub.admin.data.connection_status import ConnectionRow
+
+
+class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
+    filtered_events = LinesField(
+        label="Events",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text=(
+            "One per line: the name of a track event, or a type such as page or identify. Without "
+            "identify and merge events, fewer identifiers are linked. Applies to events loaded "
+            "from now on. Other events are counted as skipped, and a replay can load them later."
+        ),
+    )
+
+    class Meta:
+        model = Connection
+        fields = ("source", "destination", "enabled", "start", "filter_mode", "filtered_events")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        mode = data.get("filter_mode", FilterMode.ALL)
+        if mode != FilterMode.ALL and not data.get("filtered_events"):
+            self.add_error("filtered_events", "Enter at least one event, or choose all events.")
+        return data
 
 
 class ConnectionChangeList(ChangeList):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
@@ -36,14 +36,14 @@ SSL_LABELS = {
 }
 
 
-def _text(label: str, help_text: str, *, required: bool = True, **options: Any) -> forms.CharField:
-    return forms.CharField(
-        label=label,
-        help_text=help_text,
-        required=required,
-        widget=UnfoldAdminTextInputWidget,
-        **options,
-    )
+def _text(label: str, help_text: str, **options: Any) -> forms.CharField:
+    options |= {"label": label, "help_text": help_text, "widget": UnfoldAdminTextInputWidget}
+    return forms.CharField(**options)
+
+
+def _number(initial: int, *validators: BaseValidator, **options: Any) -> forms.IntegerField:
+    options |= {"initial": initial, "validators": validators}
+    return forms.IntegerField(widget=UnfoldAdminIntegerFieldWidget, **options)
 
 
 def _switch(label: str, help_text: str) -> forms.BooleanField:
@@ -60,18 +60,14 @@ def _schema_name(name: str) -> None:
 
 
 class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Edits a Destination; each value of its config and its password is a field.
+    """The form of a Destination, with a field for each value of its config and its password.
 
     The password is never rendered; an empty field keeps the stored one.
     """
 
     type = forms.ChoiceField(choices=TYPE_CHOICES, widget=UnfoldAdminSelectWidget)
     host = _text("Host", "Host name or address of the server, or the folder of its Unix socket.")
-    port = forms.IntegerField(
-        initial=5432,
-        widget=UnfoldAdminIntegerFieldWidget,
-        validators=[MinValueValidator(1), MaxValueValidator(65535)],
-    )
+    port = _number(5432, MinValueValidator(1), MaxValueValidator(65535))
     database = _text(
         "Database", "An existing database with encoding UTF8 on PostgreSQL 15 or newer."
     )
@@ -116,28 +112,25 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         "shared-device limit apply as well.",
         required=False,
     )
-    widen_rows = forms.IntegerField(
+    widen_rows = _number(
+        1_000_000,
+        MinValueValidator(0),
         label="Widen columns up to",
-        initial=1_000_000,
-        widget=UnfoldAdminIntegerFieldWidget,
-        validators=[MinValueValidator(0)],
         help_text=(
             "Tables with up to this many rows: an integer column that receives a decimal becomes "
             "numeric. In larger tables the value goes to rudder_discards."
         ),
     )
-    column_budget = forms.IntegerField(
+    column_budget = _number(
+        500,
+        *(MinValueValidator(50), MaxValueValidator(1500)),
         label="Maximum columns per table",
-        initial=500,
-        widget=UnfoldAdminIntegerFieldWidget,
-        validators=[MinValueValidator(50), MaxValueValidator(1500)],
         help_text="Further properties go to the column rudder_extra.",
     )
-    syncFrequency = forms.IntegerField(  # noqa: N815 - options are spelt as RudderStack spells them
+    syncFrequency = _number(  # noqa: N815 - options are spelt as RudderStack spells them
+        0,
         label="Load every … minutes",
-        initial=0,
         required=False,
-        widget=UnfoldAdminIntegerFieldWidget,
         help_text="0 loads as soon as events arrive. Maximum 1440. Load now ignores the schedule.",
     )
     syncStartAt = _text(  # noqa: N815
@@ -234,13 +227,13 @@ class PostgresDestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         return bool((self.instance.secrets or {}).get("password"))
 
     def _sends_password_elsewhere(self, data: dict[str, Any]) -> bool:
-        """Whether the stored password would go to another server, which its editor may control."""
+        """Whether the stored password would go to another server, which the user may control."""
         if not self._has_password() or data.get("password") or data.get("remove_password"):
             return False
         return any(name in data and data[name] != self.initial.get(name) for name in ADDRESS)
 
     def _check_identity_schema(self, data: dict[str, Any]) -> None:
-        """Two destinations must not share a schema of identities: it would merge their people."""
+        """Refuse a schema of identities that another destination uses, as it would merge people."""
         place = {f"config__{name}": data[name] for name in PLACE}
         other = Destination.objects.filter(**place).exclude(pk=self.instance.pk).first()
         if other is not None:

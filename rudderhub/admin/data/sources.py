@@ -66,7 +66,7 @@ class SourceChangeList(ChangeList):
 class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     form = SourceForm
     list_display = (
-        *("name", "kind", "state", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
+        *("name", "type", "state", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
     )
     list_filter = ("enabled", "type")
     search_fields = ("name", "public_id", "write_keys__key")
@@ -110,10 +110,6 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     def get_inlines(self, request: HttpRequest, obj: Source | None) -> tuple[Any, ...]:
         return self.inlines if obj else ()
 
-    @display(description="type", ordering="type")
-    def kind(self, source: Source) -> str:
-        return source.get_type_display()
-
     @display(description="events in 24 h")
     def day(self, source: SourceRow) -> SafeString:
         events, hours = source.activity.accepted, source.activity.hours
@@ -136,19 +132,18 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
     @display(description="refused")
     def errors(self, source: SourceRow) -> SafeString:
         """The share of refused requests; requests with an unknown key belong to no source."""
-        sent = source.activity
-        if not sent.refused:
-            return format_html("{}", "0 %" if sent.accepted else "-")
+        activity = source.activity
+        if not activity.refused:
+            return format_html("{}", "0 %" if activity.accepted else "-")
+        kind = "bad" if activity.refused_share > MANY_REFUSED else "wait"
         since = timezone.now() - timedelta(hours=HOURS)
         query = {"state": "all", "source__id__exact": source.pk, **refused_filter(since)}
         return format_html(
             '<span class="rh-nowrap">{} <a class="rh-link" href="{}?{}">{}</a></span>',
-            status_label(
-                _percent_text(sent), "bad" if sent.refused_share > MANY_REFUSED else "wait"
-            ),
+            status_label(_percent_text(activity.refused_share), kind),
             reverse("admin:events_quarantined_changelist"),
             urlencode(query),
-            f"{sent.refused:,}",
+            f"{activity.refused:,}",
         )
 
     @display(description="last event")
@@ -289,6 +284,5 @@ def _connect_item(source: SourceRow, *, is_connected: bool) -> SafeString:
     return format_html('<li><a class="rh-link" href="{}">{}</a></li>', url, words)
 
 
-def _percent_text(sent: Activity) -> str:
-    share = 100 * sent.refused_share
-    return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"  # noqa: PLR2004
+def _percent_text(share: float) -> str:
+    return f"{100 * share:.1f} %" if 100 * share >= 0.1 else "< 0.1 %"  # noqa: PLR2004

@@ -15,7 +15,7 @@ from unfold.views import ChangeList
 from events.log.reader import head_id
 from events.models import Event
 from events.protocol.masking import PERMISSION
-from rudderhub.admin.live_events.filters import StateFilter, before
+from rudderhub.admin.live_events.filters import StateFilter, before_id
 from rudderhub.admin.live_events.trace import trace_steps, worst_state
 from sources.models import Source
 
@@ -58,7 +58,7 @@ class EventChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         self._may_see = request.user.has_perm(PERMISSION)
-        self.before = before(request)
+        self.before = before_id(request)
         self.newest_id = (self.before or head_id() + 1) - 1
         self.searched_from = 1
         rows = self._page(request.GET.get(StateFilter.parameter_name, ""))

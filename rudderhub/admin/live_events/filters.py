@@ -1,4 +1,4 @@
-"""The filters of Live events; they use the newest events and the cursors of connections."""
+"""The filters of Live events, which read the newest events and the connections' cursors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class NameFilter(SimpleListFilter):
 class StateFilter(SimpleListFilter):
     """Events that may be in a state, by cursors and dead letters; the list checks each of them.
 
-    It takes a few queries, however long the log is.
+    The number of queries does not depend on the length of the log.
     """
 
     title = "status"
@@ -90,20 +90,20 @@ class StateFilter(SimpleListFilter):
         return queryset
 
 
-def before(request: HttpRequest) -> int | None:
+def before_id(request: HttpRequest) -> int | None:
     """The id before which the page begins; None on the newest page."""
     return parse_pk(request.GET.get("before", ""))
 
 
 def _newest_letters(state: LetterState, request: HttpRequest) -> list[int]:
     letters = DeadLetter.objects.filter(state=state)
-    if (begin := before(request)) is not None:
-        letters = letters.filter(event_id__lt=begin)
+    if (before := before_id(request)) is not None:
+        letters = letters.filter(event_id__lt=before)
     return list(letters.values_list("event_id", flat=True)[:DEAD_LETTERS])
 
 
 def _lowest_cursors() -> dict[int, int]:
-    """By source, the id up to which all its connections have read."""
+    """By source, the id of the last event that all its connections have read."""
     cursors: dict[int, int] = {}
     for connection in Connection.objects.all():
         position = cursor_position(connection)
@@ -112,7 +112,7 @@ def _lowest_cursors() -> dict[int, int]:
 
 
 def _ids_filter(cursors: dict[int, int], *, beyond: bool) -> Q:
-    """Matches the events of each source beyond its cursor, or those up to it."""
+    """The condition for the events of each source beyond its cursor, or up to it."""
     matches = Q(pk__in=[])
     for source_pk, upto in cursors.items():
         matches |= Q(source_id=source_pk, **{"pk__gt" if beyond else "pk__lte": upto})

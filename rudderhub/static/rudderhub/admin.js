@@ -17,8 +17,8 @@ async function copyText(text) {
   return done;
 }
 
-// What is to be copied: text of the page, or of an address that is asked for it.
-async function textOf(button) {
+// The text that a button copies: from the page, or from an address that returns it.
+async function copyTextOf(button) {
   const url = button.dataset.copyUrl;
   if (url === undefined) {
     return button.dataset.copy;
@@ -38,12 +38,12 @@ document.addEventListener("click", async (event) => {
   event.preventDefault();
   let done = false;
   try {
-    done = await copyText(await textOf(button));
+    done = await copyText(await copyTextOf(button));
   } catch (error) {
     console.warn("copying failed", error);
   }
   if (event.detail) {
-    button.blur(); // it was clicked: a live part with the focus in it is not refreshed
+    button.blur(); // a live part is not refreshed while something in it has the focus
   }
   const word = button.textContent;
   button.textContent = done ? "copied" : "press Ctrl+C";
@@ -54,7 +54,7 @@ document.addEventListener("click", async (event) => {
   }, 1500);
 });
 
-// A second click while a form is being sent sends nothing again.
+// A second click on a form that is being sent is ignored.
 const SENDING_MS = 3000;
 
 document.addEventListener("submit", (event) => {
@@ -70,22 +70,21 @@ document.addEventListener("submit", (event) => {
   setTimeout(() => { delete form.dataset.sent; }, SENDING_MS);
 });
 
-// A part marked data-live="seconds" is fetched again and replaced, from data-live-url if it has one.
-// While the page is in the background or paused, and while text of the part is marked or something
-// in it has the focus, it stays as it is.
+// A part with data-live="seconds" is refreshed, from data-live-url if it has one. It is not while
+// the page is in the background or paused, or while text of the part is selected or has the focus.
 let livePaused = false;
 
-function isMarked(part) {
+function isSelected(part) {
   const selection = document.getSelection();
   return Boolean(String(selection ?? "")) && selection.containsNode(part, true);
 }
 
 function mayReplace(part) {
   const busy = part.contains(document.activeElement) && document.activeElement !== part;
-  return !livePaused && !document.hidden && !isMarked(part) && !busy;
+  return !livePaused && !document.hidden && !isSelected(part) && !busy;
 }
 
-function reloadUnlessMarked() {
+function reloadUnlessSelected() {
   if (!String(document.getSelection() ?? "")) {
     location.reload();
   }
@@ -103,15 +102,15 @@ async function refreshLive(part) {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
   if (!fresh) {
-    reloadUnlessMarked(); // it has ended: the whole page tells how
+    reloadUnlessSelected(); // the work has ended, and the whole page shows its result
   } else if (mayReplace(part)) {
     part.innerHTML = fresh.innerHTML;
-    replaceToo(page);
+    replaceLinkedParts(page);
   }
 }
 
-// What stands elsewhere on the page and goes with the part, such as the links to other pages of it.
-function replaceToo(page) {
+// Other parts of the page that change with the live part, such as the links to further pages.
+function replaceLinkedParts(page) {
   const fresh = page.querySelectorAll("[data-live-linked]");
   document.querySelectorAll("[data-live-linked]").forEach((part, place) => {
     part.innerHTML = fresh[place]?.innerHTML ?? part.innerHTML;
@@ -125,23 +124,23 @@ function startLive() {
   }
   const state = document.querySelector("[data-live-state]");
   const seconds = Number(part.dataset.live);
-  const tell = (text) => { if (state) { state.textContent = text; } };
-  let isAsking = false; // a slow server is not asked again before it has answered
+  const showState = (text) => { if (state) { state.textContent = text; } };
+  let isFetching = false; // one request at a time, also to a slow server
   const refresh = async () => {
-    if (isAsking) {
+    if (isFetching) {
       return;
     }
-    isAsking = true;
+    isFetching = true;
     try {
       await refreshLive(part);
-      tell(liveState(part, seconds));
+      showState(liveState(part, seconds));
     } catch (error) {
-      tell("the server does not answer; retrying");
+      showState("the server does not answer; retrying");
     } finally {
-      isAsking = false;
+      isFetching = false;
     }
   };
-  tell(liveState(part, seconds));
+  showState(liveState(part, seconds));
   setInterval(refresh, seconds * 1000);
   document.addEventListener("visibilitychange", refresh);
 }
@@ -165,7 +164,7 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("DOMContentLoaded", startLive);
 
-// unfold's menus open by a click only: let the keyboard reach and open them, too.
+// unfold's menus open only by a click: this makes them accessible by keyboard.
 const MENUS = {
   filterOpen: "Filters",
   openTheme: "Theme",
@@ -177,7 +176,7 @@ const MENUS = {
   "switchTheme('light')": "Light theme",
 };
 
-function letKeysOpen(part) {
+function makeKeyboardAccessible(part) {
   const name = MENUS[part.getAttribute("x-on:click").split(" ")[0]];
   if (name === undefined || part.matches("button, a[href]") || !part.childNodes.length) {
     return;
@@ -197,5 +196,5 @@ function letKeysOpen(part) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  document.querySelectorAll("[x-on\\:click]").forEach(letKeysOpen);
+  document.querySelectorAll("[x-on\\:click]").forEach(makeKeyboardAccessible);
 });

@@ -1,8 +1,9 @@
 "use strict";
 
-// unfold's pages under a policy without eval. Alpine's build for such policies reads expressions,
-// but neither the browser's globals nor statements: the names stand here, statements are reworded.
-const REACHED = {
+// Makes unfold's pages work under a content security policy without eval. Alpine's build for such
+// policies reads expressions, but neither the browser's globals nor statements. The globals are
+// given here, and the statements are replaced by expressions.
+const GLOBALS = {
   window: {
     location: {
       get href() { return location.href; },
@@ -20,8 +21,8 @@ const REACHED = {
   },
 };
 
-const REWORDED = [
-  ["body", "x-init", (words) => words.split(";")[0]], // keptSidebar does the rest
+const REPLACEMENTS = [
+  ["body", "x-init", (code) => code.split(";")[0]], // keptSidebar does the rest
   [
     "#search-input-command",
     "x-on:keydown.enter.prevent",
@@ -31,12 +32,12 @@ const REWORDED = [
 ];
 
 document.addEventListener("alpine:init", () => {
-  Alpine.data("theme", (...given) => Object.assign(theme(...given), REACHED));
+  Alpine.data("theme", (...args) => Object.assign(theme(...args), GLOBALS));
   Alpine.data("searchForm", searchForm);
   Alpine.data("searchCommand", searchCommand);
-  for (const [selector, attribute, reword] of REWORDED) {
+  for (const [selector, attribute, replacement] of REPLACEMENTS) {
     for (const part of document.querySelectorAll(selector)) {
-      part.setAttribute(attribute, reword(part.getAttribute(attribute)));
+      part.setAttribute(attribute, replacement(part.getAttribute(attribute)));
     }
   }
 });
