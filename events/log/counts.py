@@ -1,7 +1,7 @@
-"""Counts the log once, behind its writers: by minute for charts, by place for the ledger.
+"""Counts the events of the log: by minute for charts, by id for the ledger.
 
-The counts have a cursor of their own, the newest LogMark, which moves in the transaction that
-adds what it passed: so they are exact, and cost the gateway nothing.
+The counts have a separate cursor, the newest LogMark, which moves in the transaction that adds the
+counts of its step. So they are exact, and cost the gateway nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import psycopg
 from django.db import connection
 
 from events.log import reader, sdks
+from events.workers.locks import try_lock
 
 COUNT_LOCK = 0x72756464_00000004
 STEP = 20_000
-"""Ids between two marks that stay: what a reader may have to count by itself."""
+"""The number of ids between two marks, which is at most what a reader has to count."""
 FOLDS = {"hour": timedelta(days=2), "day": timedelta(days=32)}
-"""How old minutes are when they are folded into hours, and these into days."""
+"""The age at which minutes are added up to hours, and hours to days."""
 
 _ADD = """
 WITH counted AS (
@@ -71,7 +72,7 @@ FROM (
     WHERE id > (SELECT coalesce(max(upto_id), 0) FROM events_logmark)
         AND received_at >= %(since)s
         AND (%(source)s::bigint IS NULL OR source_id = %(source)s)
-) AS come
+) AS accepted
 GROUP BY 1, 2
 ORDER BY 1, 2
 """
@@ -132,28 +133,25 @@ class Mark:
 def advance_counts(
     conn: psycopg.Connection[Any], seconds: float = math.inf, step: int = STEP
 ) -> bool:
-    """Count up to the barrier, or for so long; whether all is counted now.
+    """Count up to the barrier or until the time is over; whether all events are counted.
 
-    Of several callers at once only one does it.
+    Returns False at once while another session counts.
     """
     until = monotonic() + seconds
-    taken = conn.execute("SELECT pg_try_advisory_lock(%s)", [COUNT_LOCK]).fetchone()
-    if not taken or not taken[0]:
-        return False
-    try:
+    with try_lock(conn, COUNT_LOCK) as is_locked:
+        if not is_locked:
+            return False
         barrier = reader.barrier(conn)
-        mark = _newest(conn)
+        mark = _newest_mark(conn)
         while mark.upto < barrier:
-            mark = _count_on(conn, mark, barrier, step)
+            mark = _count_step(conn, mark, barrier, step)
             if monotonic() >= until:
                 break
         return mark.upto >= barrier
-    finally:
-        conn.execute("SELECT pg_advisory_unlock(%s)", [COUNT_LOCK])
 
 
 def fold_old_minutes(conn: psycopg.Connection[Any], now: datetime) -> None:
-    """Old minutes into hours, old hours into days; the sums stay."""
+    """Add up old minutes to hours, and old hours to days."""
     for unit, age in FOLDS.items():
         before = (now - age).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         with conn.transaction():
@@ -164,17 +162,17 @@ def fold_old_minutes(conn: psycopg.Connection[Any], now: datetime) -> None:
 def counts_by_bin(
     since: datetime, length: timedelta, source_pk: int | None = None
 ) -> list[BinCount]:
-    """Accepted events since a time by bins of that length and type, those just come, too."""
-    given: dict[str, Any] = {"since": since, "length": length, "source": source_pk}
+    """Accepted events since a time by bin of this length and type, including uncounted events."""
+    params: dict[str, Any] = {"since": since, "length": length, "source": source_pk}
     with connection.cursor() as cursor:
-        cursor.execute(_BY_BIN, given)
+        cursor.execute(_BY_BIN, params)
         return [BinCount(*row) for row in cursor.fetchall()]
 
 
 def total_upto(source_pk: int, upto: int) -> int:
-    """How many events a source ever sent with an id up to this one.
+    """The number of events that a source has ever sent up to an id.
 
-    Exact while the log still holds the events since the mark below it.
+    It is exact while the log still holds the events since the mark below the id.
     """
     with connection.cursor() as cursor:
         cursor.execute(_MARK_BELOW, [upto])
@@ -184,15 +182,15 @@ def total_upto(source_pk: int, upto: int) -> int:
 
 
 def totals_at(places: Sequence[tuple[int, int]]) -> list[int]:
-    """As total_upto, of many pairs of a source and an id, in one query."""
-    given = {"sources": [source for source, _ in places], "ids": [upto for _, upto in places]}
+    """As total_upto, for many pairs of a source and an id in one query."""
+    params = {"sources": [source for source, _ in places], "ids": [upto for _, upto in places]}
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT_AT, given)
+        cursor.execute(_COUNT_AT, params)
         return [int(total) for (total,) in cursor.fetchall()]
 
 
 def totals(upto: int) -> Counter[int]:
-    """As total_upto, of every source."""
+    """As total_upto, for every source."""
     with connection.cursor() as cursor:
         cursor.execute(_MARK_BELOW, [upto])
         mark = _mark(cursor.fetchone())
@@ -201,7 +199,7 @@ def totals(upto: int) -> Counter[int]:
 
 
 def uncounted_ids() -> int:
-    """The ids above the newest mark: about how far the counts are behind."""
+    """The number of ids above the newest mark, which is about the number of uncounted events."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT coalesce(max(id), 0) FROM events_event)"
@@ -211,13 +209,13 @@ def uncounted_ids() -> int:
 
 
 def dropped_events(source_pk: int) -> int:
-    """How many events of a source the log no longer holds: those of days that were dropped."""
+    """The number of events of a source in days that the log has dropped."""
     with connection.cursor() as cursor:
         cursor.execute(_DROPPED, [source_pk])
         return int(cursor.fetchone()[0])
 
 
-def _newest(conn: psycopg.Connection[Any]) -> Mark:
+def _newest_mark(conn: psycopg.Connection[Any]) -> Mark:
     return _mark(
         conn.execute(
             "SELECT upto_id, totals FROM events_logmark ORDER BY upto_id DESC LIMIT 1"
@@ -232,11 +230,11 @@ def _mark(row: tuple[int, Any] | None) -> Mark:
     return Mark(row[0], {int(source): count for source, count in stored.items()})
 
 
-def _count_on(conn: psycopg.Connection[Any], mark: Mark, barrier: int, step: int) -> Mark:
-    """The next mark: the end of the step that holds the next event, or the barrier."""
+def _count_step(conn: psycopg.Connection[Any], mark: Mark, barrier: int, step: int) -> Mark:
+    """Count up to the end of the step with the next event, or to the barrier; the new mark."""
     row = conn.execute("SELECT min(id) FROM events_event WHERE id > %s", [mark.upto]).fetchone()
-    first = row[0] if row and row[0] is not None else barrier
-    upto = min(barrier, -(-first // step) * step)
+    next_id = row[0] if row and row[0] is not None else barrier
+    upto = min(barrier, -(-next_id // step) * step)
     with conn.transaction():
         counted = conn.execute(_ADD, {"after": mark.upto, "upto": upto}).fetchall()
         sdks.record_sdks(conn, mark.upto, upto)

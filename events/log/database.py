@@ -1,4 +1,4 @@
-"""Connections to Django's database besides Django's own, for the event log."""
+"""Psycopg connections to Django's database, for the event log."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def log_connection(**options: Any) -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def log_reader() -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection that reads the log by id: a new partition has no statistics to plan by."""
+    """A connection that reads the log by its index, even if a new partition has no statistics."""
     return log_connection(options="-c enable_seqscan=off -c enable_bitmapscan=off")

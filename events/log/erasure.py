@@ -1,10 +1,11 @@
-"""What the event log keeps of events that name erased people."""
+"""Erases people from the event log: rewrites the events that name them."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -44,14 +45,14 @@ ORDER BY id
 """
 """IN instead of = ANY: for = ANY the planner estimates every value in every partition."""
 
-SOUGHT_AT_MOST = 50
-"""Of more texts it is faster to read all linking calls than to look for each in them."""
+MAX_SEARCHED_TEXTS = 50
+"""With more texts, reading all linking calls is faster than a search for each text."""
 
 LOCKED = f"{LOGGED} FOR UPDATE"
 """Two erasures that clear the same event take turns."""
 
 BY_ID = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
-"""A fresh partition has no statistics to plan by."""
+"""Forces the index, because a new partition has no statistics."""
 
 RECEIVED = "SELECT id, received_at FROM events_event WHERE id = ANY (%s)"
 
@@ -64,45 +65,45 @@ WHERE id = %s AND received_at = %s
 _INTEGER = re.compile("-?[0-9]{1,300}")
 
 Row = tuple[Mapping[str, Any], int, datetime]
-"""An event as it may be kept, and the row of the log that it is."""
+"""The event without erased values, and the id and received_at of its row."""
 
 
 @dataclass(frozen=True)
 class LogErasure:
-    """Events of these sources, ids by key, that are of erased people or name some."""
+    """The events of some sources (public ids by primary key) that name erased people."""
 
     sources: Mapping[int, str]
     erased: ErasedIdentifiers
     rules: Rules
 
     def erase(self, after: int, upto: int) -> int:
-        """Rewrite those with after < id <= upto; in a transaction."""
-        return _rewrite(self._found(LOCKED, after, upto))
+        """Rewrite the events with after < id <= upto, in a transaction; returns their number."""
+        return _rewrite_rows(self._rewritten_rows(LOCKED, after, upto))
 
     def count(self, after: int, upto: int) -> int:
-        return sum(1 for _ in self._found(LOGGED, after, upto))
+        return sum(1 for _ in self._rewritten_rows(LOGGED, after, upto))
 
-    def _found(self, query: str, after: int, upto: int) -> Iterator[Row]:
+    def _rewritten_rows(self, query: str, after: int, upto: int) -> Iterator[Row]:
         with database.cursor() as cursor:
             cursor.execute(BY_ID)
         with database.chunked_cursor() as cursor:
-            cursor.execute(query, {**self._wanted, "after": after, "upto": upto})
+            cursor.execute(query, {**self._query_params, "after": after, "upto": upto})
             for number, received_at, source_pk, payload in cursor:
                 event = json.loads(payload)
-                primary = _primary(event, self.sources[source_pk], self.rules)
-                if new := remaining_event(event, primary, self.erased):
-                    yield new, number, received_at
+                primary = _primary_identifier(event, self.sources[source_pk], self.rules)
+                if rewritten := remaining_event(event, primary, self.erased):
+                    yield rewritten, number, received_at
 
     @cached_property
-    def _wanted(self) -> dict[str, Any]:
+    def _query_params(self) -> dict[str, Any]:
         erased = self.erased
         types = (*LINKING_TYPES, "identify") if self.rules.trait_identifiers else LINKING_TYPES
         texts = sorted({text for value in erased.values for text in json_texts(value)})
-        reads_all = len(texts) > SOUGHT_AT_MOST
+        reads_all = len(texts) > MAX_SEARCHED_TEXTS
         return {
             "sources": list(self.sources),
-            "users": _spellings(erased.user_ids),
-            "devices": _spellings(erased.anonymous_ids),
+            "users": _logged_spellings(erased.user_ids),
+            "devices": _logged_spellings(erased.anonymous_ids),
             "types": list(types),
             "texts": [] if reads_all else texts,
             "reads_all": reads_all,
@@ -112,10 +113,10 @@ class LogErasure:
 def rewrite_loaded_events(
     connection: Connection, upto: int, rewritten: Mapping[int, Mapping[str, Any]]
 ) -> None:
-    """Rewrite the log's events that name erased people, once no other connection loads them.
+    """Rewrite loaded events of the log that name erased people, unless a connection is behind.
 
-    `upto` is the end of the chunk that was loaded; `rewritten` has the events by id. Where another
-    connection is behind, they stay until their day of the log is dropped.
+    `upto` is the end of the loaded chunk; `rewritten` has the events by id. If another connection
+    is behind, they stay until their day of the log is dropped.
     """
     if not rewritten:
         return
@@ -124,52 +125,49 @@ def rewrite_loaded_events(
         return
     with transaction.atomic(), database.cursor() as cursor:
         cursor.execute(RECEIVED, [list(rewritten)])
-        _rewrite((rewritten[number], number, at) for number, at in cursor.fetchall())
+        _rewrite_rows((rewritten[number], number, at) for number, at in cursor.fetchall())
 
 
 def json_texts(value: str) -> set[str]:
-    """The ways in which a value stands in JSON."""
+    """The spellings of a value in JSON: as it is, and escaped with and without ASCII."""
     return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
 
 
-def _spellings(values: Iterable[str]) -> list[str]:
-    """As the log has them: 12.0 was sent where the identifier is 12."""
+def _logged_spellings(values: Iterable[str]) -> list[str]:
+    """The values as the log may have them: also "12.0" for the identifier "12"."""
     floats = [dumps(float(value)) for value in values if _INTEGER.fullmatch(value)]
     return [*values, *floats]
 
 
-def _primary(event: Mapping[str, Any], source_id: str, rules: Rules) -> Identifier | None:
+def _primary_identifier(
+    event: Mapping[str, Any], source_id: str, rules: Rules
+) -> Identifier | None:
     """The primary identifier of the event's statement; without one, its user or device."""
-    try:
-        stated = statement(event, source_id, rules)
-    except MalformedMergeError:
-        stated = None
-    if stated is not None:
-        return stated.primary
+    with suppress(MalformedMergeError):
+        if stated := statement(event, source_id, rules):
+            return stated.primary
     for key, id_type in (("userId", USER_ID), ("anonymousId", ANONYMOUS_ID)):
         if (value := visible_text(event.get(key))) is not None:
             return Identifier(id_type, value)
     return None
 
 
-def _rewrite(rows: Iterable[Row]) -> int:
-    values = [_values(new, number, received_at) for new, number, received_at in rows]
+def _rewrite_rows(rows: Iterable[Row]) -> int:
+    values = [_row_values(*row) for row in rows]
     with database.cursor() as cursor:
         cursor.executemany(REWRITE, values)
     return len(values)
 
 
-def _values(event: Mapping[str, Any], number: int, received_at: datetime) -> tuple[Any, ...]:
-    """payload, type, event, user_id and anonymous_id as the log holds them; the row."""
+def _row_values(event: Mapping[str, Any], number: int, received_at: datetime) -> tuple[Any, ...]:
+    """The parameters of REWRITE for an event."""
     kind, name = event.get("type"), event.get("event")
-    user_id = visible_text(event.get("userId"))
-    anonymous_id = visible_text(event.get("anonymousId"))
     return (
         orjson.dumps(event).decode(),
         str(kind),
         "" if name is None else str(name),
-        user_id or "",
-        anonymous_id or "",
+        visible_text(event.get("userId")) or "",
+        visible_text(event.get("anonymousId")) or "",
         number,
         received_at,
     )

@@ -1,4 +1,4 @@
-"""The log's partitions, one per day."""
+"""Creates the log's partitions, one per day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTITION_LOCK = 0x72756464_00000002
 def ensure_partitions(
     conn: psycopg.Connection[tuple[Any, ...]], first: date, days: int = 1
 ) -> None:
-    """Make the log's partitions of these days; ATTACH lets readers and writers go on."""
+    """Create the log's partitions of these days; ATTACH does not block readers and writers."""
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
         for offset in range(days):
@@ -24,8 +24,8 @@ def ensure_partitions(
 
 def _ensure_partition(conn: psycopg.Connection[tuple[Any, ...]], day: date) -> None:
     name = f"events_event_{day:%Y%m%d}"
-    found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
-    if found and found[0]:
+    row = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
+    if row and row[0]:
         return
     table = pgsql.Identifier(name)
     conn.execute(SQL("CREATE TABLE {} (LIKE events_event INCLUDING DEFAULTS)").format(table))

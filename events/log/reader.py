@@ -1,4 +1,4 @@
-"""Reads the event log: the barrier and chunks of events."""
+"""Reads the event log: the barrier, chunks of events and the newest events."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from psycopg.sql import SQL, Literal
 from destinations.interface import Chunk, LoggedEvent
 
 LOG_LOCK = 0x72756464_00000001
-
-
 READ_EVENTS = 1_000
 
 
@@ -51,7 +49,7 @@ def read_chunk(
 def first_id(
     conn: psycopg.Connection[tuple[Any, ...]], since: datetime | None, upto: int
 ) -> int | None:
-    """The oldest event of the log up to an id, or of those that came since a time."""
+    """The id of the oldest event up to an id, and since a time if one is given."""
     if since is None:
         row = conn.execute("SELECT min(id) FROM events_event WHERE id <= %s", [upto]).fetchone()
     else:
@@ -68,7 +66,7 @@ def count_events(
     upto: int,
     max_seconds: int,
 ) -> int | None:
-    """How many events of the source have after < id <= upto; None when that takes too long."""
+    """The number of a source's events with after < id <= upto; None if counting takes too long."""
     try:
         with conn.transaction():
             conn.execute(
@@ -95,7 +93,7 @@ def head_id() -> int:
 
 
 def last_event_times(window: int) -> dict[int, datetime]:
-    """When each source last sent something, as far as the newest events tell."""
+    """The time of each source's last event among the newest events of the log."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

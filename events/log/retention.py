@@ -1,8 +1,8 @@
-"""Retention: which days of the log are dropped, and how; a whole partition at a time.
+"""Retention drops old days of the log, a whole partition at a time.
 
-A day goes when it is too old, or when the log is too big. It stays while an enabled connection
-or a replay still has to read an event of it, unless it is older than the hard limit. Whatever is
-dropped unread is recorded as a Loss.
+A day is dropped when it is too old or the log is too big. It stays while an enabled connection or
+a replay still has to read events of it, unless it is older than the hard limit. Events that are
+dropped before a connection has read them are recorded as a Loss.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from psycopg.sql import SQL, Literal
 
 from destinations.models import Connection
 from events.models import Loss, Replay, ReplayState
+from events.workers.locks import try_lock
 
 logger = logging.getLogger(__name__)
 
 RETENTION_LOCK = 0x72756464_00000003
 AFTER_MIDNIGHT = timedelta(hours=1)
-"""A request may commit a little after the day in which it came; clocks differ a little, too."""
+"""A request may commit a little after the end of its day, and clocks differ."""
 
 _HALF_DETACHED = """
 SELECT c.relname
@@ -48,13 +49,13 @@ WHERE c.relname ~ '^events_event_[0-9]{8}$'
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of the log is kept; 0 bytes or hard days are no limit."""
+    """The days and bytes of the log that are kept; 0 bytes or hard days mean no limit."""
 
     days: int
     max_bytes: int = 0
     hard_days: int = 0
     drop_seconds: int = 10
-    """How long a statement may wait for the locks of others; loads wait for this worker."""
+    """How long a statement may wait for locks; meanwhile loads wait for this worker."""
 
     @classmethod
     def from_settings(cls) -> Limits:
@@ -78,47 +79,42 @@ class Partition:
 
 @dataclass(frozen=True)
 class Reader:
-    """Who still has to read events with after < id <= upto; a paused one holds nothing."""
+    """A connection or replay that still has to read events with after < id <= upto."""
 
     connection: Connection
     after: int
     upto: int
     name: str
     holds: bool
+    """Whether days stay for it; False for a paused connection."""
     loses: bool = True
-    """A replay loads again what was loaded: what it misses is no loss."""
+    """False for a replay, because the events that it misses are loaded already."""
 
 
 def drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> list[date]:
-    """Drop the days that are due; returns them. Of several callers at once only one does it."""
-    taken = conn.execute("SELECT pg_try_advisory_lock(%s)", [RETENTION_LOCK]).fetchone()
-    if not taken or not taken[0]:
-        return []
-    try:
-        return list(_dropped(conn, limits, now))
-    finally:
-        conn.execute("SELECT pg_advisory_unlock(%s)", [RETENTION_LOCK])
+    """Drop the days that are due and return them; does nothing while another session drops days."""
+    with try_lock(conn, RETENTION_LOCK) as is_locked:
+        return list(_drop_due_days(conn, limits, now)) if is_locked else []
 
 
-def _dropped(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> Iterator[date]:
-    """Up to the first day that somebody reads for too long, such as a backup."""
+def _drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> Iterator[date]:
+    """Drop days until one is in use for too long, such as by a backup."""
     try:
-        with _impatient(conn, limits.drop_seconds):
-            _finish_earlier(conn)
-        kept = partitions(conn)
-        for each in _due(kept, limits, now):
-            if _may_go(conn, each, limits, now):
-                with _impatient(conn, limits.drop_seconds):
-                    _drop(conn, each)
-                yield each.day
-        _warn_of_size(partitions(conn), limits)
+        with _statement_timeout(conn, limits.drop_seconds):
+            _finish_interrupted_drops(conn)
+        for partition in _due_partitions(_partitions(conn), limits, now):
+            if _may_drop(conn, partition, limits, now):
+                with _statement_timeout(conn, limits.drop_seconds):
+                    _drop(conn, partition)
+                yield partition.day
+        _warn_of_size(_partitions(conn), limits)
     except psycopg.errors.QueryCanceled:
         logger.warning("a day of the log is in use and could not be dropped: the next run will")
 
 
 @contextmanager
-def _impatient(conn: psycopg.Connection[Any], seconds: int) -> Iterator[None]:
-    """A statement that waits for others' locks ends before loads have to wait for this worker."""
+def _statement_timeout(conn: psycopg.Connection[Any], seconds: int) -> Iterator[None]:
+    """End statements that wait for locks, because loads wait for this worker."""
     conn.execute(SQL("SET statement_timeout = {}").format(Literal(seconds * 1000)))
     try:
         yield
@@ -127,8 +123,8 @@ def _impatient(conn: psycopg.Connection[Any], seconds: int) -> Iterator[None]:
             conn.execute("RESET statement_timeout")
 
 
-def partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
-    """Of the log, oldest first; one that is half detached is no part of it any more."""
+def _partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
+    """The partitions of the log, oldest first, without those that are half detached."""
     rows = conn.execute(
         """
         SELECT c.relname, pg_total_relation_size(c.oid)
@@ -145,37 +141,42 @@ def _day(table: str) -> date:
     return datetime.strptime(table[-8:], "%Y%m%d").replace(tzinfo=UTC).date()
 
 
-def _due(kept: Sequence[Partition], limits: Limits, now: datetime) -> Iterator[Partition]:
-    """Too old, or the oldest of a log that is too big; never a day that may still grow."""
-    size = sum(each.size_bytes for each in kept)
-    for each in kept:
-        if each.end > now - AFTER_MIDNIGHT:
+def _due_partitions(
+    partitions: Sequence[Partition], limits: Limits, now: datetime
+) -> Iterator[Partition]:
+    """Complete partitions that are too old, or the oldest ones if the log is too big."""
+    size = sum(partition.size_bytes for partition in partitions)
+    for partition in partitions:
+        if partition.end > now - AFTER_MIDNIGHT:
             return
-        too_old = each.end <= now - timedelta(days=limits.days)
-        if too_old or (limits.max_bytes and size > limits.max_bytes):
-            size -= each.size_bytes
-            yield each
+        is_too_old = partition.end <= now - timedelta(days=limits.days)
+        if is_too_old or (limits.max_bytes and size > limits.max_bytes):
+            size -= partition.size_bytes
+            yield partition
 
 
-def _may_go(
+def _may_drop(
     conn: psycopg.Connection[Any], partition: Partition, limits: Limits, now: datetime
 ) -> bool:
+    """Whether no reader needs the partition, or it is past the hard limit; records its losses."""
     behind = [reader for reader in _readers() if _is_behind(conn, partition, reader)]
-    hard = bool(limits.hard_days) and partition.end <= now - timedelta(days=limits.hard_days)
+    is_past_limit = bool(limits.hard_days) and partition.end <= now - timedelta(
+        days=limits.hard_days
+    )
     holders = [reader.name for reader in behind if reader.holds]
-    if holders and not hard:
+    if holders and not is_past_limit:
         logger.warning("log day %s stays: not loaded yet by %s", partition.day, ", ".join(holders))
         return False
     for reader in behind:
-        _record(conn, partition, reader)
+        _record_loss(conn, partition, reader)
     return True
 
 
 def _readers() -> Iterator[Reader]:
-    known = Connection.objects.select_related("source", "destination").order_by("pk")
-    for each in known:
-        after = max(each.position, each.start_position or 0)
-        yield Reader(each, after, _NO_END, f"connection {each.pk}", each.enabled)
+    for connection in Connection.objects.select_related("source", "destination").order_by("pk"):
+        after = max(connection.position, connection.start_position or 0)
+        name = f"connection {connection.pk}"
+        yield Reader(connection, after, _NO_END, name, connection.enabled)
     running = Replay.objects.filter(
         state=ReplayState.RUNNING, connection__enabled=True, only_dead_letters=False
     )
@@ -197,8 +198,8 @@ def _is_behind(conn: psycopg.Connection[Any], partition: Partition, reader: Read
     return bool(row and row[0])
 
 
-def _record(conn: psycopg.Connection[Any], partition: Partition, reader: Reader) -> None:
-    """Before the day goes; once, however often the drop has to be tried."""
+def _record_loss(conn: psycopg.Connection[Any], partition: Partition, reader: Reader) -> None:
+    """Record the unread events before the day is dropped; it may run again for a retry."""
     query = (
         "SELECT count(*), min(id), max(id) FROM {} WHERE id > %s AND id <= %s AND source_id = %s"
     )
@@ -224,9 +225,9 @@ _PAUSED = "The connection was paused. The log is kept only for enabled connectio
 
 
 def _drop(conn: psycopg.Connection[Any], partition: Partition) -> None:
-    """CONCURRENTLY takes no lock that a writer, or a reader of another day, would wait for.
+    """Detach and drop; CONCURRENTLY blocks no writers, and no readers of other days.
 
-    It waits for whoever uses the log now. Cut short, it is finished by a later run.
+    It waits for all that use the log now. A later run finishes an interrupted drop.
     """
     table = pgsql.Identifier(partition.table)
     conn.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, Literal(_MARK)))
@@ -238,10 +239,10 @@ def _drop(conn: psycopg.Connection[Any], partition: Partition) -> None:
 _MARK = "rudderhub: this day of the log is being dropped"
 
 
-def _finish_earlier(conn: psycopg.Connection[Any]) -> None:
-    """What a killed run left: a day half detached, or detached and still there.
+def _finish_interrupted_drops(conn: psycopg.Connection[Any]) -> None:
+    """Drop the days that a killed run has detached, wholly or half.
 
-    A day that somebody detached by hand does not have our mark and is left alone.
+    Days that were detached by hand stay, because they do not have our mark.
     """
     for (table,) in conn.execute(_HALF_DETACHED).fetchall():
         conn.execute(
@@ -253,11 +254,11 @@ def _finish_earlier(conn: psycopg.Connection[Any]) -> None:
         conn.execute(SQL("DROP TABLE {}").format(pgsql.Identifier(table)))
 
 
-def _warn_of_size(kept: Sequence[Partition], limits: Limits) -> None:
-    size = sum(each.size_bytes for each in kept)
+def _warn_of_size(partitions: Sequence[Partition], limits: Limits) -> None:
+    size = sum(partition.size_bytes for partition in partitions)
     if limits.max_bytes and size > limits.max_bytes:
         logger.warning(
             "the log has %d bytes, more than RUDDERHUB_RETENTION_GB allows: %d days are kept "
             "for today or for connections that are behind",
-            *(size, len(kept)),
+            *(size, len(partitions)),
         )

@@ -1,4 +1,4 @@
-"""Which SDKs the events of each source name, noted while the log is counted: not in the gateway."""
+"""The SDKs that the events of each source name, recorded while the log is counted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import psycopg
 
 from events.models import SdkSeen
 
-MOST_PER_SOURCE = 20
-"""Anybody who has a write key may name anything: of more names the newest stay."""
-LONGEST = 60
+MAX_PER_SOURCE = 20
+"""The newest names stay, because a sender may name any number of SDKs."""
+MAX_LENGTH = 60
 READ_EVENTS = 1_000
 
 _EVENTS = """
@@ -68,46 +68,48 @@ _decoder = msgspec.json.Decoder(_Event)
 
 
 def record_sdks(conn: psycopg.Connection[Any], after: int, upto: int) -> None:
-    """Keep what the events with after < id <= upto name; again to no effect."""
+    """Record the SDKs of the events with after < id <= upto; it may run twice."""
     with conn.transaction(), conn.cursor(name="sdks") as cursor:
         cursor.itersize = READ_EVENTS
         cursor.execute(_EVENTS, [after, upto])
-        seen = _seen(cursor)
-    rows = [(*sdk, first, last) for sdk, (first, last) in sorted(seen.items())]
+        times = _first_and_last_times(cursor)
+    rows = [(*sdk, first, last) for sdk, (first, last) in sorted(times.items())]
     if rows:
         conn.cursor().executemany(_NOTE, rows)
-        conn.execute(_FORGET, [MOST_PER_SOURCE])
+        conn.execute(_FORGET, [MAX_PER_SOURCE])
 
 
 def sdks_by_source(source_pks: Collection[int]) -> dict[int, list[SdkSeen]]:
-    """Of each source, the latest first."""
-    found: dict[int, list[SdkSeen]] = {pk: [] for pk in source_pks}
+    """The SDKs of each source, the last used first."""
+    by_source: dict[int, list[SdkSeen]] = {pk: [] for pk in source_pks}
     for sdk in SdkSeen.objects.filter(source_id__in=source_pks).order_by("-last_at", "name"):
-        found[sdk.source_id].append(sdk)
-    return found
+        by_source[sdk.source_id].append(sdk)
+    return by_source
 
 
 def library(payload: str) -> tuple[str, str]:
-    """The name and version of an event's context.library; nothing where they are no texts."""
+    """The name and version of an event's context.library; empty if they are not texts."""
     try:
         context = _decoder.decode(payload).context
     except msgspec.DecodeError:
         return "", ""
-    found = context.library if context else None
-    return (_storable(found.name), _storable(found.version)) if found else ("", "")
+    sdk = context.library if context else None
+    return (_stored_text(sdk.name), _stored_text(sdk.version)) if sdk else ("", "")
 
 
-def _storable(text: str | None) -> str:
-    return (text or "").replace("\0", "")[:LONGEST]
+def _stored_text(text: str | None) -> str:
+    return (text or "").replace("\0", "")[:MAX_LENGTH]
 
 
-def _seen(rows: Iterable[tuple[int, datetime, str]]) -> dict[Sdk, tuple[datetime, datetime]]:
-    """The first and the last time of each."""
-    seen: dict[Sdk, tuple[datetime, datetime]] = {}
+def _first_and_last_times(
+    rows: Iterable[tuple[int, datetime, str]],
+) -> dict[Sdk, tuple[datetime, datetime]]:
+    """The times of the first and the last event of each SDK."""
+    times: dict[Sdk, tuple[datetime, datetime]] = {}
     for source_pk, at, payload in rows:
         name, version = library(payload)
         if name:
             sdk = Sdk(source_pk, name, version)
-            first, last = seen.get(sdk, (at, at))
-            seen[sdk] = (min(first, at), max(last, at))
-    return seen
+            first, last = times.get(sdk, (at, at))
+            times[sdk] = (min(first, at), max(last, at))
+    return times

@@ -1,4 +1,4 @@
-"""The event log: append with a group commit, the barrier, and reading in chunks.
+"""Appends to the event log with a group commit.
 
 Ids are final below the barrier: a writer's transaction holds LOG_LOCK shared from before its
 first id until it ends, and the barrier takes it exclusive for a moment. So everything at or
@@ -41,7 +41,7 @@ FROM STDIN
 
 
 class LogUnavailableError(Exception):
-    """Postgres did not take the events in time; the sender is asked to come again."""
+    """Postgres did not store the events in time; the sender should retry."""
 
     def __init__(self, message: str, retry_after_seconds: int = 2) -> None:
         super().__init__(message)
@@ -61,16 +61,16 @@ def append(
 
 
 class _Append:
-    """Rows of one request that wait for their commit.
+    """The rows of one request that wait for their commit.
 
-    done is a bare lock, held until then: an Event would be four objects and twice the switches.
+    `done` is a lock that is held until the commit. A threading.Event would be four objects and cost
+    twice as many switches.
     """
 
-    __slots__ = ("done", "error", "rows", "taken")
+    __slots__ = ("done", "error", "rows")
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
-        self.taken = False
         self.done = threading.Lock()
         self.done.acquire()
         self.error: Exception | None = None
@@ -81,7 +81,7 @@ class _Append:
 
 
 class LogWriter:
-    """One thread a process that COPYs the events of all waiting requests in one transaction."""
+    """The thread of a process that COPYs the events of all waiting requests in one transaction."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Append] = deque()
@@ -106,23 +106,23 @@ class LogWriter:
             raise request.error
 
     def close(self) -> None:
-        """Store what waits, then end the thread and its connection."""
+        """Store the waiting events, then end the thread and its connection."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         self._thread.join()
 
     def _withdraw(self, request: _Append) -> None:
-        with self._wake, contextlib.suppress(ValueError):  # it may just have been taken
+        with self._wake, contextlib.suppress(ValueError):  # it may be in a group already
             self._waiting.remove(request)
 
     def _run(self) -> None:
-        while group := self._take():
+        while group := self._take_group():
             self._store(group)
         self._disconnect()
 
-    def _take(self) -> list[_Append]:
-        """The oldest waiting requests, until they have GROUP_EVENTS events; none when closed."""
+    def _take_group(self) -> list[_Append]:
+        """The oldest waiting requests with about GROUP_EVENTS events; empty when closed."""
         with self._wake:
             while not self._waiting and not self._closed:
                 self._wake.wait()
@@ -143,12 +143,12 @@ class LogWriter:
         except Exception as error:
             logger.exception("a group of %d requests could not be stored", len(group))
             self._disconnect()
-            self._store_alone(group, error)
+            self._store_each(group, error)
         else:
             self._finish(group)
 
-    def _store_alone(self, group: list[_Append], error: Exception) -> None:
-        """One request's rows must not refuse the others'."""
+    def _store_each(self, group: list[_Append], error: Exception) -> None:
+        """Store the requests one by one, so that the rows of one do not fail the others."""
         if len(group) == 1:
             self._finish(group, error)
             return
@@ -161,7 +161,7 @@ class LogWriter:
             request.finish(error)
 
     def _commit(self, rows: list[Row]) -> None:
-        conn = self._connected()
+        conn = self._connection()
         for day in {row[0][:10] for row in rows} - self._days:
             ensure_partitions(conn, date.fromisoformat(day))
             self._days.add(day)
@@ -171,13 +171,13 @@ class LogWriter:
                 copy.write_row(row)
         conn.execute("COMMIT")
 
-    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._conn is None:
             self._conn = log_connection()
         return self._conn
 
     def _disconnect(self) -> None:
-        """Also forget the known partitions: another server may stand at the address next time."""
+        """Close the connection and forget the partitions: the next server may be another."""
         conn, self._conn = self._conn, None
         self._days.clear()
         if conn is not None:
@@ -188,5 +188,5 @@ _writer = PerProcess(LogWriter)
 
 
 def close_writer() -> None:
-    """Store what waits and let go of the connection: at shutdown and between tests."""
+    """Store the waiting events and close the connection, at shutdown and between tests."""
     _writer.close()

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 import psycopg
+from psycopg.sql import SQL, Placeholder
 
 
 class Lock(IntEnum):
@@ -20,12 +21,13 @@ class Lock(IntEnum):
 
 
 @contextmanager
-def try_lock(conn: psycopg.Connection[tuple[Any, ...]], lock: Lock, pk: int) -> Iterator[bool]:
-    """Whether this session got the lock; it does not wait for another session."""
-    row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", [lock, pk]).fetchone()
+def try_lock(conn: psycopg.Connection[tuple[Any, ...]], *key: int) -> Iterator[bool]:
+    """Whether this session got the lock, without waiting; the key is one bigint or two integers."""
+    places = SQL(", ").join([Placeholder()] * len(key))
+    row = conn.execute(SQL("SELECT pg_try_advisory_lock({})").format(places), key).fetchone()
     is_locked = bool(row and row[0])
     try:
         yield is_locked
     finally:
         if is_locked and not conn.closed:
-            conn.execute("SELECT pg_advisory_unlock(%s, %s)", [lock, pk])
+            conn.execute(SQL("SELECT pg_advisory_unlock({})").format(places), key)
