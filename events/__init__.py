@@ -1,0 +1,1 @@
+"""Receives events, keeps them in the log and loads them into destinations."""

@@ -1,3 +1,5 @@
+"""Starts the log's cursor and the ledger of a new connection."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,10 +14,10 @@ from events.log.database import log_connection
 
 
 @receiver(post_save, sender=Connection)
-def fix_start(instance: Connection, created: bool, **_: Any) -> None:
-    """A connection that starts "now" starts at the log's end as it is when it is made.
+def start_connection(instance: Connection, created: bool, **_: Any) -> None:
+    """Set the start of a new connection that starts "now" to the end of the log.
 
-    The ledger begins with it, so that what retention drops from then on is missed.
+    Its ledger starts at once, so that it shows the events that retention drops from now on.
     """
     if created and instance.start == Start.NOW and instance.start_position is None:
         with log_connection() as conn:

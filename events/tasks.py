@@ -22,7 +22,6 @@ from events.loads.discards import DiscardColumn, reapply_column
 from events.loads.run import run_due_load
 from events.log import counts, partitions, reader, retention
 from events.log.database import log_connection, log_reader
-from events.models import Replay, ReplayState
 from events.people import changes, self_check
 from events.people import erasure as people_erasure
 from events.workers import heartbeat, queue
@@ -55,7 +54,7 @@ def load_connection(connection_pk: int) -> None:
 def load_replay(replay_pk: int) -> None:
     """Load the next part of a replay, then let loads run."""
     queue.mark_taken(replay_pk, queue.Work.REPLAY)
-    replay = _runnable_replays().filter(pk=replay_pk).first()
+    replay = replays.runnable_replays().filter(pk=replay_pk).first()
     if replay and replays.run_slice(replay):
         queue.enqueue(replay_pk, queue.Work.REPLAY)
 
@@ -88,7 +87,7 @@ def send_quarantined_again(_: int) -> None:
 def enqueue_waiting_work(*, is_worker_start: bool = False) -> None:
     """Queue a load of each connection that is behind the log, and all other waiting work.
 
-    At the start of a worker also the work whose message a killed worker may have taken.
+    At the start of a worker also the work that a killed worker may have taken.
     """
     with log_reader() as conn:
         head = reader.barrier(conn)
@@ -97,7 +96,7 @@ def enqueue_waiting_work(*, is_worker_start: bool = False) -> None:
     ).exclude(retry_at__gt=timezone.now())
     records: dict[queue.Work, QuerySet[Any]] = {
         queue.Work.LOAD: behind,
-        queue.Work.REPLAY: _runnable_replays(),
+        queue.Work.REPLAY: replays.runnable_replays(),
         queue.Work.ERASURE: people_erasure.unfinished_erasures(),
         queue.Work.CHANGE: IdentityChange.objects.awaiting_worker(),
     }
@@ -110,16 +109,6 @@ def enqueue_waiting_work(*, is_worker_start: bool = False) -> None:
         if is_worker_start:
             queue.mark_taken(pk, work)
         queue.enqueue(pk, work)
-
-
-def _runnable_replays() -> QuerySet[Replay]:
-    """The running replays of enabled connections that do not wait after a failure."""
-    return (
-        Replay.objects.select_related("connection__source", "connection__destination")
-        .filter(state=ReplayState.RUNNING)
-        .filter(connection__enabled=True, connection__destination__enabled=True)
-        .exclude(retry_at__gt=timezone.now())
-    )
 
 
 @shared_task

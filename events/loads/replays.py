@@ -130,14 +130,24 @@ def cancel_replay(replay: Replay) -> bool:
     )
 
 
+def runnable_replays() -> QuerySet[Replay]:
+    """The running replays of enabled connections that do not wait after a failure."""
+    return (
+        Replay.objects.select_related("connection__source", "connection__destination")
+        .filter(state=ReplayState.RUNNING)
+        .filter(connection__enabled=True, connection__destination__enabled=True)
+        .exclude(retry_at__gt=timezone.now())
+    )
+
+
 def run_slice(replay: Replay) -> bool:
     """Load some chunks; whether more are to be loaded at once."""
     with log_reader() as reader, try_lock(reader, Lock.REPLAY, replay.pk) as is_locked:
         if not is_locked:
             return False
-        replay.refresh_from_db()
-        if not _may_run(replay):
+        if not runnable_replays().filter(pk=replay.pk).exists():
             return False
+        replay.refresh_from_db()
         try:
             _load(reader, replay)
         except (DestinationUnavailableError, DestinationError) as error:
@@ -150,17 +160,6 @@ def run_slice(replay: Replay) -> bool:
         return not _finish_if_complete(replay)
 
 
-def _may_run(replay: Replay) -> bool:
-    """Whether the connection is enabled and the replay does not wait after a failure."""
-    connection = replay.connection
-    return (
-        replay.state == ReplayState.RUNNING
-        and connection.enabled
-        and connection.destination.enabled
-        and not replay.is_waiting(timezone.now())
-    )
-
-
 def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
     connection = replay.connection
     session = loads_session.open_session(connection, replay.cursor_id)
@@ -169,10 +168,13 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
         replay.position = replay.after_id if position is None else position
         if replay.only_dead_letters:
             dead_letters.close_passed_letters(replay)
+            read = dead_letters.chunk_reader(reader, replay)
+        else:
+            read = chunks.chunk_reader(reader, connection, replay.upto_id)
         if replay.position < replay.upto_id:
             chunks.load_range(
                 session,
-                _chunk_reader(reader, replay),
+                read,
                 connection,
                 replay.position,
                 replay.upto_id,
@@ -183,12 +185,6 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
             )
     finally:
         session.close()
-
-
-def _chunk_reader(reader: psycopg.Connection[Any], replay: Replay) -> loads_session.ReadChunk:
-    if replay.only_dead_letters:
-        return dead_letters.chunk_reader(reader, replay)
-    return chunks.chunk_reader(reader, replay.connection, replay.upto_id)
 
 
 def _record_chunk(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:

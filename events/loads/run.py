@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -56,7 +55,7 @@ def run_due_load(connection: Connection, seconds: float) -> bool:
     try:
         schedule = Schedule.from_config(connection.destination.config)
     except DestinationError as error:
-        LoadRun(connection).fail(LoadState.FAILED, error)
+        LoadRun(connection).fail(error)
         return False
     if schedule.is_continuous:
         return run_load(connection, seconds)
@@ -91,27 +90,20 @@ def _load_once(
 ) -> bool:
     """Whether the connection was free and nothing failed."""
     with try_lock(reader, Lock.LOAD, connection.pk) as is_locked:
-        return is_locked and _run_once(reader, connection, until, upto)
-
-
-def _run_once(
-    reader: psycopg.Connection[Any], connection: Connection, until: float, upto: float
-) -> bool:
-    run = LoadRun(connection)
-    try:
-        run.load_pending(reader, until, upto)
-    except DestinationUnavailableError as error:
-        run.fail(LoadState.WAITING, error)
-        return False
-    except DestinationError as error:
-        run.fail(LoadState.FAILED, error)
-        return False
-    except Exception as error:  # also a bug must be seen in the admin and wait for a retry
-        logger.exception("load broke connection=%s", connection.pk)
-        run.fail(LoadState.FAILED, error)
-        return False
-    run.succeed()
-    return True
+        if not is_locked:
+            return False
+        run = LoadRun(connection)
+        try:
+            run.load_pending(reader, until, upto)
+        except (DestinationUnavailableError, DestinationError) as error:
+            run.fail(error)
+            return False
+        except Exception as error:  # also a bug must be seen in the admin and wait for a retry
+            logger.exception("load broke connection=%s", connection.pk)
+            run.fail(error)
+            return False
+        run.succeed()
+        return True
 
 
 class LoadRun:
@@ -127,16 +119,16 @@ class LoadRun:
         try:
             position = self._start_position(session)
             if position < end:
-                began = self._create_load(position)
+                load = self.load = self._create_load(position)
                 chunks.load_range(
                     session,
                     chunks.chunk_reader(reader, self.connection, end),
                     self.connection,
                     position,
                     end,
-                    self._record_chunk,
+                    lambda prepared, result: self._record_chunk(load, prepared, result),
                     first_events=FIRST_CHUNK_EVENTS,
-                    began=began,
+                    began=load.started_at,
                     until=until,
                 )
                 ledger.record_standing(self.connection, session.counts(), position)
@@ -150,7 +142,8 @@ class LoadRun:
             self._end_waiting_loads()
         self._finish(LoadState.SUCCEEDED, "")
 
-    def fail(self, state: LoadState, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        is_waiting = isinstance(error, DestinationUnavailableError)
         connection = self.connection
         connection.save_failure(public_error_text(error))
         logger.warning(
@@ -160,7 +153,7 @@ class LoadRun:
             connection.error,
         )
         self.load = self.load or self._failed_load(connection.error)
-        self._finish(state, connection.error)
+        self._finish(LoadState.WAITING if is_waiting else LoadState.FAILED, connection.error)
 
     def _start_position(self, session: Session) -> int:
         """The cursor that the destination stores, else the start of the connection."""
@@ -171,17 +164,14 @@ class LoadRun:
         self._save_position(position)
         return position
 
-    def _create_load(self, position: int) -> datetime:
+    def _create_load(self, position: int) -> Load:
         """Create the record, and mark running records of killed workers as failed."""
         Load.objects.filter(connection=self.connection, state=LoadState.RUNNING).update(
             state=LoadState.FAILED, error=INTERRUPTED, finished_at=timezone.now()
         )
         if self.connection.failures:
             self._end_waiting_loads()
-        self.load = Load.objects.create(
-            connection=self.connection, after_id=position, upto_id=position
-        )
-        return self.load.started_at
+        return Load.objects.create(connection=self.connection, after_id=position, upto_id=position)
 
     def _failed_load(self, error: str) -> Load:
         """The record of a run that failed at its start; repeated failures share one record."""
@@ -198,8 +188,15 @@ class LoadRun:
             state=LoadState.FAILED
         )
 
-    def _record_chunk(self, prepared: PreparedChunk, result: LoadResult) -> None:
-        self._add_counts(prepared, result)
+    def _record_chunk(self, load: Load, prepared: PreparedChunk, result: LoadResult) -> None:
+        for name, value in load.counts_with(prepared, result).items():
+            setattr(load, name, value)
+        load.rows = _sum_counts(load.rows, result.rows)
+        load.repeated = _sum_counts(load.repeated, result.repeated)
+        load.discarded = _sum_counts(load.discarded, result.discarded)
+        load.added = _merged_columns(load.added, result.added)
+        load.upto_id = prepared.chunk.upto
+        load.save()
         self._save_position(prepared.chunk.upto)
         logger.info(
             "loaded connection=%s events=%d rows=%d discards=%d dead_letters=%d",
@@ -209,19 +206,6 @@ class LoadRun:
             result.discards,
             len(prepared.dead_letters),
         )
-
-    def _add_counts(self, prepared: PreparedChunk, result: LoadResult) -> None:
-        load = self.load
-        if load is None:
-            return
-        for name, value in load.counts_with(prepared, result).items():
-            setattr(load, name, value)
-        load.rows = _sum_counts(load.rows, result.rows)
-        load.repeated = _sum_counts(load.repeated, result.repeated)
-        load.discarded = _sum_counts(load.discarded, result.discarded)
-        load.added = _merged_columns(load.added, result.added)
-        load.upto_id = prepared.chunk.upto
-        load.save()
 
     def _save_position(self, position: int) -> None:
         if position != self.connection.position:

@@ -102,12 +102,12 @@ def _drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime)
     try:
         with _statement_timeout(conn, limits.drop_seconds):
             _finish_interrupted_drops(conn)
-        for partition in _due_partitions(_partitions(conn), limits, now):
+        for partition in _due_partitions(log_partitions(conn), limits, now):
             if _may_drop(conn, partition, limits, now):
                 with _statement_timeout(conn, limits.drop_seconds):
                     _drop(conn, partition)
                 yield partition.day
-        _warn_of_size(_partitions(conn), limits)
+        _warn_of_size(log_partitions(conn), limits)
     except psycopg.errors.QueryCanceled:
         logger.warning("a day of the log is in use and could not be dropped: the next run will")
 
@@ -123,7 +123,7 @@ def _statement_timeout(conn: psycopg.Connection[Any], seconds: int) -> Iterator[
             conn.execute("RESET statement_timeout")
 
 
-def _partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
+def log_partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
     """The partitions of the log, oldest first, without those that are half detached."""
     rows = conn.execute(
         """

@@ -1,1 +1,1 @@
-"""What workers share: the queue, locks, errors, heartbeats and the audit log."""
+"""The parts that all work shares: queue, locks, error texts, heartbeat and audit log."""

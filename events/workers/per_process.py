@@ -1,4 +1,4 @@
-"""Objects of which each process has one, since a fork copies no threads or connections."""
+"""Holds an object per process, because a fork copies no threads or connections."""
 
 from __future__ import annotations
 

@@ -52,9 +52,9 @@ def test_a_new_column_says_when_it_was_first_met(connection, warehouse):
 
     run_load(connection)
 
-    said = comments(warehouse, "order_done")
-    assert said["it_s"] == f"A property, first seen on {datetime.now(UTC).date()}."
-    assert said["event"] == "mine, too"
+    column_comments = comments(warehouse, "order_done")
+    assert column_comments["it_s"] == f"A property, first seen on {datetime.now(UTC).date()}."
+    assert column_comments["event"] == "mine, too"
     assert rows(warehouse, "SELECT obj_description('shop.order_done'::regclass)") == [("mine",)]
 
 

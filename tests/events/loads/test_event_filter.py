@@ -31,7 +31,7 @@ def ids(warehouse, table):
 
 
 @pytest.mark.parametrize(
-    ("found", "takes"),
+    ("event", "takes"),
     [
         ({"type": "track", "event": "Paid"}, True),
         ({"type": "track", "event": " Paid "}, True),
@@ -42,16 +42,16 @@ def ids(warehouse, table):
         ({"type": "track"}, False),
     ],
 )
-def test_a_track_event_is_called_by_its_name_and_another_by_its_type(found, takes):
-    assert names("Paid", "page", only=True).takes(found) is takes
-    assert names("Paid", "page", only=False).takes(found) is not takes
+def test_a_track_event_is_called_by_its_name_and_another_by_its_type(event, takes):
+    assert names("Paid", "page", only=True).takes(event) is takes
+    assert names("Paid", "page", only=False).takes(event) is not takes
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("mode", "kept"), [("all", ["m1", "m2"]), ("only", ["m1"]), ("except", ["m2"])]
 )
-def test_only_what_the_filter_takes_is_loaded(connection, warehouse, mode, kept):
+def test_only_events_that_the_filter_takes_are_loaded(connection, warehouse, mode, kept):
     set_filter(connection, mode, "Paid")
     send(connection, track("m1", event="Paid"), track("m2", event="Left"))
 
@@ -88,7 +88,7 @@ def test_an_event_that_is_left_out_is_no_dead_letter_whatever_it_holds(connectio
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_replay_brings_what_the_filter_left_out_before(connection, warehouse):
+def test_a_replay_loads_events_that_the_filter_left_out_before(connection, warehouse):
     set_filter(connection, FilterMode.EXCEPT, "Left")
     send(connection, track("m1", event="Paid"), track("m2", event="Left"))
     run_load(connection)

@@ -40,9 +40,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def numbers(connection, since=None):
-    (found,) = ledger.balances([connection], since)
+    (balance,) = ledger.balances([connection], since)
     names = ("accepted", "loaded", "dead_letters", "skipped", "lost", "pending", "difference")
-    return {name: value for name in names if (value := getattr(found, name))}
+    return {name: value for name in names if (value := getattr(balance, name))}
 
 
 def count(**options):
@@ -156,7 +156,7 @@ def test_folded_minutes_keep_their_sums(connection):
     assert MinuteCount.objects.count() <= 2
 
 
-def test_the_task_settles_what_was_accepted_up_to_each_cursor(connection):
+def test_the_task_stores_the_accepted_events_up_to_each_cursor(connection):
     send(connection, track("m1"), track("m2"))
     run_load(connection)
 
@@ -248,8 +248,8 @@ OUTCOMES = {
 def test_every_kind_of_outcome_adds_up(every_outcome):
     answer = json.loads(ledger_command(json=True))
 
-    (found,) = answer["connections"]
-    assert {name: value for name, value in found.items() if value and name in COLUMNS} == OUTCOMES
+    (row,) = answer["connections"]
+    assert {name: value for name, value in row.items() if value and name in COLUMNS} == OUTCOMES
     assert answer["adds_up"]
     assert Load.objects.latest("pk").discards == 1
     assert Quarantined.objects.count() == 1
@@ -294,7 +294,7 @@ def test_many_connections_take_as_many_queries_as_one(connection, django_assert_
     with django_assert_num_queries(7):
         (one,) = ledger.balances([connection])
     with django_assert_num_queries(7):
-        found = ledger.balances([connection, *others])
+        balances = ledger.balances([connection, *others])
 
-    assert found[0] == one
-    assert [each.accepted for each in found] == [1, 0, 0, 0, 0]
+    assert balances[0] == one
+    assert [balance.accepted for balance in balances] == [1, 0, 0, 0, 0]

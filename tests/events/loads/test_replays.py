@@ -127,9 +127,9 @@ def test_a_preview_counts_the_connections_own_events_only(connection):
     send(connection, track("m3", event="A"))
     run_load(connection)
 
-    found = replays.replay_range(connection, None)
+    span = replays.replay_range(connection, None)
 
-    assert (found.events, found.max_events) == (3, 4)
+    assert (span.events, span.max_events) == (3, 4)
     assert not Replay.objects.exists()
 
 
@@ -262,10 +262,10 @@ def test_a_dead_letter_that_loads_now_is_one_no_more(connection, warehouse):
     run(replays.begin_replay(connection, None))
 
     still_open = DeadLetter.objects.filter(state="open")
-    assert [(each.message_id, each.attempts) for each in still_open] == [("m2", 2)]
+    assert [(letter.message_id, letter.attempts) for letter in still_open] == [("m2", 2)]
 
 
-def test_what_a_connection_missed_before_its_start_can_be_filled_in(connection, warehouse):
+def test_events_before_the_start_of_a_connection_can_be_replayed(connection, warehouse):
     send(connection, track("old", event="A"))
     with log_connection() as conn:
         connection.start_position = reader.barrier(conn)
@@ -303,7 +303,7 @@ def test_a_day_that_is_dropped_under_a_replay_is_no_loss_of_the_connection(conne
     assert not Loss.objects.exists()
 
 
-def test_the_task_rings_for_the_next_part(connection, settings):
+def test_the_task_queues_the_next_part(connection, settings):
     settings.LOAD_CHUNK_EVENTS = 1
     send(connection, track("m1", event="A"), track("m2", event="A"))
     run_load(connection)
@@ -360,7 +360,7 @@ def test_a_dry_run_only_counts(connection):
         (None, "2026-13-01", "--from 2026-13-01"),
     ],
 )
-def test_the_command_says_what_it_cannot_take(connection, pk, since, message):
+def test_the_command_rejects_invalid_arguments(connection, pk, since, message):
     with pytest.raises(CommandError, match=message):
         call_command("replay", str(connection.pk if pk is None else pk), "--from", since)
 

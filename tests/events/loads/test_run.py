@@ -282,7 +282,7 @@ def test_a_malformed_merge_is_a_dead_letter(connection):
     assert DeadLetter.objects.get().message_id == "m1"
 
 
-def test_a_table_dropped_by_hand_is_made_again(connection, warehouse):
+def test_a_table_dropped_by_hand_is_created_again(connection, warehouse):
     send(connection, track("m1", event="A"))
     run_load(connection)
     warehouse.execute("DROP TABLE shop.a CASCADE")
@@ -343,7 +343,7 @@ def test_a_destination_without_rights_says_so(connection, warehouse):
     assert connection.failures == 1
 
 
-def test_a_connection_can_start_with_what_comes_from_now_on(connection, warehouse):
+def test_a_connection_can_start_with_the_next_event(connection, warehouse):
     send(connection, track("old", event="A"))
     destination = make_destination(
         connection.destination.config, connection.destination.secrets, public_id="second"

@@ -8,10 +8,9 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from events.log import partitions as log_partitions
-from events.log import writer
+from events.log import partitions, writer
 from events.log.database import log_connection
-from events.log.retention import Limits, drop_due_days, partitions
+from events.log.retention import Limits, drop_due_days, log_partitions
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.protocol.event import ParsedEvent
 from events.tasks import maintain_log
@@ -28,8 +27,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def conn():
     """The retention's connection to a log without a day."""
     with log_connection() as conn:
-        for each in partitions(conn):
-            conn.execute(f"DROP TABLE {each.table}")
+        for partition in log_partitions(conn):
+            conn.execute(f"DROP TABLE {partition.table}")
         yield conn
     writer.close_writer()
 
@@ -39,7 +38,7 @@ def days_ago(days):
 
 
 def days_kept(conn):
-    return [(NOW.date() - each.day).days for each in partitions(conn)]
+    return [(NOW.date() - partition.day).days for partition in log_partitions(conn)]
 
 
 def test_days_that_are_too_old_are_dropped(conn):
@@ -121,7 +120,7 @@ def test_a_paused_connection_holds_nothing_but_its_loss_is_recorded(conn):
 def test_the_oldest_days_go_when_the_log_is_too_big(conn):
     for days in (3, 2, 1, 0):
         make_event(received_at=days_ago(days), payload="x" * 50_000)
-    newest = sum(each.size_bytes for each in partitions(conn)[-2:])
+    newest = sum(partition.size_bytes for partition in log_partitions(conn)[-2:])
 
     drop_due_days(conn, Limits(days=30, max_bytes=newest), NOW)
 
@@ -151,7 +150,7 @@ def test_writers_continue_while_a_drop_waits_for_a_reader(conn):
     make_event(received_at=days_ago(40))
     source, now = make_source(), timezone.now()
     with log_connection() as setup:
-        log_partitions.ensure_partitions(setup, now.date())
+        partitions.ensure_partitions(setup, now.date())
     with log_connection() as reader, log_connection() as watcher:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM events_event")

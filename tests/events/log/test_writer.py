@@ -79,7 +79,7 @@ def test_many_threads_share_transactions_and_lose_nothing():
     }
 
 
-def test_a_partition_is_made_for_the_day():
+def test_a_partition_is_created_for_the_day():
     log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
 
     with connection.cursor() as cursor:
@@ -148,7 +148,7 @@ def test_a_commit_takes_no_more_requests_once_it_has_its_events():
         sent = [senders.submit(log_writer.append, 7, NOW, names, 60) for _ in range(9)]
         wait_for(lambda: blocker.execute(WAITING_WRITERS).fetchone() == (1,))
         blocker.execute("SELECT pg_advisory_unlock(%s)", [event_reader.LOG_LOCK])
-        assert [each.result() for each in sent] == [None] * 9
+        assert [future.result() for future in sent] == [None] * 9
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM events_event GROUP BY xmin::text")
@@ -169,8 +169,8 @@ def test_the_barrier_waits_for_ids_that_are_not_committed(reader):
         writer.execute("SELECT pg_advisory_xact_lock_shared(%s)", [event_reader.LOG_LOCK])
         held = insert(writer, "slow")
         overtaking = insert(other, "fast")
-        found = []
-        thread = threading.Thread(target=lambda: found.append(event_reader.barrier(reader)))
+        barriers = []
+        thread = threading.Thread(target=lambda: barriers.append(event_reader.barrier(reader)))
         thread.start()
         thread.join(0.3)
         waited = thread.is_alive()
@@ -179,7 +179,7 @@ def test_the_barrier_waits_for_ids_that_are_not_committed(reader):
 
     assert held < overtaking
     assert waited
-    assert found == [overtaking]
+    assert barriers == [overtaking]
 
 
 def insert(conn, message_id):

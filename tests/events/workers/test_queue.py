@@ -30,7 +30,9 @@ def queued():
     """The ids of the connections with a load in the queue."""
 
     def pks(connections):
-        return [each.pk for each in connections if cache.get(f"queued:load:{each.pk}")]
+        return [
+            connection.pk for connection in connections if cache.get(f"queued:load:{connection.pk}")
+        ]
 
     return pks
 
@@ -82,7 +84,7 @@ def test_beat_sends_tasks_that_a_worker_knows(settings):
     assert sent <= current_app.tasks.keys()
 
 
-def test_partitions_are_made_ahead():
+def test_partitions_are_created_ahead():
     maintain_log()
 
     with database.cursor() as cursor:

@@ -30,20 +30,20 @@ def answer(line: str) -> dict[str, Any]:
 def test_every_golden_case_passes_through_the_command():
     cases = lines("golden_warehouse.jsonl")
 
-    found = answers((CASES / "golden_warehouse.jsonl").read_bytes())
+    printed = answers((CASES / "golden_warehouse.jsonl").read_bytes())
 
-    assert [line["name"] for line in found] == [case["name"] for case in cases]
-    pairs = zip(found, cases, strict=True)
+    assert [line["name"] for line in printed] == [case["name"] for case in cases]
+    pairs = zip(printed, cases, strict=True)
     different = {case["name"] for line, case in pairs if not is_equal(line, case)}
     assert different == set(DEVIATIONS)
 
 
 def test_a_bare_event_is_named_after_its_line():
-    found = answer('{"type":"page","name":"Home","messageId":"m","receivedAt":"2024-01-01"}\n')
+    line = answer('{"type":"page","name":"Home","messageId":"m","receivedAt":"2024-01-01"}\n')
 
-    assert found["name"] == "line 1"
-    assert found["expected"][0]["table"] == "pages"
-    assert found["expected"][0]["data"]["received_at"] == "2024-01-01T00:00:00.000Z"
+    assert line["name"] == "line 1"
+    assert line["expected"][0]["table"] == "pages"
+    assert line["expected"][0]["data"]["received_at"] == "2024-01-01T00:00:00.000Z"
 
 
 def test_every_line_has_an_answer_whatever_it_says():
@@ -61,14 +61,14 @@ def test_every_line_has_an_answer_whatever_it_says():
         b'{"type":"page","properties":{"a":1.0,"b":12345678901234567890}}',
     ]
 
-    found = answers(b"\n".join(given))
+    lines = answers(b"\n".join(given))
 
-    assert found[0] == {
+    assert lines[0] == {
         "name": "line 1",
         "expected": [],
         "skipped": "merge events link identities and have no table",
     }
-    assert [line["name"] for line in found if "error" in line] == [
+    assert [line["name"] for line in lines if "error" in line] == [
         "line 2",
         "line 3",
         "line 5",
@@ -78,5 +78,5 @@ def test_every_line_has_an_answer_whatever_it_says():
         "line 9",
         "line 10",
     ]
-    assert found[-1]["expected"][0]["data"]["a"] == 1
-    assert found[-1]["expected"][0]["data"]["b"] == 12345678901234567890
+    assert lines[-1]["expected"][0]["data"]["a"] == 1
+    assert lines[-1]["expected"][0]["data"]["b"] == 12345678901234567890

@@ -62,7 +62,7 @@ def test_a_check_finds_nothing_and_then_a_damage_that_a_rebuild_corrects(hub):
     assert run("identity_rebuild", name).endswith("Rebuilt.\n")
 
     assert run("identity_rebuild", name) == "Rebuilt. Nothing differed.\n"
-    assert [len(each.differences) > 0 for each in IdentityCheck.objects.all()] == [True, False]
+    assert [len(check.differences) > 0 for check in IdentityCheck.objects.all()] == [True, False]
 
 
 def test_a_damage_is_an_alert_on_the_overview_until_it_is_rebuilt(hub, client):
@@ -81,7 +81,7 @@ def test_a_damage_is_an_alert_on_the_overview_until_it_is_rebuilt(hub, client):
 def test_the_nightly_check_keeps_a_result_for_each_destination(hub):
     self_check.check_all()
 
-    assert [each.destination for each in IdentityCheck.objects.all()] == [hub.destination]
+    assert [check.destination for check in IdentityCheck.objects.all()] == [hub.destination]
 
 
 def test_an_unmerge_is_shown_first_and_done_with_yes(hub):
