@@ -1,6 +1,6 @@
-"""The tables of event schemas, as Postgres's catalogue has them.
+"""The tables of event schemas in Postgres's catalogue.
 
-information_schema says the same, but takes seconds where there are hundreds of tables.
+information_schema has the same data, but takes seconds for hundreds of tables.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WHERE n.nspname = ANY (%(schemas)s) AND (%(names)s::text[] IS NULL OR c.relname 
 GROUP BY 1, 2
 ORDER BY 1, 2
 """
-"""Without those that this user may do nothing with; of a domain the type that it is over."""
+"""Leaves out columns without any privilege; gives a domain as its base type."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CatalogTable:
     schema: str
     name: str
     columns: dict[str, str]
-    """The type of each, in the order of the table."""
+    """The type of each column, in the order of the table."""
 
     @property
     def label(self) -> str:
@@ -48,6 +48,6 @@ class CatalogTable:
 def tables(
     conn: Conn, schemas: Sequence[str], names: Iterable[str] | None = None
 ) -> list[CatalogTable]:
-    """All, or those with one of these names."""
+    """The tables of these schemas, or those with one of these names."""
     values = {"schemas": list(schemas), "names": None if names is None else list(names)}
     return [CatalogTable(*row) for row in conn.execute(TABLES, values)]

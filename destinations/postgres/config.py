@@ -1,3 +1,5 @@
+"""The config of a Postgres warehouse."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 @dataclass(frozen=True)
 class PostgresConfig:
-    """Where a warehouse is, and how it is loaded; options of the transform are separate."""
+    """The server of a warehouse and how it is loaded; transform options are separate."""
 
     host: str
     database: str
@@ -26,26 +28,26 @@ class PostgresConfig:
     identity_schema: str = "rudder_identity"
     resolve_identities: bool = True
     trait_identifiers: str | None = None
-    """Names of traits that are identifiers, with commas between; None leaves the graph's own."""
+    """Comma-separated traits that are identifiers; None keeps the setting of the graph."""
     widen_rows: int = 1_000_000
     column_budget: int = 500
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> PostgresConfig:
-        """From a Destination's config and secrets; DestinationError names what is missing."""
+        """The config of a destination; DestinationError names missing or wrong values."""
         names = {field.name for field in fields(cls)}
-        given = {key: value for key, value in {**config, **secrets}.items() if key in names}
-        missing = [name for name in ("host", "database", "user") if not given.get(name)]
+        values = {key: value for key, value in {**config, **secrets}.items() if key in names}
+        missing = [name for name in ("host", "database", "user") if not values.get(name)]
         if missing:
             raise DestinationError(f"the config of the warehouse lacks {', '.join(missing)}")
-        if given.get("sslmode", "prefer") not in SSL_MODES:
-            raise DestinationError(f"sslmode is {given['sslmode']!r}, expected one of {SSL_MODES}")
-        config_ = cls(**given)
-        config_.traits()
-        return config_
+        if values.get("sslmode", "prefer") not in SSL_MODES:
+            raise DestinationError(f"sslmode is {values['sslmode']!r}, expected one of {SSL_MODES}")
+        parsed = cls(**values)
+        parsed.traits()
+        return parsed
 
     def traits(self) -> tuple[str, ...] | None:
-        """DestinationError when a name is that of an id of its own."""
+        """The trait identifiers; DestinationError when a name is a type of id."""
         if self.trait_identifiers is None:
             return None
         names = (name.strip() for name in self.trait_identifiers.split(","))
@@ -56,7 +58,7 @@ class PostgresConfig:
         return rules.trait_identifiers
 
     def conninfo(self) -> str:
-        """For psycopg.connect; holds the password, so never log it."""
+        """The connection string for psycopg, with the password, so never log it."""
         return make_conninfo(
             host=self.host,
             port=self.port,

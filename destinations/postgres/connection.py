@@ -1,4 +1,4 @@
-"""Connections to a warehouse, and the errors of psycopg as the errors of the interface."""
+"""Connects to a warehouse, and translates the errors of psycopg to those of the interface."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Conn = psycopg.Connection[tuple[Any, ...]]
 
 OLDEST_VERSION = 15
 UNAVAILABLE = ("08", "53", "57", "58", "25006", "40001", "40P01", "55P03")
-"""Beginnings of the SQLSTATEs of errors that may be over at the next attempt."""
+"""Prefixes of SQLSTATEs of errors that the next attempt may not meet."""
 MISCONFIGURED = ("28", "3D", "3F", "42", "0A")
-"""Beginnings of the SQLSTATEs of errors that last until somebody changes something."""
+"""Prefixes of SQLSTATEs of errors that last until somebody changes something."""
 
 SETTINGS = """
 SET lock_timeout = '30s';
@@ -30,19 +30,19 @@ SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_seqscan = off
 """
-"""Of a session: nothing waits for ever, and staged rows find theirs by the key, however many."""
+"""Session settings: waits end, and staged rows find stored rows by the key."""
 
 TABLE_EXISTS = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
 
 
 def connect(config: PostgresConfig) -> Conn:
-    """A connection in autocommit and READ COMMITTED to a server that can be loaded."""
+    """A connection in autocommit and READ COMMITTED; DestinationError if it cannot be loaded."""
     try:
         conn = psycopg.connect(config.conninfo(), autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise DestinationUnavailableError(one_line(error)) from error
     try:
-        _check(conn)
+        _check_server(conn)
         conn.execute(SETTINGS)
     except DestinationError:
         conn.close()
@@ -52,7 +52,7 @@ def connect(config: PostgresConfig) -> Conn:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raises psycopg's errors as the interface's, by what can be done about them."""
+    """Raise psycopg's errors as the interface's error with the same remedy."""
     try:
         yield
     except psycopg.Error as error:
@@ -65,7 +65,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def primary_message(error: psycopg.Error) -> str:
-    """The message without detail and context, which quote rows."""
+    """The message without detail and context, as these quote rows."""
     return error.diag.message_primary or one_line(error)
 
 
@@ -80,7 +80,7 @@ def table_exists(conn: Conn, schema: str, table: str) -> bool:
     return bool(row and row[0])
 
 
-def _check(conn: Conn) -> None:
+def _check_server(conn: Conn) -> None:
     version = conn.info.server_version // 10_000
     if version < OLDEST_VERSION:
         raise DestinationError(

@@ -1,4 +1,4 @@
-"""Tries, step by step, all that a load will need of a warehouse; leaves nothing behind."""
+"""Checks step by step what a load needs from a warehouse; leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ WHERE nspname = ANY (%s)
 ORDER BY 1
 """
 
+_CREATE_TABLE = "CREATE TABLE {table} (id text PRIMARY KEY, properties jsonb)"
+_CREATE_TEMPORARY_TABLE = "CREATE TEMPORARY TABLE {name} (LIKE {table}) ON COMMIT DROP"
+_INSERT = "INSERT INTO {table} (id) VALUES ('1') ON CONFLICT (id) DO NOTHING"
+
 
 @dataclass(frozen=True)
 class CheckStep:
@@ -46,42 +50,42 @@ class CheckStep:
 
 
 class _FailedError(Exception):
-    """A step has failed; the message says why and what to do."""
+    """A failed step; the message says why and what to do."""
 
 
 def check_connection(config: PostgresConfig, namespaces: Sequence[str] = ()) -> list[CheckStep]:
-    """The steps up to the first that fails; all of STEPS when the warehouse can be loaded.
+    """The steps up to the first failure, or all of STEPS when the warehouse can be loaded.
 
-    `namespaces` are schemas that were loaded, beside those that the config names.
+    `namespaces` are loaded schemas that the config does not name.
     """
     steps: list[CheckStep] = []
     try:
-        steps.append(CheckStep("Reach the server", ok=True, detail=_reach(config)))
+        steps.append(CheckStep("Reach the server", ok=True, detail=_reach_server(config)))
     except (OSError, UnicodeError) as error:
-        return [CheckStep("Reach the server", ok=False, detail=_unreached(config, error))]
+        return [CheckStep("Reach the server", ok=False, detail=_unreachable_detail(config, error))]
     try:
         conn = psycopg.connect(config.conninfo(), prepare_threshold=None)
     except psycopg.OperationalError as error:
-        return [*steps, _not_connected(config, error)]
+        return [*steps, _login_failure(config, error)]
     with conn:
         steps.append(CheckStep("Log in", ok=True, detail=f"as {config.user} to {config.database}"))
         schemas = sorted({*namespaces, config.namespace, config.identity_schema} - {""})
-        steps += _checked(conn, config, schemas)
+        steps += _server_steps(conn, config, schemas)
         conn.rollback()
     return steps
 
 
-def _checked(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list[CheckStep]:
+def _server_steps(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list[CheckStep]:
     schema = f"rudderhub_check_{secrets.token_hex(6)}"
     tests: dict[str, Callable[[], str]] = {
-        "TLS": lambda: _tls(conn, config),
-        "Version": lambda: _version(conn),
-        "Encoding": lambda: _encoding(conn),
+        "TLS": lambda: _check_tls(conn, config),
+        "Version": lambda: _check_version(conn),
+        "Encoding": lambda: _check_encoding(conn),
         "Create a schema": lambda: _create_schema(conn, schema),
-        "Create a table": lambda: _create_table(conn, schema),
-        "Create a temporary table": lambda: _create_temporary_table(conn, schema),
-        "Insert a row": lambda: _insert(conn, schema),
-        "Use its schemas": lambda: _use_schemas(conn, config, schemas),
+        "Create a table": lambda: _execute(conn, _CREATE_TABLE, schema),
+        "Create a temporary table": lambda: _execute(conn, _CREATE_TEMPORARY_TABLE, schema),
+        "Insert a row": lambda: _execute(conn, _INSERT, schema) + "; everything was rolled back",
+        "Use its schemas": lambda: _check_schemas(conn, config, schemas),
     }
     steps: list[CheckStep] = []
     for name, test in tests.items():
@@ -90,11 +94,11 @@ def _checked(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> list
         except _FailedError as error:
             return [*steps, CheckStep(name, ok=False, detail=str(error))]
         except psycopg.Error as error:
-            return [*steps, CheckStep(name, ok=False, detail=_refused(config, error))]
+            return [*steps, CheckStep(name, ok=False, detail=_error_detail(config, error))]
     return steps
 
 
-def _reach(config: PostgresConfig) -> str:
+def _reach_server(config: PostgresConfig) -> str:
     if config.host.startswith("/"):
         path = f"{config.host}/.s.PGSQL.{config.port}"
         with socket.socket(socket.AF_UNIX) as client:
@@ -105,7 +109,7 @@ def _reach(config: PostgresConfig) -> str:
         return f"{config.host} port {config.port} answers"
 
 
-def _unreached(config: PostgresConfig, error: OSError | UnicodeError) -> str:
+def _unreachable_detail(config: PostgresConfig, error: OSError | UnicodeError) -> str:
     where = f"{config.host} port {config.port}"
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"The host name {config.host!r} cannot be resolved. Check its spelling."
@@ -122,7 +126,7 @@ def _unreached(config: PostgresConfig, error: OSError | UnicodeError) -> str:
     return f"{where} cannot be reached: {error.strerror or error}. Check host and port."
 
 
-def _silent(config: PostgresConfig) -> str:
+def _no_reply_detail(config: PostgresConfig) -> str:
     return (
         f"{config.host} port {config.port} accepted the connection but sent no reply for "
         f"{TIMEOUT_SECONDS} seconds. Check that it is Postgres and that it is not stopped or "
@@ -130,19 +134,19 @@ def _silent(config: PostgresConfig) -> str:
     )
 
 
-def _not_connected(config: PostgresConfig, error: psycopg.OperationalError) -> CheckStep:
-    """The libpq gives no SQLSTATE for a refused connection; the server's words have to do."""
+def _login_failure(config: PostgresConfig, error: psycopg.OperationalError) -> CheckStep:
+    """The failed step; libpq gives no SQLSTATE for it, so the server's message decides."""
     if isinstance(error, psycopg.errors.ConnectionTimeout):
-        return CheckStep("Log in", ok=False, detail=_silent(config))
-    said = _said(config, error)
-    reason = _ADDRESS.sub("", said)
+        return CheckStep("Log in", ok=False, detail=_no_reply_detail(config))
+    message = _server_message(config, error)
+    reason = _SERVER_ADDRESS.sub("", message)
     for words, step, advice in _REFUSALS:
         if re.search(words, reason):
-            return CheckStep(step, ok=False, detail=f"{advice.format(config=config)} ({said})")
-    return CheckStep("Log in", ok=False, detail=f"The server refused the connection: {said}")
+            return CheckStep(step, ok=False, detail=f"{advice.format(config=config)} ({message})")
+    return CheckStep("Log in", ok=False, detail=f"The server refused the connection: {message}")
 
 
-_ADDRESS = re.compile(r'connection to server (at|on socket) "[^"]*"')
+_SERVER_ADDRESS = re.compile(r'connection to server (at|on socket) "[^"]*"')
 _REFUSALS = (
     (
         "password authentication failed",
@@ -183,7 +187,7 @@ _REFUSALS = (
 )
 
 
-def _tls(conn: Conn, config: PostgresConfig) -> str:
+def _check_tls(conn: Conn, config: PostgresConfig) -> str:
     if conn.pgconn.ssl_in_use:
         return "the connection is encrypted"
     if config.sslmode in _ENCRYPTED_MODES and not config.host.startswith("/"):
@@ -191,7 +195,7 @@ def _tls(conn: Conn, config: PostgresConfig) -> str:
     return f"not encrypted (sslmode {config.sslmode}); use require on public networks"
 
 
-def _version(conn: Conn) -> str:
+def _check_version(conn: Conn) -> str:
     version, minor = divmod(conn.info.server_version, 10_000)
     if version < OLDEST_VERSION:
         raise _FailedError(
@@ -200,7 +204,7 @@ def _version(conn: Conn) -> str:
     return f"PostgreSQL {version}.{minor}"
 
 
-def _encoding(conn: Conn) -> str:
+def _check_encoding(conn: Conn) -> str:
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise _FailedError(
@@ -217,56 +221,38 @@ def _create_schema(conn: Conn, schema: str) -> str:
     return "allowed"
 
 
-def _create_table(conn: Conn, schema: str) -> str:
+def _execute(conn: Conn, statement: str, schema: str) -> str:
     table = pgsql.Identifier(schema, "events")
-    conn.execute(SQL("CREATE TABLE {} (id text PRIMARY KEY, properties jsonb)").format(table))
+    conn.execute(SQL(statement).format(table=table, name=pgsql.Identifier(schema)))
     return "allowed"
 
 
-def _create_temporary_table(conn: Conn, schema: str) -> str:
-    conn.execute(
-        SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(
-            pgsql.Identifier(schema), pgsql.Identifier(schema, "events")
-        )
-    )
-    return "allowed"
-
-
-def _insert(conn: Conn, schema: str) -> str:
-    conn.execute(
-        SQL("INSERT INTO {} (id) VALUES ('1') ON CONFLICT (id) DO NOTHING").format(
-            pgsql.Identifier(schema, "events")
-        )
-    )
-    return "allowed; everything was rolled back"
-
-
-def _use_schemas(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> str:
-    """Those that are there already may be somebody else's."""
-    found = conn.execute(_SCHEMAS, [list(schemas)]).fetchall()
-    closed = ", ".join(f'"{name}"' for name, is_open in found if not is_open)
+def _check_schemas(conn: Conn, config: PostgresConfig, schemas: Sequence[str]) -> str:
+    """Check existing schemas, which may belong to another user."""
+    rows = conn.execute(_SCHEMAS, [list(schemas)]).fetchall()
+    closed = ", ".join(f'"{name}"' for name, is_open in rows if not is_open)
     if closed:
         grant = f'GRANT USAGE, CREATE ON SCHEMA {closed} TO "{config.user}"'
         raise _FailedError(
             f"User {config.user!r} cannot create tables in {closed}. As the owner, run: {grant}"
         )
-    there = ", ".join(name for name, _ in found)
-    return f"allowed in {there}" if there else "no schemas yet; the first load creates them"
+    existing = ", ".join(name for name, _ in rows)
+    return f"allowed in {existing}" if existing else "no schemas yet; the first load creates them"
 
 
-def _refused(config: PostgresConfig, error: psycopg.Error) -> str:
-    said = _said(config, error)
+def _error_detail(config: PostgresConfig, error: psycopg.Error) -> str:
+    message = _server_message(config, error)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         grant = f'GRANT CREATE, TEMPORARY ON DATABASE "{config.database}" TO "{config.user}"'
-        return f"User {config.user!r} lacks this permission. As the owner, run: {grant} ({said})"
+        return f"User {config.user!r} lacks this permission. As the owner, run: {grant} ({message})"
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return f"The server is read-only. Use the address of the primary. ({said})"
+        return f"The server is read-only. Use the address of the primary. ({message})"
     if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
-        return f"The server did not finish this within {TIMEOUT_SECONDS} seconds. ({said})"
-    return said
+        return f"The server did not finish this within {TIMEOUT_SECONDS} seconds. ({message})"
+    return message
 
 
-def _said(config: PostgresConfig, error: psycopg.Error) -> str:
-    """The server's words in one line; never the password, whatever it echoes."""
-    said = one_line(error)
-    return said.replace(config.password, "***") if config.password else said
+def _server_message(config: PostgresConfig, error: psycopg.Error) -> str:
+    """The server's message in one line, without the password that it may echo."""
+    message = one_line(error)
+    return message.replace(config.password, "***") if config.password else message

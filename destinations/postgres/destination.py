@@ -1,3 +1,5 @@
+"""The destination type of a warehouse in Postgres."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from destinations.warehouse.rows.transform import Options
 
 
 def move_waiting_rows(config: PostgresConfig) -> None:
-    """The rows of profiles that were split, as far as the split left them, slice by slice."""
+    """Move the rows that splits of profiles left under the old ids, slice by slice."""
     schema = config.identity_schema
     with connect(config) as conn:
         if not table_exists(conn, schema, "identity_restamp"):
@@ -30,7 +32,7 @@ def move_waiting_rows(config: PostgresConfig) -> None:
 
 
 def ensure_identities(conn: Conn, config: PostgresConfig, feed: Feed) -> Rules | None:
-    """Have the schema of identities as the config wants it; no rules if none are resolved."""
+    """Create or update the identity schema; returns its rules, or None without resolution."""
     schema = config.identity_schema
     graph_schema.ensure_schema(conn, schema, feed.destination_id)
     if not config.resolve_identities:
@@ -51,21 +53,21 @@ class PostgresDestination:
     def open(
         self, config: Mapping[str, Any], secrets: Mapping[str, Any], feed: Feed
     ) -> PostgresSession:
-        wanted, options = PostgresConfig.from_config(config, secrets), Options.from_config(config)
-        conn = connect(wanted)
+        parsed, options = PostgresConfig.from_config(config, secrets), Options.from_config(config)
+        conn = connect(parsed)
         try:
             with translated_errors():
-                rules = ensure_identities(conn, wanted, feed)
+                rules = ensure_identities(conn, parsed, feed)
         except BaseException:
             conn.close()
             raise
-        return PostgresSession(conn, wanted, options, feed, rules)
+        return PostgresSession(conn, parsed, options, feed, rules)
 
     def upkeep(self, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
         """Refresh large profiles, and move rows of profiles that were split."""
-        wanted = PostgresConfig.from_config(config, secrets)
-        refresh_large_profiles(wanted)
-        move_waiting_rows(wanted)
+        parsed = PostgresConfig.from_config(config, secrets)
+        refresh_large_profiles(parsed)
+        move_waiting_rows(parsed)
 
     def namespace(self, config: Mapping[str, Any], source_name: str) -> str:
         chosen = str(config.get("namespace") or "") or namespace_name(source_name)

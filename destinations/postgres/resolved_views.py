@@ -1,4 +1,4 @@
-"""The resolved views: event rows under the id that their profile has now."""
+"""The resolved views, which show event rows under the current id of their profile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ FROM {table} t
 LEFT JOIN {overrides} o ON o.old_rudder_id = t.rudder_profile_id
 """
 
-
 NAMESPACES = """
 SELECT DISTINCT n.nspname
 FROM pg_depend d
@@ -31,7 +30,7 @@ ORDER BY 1
 
 
 def resolved_namespaces(conn: Conn, identity_schema: str) -> list[str]:
-    """The event schemas of these identities, those of removed connections, too."""
+    """The event schemas with views of these identities, including those of removed connections."""
     overrides = pgsql.Identifier(identity_schema, "rudder_identity_overrides").as_string(conn)
     views = [f"{table}_resolved" for table in SYSTEM_TABLES]
     return [row[0] for row in conn.execute(NAMESPACES, [overrides, views])]
@@ -42,13 +41,13 @@ def create_resolved_view(
 ) -> None:
     """(Re)create <table>_resolved over these columns, in the order of the catalogue.
 
-    Does nothing for a table without such a view. Runs in a transaction of its own or, when one is
-    open, inside it. rudder_id stands first, so that a new column can be added at the end; a view
-    whose columns changed otherwise is dropped and made anew.
+    Does nothing for a table without such a view. Runs in the open transaction or else in its own.
+    rudder_id stands first, so that a new column can be added at the end. After other changes of
+    columns the view is dropped and created again.
     """
     if table not in SYSTEM_TABLES:
         return
-    create = _create(identity_schema, event_schema, table, columns)
+    create = _create_statement(identity_schema, event_schema, table, columns)
     try:
         with conn.transaction():
             conn.execute(create)
@@ -59,13 +58,13 @@ def create_resolved_view(
 
 
 def drop_resolved_view(conn: Conn, event_schema: str, table: str) -> None:
-    """Before a column of the table changes its type; create it again in that transaction."""
+    """Drop the view, so that a column can change its type; create it in the same transaction."""
     conn.execute(
         SQL("DROP VIEW IF EXISTS {}").format(pgsql.Identifier(event_schema, f"{table}_resolved"))
     )
 
 
-def _create(
+def _create_statement(
     identity_schema: str, event_schema: str, table: str, columns: Sequence[str]
 ) -> Composed:
     selected = [SQL("coalesce(o.rudder_id, t.rudder_profile_id) AS rudder_id")]

@@ -1,4 +1,4 @@
-"""Temporary tables for what many statements are about: sent once, however many they are."""
+"""Temporary tables with values that several statements use, so that they are sent once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from destinations.postgres.connection import Conn
 
 
 def create_temp_table(conn: Conn, name: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
-    """Until the transaction ends; with statistics, by which Postgres plans the statements."""
+    """Create a table with statistics for the planner, until the transaction ends."""
     table = pgsql.Identifier(name)
     conn.execute(SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(table, SQL(columns)))
     with conn.cursor().copy(SQL("COPY {} FROM STDIN").format(table)) as copy:

@@ -1,7 +1,7 @@
-"""Views that analysts expect, made on request: sessions and daily active users.
+"""Views for analysts, created on request: sessions and daily active users.
 
-They read the tables, not the resolved views: those are made anew when a table changes, which a
-view on top of them would forbid.
+They read the event tables, because a view on top of a resolved view would keep it from being
+created again when its table changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from destinations.postgres.connection import Conn, connect, one_line, table_exis
 from destinations.warehouse.rows.reserved_names import EVENT_TABLES
 
 SESSIONS, DAILY_ACTIVE_USERS = "rudder_sessions", "rudder_daily_active_users"
-"""No event can take a name that begins with rudder_."""
+"""No event table can have a name that begins with rudder_."""
 
 KINDS = {EVENT_TABLES[kind]: kind for kind in ("track", "page", "screen")}
 
@@ -70,7 +70,7 @@ GROUP BY 1
 """
 
 LOCK_SECONDS = 5
-"""Somebody waits for the page."""
+"""Short, as a person waits for the page."""
 
 VIEWS = {
     SESSIONS: (
@@ -85,25 +85,25 @@ VIEWS = {
 
 
 class PlannedView(NamedTuple):
-    """A view as it would be made: its name, what a row of it is, and whether it is there now."""
+    """A view that can be created, with the meaning of its rows, and whether it exists."""
 
     name: str
     words: str
     exists: bool
     tables: Sequence[str]
-    """The tables that it would read."""
+    """The tables that it reads."""
 
 
 def create_analyst_views(config: PostgresConfig, namespace: str) -> list[str]:
-    """(Re)create them over the tables that are there; their names, with the namespace."""
+    """(Re)create the views over the existing tables; returns their names with the namespace."""
     with _transaction(config) as conn:
-        return _create(conn, config.identity_schema, namespace)
+        return _create_views(conn, config.identity_schema, namespace)
 
 
 def planned_analyst_views(config: PostgresConfig, namespace: str) -> list[PlannedView]:
-    """What create_ready_views would make; raises as it does."""
+    """The views that create_analyst_views() would create; raises the same errors."""
     with _transaction(config) as conn:
-        tables = _tables(conn, namespace)
+        tables = _activity_tables(conn, namespace)
         return [
             PlannedView(f"{namespace}.{name}", words, table_exists(conn, namespace, name), tables)
             for name, (_, words) in VIEWS.items()
@@ -125,8 +125,8 @@ def _transaction(config: PostgresConfig) -> Iterator[Conn]:
             raise DestinationError(one_line(error)) from error
 
 
-def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
-    activity = _activity(conn, identity_schema, namespace)
+def _create_views(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
+    activity = _activity_query(conn, identity_schema, namespace)
     for name, (create, words) in VIEWS.items():
         view = pgsql.Identifier(namespace, name)
         conn.execute(SQL("DROP VIEW IF EXISTS {}").format(view))
@@ -135,18 +135,18 @@ def _create(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
     return [f"{namespace}.{name}" for name in VIEWS]
 
 
-def _activity(conn: Conn, identity_schema: str, namespace: str) -> Composed:
+def _activity_query(conn: Conn, identity_schema: str, namespace: str) -> Composed:
     overrides = pgsql.Identifier(identity_schema, "rudder_identity_overrides")
     parts: list[Composable] = [
         SQL(ACTIVITY).format(
             kind=Literal(KINDS[name]), table=pgsql.Identifier(namespace, name), overrides=overrides
         )
-        for name in _tables(conn, namespace)
+        for name in _activity_tables(conn, namespace)
     ]
     return SQL("UNION ALL").join(parts)
 
 
-def _tables(conn: Conn, namespace: str) -> list[str]:
+def _activity_tables(conn: Conn, namespace: str) -> list[str]:
     tables = [name for name in KINDS if table_exists(conn, namespace, name)]
     if not tables:
         raise DestinationError(f"{namespace} has no table tracks, pages or screens yet")

@@ -1,4 +1,4 @@
-"""Resolve the identities of event rows that were loaded while resolution was off."""
+"""Resolves the identities of event rows that were loaded while resolution was off."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ GROUP BY 1, 2
 ORDER BY 3
 """
 
-UNSTAMPED = """
+UNSTAMPED_PEOPLE = """
 SELECT {user}, {device}
 FROM {table} t
 WHERE rudder_profile_id IS NULL
 GROUP BY 1, 2
 """
 
-STAMP = """
+STAMP_ROWS = """
 UPDATE {table} t
 SET rudder_profile_id = k.rudder_id
 FROM unnest(%s::text[], %s::text[], %s::uuid[]) k (user_id, anonymous_id, rudder_id)
@@ -57,7 +57,10 @@ class BackfillResult:
 
 
 def backfill_identities(conn: Conn, schema: str, namespaces: Sequence[str]) -> BackfillResult:
-    """State what the rows state, each at its least received_at, then stamp them. Repeatable."""
+    """Resolve the pairs of ids in the rows at their first received_at, then stamp the rows.
+
+    Repeatable.
+    """
     rules = graph_schema.read_rules(conn, schema)
     meta = graph_schema.read_meta(conn, schema)
     count = 0
@@ -70,7 +73,7 @@ def backfill_identities(conn: Conn, schema: str, namespaces: Sequence[str]) -> B
     with graph_schema.operator_lock(conn, schema), conn.transaction():
         graph = Graph(conn, schema)
         tables = restamp.stamped_tables(graph, namespaces)
-        rows = sum(_stamp(graph, meta.salt, table) for table in tables)
+        rows = sum(_stamp_rows(graph, meta.salt, table) for table in tables)
     return BackfillResult(count, rows)
 
 
@@ -80,20 +83,24 @@ def _statements(conn: Conn, table: catalogue.CatalogTable, rules: Any) -> Iterat
     if not table.columns.keys() >= needed:
         return
     other_type = USER_ID if is_alias else ANONYMOUS_ID
-    for user, other, received_at, first_at, last_at in conn.execute(_pairs(table, is_alias)):
+    for user, other, received_at, first_at, last_at in conn.execute(_pairs_query(table, is_alias)):
         own = [Identifier(USER_ID, user)] if user else []
         further = [Identifier(other_type, other)] if other and (user or not is_alias) else []
-        stated = [each for each in (*own, *further) if rules.blocks.blocking_rule(*each) is None]
+        stated = [
+            identifier
+            for identifier in (*own, *further)
+            if rules.blocks.blocking_rule(*identifier) is None
+        ]
         if not stated:
             continue
-        primary = next((each for each in stated if not is_alias or each in own), None)
+        primary = next((one for one in stated if not is_alias or one in own), None)
         for event_time in {first_at or received_at, last_at or received_at}:
             yield Statement(
                 tuple(dict.fromkeys(stated)), primary, {}, event_time, received_at, "", table.schema
             )
 
 
-def _pairs(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
+def _pairs_query(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
     return SQL(PAIRS).format(
         user=SQL("user_id::text"),
         other=SQL("previous_id::text") if is_alias else SQL("anonymous_id::text"),
@@ -102,19 +109,19 @@ def _pairs(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
     )
 
 
-def _stamp(graph: Graph, salt: bytes, table: restamp.StampedTable) -> int:
-    people = graph.conn.execute(table.sql(UNSTAMPED)).fetchall()
-    named = {Identifier(USER_ID, user) for user, _ in people if user}
-    named |= {Identifier(ANONYMOUS_ID, device) for _, device in people if device}
-    keys = {identifier: node_key(salt, identifier) for identifier in named}
-    now = restamp.canonical_ids(graph, set(keys.values()))
+def _stamp_rows(graph: Graph, salt: bytes, table: restamp.StampedTable) -> int:
+    people = graph.conn.execute(table.sql(UNSTAMPED_PEOPLE)).fetchall()
+    identifiers = {Identifier(USER_ID, user) for user, _ in people if user}
+    identifiers |= {Identifier(ANONYMOUS_ID, device) for _, device in people if device}
+    keys = {identifier: node_key(salt, identifier) for identifier in identifiers}
+    profiles = restamp.canonical_ids(graph, set(keys.values()))
     rows = []
     for user, device in people:
         pair = (Identifier(USER_ID, user or ""), Identifier(ANONYMOUS_ID, device or ""))
-        owners = (now.get(keys[each]) for each in pair if each in keys)
+        owners = (profiles.get(keys[identifier]) for identifier in pair if identifier in keys)
         owner = next((owner for owner in owners if owner is not None), None)
         if owner is not None:
             rows.append((user, device, owner))
     if not rows:
         return 0
-    return graph.conn.execute(table.sql(STAMP), columns(rows)).rowcount
+    return graph.conn.execute(table.sql(STAMP_ROWS), columns(rows)).rowcount

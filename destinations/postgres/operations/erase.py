@@ -1,13 +1,16 @@
-"""Erase identifiers: from the graph, from event rows, and from all that loads later."""
+"""Erases identifiers from the graph and from event rows, and suppresses them in later loads."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import orjson
+from psycopg import sql as pgsql
+from psycopg.sql import SQL
 
 from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
@@ -35,33 +38,20 @@ JOIN {schema}.identity_node n ON n.node_id = m.node_id
 ORDER BY 1, 2
 """
 
-GONE_WITH_NODE = {
-    "identity_node": "DELETE FROM {schema}.identity_node WHERE node_id = ANY (%b::bigint[])",
-    "identity_trait": "DELETE FROM {schema}.identity_trait WHERE node_id = ANY (%b::bigint[])",
-    "identity_activity": """
-        DELETE FROM {schema}.identity_activity WHERE node_id = ANY (%b::bigint[])
-    """,
-    "identity_hub": "DELETE FROM {schema}.identity_hub WHERE node_id = ANY (%b::bigint[])",
-    "identity_blocked": "DELETE FROM {schema}.identity_blocked WHERE node_id = ANY (%b::bigint[])",
-    "identity_account_member": """
-        DELETE FROM {schema}.identity_account_member WHERE node_id = ANY (%b::bigint[])
-    """,
-}
+NODE_TABLES = (
+    "identity_node",
+    "identity_trait",
+    "identity_activity",
+    "identity_hub",
+    "identity_blocked",
+    "identity_account_member",
+)
 
 DELETE_LINKS = """
 DELETE FROM {schema}.identity_edge e
 USING unnest(%b::bigint[], %b::bigint[]) k (node_a, node_b)
 WHERE e.node_a = k.node_a AND e.node_b = k.node_b
 """
-
-DELETE_KEYS = {
-    "identity_alias": "DELETE FROM {schema}.identity_alias WHERE old_rudder_id = ANY (%b::uuid[])",
-    "identity_tombstone": """
-        DELETE FROM {schema}.identity_tombstone
-        WHERE key_a = ANY (%b::uuid[]) OR key_b = ANY (%b::uuid[])
-    """,
-    "rudder_profiles": "DELETE FROM {schema}.rudder_profiles WHERE rudder_id = ANY (%b::uuid[])",
-}
 
 DELETE_RULES = """
 DELETE FROM {schema}.identity_rule_list l
@@ -73,16 +63,7 @@ WHERE l.actor <> 'default' AND NOT EXISTS (
     WHERE l.exact = k.id_value AND (l.id_type IS NULL OR l.id_type = k.id_type)
 )
 """
-"""Rules that name an erased value, unless they hide another identifier of that value, too."""
-
-DELETE_ACCOUNTS = {
-    "identity_account_member": """
-        DELETE FROM {schema}.identity_account_member WHERE account_key = ANY (%b::uuid[])
-    """,
-    "identity_account": """
-        DELETE FROM {schema}.identity_account WHERE account_key = ANY (%b::uuid[])
-    """,
-}
+"""Deletes rules that name an erased value, unless they also hide another identifier."""
 
 ACCOUNTS = """
 SELECT DISTINCT a.account_key, a.group_id, a.traits::text
@@ -105,7 +86,7 @@ WHERE a.account_key = k.account_key
 
 @dataclass(frozen=True)
 class ErasureResult:
-    """What was erased, counted by table, and what became of the profiles concerned."""
+    """The number of erased rows by table, and the outcome for the profiles."""
 
     keys: list[UUID]
     counts: dict[str, int]
@@ -115,7 +96,7 @@ class ErasureResult:
 def profile_identifiers(
     conn: Conn, schema: str, value: str, id_type: str | None = None
 ) -> list[Identifier]:
-    """All identifiers of the profile that has this one, or this id; DestinationError if none."""
+    """The identifiers of the profile with this identifier or id; DestinationError without one."""
     rows = conn.execute(query(schema, MEMBERS), [value, id_type]).fetchall()
     if not rows:
         raise DestinationError("no profile has this identifier or id")
@@ -123,10 +104,10 @@ def profile_identifiers(
 
 
 def check_erasable(identifiers: Collection[Identifier], mode: str) -> None:
-    """DestinationError for what cannot be erased."""
+    """DestinationError for identifiers that cannot be erased or an unknown mode."""
     if mode not in (DELETE, BLANK):
         raise DestinationError(f"mode is {mode!r}, expected {DELETE!r} or {BLANK!r}")
-    if not identifiers or any(visible_text(each.value) is None for each in identifiers):
+    if not identifiers or any(visible_text(identifier.value) is None for identifier in identifiers):
         raise DestinationError("an identifier to erase has no visible character")
 
 
@@ -142,52 +123,52 @@ def erase_identifiers(
     dry_run: bool = False,
     before_commit: Callable[[ErasureResult], None] | None = None,
 ) -> ErasureResult:
-    """Erase these identifiers and suppress them for good, also those that no event has stated.
+    """Erase these identifiers and suppress them for good, even if no event has stated them.
 
-    Rows whose primary identifier is erased are deleted, or with mode blank emptied; in other rows
-    the values become null. It may run again after a crash; before_commit keeps the counts, which
-    are lower then.
+    Rows with an erased primary identifier are deleted, or emptied with mode blank; in other rows
+    the values become null. It may run again after a crash, but then counts less: `before_commit`
+    keeps the counts.
     """
     check_erasable(identifiers, mode)
-    every = sorted({*namespaces, *resolved_namespaces(conn, schema)})
-    with begin_operation(conn, schema, every, actor=actor, dry_run=dry_run) as op:
-        done = _Erasing(op, ErasedIdentifiers(dict.fromkeys(identifiers, mode)), mode).run(reason)
+    all_namespaces = sorted({*namespaces, *resolved_namespaces(conn, schema)})
+    with begin_operation(conn, schema, all_namespaces, actor=actor, dry_run=dry_run) as op:
+        result = _Erasure(op, ErasedIdentifiers(dict.fromkeys(identifiers, mode)), mode).run(reason)
         if before_commit:
-            before_commit(done)
-        return done
+            before_commit(result)
+        return result
 
 
-class _Erasing:
+class _Erasure:
     def __init__(self, op: Operation, erased: ErasedIdentifiers, mode: str) -> None:
         self._op = op
         self._erased = erased
         self._mode = mode
-        self._keys = [op.key(identifier) for identifier in erased.modes]
+        self._keys = [op.node_key(identifier) for identifier in erased.modes]
         self._counts: Counter[str] = Counter()
 
     def run(self, reason: str) -> ErasureResult:
         op, graph = self._op, self._op.graph
         graph.run(SUPPRESS, self._mode, reason, self._keys)
-        stored = op.stored(self._erased.modes)
-        numbers = [each.node_id for each in stored.values()]
-        links = op.links_of(numbers) if numbers else set()
+        stored = op.stored_identifiers(self._erased.modes)
+        numbers = [node.node_id for node in stored.values()]
+        links = op.links(numbers) if numbers else set()
         neighbours = {end for a, b, _ in links for end in (a, b)} - set(numbers)
-        roots = {each.root_id for each in stored.values()}
-        reached = roots | set(op.roots_of(neighbours).values())
-        stamps = [*self._keys, *(each.rudder_id for each in published_ids(graph, reached))]
+        roots = {node.root_id for node in stored.values()}
+        reached = roots | set(op.roots(neighbours).values())
+        stamps = [*self._keys, *(row.rudder_id for row in published_ids(graph, reached))]
         with op.any_plan():
             is_known = len(stored) == len(self._keys)
             self._counts += erase_rows(op, self._erased, self._mode, stamps, is_known=is_known)
             self._erase_accounts(numbers)
             self._erase_rules(numbers)
         self._erase_graph(numbers, links)
-        outcome = op.reevaluate(roots, neighbours, stamps=self._keys)
+        outcome = op.reevaluate_profiles(roots, neighbours, stamps=self._keys)
         return ErasureResult(
             self._keys, {k: n for k, n in sorted(self._counts.items()) if n}, outcome
         )
 
     def _erase_accounts(self, node_ids: Sequence[int]) -> None:
-        """Accounts named after an erased value; erased values in the traits of other accounts."""
+        """Delete accounts with an erased value as their id, and clear the traits of others."""
         graph, gone, changed = self._op.graph, [], {}
         for key, group_id, text in graph.run(ACCOUNTS, list(node_ids)).fetchall():
             facts = orjson.loads(text)
@@ -195,8 +176,8 @@ class _Erasing:
                 gone.append(key)
             elif (cleared := self._erased.cleared_facts(facts)) != facts:
                 changed[key] = json_text(cleared)
-        for table, statement in DELETE_ACCOUNTS.items():
-            self._counts[table] += graph.run(statement, gone).rowcount
+        for table in ("identity_account_member", "identity_account"):
+            self._delete_rows(table, "account_key = ANY (%b::uuid[])", gone)
         graph.run(SET_ACCOUNT_TRAITS, list(changed), list(changed.values()))
         self._counts["identity_account (values)"] = len(changed)
 
@@ -212,8 +193,15 @@ class _Erasing:
         if ends:
             arrays = [[a for a, _ in ends], [b for _, b in ends]]
             self._counts["identity_edge"] = graph.run(DELETE_LINKS, *arrays).rowcount
-        for table, text in GONE_WITH_NODE.items():
-            self._counts[table] += graph.run(text, list(numbers)).rowcount
-        for table, text in DELETE_KEYS.items():
-            keys = [self._keys] * text.count("%b")
-            self._counts[table] = graph.run(text, *keys).rowcount
+        for table in NODE_TABLES:
+            self._delete_rows(table, "node_id = ANY (%b::bigint[])", list(numbers))
+        self._delete_rows("identity_alias", "old_rudder_id = ANY (%b::uuid[])", self._keys)
+        cut = "key_a = ANY (%b::uuid[]) OR key_b = ANY (%b::uuid[])"
+        self._delete_rows("identity_tombstone", cut, self._keys, self._keys)
+        self._delete_rows("rudder_profiles", "rudder_id = ANY (%b::uuid[])", self._keys)
+
+    def _delete_rows(self, table: str, condition: str, *values: list[Any]) -> None:
+        graph = self._op.graph
+        name = pgsql.Identifier(graph.schema, table)
+        text = SQL("DELETE FROM {} WHERE {}").format(name, SQL(condition))
+        self._counts[table] += graph.conn.execute(text, values).rowcount

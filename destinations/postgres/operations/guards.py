@@ -1,4 +1,4 @@
-"""Change the guards: the block list, the hub limit, the size limit. Profiles follow, both ways."""
+"""Changes of the block list, the hub limit and the size limit, with the profiles they concern."""
 
 from __future__ import annotations
 
@@ -13,57 +13,62 @@ from destinations.interface import DestinationError
 from destinations.postgres.connection import Conn
 from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity.query import query
-from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
+from destinations.postgres.operations.operation import (
+    MOST_LINKS,
+    Operation,
+    OperationResult,
+    begin_operation,
+)
 from destinations.warehouse.identity.block_list import BlockRule, compile_pattern
 from destinations.warehouse.identity.statements import ANONYMOUS_ID, GraphOptions, Rules
 
 BATCH = 1_000
 
-ADD = """
+INSERT_RULE = """
 INSERT INTO {schema}.identity_rule_list (id_type, exact, pattern, action, actor)
 VALUES (%s, %s, %s, %s, %s)
 RETURNING id
 """
 
-REMOVE = """
+DELETE_RULE = """
 DELETE FROM {schema}.identity_rule_list
 WHERE id = %s
 RETURNING id, exact, pattern, id_type, action
 """
 
-LISTED = """
+RULES = """
 SELECT id, exact, pattern, id_type, action, actor, at, hits
 FROM {schema}.identity_rule_list
 ORDER BY id
 """
 
-OF_VALUE = """
+NODES_OF_VALUE = """
 SELECT n.node_id, n.id_type, n.id_value, b.rule_id
 FROM {schema}.identity_node n
 LEFT JOIN {schema}.identity_blocked b ON b.node_id = n.node_id
 WHERE n.id_value = %s
 """
 
-ALL_VALUES = """
+ALL_NODES = """
 SELECT n.node_id, n.id_type, n.id_value, b.rule_id
 FROM {schema}.identity_node n
 LEFT JOIN {schema}.identity_blocked b ON b.node_id = n.node_id
 """
 
-HIDE = """
+UPSERT_BLOCKED = """
 INSERT INTO {schema}.identity_blocked (node_id, rule_id)
 SELECT node_id, rule_id
 FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, rule_id)
 ON CONFLICT (node_id) DO UPDATE SET rule_id = excluded.rule_id
 """
 
-SHOW = """
+DELETE_BLOCKED = """
 DELETE FROM {schema}.identity_blocked b
 USING unnest(%b::bigint[]) k (node_id)
 WHERE b.node_id = k.node_id
 """
 
-MAY_CHANGE = """
+HUBS_TO_RATE = """
 SELECT e.node_a
 FROM {schema}.identity_edge e
 JOIN {schema}.identity_node a ON a.node_id = e.node_a AND a.id_type = ANY (%s)
@@ -94,7 +99,7 @@ LEFT JOIN {schema}.identity_component c ON c.comp_id = n.comp_id
 
 
 class ListedRule(NamedTuple):
-    """A rule of the block list, who made it and how often it took a value out."""
+    """A rule of the block list with its author and the number of values it blocked."""
 
     id: int
     exact: str | None
@@ -107,7 +112,7 @@ class ListedRule(NamedTuple):
 
 
 class Hub(NamedTuple):
-    """An identifier that stands alone because of its number of users."""
+    """An identifier that joins nothing because of its number of users."""
 
     type: str
     value: str
@@ -118,7 +123,7 @@ class Hub(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockListChange:
-    """Identifiers that a change of the block list hides or brings back, and the profiles."""
+    """The number of identifiers that a rule hides and shows, and the outcome for profiles."""
 
     rule_id: int
     hidden: int
@@ -138,9 +143,9 @@ def add_rule(
     actor: str,
     dry_run: bool = False,
 ) -> BlockListChange:
-    """Block or allow a value or a pattern; stored identifiers that match are hidden or come back.
+    """Block or allow a value or a pattern, and hide or show the identifiers that match.
 
-    For links stated while a value was blocked a replay is needed.
+    Links that events stated while a value was blocked need a replay.
     """
     if (exact is None) == (pattern is None) or action not in ("block", "allow"):
         raise DestinationError("a rule needs either an exact value or a pattern")
@@ -150,8 +155,8 @@ def add_rule(
         except ValueError as error:
             raise DestinationError(str(error)) from error
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        row = op.graph.run(ADD, id_type, exact, pattern, action, actor).fetchall()[0]
-        return _follow(op, BlockRule(row[0], exact, pattern, id_type, action))
+        row = op.graph.run(INSERT_RULE, id_type, exact, pattern, action, actor).fetchall()[0]
+        return _apply_block_list(op, BlockRule(row[0], exact, pattern, id_type, action))
 
 
 def remove_rule(
@@ -164,18 +169,18 @@ def remove_rule(
     dry_run: bool = False,
 ) -> BlockListChange:
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        row = op.graph.run(REMOVE, rule_id).fetchone()
+        row = op.graph.run(DELETE_RULE, rule_id).fetchone()
         if row is None:
             raise DestinationError(f"the block list has no rule {rule_id}")
-        return _follow(op, BlockRule(*row))
+        return _apply_block_list(op, BlockRule(*row))
 
 
 def listed_rules(conn: Conn, schema: str) -> list[ListedRule]:
-    return [ListedRule(*row) for row in conn.execute(query(schema, LISTED))]
+    return [ListedRule(*row) for row in conn.execute(query(schema, RULES))]
 
 
 def largest_hubs(conn: Conn, schema: str, most: int = 100) -> list[Hub]:
-    """The largest first."""
+    """The hubs with the most users first."""
     return [Hub(*row) for row in conn.execute(query(schema, HUBS), [most])]
 
 
@@ -188,32 +193,32 @@ def set_options(
     actor: str,
     dry_run: bool = False,
 ) -> OperationResult:
-    """Change fields of GraphOptions. Hubs flip both ways; refused links stay until released."""
+    """Change fields of GraphOptions. Hubs follow; refused links stay until they are released."""
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        options = _checked(op.meta.options, changes)
+        options = _valid_options(op.meta.options, changes)
         op.graph.run(SET_OPTIONS, json.dumps(asdict(options)))
         before, op.meta = op.meta.options, replace(op.meta, options=options)
         if options.null_clears != before.null_clears and not dry_run:
             _rewrite_profiles(op)
-        limit = options.hub_limit if options.hub_limit is not None else 2**40
+        limit = options.hub_limit if options.hub_limit is not None else MOST_LINKS
         with op.any_plan():
             types = [ANONYMOUS_ID, *options.trait_identifiers]
-            rated = [row[0] for row in op.graph.run(MAY_CHANGE, types, limit)]
-        return op.reevaluate((), rated)
+            rated = [row[0] for row in op.graph.run(HUBS_TO_RATE, types, limit)]
+        return op.reevaluate_profiles((), rated)
 
 
 def set_trait_identifiers(
     conn: Conn, schema: str, namespaces: Sequence[str], names: tuple[str, ...]
 ) -> None:
-    """What identify calls of later events state beside their ids; for earlier ones replay them.
+    """Set the traits that later identify calls state as identifiers; earlier ones need a replay.
 
-    The hub limit applies to identifiers of these types at once, and no longer to others.
+    The hub limit applies to these types at once, and no longer to other traits.
     """
     if graph_schema.read_meta(conn, schema).options.trait_identifiers != names:
         set_options(conn, schema, namespaces, {"trait_identifiers": names}, actor="settings")
 
 
-def _checked(options: GraphOptions, changes: Mapping[str, Any]) -> GraphOptions:
+def _valid_options(options: GraphOptions, changes: Mapping[str, Any]) -> GraphOptions:
     for name in ("hub_limit", "size_limit"):
         value = changes.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -235,42 +240,41 @@ def _rewrite_profiles(op: Operation) -> None:
         profile_rows.write_rows(op.graph, list(rows))
 
 
-def _follow(op: Operation, rule: BlockRule) -> BlockListChange:
-    """Of what the rule matches: hide what the list now blocks, show what it no longer does."""
+def _apply_block_list(op: Operation, rule: BlockRule) -> BlockListChange:
+    """Hide the identifiers that the list blocks now, and show those it no longer blocks."""
     blocks = graph_schema.read_rules(op.graph.conn, op.graph.schema).blocks
     hide: dict[int, int] = {}
     show: list[int] = []
-    for node_id, id_type, value, hidden_by in _matching(op, rule):
+    for node_id, id_type, value, hidden_by in _matching_nodes(op, rule):
         blocked_by = blocks.blocking_rule(id_type, value)
         if blocked_by is not None and hidden_by != blocked_by:
             hide[node_id] = blocked_by
         elif blocked_by is None and hidden_by is not None:
             show.append(node_id)
-    outcome = _hide_and_show(op, hide, show)
+    outcome = _change_visibility(op, hide, show)
     return BlockListChange(rule.id, len(hide), len(show), outcome)
 
 
-def _hide_and_show(
+def _change_visibility(
     op: Operation, hide: Mapping[int, int], show: Collection[int]
 ) -> OperationResult:
     changed = [*hide, *show]
     if not changed:
         return OperationResult({}, [])
-    ends = {end for a, b, _ in op.links_of(changed) for end in (a, b)} | set(changed)
+    ends = {end for a, b, _ in op.links(changed) for end in (a, b)} | set(changed)
     if hide:
-        op.graph.run(HIDE, list(hide), list(hide.values()))
+        op.graph.run(UPSERT_BLOCKED, list(hide), list(hide.values()))
     if show:
-        op.graph.run(SHOW, list(show))
+        op.graph.run(DELETE_BLOCKED, list(show))
     concerned = ends if show else changed
-    return op.reevaluate(set(op.roots_of(concerned).values()), ends)
+    return op.reevaluate_profiles(set(op.roots(concerned).values()), ends)
 
 
-def _matching(op: Operation, rule: BlockRule) -> Iterable[tuple[Any, ...]]:
+def _matching_nodes(op: Operation, rule: BlockRule) -> Iterable[tuple[Any, ...]]:
     with op.any_plan():
         if rule.exact is not None:
-            rows = op.graph.run(OF_VALUE, rule.exact).fetchall()
+            rows = op.graph.run(NODES_OF_VALUE, rule.exact).fetchall()
         else:
             pattern = compile_pattern(rule.pattern or "")
-            every = op.graph.run(ALL_VALUES)
-            rows = [row for row in every if pattern.fullmatch(row[2])]
+            rows = [row for row in op.graph.run(ALL_NODES) if pattern.fullmatch(row[2])]
     return [row for row in rows if rule.id_type is None or row[1] == rule.id_type]

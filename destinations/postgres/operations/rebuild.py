@@ -1,4 +1,4 @@
-"""The graph computed anew from its links, to compare with what is stored or to put in its place."""
+"""Computes the graph from its links again, to compare it with the stored one or replace it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
-from destinations.postgres.operations.operation import set_planner
+from destinations.postgres.operations.guards import ALL_ROOTS, DELETE_BLOCKED, UPSERT_BLOCKED
+from destinations.postgres.operations.operation import DELETE_HUBS, UPSERT_HUBS, set_planner
 from destinations.warehouse.identity.full_partition import Partition, StoredGroups
 from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
@@ -59,11 +60,6 @@ FROM (
 LEFT JOIN {schema}.identity_alias a ON a.old_rudder_id = k.rudder_id
 LEFT JOIN {schema}.identity_node n ON n.node_key = k.rudder_id
 """
-ROOTS = """
-SELECT DISTINCT coalesce(c.root_id, n.comp_id)
-FROM {schema}.identity_node n
-LEFT JOIN {schema}.identity_component c ON c.comp_id = n.comp_id
-"""
 STALE_ROOTS = """
 SELECT coalesce(c.root_id, s.comp_id)
 FROM {schema}.identity_stale s
@@ -77,7 +73,7 @@ CROSS JOIN LATERAL (
     SELECT * FROM {schema}.rudder_profiles WHERE rudder_id = k.rudder_id OFFSET 0
 ) p
 """
-NO_PROFILES = """
+EXTRA_PROFILES = """
 SELECT p.rudder_id
 FROM {schema}.rudder_profiles p
 WHERE NOT EXISTS (
@@ -89,28 +85,11 @@ WHERE NOT EXISTS (
         AND NOT EXISTS (SELECT FROM {schema}.identity_blocked b WHERE b.node_id = n.node_id)
 )
 """
-CLEAR = {
-    "profiles": "DELETE FROM {schema}.rudder_profiles WHERE rudder_id = ANY (%b::uuid[])",
-    "hubs": "DELETE FROM {schema}.identity_hub WHERE node_id = ANY (%b::bigint[])",
-    "blocked": "DELETE FROM {schema}.identity_blocked WHERE node_id = ANY (%b::bigint[])",
-}
-"""Rows that have no place in the graph as it should be."""
-
 MOVE_NODES = """
 UPDATE {schema}.identity_node n
 SET comp_id = k.comp_id
 FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, comp_id)
 WHERE n.node_id = k.node_id
-"""
-MAKE_HUBS = """
-INSERT INTO {schema}.identity_hub (node_id, degree)
-SELECT node_id, degree FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, degree)
-ON CONFLICT (node_id) DO NOTHING
-"""
-HIDE = """
-INSERT INTO {schema}.identity_blocked (node_id, rule_id)
-SELECT node_id, rule_id FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, rule_id)
-ON CONFLICT (node_id) DO NOTHING
 """
 
 T = TypeVar("T")
@@ -118,7 +97,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Difference:
-    """Something stored that is not what the links give; keys and numbers, never values."""
+    """A stored fact that contradicts the links; holds keys and numbers, never values."""
 
     kind: str
     detail: str
@@ -129,54 +108,56 @@ class Difference:
 
 @dataclass
 class RebuildPlan:
-    """What would make the stored graph equal the computed one."""
+    """The changes that make the stored graph equal to the computed one."""
 
     differences: list[Difference] = field(default_factory=list)
     count: int = 0
-    clear: dict[str, list[Any]] = field(default_factory=dict)
-    is_wrong: bool = False
-    """Groups or aliases differ: all of them are written anew."""
+    blocked_to_delete: list[int] = field(default_factory=list)
+    hubs_to_delete: list[int] = field(default_factory=list)
+    profiles_to_delete: list[UUID] = field(default_factory=list)
+    has_wrong_groups: bool = False
+    """Whether groups or aliases differ, so that all of them are written again."""
     aliases: list[tuple[UUID, int]] = field(default_factory=list)
     hubs: dict[int, int] = field(default_factory=dict)
     hide: dict[int, int] = field(default_factory=dict)
     roots: list[int] = field(default_factory=list)
 
-    def differs(self, kind: str, detail: str) -> None:
+    def add_difference(self, kind: str, detail: str) -> None:
         self.count += 1
         if len(self.differences) < SHOWN:
             self.differences.append(Difference(kind, detail))
 
-    def is_wrong_in(self, kind: str, detail: str) -> None:
-        self.is_wrong = True
-        self.differs(kind, detail)
+    def add_wrong_group(self, kind: str, detail: str) -> None:
+        self.has_wrong_groups = True
+        self.add_difference(kind, detail)
 
 
 def graph_differences(conn: Conn, schema: str) -> list[Difference]:
-    """What differs between the stored graph and the one that its links give: one snapshot."""
+    """The differences between the stored graph and its links, in one snapshot."""
     with _snapshot(conn):
         graph = Graph(conn, schema)
         meta = graph_schema.read_meta(conn, schema, any_isolation=True)
         rules = graph_schema.read_rules(conn, schema, any_isolation=True)
-        plan = _Rebuild(graph, meta, rules).compare()
+        plan = _GraphRebuild(graph, meta, rules).compare()
         if not plan.differences:
-            _compare_profiles(graph, meta.options.null_clears, plan)
+            _compare_profile_rows(graph, meta.options.null_clears, plan)
     return plan.differences
 
 
 def rebuild_graph(conn: Conn, schema: str) -> list[Difference]:
-    """Put the computed graph in the place of the stored one, in one transaction; what differed.
+    """Replace the stored graph with the computed one in one transaction; returns the differences.
 
-    Ids are functions of the links, so they come out the same; rows that are right stay as they are.
+    Ids are functions of the links, so they stay the same. Correct rows are not written.
     """
     meta = graph_schema.read_meta(conn, schema)
     with graph_schema.operator_lock(conn, schema), conn.transaction():
         graph_schema.lock_graph(conn, meta.oid, any_plan=True)
         graph = Graph(conn, schema)
-        rebuilt = _Rebuild(graph, meta, graph_schema.read_rules(conn, schema))
+        rebuilt = _GraphRebuild(graph, meta, graph_schema.read_rules(conn, schema))
         plan = rebuilt.compare()
         rebuilt.apply()
-        _compare_profiles(graph, meta.options.null_clears, plan)
-        graph.run(CLEAR["profiles"], plan.clear["profiles"])
+        _compare_profile_rows(graph, meta.options.null_clears, plan)
+        graph.run(profile_rows.DELETE_PROFILES, plan.profiles_to_delete)
         for batch in _batches(plan.roots, BATCH):
             rows = profile_rows.stored_rows(graph, batch, meta.options.null_clears)
             profile_rows.write_rows(graph, list(rows))
@@ -190,8 +171,8 @@ def _snapshot(conn: Conn) -> Iterator[None]:
         yield
 
 
-class _Rebuild:
-    """Union-find over all links in force, and what it finds different."""
+class _GraphRebuild:
+    """Joins all links in force with union-find and compares the result with the stored graph."""
 
     def __init__(self, graph: Graph, meta: graph_schema.Meta, rules: Rules) -> None:
         self._graph = graph
@@ -206,7 +187,7 @@ class _Rebuild:
     def compare(self) -> RebuildPlan:
         with _any_plan(self._graph):
             self._read_nodes()
-            self._join()
+            self._join_linked_nodes()
             for row in _stream(self._graph, COMPONENTS):
                 self._groups.add(*row)
             used = self._compare_groups()
@@ -215,12 +196,14 @@ class _Rebuild:
         return self._plan
 
     def _read_nodes(self) -> None:
-        """Identifiers, and whether those are hidden that the block list names."""
+        """Read the identifiers and compare the hidden ones with the block list."""
         stored = dict(self._graph.run("SELECT node_id, rule_id FROM {schema}.identity_blocked"))
         may_be_hub = {ANONYMOUS_ID, *self._meta.options.trait_identifiers}
         for number, comp_id, age, key, id_type, value in _stream(self._graph, NODES):
             if node_key(self._meta.salt, Identifier(id_type, value)).bytes != key:
-                self._plan.differs("key", f"identifier {number} has another key than its value")
+                self._plan.add_difference(
+                    "key", f"identifier {number} has another key than its value"
+                )
             self._partition.add(number, age, key)
             self._comp_ids.append(comp_id)
             self._is_user.append(id_type == USER_ID)
@@ -228,14 +211,14 @@ class _Rebuild:
             rule = self._rules.blocks.blocking_rule(id_type, value)
             self._is_blocked.append(rule is not None)
             if rule is not None and stored.pop(number, None) is None:
-                self._plan.differs("blocked", f"identifier {number} is not hidden")
+                self._plan.add_difference("blocked", f"identifier {number} is not hidden")
                 self._plan.hide[number] = rule
         for number in stored:
-            self._plan.differs("blocked", f"identifier {number} is hidden by no rule")
-        self._plan.clear["blocked"] = list(stored)
+            self._plan.add_difference("blocked", f"identifier {number} is hidden by no rule")
+        self._plan.blocked_to_delete = list(stored)
 
-    def _join(self) -> None:
-        """Along the links in force that end at no hub and no hidden identifier."""
+    def _join_linked_nodes(self) -> None:
+        """Join the ends of links in force that touch no hub and no hidden identifier."""
         partition = self._partition
         ends, others, degrees = array("q"), array("q"), array("q", bytes(8 * len(self._comp_ids)))
         for number_a, number_b, state in _stream(self._graph, EDGES):
@@ -248,28 +231,30 @@ class _Rebuild:
                 ends.append(a)
                 others.append(b)
         alone = self._is_blocked.copy()
-        for place in self._hubs(degrees):
+        for place in self._hub_places(degrees):
             alone[place] = True
         for a, b in zip(ends, others, strict=True):
             if not alone[a] and not alone[b]:
                 partition.join(a, b)
 
-    def _hubs(self, degrees: Sequence[int]) -> list[int]:
-        """The places of hubs, compared with those stored."""
+    def _hub_places(self, degrees: Sequence[int]) -> list[int]:
+        """The places of the hubs; compares them with the stored hubs."""
         limit = self._meta.options.hub_limit
-        found = [
+        places = [
             place for place, degree in enumerate(degrees) if limit is not None and degree > limit
         ]
-        due = {self._partition.numbers[place]: degrees[place] for place in found}
+        due = {self._partition.numbers[place]: degrees[place] for place in places}
         stored = {row[0] for row in self._graph.run("SELECT node_id FROM {schema}.identity_hub")}
         for number in due.keys() - stored:
-            self._plan.differs("hub", f"identifier {number} has {due[number]} users and joins")
+            self._plan.add_difference(
+                "hub", f"identifier {number} has {due[number]} users and joins"
+            )
             self._plan.hubs[number] = due[number]
         gone = sorted(stored - due.keys())
         for number in gone:
-            self._plan.differs("hub", f"identifier {number} is a hub without enough users")
-        self._plan.clear["hubs"] = gone
-        return found
+            self._plan.add_difference("hub", f"identifier {number} is a hub without enough users")
+        self._plan.hubs_to_delete = gone
+        return places
 
     def _compare_groups(self) -> set[int]:
         """See that each profile is stored under one root, with its id, size and anchor.
@@ -288,13 +273,15 @@ class _Rebuild:
             if root != NO_ROOT:
                 used.update((comp_id, root))
         for top in partition.tops():
-            problem = self._problem(top, NO_ROOT if top in split else roots[top], top in split)
+            problem = self._group_problem(
+                top, NO_ROOT if top in split else roots[top], top in split
+            )
             if problem:
                 key = UUID(bytes=partition.anchor(top)[1])
-                self._plan.is_wrong_in("profile", f"{key}: {problem}")
+                self._plan.add_wrong_group("profile", f"{key}: {problem}")
         return used
 
-    def _problem(self, top: int, root: int, is_split: bool) -> str:
+    def _group_problem(self, top: int, root: int, is_split: bool) -> str:
         partition, groups = self._partition, self._groups
         if partition.size(top) == 1:
             return "" if root == NO_ROOT else "an identifier that stands alone has a group"
@@ -308,7 +295,10 @@ class _Rebuild:
         return ""
 
     def _compare_aliases(self) -> set[int]:
-        """An id that was published resolves to where its own identifier is; the groups of use."""
+        """Check that each published id resolves to the profile with its identifier.
+
+        Returns the groups that aliases use.
+        """
         partition, groups, plan = self._partition, self._groups, self._plan
         used: set[int] = set()
         for old, comp_id, number in _stream(self._graph, PUBLISHED):
@@ -317,38 +307,38 @@ class _Rebuild:
             top = None if number is None else partition.top(partition.place(number))
             if top is None or partition.anchor(top)[1] == old.bytes:
                 if comp_id is not None:
-                    plan.is_wrong_in("alias", f"{old} is no former id")
+                    plan.add_wrong_group("alias", f"{old} is no former id")
                 continue
             plan.aliases.append((old, partition.group_number(top)))
             root = NO_ROOT if comp_id is None else groups.root(comp_id)
             if not groups.is_root(root) or groups.profile(root)[1][1] != partition.anchor(top)[1]:
-                plan.is_wrong_in("alias", f"{old} does not resolve to its profile")
+                plan.add_wrong_group("alias", f"{old} does not resolve to its profile")
         return used
 
     def _compare_empty_groups(self, used: set[int]) -> None:
-        """A root may have lost its own identifiers; other groups without any are left over."""
+        """Report groups without identifiers, except roots and the groups of aliases."""
         for comp_id in self._groups.numbers:
             if comp_id not in used:
-                self._plan.is_wrong_in("group", f"{comp_id} has no identifier")
+                self._plan.add_wrong_group("group", f"{comp_id} has no identifier")
 
     def apply(self) -> None:
         graph, plan = self._graph, self._plan
-        for name in ("blocked", "hubs"):
-            graph.run(CLEAR[name], plan.clear[name])
-        graph.run(HIDE, list(plan.hide), list(plan.hide.values()))
-        graph.run(MAKE_HUBS, list(plan.hubs), list(plan.hubs.values()))
-        if not plan.is_wrong:
+        graph.run(DELETE_BLOCKED, plan.blocked_to_delete)
+        graph.run(DELETE_HUBS, plan.hubs_to_delete)
+        graph.run(UPSERT_BLOCKED, list(plan.hide), list(plan.hide.values()))
+        graph.run(UPSERT_HUBS, list(plan.hubs), list(plan.hubs.values()))
+        if not plan.has_wrong_groups:
             return
         graph.run("DELETE FROM {schema}.identity_component")
         graph.run("DELETE FROM {schema}.identity_alias")
-        for moved in _batches(self._moved(), WRITTEN_AT_ONCE):
+        for moved in _batches(self._moved_nodes(), WRITTEN_AT_ONCE):
             graph.run(MOVE_NODES, *columns(moved))
         for groups in _batches(self._new_groups(), WRITTEN_AT_ONCE):
             graph.write_groups(groups)
         for aliases in _batches(plan.aliases, WRITTEN_AT_ONCE):
             graph.write_aliases(aliases)
 
-    def _moved(self) -> Iterator[tuple[int, int]]:
+    def _moved_nodes(self) -> Iterator[tuple[int, int]]:
         partition = self._partition
         for place, comp_id in enumerate(self._comp_ids):
             number = partition.group_number(partition.top(place))
@@ -366,36 +356,40 @@ class _Rebuild:
                 yield Group(number, Anchor(at, rudder_id), size, 1, rudder_id, has_row=True)
 
 
-def _compare_profiles(graph: Graph, null_clears: bool, plan: RebuildPlan) -> None:
-    """Are the rows of rudder_profiles the join of their members? Of a right partition only."""
+def _compare_profile_rows(graph: Graph, null_clears: bool, plan: RebuildPlan) -> None:
+    """Compare profile rows with the join of their members; the partition must be correct."""
     with _any_plan(graph):
-        roots = array("q", (row[0] for row in _stream(graph, ROOTS)))
+        roots = array("q", (row[0] for row in _stream(graph, ALL_ROOTS)))
         stale = {row[0] for row in graph.run(STALE_ROOTS)}
-        extra = [row[0] for row in graph.run(NO_PROFILES)]
+        extra = [row[0] for row in graph.run(EXTRA_PROFILES)]
     for batch in _batches(roots, BATCH):
         rows = profile_rows.stored_rows_by_root(graph, batch, null_clears)
-        stored = graph.run(PROFILES, [row.rudder_id for row in rows.values()])
-        kept = {row[0]: row for row in stored}
+        ids = [row.rudder_id for row in rows.values()]
+        stored = {row[0]: row for row in graph.run(PROFILES, ids)}
         for root, row in rows.items():
-            found = kept.get(row.rudder_id)
-            if root not in stale and (found is None or not profile_rows.is_stored_row(row, found)):
-                plan.differs("profile row", f"{row.rudder_id} is not the join of its members")
+            present = stored.get(row.rudder_id)
+            if root not in stale and (
+                present is None or not profile_rows.is_stored_row(row, present)
+            ):
+                plan.add_difference(
+                    "profile row", f"{row.rudder_id} is not the join of its members"
+                )
                 plan.roots.append(root)
     for rudder_id in extra:
-        plan.differs("profile row", f"{rudder_id} has no profile")
-    plan.clear["profiles"] = extra
+        plan.add_difference("profile row", f"{rudder_id} has no profile")
+    plan.profiles_to_delete = extra
 
 
 @contextmanager
 def _any_plan(graph: Graph) -> Iterator[None]:
-    """For statements that read whole tables; the others are held to index probes."""
+    """Let Postgres scan tables; other statements may only probe indexes."""
     set_planner(graph.conn, "on")
     yield
     set_planner(graph.conn, "off")
 
 
 def _stream(graph: Graph, text: str) -> Iterator[tuple[Any, ...]]:
-    """The rows of a large result, a part at a time."""
+    """The rows of a large result, fetched in parts."""
     with graph.conn.cursor("whole_table", binary=True) as cursor:
         cursor.itersize = 20_000
         yield from cursor.execute(query(graph.schema, text))

@@ -1,4 +1,4 @@
-"""Un-merge: cut links so that a profile splits, and take a cut back."""
+"""Cuts links so that a profile splits, and takes cuts back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Pair = tuple[Identifier, Identifier]
 
 PATHS_TRIED = 20
 
-BURY = """
+INSERT_CUTS = """
 INSERT INTO {schema}.identity_tombstone (key_a, key_b, actor, reason)
 SELECT key_a, key_b, %b, %b
 FROM unnest(%b::uuid[], %b::uuid[]) k (key_a, key_b)
 ON CONFLICT (key_a, key_b) DO NOTHING
 """
 
-EXHUME = """
+DELETE_CUTS = """
 DELETE FROM {schema}.identity_tombstone t
 USING unnest(%b::uuid[], %b::uuid[]) k (key_a, key_b)
 WHERE t.key_a = k.key_a AND t.key_b = k.key_b
@@ -42,7 +42,7 @@ FROM unnest(%b::bigint[], %b::bigint[]) k (node_a, node_b)
 WHERE e.node_a = k.node_a AND e.node_b = k.node_b
 """
 
-OF_MESSAGE = """
+LINKS_OF_MESSAGE = """
 SELECT a.id_type, a.id_value, b.id_type, b.id_value
 FROM {schema}.identity_edge e
 JOIN {schema}.identity_node a ON a.node_id = e.node_a
@@ -50,7 +50,7 @@ JOIN {schema}.identity_node b ON b.node_id = e.node_b
 WHERE e.message_id = %s AND e.state = '+' AND e.node_a <> e.node_b
 """
 
-NAMES = """
+NODE_IDENTIFIERS = """
 SELECT node_id, id_type, id_value
 FROM unnest(%b::bigint[]) k (number)
 CROSS JOIN LATERAL (
@@ -58,7 +58,7 @@ CROSS JOIN LATERAL (
 ) n
 """
 
-APART = """
+INACTIVE_LINKS = """
 SELECT a.id_type, a.id_value, b.id_type, b.id_value, a.node_key, b.node_key,
     e.message_id, e.first_received_at, coalesce(t.actor, ''), coalesce(t.reason, ''), t.at
 FROM {schema}.identity_edge e
@@ -74,7 +74,7 @@ LIMIT %s
 
 @dataclass(frozen=True)
 class UnmergeResult:
-    """The links that were cut, what came of it, and the path that is left if nothing splits."""
+    """The links that were cut, the outcome, and the path that still joins them if any."""
 
     cut: list[Pair]
     outcome: OperationResult
@@ -82,7 +82,7 @@ class UnmergeResult:
 
 
 class InactiveLink(NamedTuple):
-    """A link that joins nothing: cut by an operator, or refused by the size guard."""
+    """A link that joins nothing because an operator cut it or the size guard refused it."""
 
     a: Identifier
     b: Identifier
@@ -105,9 +105,9 @@ def unmerge_links(
     reason: str = "",
     dry_run: bool = False,
 ) -> UnmergeResult:
-    """Cut these links for good: also when an event states them again, or for the first time."""
+    """Cut these links for good, so that later events that state them join nothing."""
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        return _cut(op, pairs, reason)
+        return _cut_links(op, pairs, reason)
 
 
 def unmerge_event(
@@ -122,18 +122,18 @@ def unmerge_event(
     reason: str = "",
     dry_run: bool = False,
 ) -> UnmergeResult:
-    """Cut the links that an event was the first to state, and further ones that it states.
+    """Cut the links that an event was the first to state, and those in `also`.
 
-    sides are the two that shall come apart, when they are not just the ends of these links.
+    `sides` are the two identifiers to separate, unless they are the ends of these links.
     """
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         with op.any_plan():
-            rows = op.graph.run(OF_MESSAGE, message_id).fetchall()
+            rows = op.graph.run(LINKS_OF_MESSAGE, message_id).fetchall()
         first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
         pairs = list({frozenset(pair): pair for pair in [*first, *more_pairs]}.values())
         if not pairs:
             raise DestinationError(f"no link is known from message {message_id!r}")
-        return _cut(op, pairs, reason, sides)
+        return _cut_links(op, pairs, reason, sides)
 
 
 def unmerge_identifier(
@@ -148,14 +148,14 @@ def unmerge_identifier(
 ) -> UnmergeResult:
     """Cut all links in force of one identifier, so that it stands alone."""
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        stored = op.stored([identifier]).get(identifier)
+        stored = op.stored_identifiers([identifier]).get(identifier)
         if stored is None:
             raise DestinationError("no event has this identifier")
-        links = [link for link in op.links_of([stored.node_id]) if link[2] == IN_FORCE]
+        links = [link for link in op.links([stored.node_id]) if link[2] == IN_FORCE]
         if not links:
             raise DestinationError("the identifier has no active link")
-        names = _names(op, {end for link in links for end in link[:2]})
-        return _cut(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
+        names = _identifiers(op, {end for link in links for end in link[:2]})
+        return _cut_links(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
 
 
 def restore_links(
@@ -167,12 +167,12 @@ def restore_links(
     actor: str,
     dry_run: bool = False,
 ) -> OperationResult:
-    """Take cuts back: the links are in force again as far as events stated them."""
+    """Take cuts back, so that links that events stated are in force again."""
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        keys = [_keys(op, pair) for pair in pairs]
-        if op.graph.run(EXHUME, *columns(keys)).rowcount != len({*keys}):
+        keys = [_link_key(op, pair) for pair in pairs]
+        if op.graph.run(DELETE_CUTS, *columns(keys)).rowcount != len({*keys}):
             raise DestinationError("not all of these links are cut")
-        return _set_state(op, pairs, IN_FORCE)
+        return _set_link_state(op, pairs, IN_FORCE)
 
 
 def release_links(
@@ -184,42 +184,42 @@ def release_links(
     actor: str,
     dry_run: bool = False,
 ) -> OperationResult:
-    """Let links join that the size guard refused."""
+    """Put links in force that the size guard refused."""
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
         with op.any_plan():
-            held = inactive_links(conn, schema, REFUSED, most=2**31)
-        refused = {frozenset((each.a, each.b)) for each in held}
+            links = inactive_links(conn, schema, REFUSED, most=2**31)
+        refused = {frozenset((link.a, link.b)) for link in links}
         if any(frozenset(pair) not in refused for pair in pairs):
             raise DestinationError("not all of these links are blocked")
-        return _set_state(op, pairs, IN_FORCE)
+        return _set_link_state(op, pairs, IN_FORCE)
 
 
 def move_next_slice(conn: Conn, schema: str) -> bool:
-    """Move the next slice of rows of a large un-merge; False when none wait."""
+    """Move the next slice of rows after a large un-merge; False when no rows wait."""
     meta = graph_schema.read_meta(conn, schema)
     with conn.transaction():
         return restamp.move_slice(Graph(conn, schema), meta.salt)
 
 
 def inactive_links(conn: Conn, schema: str, state: str, most: int = 100) -> list[InactiveLink]:
-    """The newest links that are cut or refused."""
-    rows = conn.execute(query(schema, APART), [state, most]).fetchall()
-    return [_apart(row) for row in rows]
+    """The newest links in this state, CUT or REFUSED."""
+    rows = conn.execute(query(schema, INACTIVE_LINKS), [state, most]).fetchall()
+    return [_inactive_link(row) for row in rows]
 
 
-def _cut(
+def _cut_links(
     op: Operation, pairs: Sequence[Pair], reason: str, sides: Pair | None = None
 ) -> UnmergeResult:
-    keys = sorted({_keys(op, pair) for pair in pairs})
+    keys = sorted({_link_key(op, pair) for pair in pairs})
     if any(a == b for a, b in keys):
         raise DestinationError("an identifier cannot be cut from itself")
-    op.graph.run(BURY, op.actor, reason, *columns(keys))
-    outcome = _set_state(op, pairs, CUT)
-    return UnmergeResult(list(pairs), outcome, _path_left(op, [sides] if sides else pairs))
+    op.graph.run(INSERT_CUTS, op.actor, reason, *columns(keys))
+    outcome = _set_link_state(op, pairs, CUT)
+    return UnmergeResult(list(pairs), outcome, _remaining_path(op, [sides] if sides else pairs))
 
 
-def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[PathStep]:
-    """What still joins the first of these pairs that is not apart; of many the first are tried."""
+def _remaining_path(op: Operation, pairs: Sequence[Pair]) -> list[PathStep]:
+    """The path that joins the first pair still joined, of the first PATHS_TRIED pairs."""
     for a, b in pairs[:PATHS_TRIED]:
         steps = explain(op.graph.conn, op.graph.schema, a.value, b.value, a.type, b.type)
         if steps[0].outcome == JOINED:
@@ -227,8 +227,8 @@ def _path_left(op: Operation, pairs: Sequence[Pair]) -> list[PathStep]:
     return []
 
 
-def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> OperationResult:
-    stored = op.stored({identifier for pair in pairs for identifier in pair})
+def _set_link_state(op: Operation, pairs: Sequence[Pair], state: str) -> OperationResult:
+    stored = op.stored_identifiers({identifier for pair in pairs for identifier in pair})
     ends = []
     for a, b in pairs:
         if a in stored and b in stored:
@@ -238,18 +238,18 @@ def _set_state(op: Operation, pairs: Sequence[Pair], state: str) -> OperationRes
         return OperationResult({}, [])
     op.graph.run(SET_STATE, state, *columns(ends))
     touched = {number for pair in ends for number in pair}
-    return op.reevaluate({each.root_id for each in stored.values()}, touched)
+    return op.reevaluate_profiles({node.root_id for node in stored.values()}, touched)
 
 
-def _keys(op: Operation, pair: Pair) -> tuple[UUID, UUID]:
-    a, b = sorted((op.key(pair[0]), op.key(pair[1])))
+def _link_key(op: Operation, pair: Pair) -> tuple[UUID, UUID]:
+    a, b = sorted((op.node_key(pair[0]), op.node_key(pair[1])))
     return a, b
 
 
-def _names(op: Operation, numbers: Iterable[int]) -> dict[int, Identifier]:
-    rows = op.graph.run(NAMES, list(numbers))
+def _identifiers(op: Operation, numbers: Iterable[int]) -> dict[int, Identifier]:
+    rows = op.graph.run(NODE_IDENTIFIERS, list(numbers))
     return {node_id: Identifier(id_type, id_value) for node_id, id_type, id_value in rows}
 
 
-def _apart(row: tuple[Any, ...]) -> InactiveLink:
+def _inactive_link(row: tuple[Any, ...]) -> InactiveLink:
     return InactiveLink(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:])
