@@ -9,7 +9,7 @@ class RudderhubConfig(AppConfig):
     name = "rudderhub"
 
     def ready(self) -> None:
-        """Register the admin's pages, and let tasks that the web sends go to our broker.
+        """Register the admin's pages, and connect the tasks that the web sends with our broker.
 
         Not in rudderhub/__init__.py, where Celery's own guide has it: the supervisor of
         `make run` would load Celery as well.

@@ -1,4 +1,4 @@
-"""The Celery app of beat: it sends names of tasks by the schedule and imports none of them.
+"""The Celery app of beat, which sends the names of scheduled tasks and imports no task.
 
 Without Django and the tasks beat needs a third of the memory.
 """

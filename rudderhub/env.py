@@ -1,7 +1,7 @@
 """Settings that an operator may give: RUDDERHUB_<NAME> in the environment or in var/instance.env.
 
 The environment wins over the file. `make run` writes the file: generated secrets and the
-addresses of the embedded servers. docs/reference/settings.md lists every name; a test says so.
+addresses of the embedded servers. docs/reference/settings.md lists every name, held by a test.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ DEFAULTS: dict[str, str] = {
 
 
 class SettingError(ValueError):
-    """A setting that cannot be read; the message names it."""
+    """The value of a setting is not valid; the message names the setting."""
 
 
 def var_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -68,7 +68,7 @@ def var_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The NAME=value lines of a file; empty when there is none."""
+    """The NAME=value lines of a file; empty without the file."""
     if not path.exists():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -104,14 +104,14 @@ class Env:
         return value
 
     def path_prefix(self, name: str) -> str:
-        """A path without a slash at its end, "" for none; not one that has a meaning already."""
+        """A path without a slash at its end, or "". Paths of our own pages are no valid value."""
         value = self.text(name).rstrip("/")
         if value and (not _PATH.fullmatch(value) or value.split("/")[1] in _TAKEN):
             raise SettingError(f"{PREFIX}{name} is {value!r}, expected a free path such as /data")
         return value
 
     def data_dir(self) -> Path | None:
-        """Where the embedded Postgres keeps its data; None when there is none."""
+        """The home folder of the embedded Postgres; None with another server."""
         name = self._values.get(PREFIX + "EMBEDDED_ID")
         if not name or PREFIX + "DATABASE_URL" in self._given:
             return None
@@ -144,9 +144,9 @@ SHARED_FOLDER = Path("/var/lib/rudderhub")
 
 
 def postgres_home(folder: Path, name: str) -> Path:
-    """Where Postgres keeps the data of an instance whose own folder and name are given.
+    """The folder above the data of Postgres, for the folder and the name of an instance.
 
-    Postgres refuses to run as root. As root it runs under `nobody`, who may not be able to enter
-    the folder of the clone, so its data stand under /var/lib/rudderhub/<name>/.
+    Postgres refuses to run as root. As root it runs under `nobody`, which may not be able to enter
+    the folder of the clone, so its data are in /var/lib/rudderhub/<name>/.
     """
     return SHARED_FOLDER / name if os.geteuid() == 0 else folder

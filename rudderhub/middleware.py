@@ -1,4 +1,4 @@
-"""The gateway's middleware over all routes of the project."""
+"""The gateway's middleware, over all routes of the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What load balancers, SDKs and people ask of the instance itself."""
+"""The public pages of the instance: health, version, API documentation."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ logger = logging.getLogger(__name__)
 
 
 def health(_request: HttpRequest) -> HttpResponse:
-    """200 while events can be stored, else 503; the values are texts, as the original has them."""
-    db, writable = _database_state()
+    """200 while events can be stored, else 503. All values are texts, as in RudderStack."""
+    db_up, is_writable = _database_state()
     cache_up = _cache_answers()
-    full = disk_space.shortage()
-    accepting = writable and not full
+    shortage = disk_space.shortage()
+    accepting = is_writable and not shortage
     notes = {
-        "Postgres does not answer; events are refused with 503": not db,
-        "Postgres is read-only; events are refused with 503": db and not writable,
-        f"{full}; events are refused with 503": bool(full),
+        "Postgres does not answer; events are refused with 503": not db_up,
+        "Postgres is read-only; events are refused with 503": db_up and not is_writable,
+        f"{shortage}; events are refused with 503": bool(shortage),
         "the cache does not answer; rate limits are off": not cache_up,
     }
     state = {
         "server": "UP",
-        "db": "UP" if db else "DOWN",
+        "db": "UP" if db_up else "DOWN",
         "cache": "UP" if cache_up else "DOWN",
         "acceptingEvents": "TRUE" if accepting else "FALSE",
         "rateLimits": "TRUE" if cache_up else "FALSE",
@@ -53,11 +53,11 @@ def robots(_request: HttpRequest) -> HttpResponse:
 
 
 def openapi(_request: HttpRequest) -> HttpResponse:
-    return HttpResponse(_openapi(), content_type="application/yaml; charset=utf-8")
+    return HttpResponse(_openapi_text(), content_type="application/yaml; charset=utf-8")
 
 
 def docs(_request: HttpRequest) -> HttpResponse:
-    return HttpResponse(_PAGE.format(file=escape(_openapi())))
+    return HttpResponse(_DOCS_PAGE.format(file=escape(_openapi_text())))
 
 
 def root(_request: HttpRequest) -> HttpResponse:
@@ -69,7 +69,7 @@ def not_found(_request: HttpRequest) -> HttpResponse:
 
 
 def _database_state() -> tuple[bool, bool]:
-    """Whether Postgres answers, and whether it takes writes."""
+    """Whether Postgres answers, and whether it accepts writes."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
@@ -101,11 +101,11 @@ def version_number() -> str:
 
 
 @lru_cache(maxsize=1)
-def _openapi() -> str:
+def _openapi_text() -> str:
     return (ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8")
 
 
-_PAGE = """<!doctype html>
+_DOCS_PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>rudderhub HTTP API</title>

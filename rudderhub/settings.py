@@ -1,3 +1,5 @@
+"""Django's settings, from those that rudderhub.env reads."""
+
 from __future__ import annotations
 
 from celery.schedules import crontab as _crontab
@@ -24,7 +26,7 @@ TRUSTED_PROXIES = _settings.items("TRUSTED_PROXIES")
 INTERNAL_TOKEN = _settings.text("INTERNAL_TOKEN")
 INTERNAL_ROUTES = _settings.flag("INTERNAL_ROUTES")
 PATH_PREFIX = _settings.path_prefix("PATH_PREFIX")
-DATA_PLANE_URL = BASE_URL + PATH_PREFIX  # what SDKs are told to send to
+DATA_PLANE_URL = BASE_URL + PATH_PREFIX  # the address to which SDKs send
 UNKNOWN_KEYS_PER_MINUTE = _settings.integer("UNKNOWN_KEYS_PER_MINUTE", least=0)  # 0: no limit
 DATA_DIR = _settings.data_dir()
 MIN_FREE_MB = _settings.integer("MIN_FREE_MB", least=0)
@@ -135,7 +137,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [("unfold/js/alpine", ROOT / "rudderhub" / "vendor" / "alpine")]
-WHITENOISE_USE_FINDERS = True  # from the packages themselves: nothing to collect
+WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
@@ -145,7 +147,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
-    "max_retries": 0,  # of who publishes; a worker and the clock try again for as long as it takes
+    "max_retries": 0,  # of publishers; workers and beat retry without end
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a request never waits for a dead broker
@@ -196,7 +198,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": _settings.text("LOG_LEVEL")},
-    "loggers": {  # two lines a task, every few seconds; a load logs a line of its own
+    "loggers": {  # two lines per task, every few seconds; a load logs its own line
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
     },

@@ -1,3 +1,5 @@
+"""The addresses of the project: Django's patterns, and routes of exact paths."""
+
 from __future__ import annotations
 
 from django.contrib import admin
@@ -14,7 +16,7 @@ from rudderhub.admin.settings.system import system
 from sources.routing import Route, get, unprefixed_path
 from sources.sdk.routes import SDK_ROUTES, find_sdk_route
 
-_BROWSE = [
+_ADMIN_PAGES = [
     path(f"admin/{route}", admin.site.admin_view(view), name=name)
     for route, view, name in (
         ("tables/", tables.tables, "tables"),
@@ -33,7 +35,7 @@ _BROWSE = [
 urlpatterns = [
     path("admin/people/", include("rudderhub.admin.people.urls")),
     path("admin/second-factor/", include("rudderhub.accounts.second_factor.urls")),
-    *_BROWSE,
+    *_ADMIN_PAGES,
     path("admin/password_change/", admin.site.admin_view(OwnPassword.as_view())),
     path("admin/", admin.site.urls),
     path("admin/login/", admin.site.login, name="account_login"),  # django-allauth's name for it
@@ -54,7 +56,7 @@ ROUTES: dict[str, Route] = {
 
 
 def find_route(path: str) -> Route | None:
-    """The route of an exact path that needs no login; everything else goes Django's way."""
+    """The route of an exact path, which needs no login; None for the paths of urlpatterns."""
     route = find_event_route(path)
     if route is None:
         path = unprefixed_path(path)

@@ -1,4 +1,4 @@
-"""The first visit: a one-time link makes the first admin, so that there is no default password."""
+"""The first visit: a one-time link creates the first admin, in place of a default password."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from rudderhub.accounts.second_factor.codes import note
+from rudderhub.accounts.second_factor.codes import log_action
 
 SETUP_LOCK = 0x72756464_00000010
 UNSAFE_KEY = "not-set-up-yet"
 
 
 def setup_token() -> str | None:
-    """The last part of /setup/<token>/; None once an admin exists, or while anyone could guess it.
+    """The last part of /setup/<token>/; None if an admin exists, or without a secret key.
 
-    It hangs on SECRET_KEY alone, so that `manage.py info` can show it as long as it is needed.
+    It depends on SECRET_KEY alone, so that `manage.py info` can show it as long as it is needed.
     """
     if settings.SECRET_KEY.startswith(UNSAFE_KEY) or _has_admin():
         return None
@@ -68,26 +68,26 @@ class FirstAdminForm(BaseUserCreationForm):  # type: ignore[type-arg]
 def first_admin(request: HttpRequest, token: str) -> HttpResponse:
     expected = setup_token()
     if expected is None or not constant_time_compare(token, expected):
-        return _gone(request)
+        return _expired_link(request)
     form = FirstAdminForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         context = {**admin.site.each_context(request), "title": "Create the first admin"}
         return render(request, "rudderhub/accounts/first_admin.html", {**context, "form": form})
-    user = _make_admin(form)
+    user = _create_admin(form)
     if user is None:
-        return _gone(request)
-    note(user, "Created the first admin with the set-up link.")
+        return _expired_link(request)
+    log_action(user, "Created the first admin with the set-up link.")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponseRedirect(reverse("admin:index"))
 
 
 def first_visit(request: HttpRequest) -> dict[str, bool]:
-    """For GLOBAL_CALLBACK of unfold: whether the login page has nobody to log in."""
+    """The context for GLOBAL_CALLBACK of unfold: whether the first admin is missing."""
     return {} if request.user.is_authenticated else {"needs_first_admin": not _has_admin()}
 
 
-def _make_admin(form: FirstAdminForm) -> User | None:
-    """None when another submission was first: of two at once, one waits here for the lock."""
+def _create_admin(form: FirstAdminForm) -> User | None:
+    """The first admin; None if another submission created it. A lock orders two at once."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SETUP_LOCK])
@@ -103,6 +103,6 @@ def _has_admin() -> bool:
     return get_user_model().objects.filter(is_superuser=True).exists()
 
 
-def _gone(request: HttpRequest) -> HttpResponse:
+def _expired_link(request: HttpRequest) -> HttpResponse:
     context = {**admin.site.each_context(request), "title": "This set-up link does not work"}
     return render(request, "rudderhub/accounts/first_admin_gone.html", context, status=404)

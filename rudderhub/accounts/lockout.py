@@ -1,8 +1,8 @@
-"""An end to guessing passwords.
+"""Limits the number of wrong passwords.
 
-Failures count for a user name at an address, for an address, and for a user name wherever it is
-tried. The last limit would let anybody lock a user out: it does not hold where the user has
-logged in from before.
+Failures count per user name and address, per address, and per user name. The last limit alone
+would let anybody lock a user out, so it does not apply to addresses from which the user has
+logged in before.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sources.client_address import is_address, verified_address
 logger = logging.getLogger(__name__)
 
 FAILURES = 10
-"""Of a user name at an address."""
+"""The limit per user name and address."""
 FAILURES_IN_ALL = 50
-"""Of an address with whatever names, and of a user name from wherever."""
+"""The limit per address, and per user name."""
 LOCKED_SECONDS = 15 * 60
 KNOWN_SECONDS = 30 * 24 * 3600
 IPV6_PREFIX = 64
-"""What one customer of a network provider gets at least."""
+"""The smallest network that a provider assigns to a customer."""
 
 
 class LockOut:
-    """Refuses after too many failures; stands before the other backends.
+    """An authentication backend before the others: refuses after too many failures.
 
-    While the cache is away nobody is locked out.
+    Nobody is locked out while the cache does not answer.
     """
 
     def authenticate(
@@ -48,21 +48,23 @@ class LockOut:
 
 
 @receiver(user_login_failed)
-def _count(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+def _count_failure(
+    credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
+) -> None:
     username = credentials.get("username")
     if _is_locked(request, username):
-        return  # it was not tried
+        return  # the password was not checked
     try:
         for key, _most in _limits(request, username):
             cache.add(key, 0, timeout=LOCKED_SECONDS)
             cache.incr(key)
-    except (RedisError, ValueError) as error:  # ValueError: it has just run out
+    except (RedisError, ValueError) as error:  # ValueError: the key has expired
         logger.warning("a failed log-in was not counted: %s", type(error).__name__)
 
 
 @receiver(user_logged_in)
-def _clear(user: Any, request: HttpRequest, **_: Any) -> None:
-    """Whoever knows the password was not guessing; the address may still guess others."""
+def _clear_failures(user: Any, request: HttpRequest, **_: Any) -> None:
+    """Clear the failures of this user; those of the address still count, for other users."""
     name, network = user.get_username(), _network(request)
     try:
         cache.delete(_pair_key(name, network))
@@ -80,25 +82,26 @@ def _is_locked(request: HttpRequest | None, username: str | None) -> bool:
 
 
 def _limits(request: HttpRequest | None, username: str | None) -> Iterator[tuple[str, int]]:
+    """The keys of the counters in the cache, each with its limit."""
     network = _network(request)
     if network:
         yield f"login:address:{network}", FAILURES_IN_ALL
     if username:
         yield _pair_key(username, network), FAILURES
         if not cache.get(_known_key(username, network)):
-            yield f"login:name:{_digits(username)}", FAILURES_IN_ALL
+            yield f"login:name:{_hex_name(username)}", FAILURES_IN_ALL
 
 
 def _pair_key(username: str, network: str) -> str:
-    return f"login:pair:{_digits(username)}:{network}"
+    return f"login:pair:{_hex_name(username)}:{network}"
 
 
 def _known_key(username: str, network: str) -> str:
-    return f"login:known:{_digits(username)}:{network}"
+    return f"login:known:{_hex_name(username)}:{network}"
 
 
-def _digits(username: str) -> str:
-    """Letters and digits, whatever the name holds."""
+def _hex_name(username: str) -> str:
+    """The name in a form that is valid in a cache key."""
     return username.lower().encode().hex()[:200]
 
 
@@ -106,7 +109,7 @@ def _network(request: HttpRequest | None) -> str:
     address = verified_address(request.META) if request else ""
     if not is_address(address):
         return address
-    found = ip_address(address)
-    found = getattr(found, "ipv4_mapped", None) or found
-    bits = IPV6_PREFIX if found.version == 6 else found.max_prefixlen  # noqa: PLR2004
-    return str(ip_network((found, bits), strict=False))
+    ip = ip_address(address)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    bits = IPV6_PREFIX if ip.version == 6 else ip.max_prefixlen  # noqa: PLR2004
+    return str(ip_network((ip, bits), strict=False))

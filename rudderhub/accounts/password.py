@@ -1,4 +1,4 @@
-"""The change of one's own password: whoever guesses at the old one is locked out as at log-in."""
+"""The change of one's own password. Wrong guesses at the old one count as failed log-ins."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse_lazy
 from unfold.forms import AdminOwnPasswordChangeForm
 
-from rudderhub.accounts.second_factor.codes import note
+from rudderhub.accounts.second_factor.codes import log_action
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
     def clean_old_password(self) -> str:
-        given: str = self.cleaned_data["old_password"]
+        old_password: str = self.cleaned_data["old_password"]
         username = self.user.get_username()
-        if authenticate(context.request, username=username, password=given) is None:
+        if authenticate(context.request, username=username, password=old_password) is None:
             raise ValidationError(
                 self.error_messages["password_incorrect"], code="password_incorrect"
             )
-        return given
+        return old_password
 
     def save(self, commit: bool = True) -> User:
         user: User = super().save(commit)
-        note(user, "Changed the password.")
+        log_action(user, "Changed the password.")
         return user
 
 

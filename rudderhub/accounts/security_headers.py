@@ -1,4 +1,4 @@
-"""What browsers may do with the admin's pages."""
+"""The headers that limit what browsers do with the admin's pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLICY = (
 
 
 class PolicyMiddleware:
-    """The content security policy, on every page that Django renders."""
+    """Adds the content security policy to every page that Django renders."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

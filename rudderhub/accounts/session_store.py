@@ -1,6 +1,6 @@
-"""Who is logged in, and from where.
+"""Sessions of logged-in browsers, with their origin.
 
-The table holds a hash of the key that a browser has: nobody who reads it can act as that browser.
+The table holds hashes of the browsers' keys, so that its readers cannot use the sessions.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from django.utils import timezone
 from sources.client_address import verified_address
 
 ORIGIN = "logged_in_from"
-"""In a session: when, from which address and with which browser."""
+"""The session's key for the time, address and browser of the log-in."""
 LONGEST_BROWSER = 200
 BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
-"""As they name themselves; the later ones are named by the earlier ones, too."""
+"""The names in their headers; the header of an earlier one also has those of later ones."""
 SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
 
 
 class SessionStore(DatabaseStore):
-    """For SESSION_ENGINE; Django's, with the key hashed on its way to the table."""
+    """Django's store for SESSION_ENGINE, but with hashed keys in the table."""
 
     def _get_session_from_db(self) -> AbstractBaseSession | None:
         key = stored_key(self.session_key or "")
-        found = self.model.objects.filter(session_key=key, expire_date__gt=timezone.now()).first()
-        if found is None:
+        session = self.model.objects.filter(session_key=key, expire_date__gt=timezone.now()).first()
+        if session is None:
             self._session_key = None
-        return found
+        return session
 
     def exists(self, session_key: str) -> bool:
         return super().exists(stored_key(session_key))
 
     def create_model_instance(self, data: Any) -> AbstractBaseSession:
-        made = super().create_model_instance(data)
-        made.session_key = stored_key(made.session_key)
-        return made
+        session = super().create_model_instance(data)
+        session.session_key = stored_key(session.session_key)
+        return session
 
     def delete(self, session_key: str | None = None) -> None:
         if key := session_key or self.session_key:
@@ -49,19 +49,19 @@ class SessionStore(DatabaseStore):
 
 
 def stored_key(key: str) -> str:
-    """As long as a key may be."""
+    """The hash of a browser's key, cut to the length of the column."""
     return sha256(key.encode()).hexdigest()[:40]
 
 
 def browser_name(agent: str) -> str:
-    """In a few words, as far as the header of a browser tells it: "Firefox, Linux"."""
+    """The browser and system of a User-Agent header, such as "Firefox, Linux", else the header."""
     browser = next((name for name in BROWSERS if f"{name}/" in agent), "")
     system = next((name for name in SYSTEMS if name in agent), "")
     return ", ".join(name for name in (browser, system) if name) or agent
 
 
 @receiver(user_logged_in)
-def _note_origin(request: HttpRequest, **_: Any) -> None:
+def _store_origin(request: HttpRequest, **_: Any) -> None:
     request.session[ORIGIN] = {
         "at": timezone.now().isoformat(),
         "address": verified_address(request.META),

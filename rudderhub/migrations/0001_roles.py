@@ -28,25 +28,25 @@ PERSONAL = "view_personal_data"
 
 
 def make_roles(apps, schema_editor):
-    """A permission belongs to a role whose beginnings it has; personal data only to who is named."""
+    """Create the roles with the permissions that begin as ROLES has it; PERSONAL has a rule apart."""
     for label in ("sources", "destinations", "events", "auth", "admin", "sessions"):
         config = apps.get_app_config(label)
-        config.models_module = True
+        models_module, config.models_module = config.models_module, True
         create_permissions(config, apps=apps, verbosity=0)
-        config.models_module = None
+        config.models_module = models_module
     permissions = list(
         apps.get_model("auth", "Permission").objects.select_related("content_type")
     )
-    for role, beginnings in ROLES.items():
+    for role, prefixes in ROLES.items():
         group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=role)
-        group.permissions.add(*(each for each in permissions if _has(each, beginnings)))
+        group.permissions.add(*(permission for permission in permissions if _is_of_role(permission, prefixes)))
 
 
-def _has(permission, beginnings):
+def _is_of_role(permission, prefixes):
     name = f"{permission.content_type.app_label}.{permission.codename}"
     if permission.codename == PERSONAL:
-        return "events." in beginnings or name in beginnings
-    return name.startswith(beginnings)
+        return "events." in prefixes or name in prefixes
+    return name.startswith(prefixes)
 
 
 class Migration(migrations.Migration):

@@ -21,7 +21,7 @@ from destinations.postgres.reads import profiles
 from destinations.warehouse.rows.schema import DISCARDS
 from events.models import DeadLetter, Event, LetterState, Quarantined
 from events.people import store
-from rudderhub.accounts.second_factor.codes import app_of
+from rudderhub.accounts.second_factor.codes import authenticator_app
 from rudderhub.accounts.second_factor.middleware import PASSED
 from rudderhub.admin.overview.page import PERIODS
 from sources.models import Source
@@ -69,7 +69,7 @@ def clients() -> tuple[Client, Client]:
     newcomer.force_login(User.objects.filter(is_superuser=False)[0])
     user = User.objects.get(is_superuser=True)
     admin.force_login(user)
-    app = app_of(user) or TOTP.activate(user, generate_totp_secret()).instance
+    app = authenticator_app(user) or TOTP.activate(user, generate_totp_secret()).instance
     session = admin.session
     session[PASSED] = app.pk
     session.save()

@@ -1,4 +1,4 @@
-"""What django-allauth asks of a project."""
+"""The adapters by which django-allauth uses our addresses and our encryption."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return verified_address(request.META)
 
     def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
-        """The last of password and code that the user has: with a second factor, its code."""
+        """Only the strongest method: the code of a second factor, without one the password."""
         return super().get_reauthentication_methods(user)[-1:]
 
 

@@ -1,7 +1,7 @@
 """A user's second factor: the codes of an authenticator app, and recovery codes for its loss.
 
-A code works once. What was used last and how many wrong codes came since stands in Postgres,
-beside the secret: guessing stays limited while the cache is away.
+A code works once. Postgres holds the last used code and the number of wrong codes since, beside
+the secret, so that guesses are limited even while the cache does not answer.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ FAILURES = 10
 LOCKED_SECONDS = 15 * 60
 
 
-def app_of(user: User) -> Authenticator | None:
-    """The authenticator app that the user has set up."""
-    return _held(user, Authenticator.Type.TOTP).first()
+def authenticator_app(user: User) -> Authenticator | None:
+    """The authenticator app that the user has set up; None without one."""
+    return _authenticators(user, Authenticator.Type.TOTP).first()
 
 
 def recovery_codes(user: User) -> list[str]:
-    """Those not used yet."""
-    kept = _held(user, Authenticator.Type.RECOVERY_CODES).first()
-    return kept.wrap().get_unused_codes() if kept else []
+    """The recovery codes that the user has not used yet."""
+    recovery = _authenticators(user, Authenticator.Type.RECOVERY_CODES).first()
+    return recovery.wrap().get_unused_codes() if recovery else []
 
 
 def use_code(user: User, code: str) -> Authenticator | None:
-    """What the code is of; None when it is wrong or used, or too many wrong ones came before."""
+    """The authenticator of a right code; None if it is wrong, used or after too many wrong ones."""
     with transaction.atomic():
-        app = _held(user, Authenticator.Type.TOTP).select_for_update().first()
-        if app is None or waits(app):
+        app = _authenticators(user, Authenticator.Type.TOTP).select_for_update().first()
+        if app is None or is_locked(app):
             return None
         used = _use_app_code(app, code) or _use_recovery_code(user, code)
         app.data["failures"] = 0 if used else app.data.get("failures", 0) + 1
@@ -45,25 +45,25 @@ def use_code(user: User, code: str) -> Authenticator | None:
     return used
 
 
-def waits(app: Authenticator) -> bool:
-    """After too many wrong codes no code is taken for a while, then one guess at a time."""
+def is_locked(app: Authenticator) -> bool:
+    """Whether too many codes were wrong; after LOCKED_SECONDS one guess at a time is allowed."""
     is_recent = time.time() - app.data.get("failed_at", 0) < LOCKED_SECONDS
     return is_recent and app.data.get("failures", 0) >= FAILURES
 
 
-def reset(user: User, message: str, by: int | None = None) -> None:
-    """Take the second factor away: the user logs in with the password alone."""
+def remove_second_factor(user: User, message: str, by: int | None = None) -> None:
+    """Remove the second factor and the recovery codes: only the password is needed to log in."""
     with transaction.atomic():
         Authenticator.objects.filter(user=user).delete()
-        note(user, message, by)
+        log_action(user, message, by)
 
 
-def note(user: User, message: str, by: int | None = None) -> None:
-    """A line of the audit log; by is the key of whoever did it, when it was not the user."""
+def log_action(user: User, message: str, by: int | None = None) -> None:
+    """Add an entry to the audit log; `by` is the key of the acting user, if it is another."""
     audit.log_action(by or user.pk, user, message)
 
 
-def _held(user: User, kind: str) -> QuerySet[Authenticator]:
+def _authenticators(user: User, kind: str) -> QuerySet[Authenticator]:
     return Authenticator.objects.filter(user=user, type=kind)
 
 
@@ -76,5 +76,5 @@ def _use_app_code(app: Authenticator, code: str) -> Authenticator | None:
 
 
 def _use_recovery_code(user: User, code: str) -> Authenticator | None:
-    kept = _held(user, Authenticator.Type.RECOVERY_CODES).first()
-    return kept if kept and kept.wrap().validate_code(code) else None
+    recovery = _authenticators(user, Authenticator.Type.RECOVERY_CODES).first()
+    return recovery if recovery and recovery.wrap().validate_code(code) else None

@@ -1,3 +1,5 @@
+"""The forms of the second factor: set-up, code and password."""
+
 from __future__ import annotations
 
 import time
@@ -12,7 +14,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
-from rudderhub.accounts.second_factor.codes import app_of, use_code, waits
+from rudderhub.accounts.second_factor.codes import authenticator_app, is_locked, use_code
 from rudderhub.accounts.second_factor.totp import matching_step, new_secret
 
 PENDING_SECRET = "second_factor_secret"  # noqa: S105  # a key of the session
@@ -25,8 +27,10 @@ LOCKED = "Too many wrong codes. Wait 15 minutes, or ask an admin to reset your s
 
 
 def _code_field(label: str, **attrs: Any) -> forms.CharField:
-    given = {"autocomplete": "one-time-code", "autofocus": True, **attrs}
-    return forms.CharField(label=label, max_length=20, widget=UnfoldAdminTextInputWidget(given))
+    attributes = {"autocomplete": "one-time-code", "autofocus": True, **attrs}
+    return forms.CharField(
+        label=label, max_length=20, widget=UnfoldAdminTextInputWidget(attributes)
+    )
 
 
 class EnrolForm(forms.Form):
@@ -54,8 +58,8 @@ class CodeForm(ReauthenticateForm):
         except ImproperlyConfigured as error:
             raise forms.ValidationError(str(error)) from error
         if used is None:
-            app = app_of(self.user)
-            raise forms.ValidationError(LOCKED if app and waits(app) else WRONG)
+            app = authenticator_app(self.user)
+            raise forms.ValidationError(LOCKED if app and is_locked(app) else WRONG)
         self.authenticator = used
         return code
 
@@ -69,7 +73,7 @@ class PasswordForm(ReauthenticateByPasswordForm):
 
 
 def _pending_secret() -> str:
-    """Of the set-up that is under way: kept, encrypted, in the session until a code confirms it."""
+    """The new secret of a set-up; the session holds it encrypted until a code confirms it."""
     session = context.request.session
     if PENDING_SECRET not in session:
         session[PENDING_SECRET] = encrypt(new_secret())

@@ -1,4 +1,4 @@
-"""Whoever has a second factor passes it before any page; while it is required, all set one up."""
+"""Requires the second factor before any page, and its set-up where the settings demand one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from rudderhub.accounts.second_factor.codes import app_of
+from rudderhub.accounts.second_factor.codes import authenticator_app
 
-PASSED = "second_factor"  # in the session: the key of the authenticator app that was passed
+PASSED = "second_factor"
+"""The session's key for the pk of the authenticator app of the accepted code."""
 OPEN = {
     "mfa_reauthenticate": {"mfa_reauthenticate", "admin:logout"},
     "mfa_activate_totp": {"mfa_activate_totp", "account_reauthenticate", "admin:logout"},
@@ -32,18 +33,18 @@ class SecondFactorMiddleware:
         if settings.SESSION_COOKIE_NAME not in request.COOKIES:
             return None
         step = next_step(request)
-        found = request.resolver_match
-        if step is None or (found and found.view_name in OPEN[step]):
+        match = request.resolver_match
+        if step is None or (match and match.view_name in OPEN[step]):
             return None
         back = request.get_full_path() if request.method == "GET" else reverse("admin:index")
         return redirect_to_login(back, reverse(step))
 
 
 def next_step(request: HttpRequest) -> str | None:
-    """The page that has to come first; the password has been checked by now."""
+    """The name of the page that comes first after the password; None if nothing is missing."""
     if not request.user.is_authenticated:
         return None
-    app = app_of(request.user)
+    app = authenticator_app(request.user)
     if app is None:
         return "mfa_activate_totp" if settings.REQUIRE_SECOND_FACTOR else None
     return None if request.session.get(PASSED) == app.pk else "mfa_reauthenticate"

@@ -1,3 +1,5 @@
+"""The addresses of the second factor, by the names that django-allauth looks up."""
+
 from __future__ import annotations
 
 from django.contrib import admin
@@ -6,7 +8,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from rudderhub.accounts.second_factor import views
 
-PAGES = (  # the names are those by which django-allauth finds them
+PAGES = (
     ("", views.Overview, "mfa_index"),
     ("set-up/", views.Enrol, "mfa_activate_totp"),
     ("remove/", views.Remove, "mfa_deactivate_totp"),

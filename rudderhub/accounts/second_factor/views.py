@@ -1,4 +1,4 @@
-"""The pages of one's own second factor; django-allauth's flows in the admin's frame."""
+"""The pages of one's own second factor: django-allauth's views in the frame of the admin."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
 from django.views.generic.base import TemplateView
 
-from rudderhub.accounts.second_factor.codes import app_of, note, recovery_codes, use_code
+from rudderhub.accounts.second_factor.codes import (
+    authenticator_app,
+    log_action,
+    recovery_codes,
+    use_code,
+)
 from rudderhub.accounts.second_factor.forms import PENDING_SECRET, CodeForm, EnrolForm, PasswordForm
 from rudderhub.accounts.second_factor.middleware import PASSED, next_step
 
 
 class Page:
-    """In the admin's frame."""
+    """A page in the frame of the admin."""
 
     request: HttpRequest
     title: str
@@ -40,7 +45,7 @@ class Overview(Page, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = _user(self.request)
-        app = app_of(user)
+        app = authenticator_app(user)
         since = app.created_at if app else None
         codes_left = len(recovery_codes(user))
         return super().get_context_data(**kwargs, since=since, codes_left=codes_left)
@@ -52,7 +57,7 @@ class Enrol(Page, ActivateTOTPView):
     form_class = EnrolForm
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if app_of(_user(request)):
+        if authenticator_app(_user(request)):
             return HttpResponseRedirect(reverse("mfa_index"))
         return super().dispatch(request, *args, **kwargs)
 
@@ -61,9 +66,9 @@ class Enrol(Page, ActivateTOTPView):
         super().form_valid(form)
         del self.request.session[PENDING_SECRET]
         use_code(user, form.cleaned_data["code"])  # so that it does not work a second time
-        note(user, "Set up a second factor.")
-        _pass(self.request, app_of(user))
-        return _show_codes(self.request)
+        log_action(user, "Set up a second factor.")
+        _mark_passed(self.request, authenticator_app(user))
+        return _codes_page(self.request)
 
     def get_success_url(self) -> str:
         return reverse("mfa_index")
@@ -83,8 +88,8 @@ class NewCodes(Page, GenerateRecoveryCodesView):
 
     def form_valid(self, form: Form) -> HttpResponse:
         super().form_valid(form)
-        note(_user(self.request), "Created new recovery codes.")
-        return _show_codes(self.request)
+        log_action(_user(self.request), "Created new recovery codes.")
+        return _codes_page(self.request)
 
 
 class Remove(Page, DeactivateTOTPView):
@@ -103,13 +108,13 @@ class Remove(Page, DeactivateTOTPView):
 
     def form_valid(self, form: Form) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
-        note(_user(self.request), "Removed the second factor.")
+        log_action(_user(self.request), "Removed the second factor.")
         messages.success(self.request, "Your second factor is removed.")
         return response
 
 
 class Code(Page, BaseReauthenticateView):
-    """After the password at log-in, and before one's second factor is changed."""
+    """The code after the password at log-in, and before the second factor is changed."""
 
     title = "Enter a code"
     template_name = "rudderhub/accounts/second_factor/code.html"
@@ -122,19 +127,19 @@ class Code(Page, BaseReauthenticateView):
         user = _user(self.request)
         form.save()
         self.request.session.cycle_key()
-        _pass(self.request, app_of(user))
+        _mark_passed(self.request, authenticator_app(user))
         if form.authenticator.type == Authenticator.Type.RECOVERY_CODES:
-            self._tell_of_recovery(user)
+            self._report_recovery_code(user)
         return super().form_valid(form)
 
-    def _tell_of_recovery(self, user: User) -> None:
+    def _report_recovery_code(self, user: User) -> None:
         left = len(recovery_codes(user))
-        note(user, f"Used a recovery code; {left} left.")
+        log_action(user, f"Used a recovery code; {left} left.")
         messages.warning(self.request, f"You used a recovery code; {left} left.")
 
 
 class Password(Page, ReauthenticateView):
-    """Before a second factor is set up."""
+    """The password before a second factor is set up."""
 
     title = "Enter your password"
     template_name = "rudderhub/accounts/second_factor/password.html"
@@ -142,18 +147,18 @@ class Password(Page, ReauthenticateView):
 
 
 def _user(request: HttpRequest) -> User:
-    """admin_view lets only users through."""
+    """The logged-in user; admin_view admits no other request."""
     if not isinstance(request.user, User):
         raise TypeError(f"{request.user} is no user")
     return request.user
 
 
-def _pass(request: HttpRequest, app: Authenticator | None) -> None:
+def _mark_passed(request: HttpRequest, app: Authenticator | None) -> None:
     request.session[PASSED] = app.pk if app else None
 
 
-def _show_codes(request: HttpRequest) -> HttpResponse:
-    """In the answer to the request that made them, the only time that they are shown."""
+def _codes_page(request: HttpRequest) -> HttpResponse:
+    """The only page that shows the codes: the answer to the request that created them."""
     codes = recovery_codes(_user(request))
     text = "\n".join(["rudderhub recovery codes", *codes, ""])
     context = {"title": "Your recovery codes", "codes": codes, "text": text, "file": quote(text)}

@@ -1,8 +1,6 @@
-"""Re-running and discarding dead letters, each after a confirmation."""
+"""The actions on dead letters: re-run and discard, each after a confirmation."""
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -58,7 +56,7 @@ def dead_letter_action(
     *,
     most: int = dead_letters.MAX_LETTERS,
 ) -> HttpResponse:
-    """Show the confirmation; once it is confirmed, run the action named "rerun" or "discard"."""
+    """The confirmation of the action "rerun" or "discard"; once confirmed, its result."""
     confirmation = CONFIRMATIONS.get(name)
     if confirmation is None:
         raise Http404
@@ -68,30 +66,32 @@ def dead_letter_action(
     note = confirmed_note(request, confirmation)
     if note is None:
         return confirmation_page(model_admin, request, confirmation, _affected(letters, name))
-    act = _discard if confirmation.takes_note else _rerun
+    run = _discard if confirmation.takes_note else _rerun
     back = reverse("admin:events_deadletter_changelist")
     return HttpResponseRedirect(
-        act(model_admin, request, dead_letters.oldest_letters(letters, most), note) or back
+        run(model_admin, request, dead_letters.oldest_letters(letters, most), note) or back
     )
 
 
 def _rerun(
     model_admin: ModelAdmin, request: HttpRequest, letters: QuerySet[DeadLetter], _note: str
 ) -> str:
-    """Begin a replay for each connection. Gives the address of the replay or of their list."""
-    begun = [
+    """Start a replay for each connection. Returns the address of the replay, or of their list."""
+    started = [
         replay
         for connection in _connections(letters)
-        if (replay := _begin_rerun(model_admin, request, connection, letters))
+        if (replay := _start_replay(model_admin, request, connection, letters))
     ]
-    if begun:
-        messages.success(request, f"Re-running {sum(replay.expected or 0 for replay in begun):,}.")
-    if len(begun) == 1:
-        return reverse("admin:events_replay_change", args=[begun[0].pk])
-    return reverse("admin:events_replay_changelist") if begun else ""
+    if started:
+        messages.success(
+            request, f"Re-running {sum(replay.expected or 0 for replay in started):,}."
+        )
+    if len(started) == 1:
+        return reverse("admin:events_replay_change", args=[started[0].pk])
+    return reverse("admin:events_replay_changelist") if started else ""
 
 
-def _begin_rerun(
+def _start_replay(
     model_admin: ModelAdmin,
     request: HttpRequest,
     connection: Connection,
@@ -102,8 +102,8 @@ def _begin_rerun(
     except DestinationError as error:
         messages.error(request, f"{connection}: {error}.")
         return None
-    letters_in_words = count_text(replay.expected or 0, "dead letter")
-    model_admin.log_change(request, connection, f"Re-ran {letters_in_words}: {replay}.")
+    count = count_text(replay.expected or 0, "dead letter")
+    model_admin.log_change(request, connection, f"Re-ran {count}: {replay}.")
     try:
         queue.enqueue(replay.pk, queue.Work.REPLAY)
     except OperationalError:
@@ -116,11 +116,12 @@ def _begin_rerun(
 def _discard(
     model_admin: ModelAdmin, request: HttpRequest, letters: QuerySet[DeadLetter], note: str
 ) -> str:
-    by = request.user.get_username()
     for connection in _connections(letters):
-        count = dead_letters.discard_letters(letters.filter(connection=connection), by, note)
-        what = count_text(count, "dead letter")
-        model_admin.log_change(request, connection, f"Discarded {what}: {note}")
+        count = dead_letters.discard_letters(
+            letters.filter(connection=connection), request.user.get_username(), note
+        )
+        letter_count = count_text(count, "dead letter")
+        model_admin.log_change(request, connection, f"Discarded {letter_count}: {note}")
         messages.success(request, f"Discarded {count:,} of {connection}.")
     return ""
 
@@ -135,7 +136,7 @@ def _affected(letters: QuerySet[DeadLetter], name: str) -> Affected:
         count=Count("pk"), since=Min("created_at")
     )
     connections = {connection.pk: connection for connection in _connections(letters)}
-    running = _running_replays(connections) if name == "rerun" else ()
+    running = Replay.objects.filter(state=ReplayState.RUNNING, connection__in=connections)
     return Affected(
         ("Connection", "Reason", "Dead letters", "Oldest"),
         [
@@ -147,17 +148,13 @@ def _affected(letters: QuerySet[DeadLetter], name: str) -> Affected:
             )
             for group in groups.order_by("-count")
         ],
-        [_replay_obstacle(replay) for replay in running],
+        [_replay_obstacle(replay) for replay in running] if name == "rerun" else [],
     )
 
 
 def _connection_text(connection: Connection) -> str:
-    goes_on = connection.enabled and connection.destination.enabled
-    return f"{connection}" + ("" if goes_on else " (paused; waits until it is enabled)")
-
-
-def _running_replays(connections: Collection[int]) -> QuerySet[Replay]:
-    return Replay.objects.filter(state=ReplayState.RUNNING, connection__in=connections)
+    is_enabled = connection.enabled and connection.destination.enabled
+    return f"{connection}" + ("" if is_enabled else " (paused; waits until it is enabled)")
 
 
 def _replay_obstacle(replay: Replay) -> tuple[str, str]:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     LetterRow = WithAnnotations[DeadLetter, _WithEventName]
 
-KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
-SHORT = 14
-GONE = "No longer in the log. If it is not loaded, its payload is below."
+STATE_KINDS = {LetterState.OPEN: "bad", LetterState.LOADED: "good", LetterState.DISCARDED: "off"}
+MESSAGE_ID_LENGTH = 14
+NOT_IN_LOG = "No longer in the log. If it is not loaded, its payload is below."
 
 
 class LetterStateFilter(SimpleListFilter):
@@ -80,7 +80,7 @@ class KindFilter(SimpleListFilter):
 
 
 class LetterChangeList(ChangeList):
-    """Adds the types and names of the events that the log still has, in one query."""
+    """Adds the types and names of the events that are still in the log, in one query."""
 
     result_list: list[LetterRow]
 
@@ -111,8 +111,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     actions = ("rerun", "discard")  # type: ignore[assignment]
     change_form_outer_before_template = "rudderhub/problems/dead_letter_bar.html"
     fields = readonly_fields = (
-        *("status", "reason", "connection", "message", "since", "attempts", "last_try"),
-        *("closed", "last_rerun", "live"),
+        *("status", "reason", "connection", "message", "since", "attempts", "last_attempt"),
+        *("closed", "last_rerun", "trace_link"),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LetterChangeList]:
@@ -135,10 +135,12 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="state")
     def status(self, letter: DeadLetter) -> SafeString:
-        return status_label(letter.get_state_display().lower(), KINDS[LetterState(letter.state)])
+        return status_label(
+            letter.get_state_display().lower(), STATE_KINDS[LetterState(letter.state)]
+        )
 
     @display(description="last attempt")
-    def last_try(self, letter: DeadLetter) -> SafeString:
+    def last_attempt(self, letter: DeadLetter) -> SafeString:
         return relative_time(letter.tried_at)
 
     @display(description="closed")
@@ -158,16 +160,16 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="message id", ordering="message_id")
     def short_message(self, letter: DeadLetter) -> SafeString:
-        return copyable_text(letter.message_id, SHORT)
+        return copyable_text(letter.message_id, MESSAGE_ID_LENGTH)
 
     @display(description="message id")
     def message(self, letter: DeadLetter) -> SafeString:
         return copyable_text(letter.message_id)
 
     @display(description="event")
-    def live(self, letter: DeadLetter) -> SafeString:
+    def trace_link(self, letter: DeadLetter) -> SafeString:
         if not Event.objects.filter(pk=letter.event_id).exists():
-            return format_html("{}", GONE)
+            return format_html("{}", NOT_IN_LOG)
         url = reverse("admin:events_event_change", args=[letter.event_id])
         return format_html('<a class="rh-link" href="{}">Open the trace</a>', url)
 
@@ -202,7 +204,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return [route, *super().get_urls()]
 
     def act_view(self, request: HttpRequest, pk: int, name: str, reach: str) -> HttpResponse:
-        """Act on one dead letter, or with the reach "alike" on all similar ones."""
+        """Run an action on one dead letter, or with the reach "alike" on all similar ones."""
         letter = self.get_queryset(request).filter(pk=pk).first()
         if letter is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
@@ -214,5 +216,5 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def record_context(self, request: HttpRequest, record: DeadLetter) -> dict[str, Any]:
         context = super().record_context(request, record)
         if record.state == LetterState.OPEN and self.has_act_permission(request):
-            context["alike"] = dead_letters.similar_letters(record).count()
+            context["similar_count"] = dead_letters.similar_letters(record).count()
         return context

@@ -1,4 +1,4 @@
-"""The pages of the quarantine: refused requests, sending them again and discarding them."""
+"""The pages of the quarantine: refused requests that users send again, discard or export."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from sources.models import Source
 
 SEARCHED_BODIES = 2_000
+"""The number of newest requests in which a search also reads the bodies."""
 MOST_GROUPS = 50
 SEND_AGAIN = Confirmation(
     title="Send refused requests again",
@@ -136,15 +137,15 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Quarantined], search_term: str
     ) -> tuple[QuerySet[Quarantined], bool]:
-        """Also searches the bodies of the newest requests."""
+        """Also the requests with the text in their body, among the newest."""
         matches, _ = super().get_search_results(request, queryset, search_term)
         if not search_term.strip() or not request.user.has_perm(PERMISSION):
             return matches, False
         newest = queryset.order_by("-id").values("pk")[:SEARCHED_BODIES]
-        holding = Quarantined.objects.annotate(at=_body_position(search_term.strip()))
-        holding = holding.filter(pk__in=Subquery(newest), at__gt=0)
-        named = matches.order_by().values("pk")
-        return queryset.filter(Q(pk__in=named) | Q(pk__in=holding.values("pk"))), False
+        bodies = Quarantined.objects.annotate(at=_body_position(search_term.strip()))
+        bodies = bodies.filter(pk__in=Subquery(newest), at__gt=0)
+        fields = matches.order_by().values("pk")
+        return queryset.filter(Q(pk__in=fields) | Q(pk__in=bodies.values("pk"))), False
 
     @display(description="time")
     def time(self, refused: Quarantined) -> SafeString:
@@ -193,15 +194,15 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def send_again(
         self, request: HttpRequest, queryset: QuerySet[Quarantined]
     ) -> HttpResponse | None:
-        """For requests whose cause is fixed, such as a limit that was too low."""
+        """Queue the chosen requests for a worker that sends them again unchanged."""
         chosen = quarantine.open_requests(queryset)
         if confirmed_note(request, SEND_AGAIN) is None:
             return confirmation_page(self, request, SEND_AGAIN, _affected(chosen))
         count = resend.mark_waiting(chosen, request.user.pk)
         queue.try_enqueue(0, queue.Work.QUARANTINE)
-        what = count_text(count, "refused request")
+        requests = count_text(count, "refused request")
         self.message_user(
-            request, f"A worker is sending {what} again. See the progress above the list."
+            request, f"A worker is sending {requests} again. See the progress above the list."
         )
         return None
 
@@ -215,8 +216,8 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             count = quarantine.discard_requests(
                 chosen.filter(source=source), request.user.get_username(), note
             )
-            what = count_text(count, "refused request")
-            self.log_change(request, source, f"Discarded {what}: {note}")
+            requests = count_text(count, "refused request")
+            self.log_change(request, source, f"Discarded {requests}: {note}")
             self.message_user(request, f"Discarded {count:,} of {source}.")
         return None
 
@@ -257,24 +258,23 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     def discard_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_discard_permission(request):
             raise PermissionDenied
-        answer = self.discard(request, self.get_queryset(request).filter(pk=pk))
-        return answer or HttpResponseRedirect(reverse("admin:events_quarantined_changelist"))
+        confirmation = self.discard(request, self.get_queryset(request).filter(pk=pk))
+        return confirmation or HttpResponseRedirect(reverse("admin:events_quarantined_changelist"))
 
     def send_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the body; on POST send it through its route and show the answer."""
+        """The body in a form; on POST the answer of its route to the body."""
         if not self.has_send_again_permission(request):
             raise PermissionDenied
         record = get_object_or_404(Quarantined.objects.select_related("source"), pk=pk)
         if request.method == "GET":
             self.audit_read(request, record)
         back = self.record_url("change", pk)
-        kept = bytes(record.body)
-        body, outcome = _body_text(kept), None
+        body, outcome = _body_text(bytes(record.body)), None
         if request.method == "POST":
-            body = request.POST.get("body", "").replace("\r\n", "\n")
-            unchanged = body == _body_text(kept).replace("\r\n", "\n")
+            stored, body = body, request.POST.get("body", "").replace("\r\n", "\n")
+            is_edited = body != stored.replace("\r\n", "\n")
             try:
-                outcome = self._send(request, record, None if unchanged else body.encode())
+                outcome = self._send(request, record, body.encode() if is_edited else None)
             except AlreadyAcceptedError:
                 messages.warning(request, "It has already been sent again and accepted.")
                 return HttpResponseRedirect(back)
@@ -287,7 +287,7 @@ class QuarantinedAdmin(ReadOnlyAdmin):
             "title": "Send again",
             "refused": record,
             "body": body,
-            "cut": len(kept) < record.body_bytes,
+            "cut": len(record.body) < record.body_bytes,
             "outcome": outcome,
             "back": back,
         }

@@ -1,4 +1,4 @@
-"""The pages of sessions: who is logged in, and from where."""
+"""The pages of sessions: logged-in browsers, with user and address."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class SessionAdmin(SummarisedDeletion):
     sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        this = Q(pk=stored_key(request.session.session_key or ""))
+        is_this = Q(pk=stored_key(request.session.session_key or ""))
         sessions = Session.objects.filter(expire_date__gt=timezone.now())
-        sessions = sessions.annotate(is_this=ExpressionWrapper(this, BooleanField()))
+        sessions = sessions.annotate(is_this=ExpressionWrapper(is_this, BooleanField()))
         if request.user.has_perm("sessions.view_session"):
             return sessions
         own = [session.pk for session in sessions if _user_pk(session) == str(request.user.pk)]
@@ -132,7 +132,7 @@ class SessionAdmin(SummarisedDeletion):
 
 
 def _rows_with_users(sessions: Iterable[Session]) -> list[SessionRow]:
-    """The same records, each with its user's name and the number of their authenticator app."""
+    """The sessions, with the user's name and the key of their authenticator app."""
     rows = [cast("SessionRow", session) for session in sessions]
     pks = {_user_pk(row) for row in rows} - {None}
     names = dict(User.objects.filter(pk__in=pks).values_list("pk", "username"))
@@ -150,6 +150,6 @@ def _user_pk(session: Session) -> str | None:
 
 
 def _origin(session: Session) -> dict[str, str]:
-    """Where and when the session began; empty for one that recorded nothing."""
+    """The origin that was recorded at log-in; empty if none was."""
     origin: dict[str, str] = session.get_decoded().get(ORIGIN, {})
     return origin

@@ -1,4 +1,4 @@
-"""The page System: the state of each part of the instance, versions, settings and audit log."""
+"""The page Settings: the state of each part of the instance, versions, settings, audit log."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from rudderhub.env import DEFAULTS, PREFIX, Env
 from rudderhub.public_views import version_number
 
 SECRET_ENDINGS = ("_KEY", "_KEYS", "_TOKEN")
-"""Of names of settings."""
-SILENT = timedelta(minutes=2)
-"""Beat is silent after this time; it sends a task every ten seconds."""
+"""The endings of settings that are shown masked."""
+SILENCE = timedelta(minutes=2)
+"""The time without a heartbeat after which beat is down; it sends one every ten seconds."""
 ANSWER_SECONDS = 2
 PING_SECONDS = 0.75
 SCARCE_TIMES = 5
-"""Disk space is scarce below this many times the space that must stay free."""
+"""Disk space is scarce below this multiple of the space that must stay free."""
 GOOD, SCARCE, UNCERTAIN, BAD = "good", "scarce", "uncertain", "bad"
 WORDS = {
     GOOD: "works",
@@ -64,13 +64,13 @@ NEWEST = 10
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the instance, its state, and what to do about it."""
+class PartStatus:
+    """The state of a part of the instance, with the remedy if it does not work."""
 
     name: str
     kind: str
     detail: str
-    todo: str = ""
+    remedy: str = ""
 
     @property
     def word(self) -> str:
@@ -78,11 +78,11 @@ class Part:
 
 
 class _UncertainError(Exception):
-    """The state of a part is unknown because another part does not work."""
+    """Nothing is known of a part, because another part does not work."""
 
 
 class _ScarceError(Exception):
-    """The part works, but will run out of space soon."""
+    """A part works, but its space is nearly used up."""
 
 
 def system(request: HttpRequest) -> HttpResponse:
@@ -91,7 +91,7 @@ def system(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Settings",
-        "parts": _checked_parts(),
+        "parts": _part_statuses(),
         "versions": _versions(),
         "values": _settings(),
         "users": User.objects.filter(is_active=True).count(),
@@ -124,7 +124,7 @@ def _masked_setting(name: str, value: str) -> str:
 
 
 def _url_without_secrets(url: str) -> str:
-    """The address without user, password and options; masked if it cannot be parsed safely."""
+    """The URL without user, password and options; masked if it cannot be parsed safely."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -135,22 +135,22 @@ def _url_without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
-def _checked_parts() -> list[Part]:
-    parts: dict[str, Part] = {}
+def _part_statuses() -> list[PartStatus]:
+    parts: dict[str, PartStatus] = {}
     for name, check in _CHECKS.items():
-        parts[name] = _checked_part(name, check, parts)
+        parts[name] = _part_status(name, check, parts)
     return list(parts.values())
 
 
-def _checked_part(name: str, check: Check, parts: Parts) -> Part:
+def _part_status(name: str, check: Check, parts: Parts) -> PartStatus:
     try:
-        return Part(name, GOOD, check(parts))
+        return PartStatus(name, GOOD, check(parts))
     except _UncertainError as error:
-        return Part(name, UNCERTAIN, str(error))
+        return PartStatus(name, UNCERTAIN, str(error))
     except _ScarceError as error:
-        return Part(name, SCARCE, str(error), REMEDIES[name])
+        return PartStatus(name, SCARCE, str(error), REMEDIES[name])
     except (OperationalError, RedisError, OSError, django.db.Error) as error:
-        return Part(name, BAD, " ".join(str(error).split()), REMEDIES[name])
+        return PartStatus(name, BAD, " ".join(str(error).split()), REMEDIES[name])
 
 
 def _postgres(_parts: Parts) -> str:
@@ -164,8 +164,8 @@ def _postgres(_parts: Parts) -> str:
 
 
 def _cache(_parts: Parts) -> str:
-    cache.set("system:look", 1, timeout=5)
-    if not cache.get("system:look"):
+    cache.set("system:check", 1, timeout=5)
+    if not cache.get("system:check"):
         raise OSError("does not keep values; rate limits are off")
     url = str(settings.CACHES["default"]["LOCATION"])
     with Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as server:
@@ -175,7 +175,7 @@ def _cache(_parts: Parts) -> str:
 
 
 def _broker(_parts: Parts) -> str:
-    """Checked on its own: the broker's address may differ from the cache's."""
+    """A check of its own, because the broker's address may differ from the cache's."""
     with app.connection_for_read() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
         return f"answers ({broker.transport.driver_name})"
@@ -189,7 +189,9 @@ def _workers(parts: Parts) -> str:
 
 def answering_worker(*, ping_seconds: float = PING_SECONDS) -> str:
     """The name of the first worker that answers a ping; OperationalError if none does in time."""
-    first = app.control.ping(timeout=ping_seconds, limit=1)  # the next ping loses what comes later
+    first = app.control.ping(
+        timeout=ping_seconds, limit=1
+    )  # later answers are dropped by the next ping
     if not first:
         raise OperationalError("no worker answers; nothing is loaded until one runs")
     return next(iter(first[0]))
@@ -199,14 +201,14 @@ def _beat(parts: Parts) -> str:
     if parts["Cache"].kind == BAD:
         raise _UncertainError("the cache, which stores the heartbeat, does not answer")
     at, now = heartbeat.last_beat(), timezone.now()
-    if at is not None and now - at <= SILENT:
+    if at is not None and now - at <= SILENCE:
         waiting = uncounted_ids()
         counters = f"{waiting:,} events not counted yet" if waiting else "counters up to date"
         return f"last heartbeat {duration_text(at, now)} ago; {counters}"
-    heard = f"no heartbeat {f'for {duration_text(at, now)}' if at else 'yet'}"
+    silence = f"no heartbeat {f'for {duration_text(at, now)}' if at else 'yet'}"
     if parts["Workers"].kind != GOOD:
-        raise _UncertainError(f"{heard}, but workers record it, and none answers")
-    raise OperationalError(f"{heard}; scheduled work waits")
+        raise _UncertainError(f"{silence}, but workers record it, and none answers")
+    raise OperationalError(f"{silence}; scheduled work waits")
 
 
 def _disk(_parts: Parts) -> str:
@@ -222,7 +224,7 @@ def _disk(_parts: Parts) -> str:
     return space
 
 
-Parts = Mapping[str, Part]
+Parts = Mapping[str, PartStatus]
 Check = Callable[[Parts], str]
 _CHECKS: dict[str, Check] = {
     "Postgres": _postgres,

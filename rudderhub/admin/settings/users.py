@@ -23,7 +23,7 @@ from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from rudderhub.accounts.second_factor.codes import app_of, reset
+from rudderhub.accounts.second_factor.codes import authenticator_app, remove_second_factor
 from rudderhub.admin.base.display import copyable_text, relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     UserRow = WithAnnotations[User, _WithApp]
 
 for model in (User, Group, EmailAddress, Authenticator):
-    admin.site.unregister(model)  # the last two are django-allauth's own: nobody edits secrets
+    admin.site.unregister(model)  # nobody edits the secrets of django-allauth's models
 
 
 class GrantingAdmin(ModelAdmin):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> Any:
-        """Names the fields, and the permissions that were granted or taken away."""
+        """The changed fields, with the permissions that were granted or removed."""
         if add or not form.changed_data:
             return super().construct_change_message(request, form, formsets, add)
         return [{"changed": {"fields": [_change_text(form, name) for name in form.changed_data]}}]
@@ -51,12 +51,12 @@ class GrantingAdmin(ModelAdmin):
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
     ) -> ModelMultipleChoiceField[Any] | None:
-        """Check boxes, without permissions for models that have no page."""
+        """Check boxes, without the permissions of models that have no page."""
         options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.related_model is Permission:
-            shown = ContentType.objects.get_for_models(*self.admin_site._registry)  # noqa: SLF001
-            field.queryset = field.queryset.filter(content_type__in=shown.values())
+            types = ContentType.objects.get_for_models(*self.admin_site._registry)  # noqa: SLF001
+            field.queryset = field.queryset.filter(content_type__in=types.values())
         return field
 
 
@@ -104,7 +104,7 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
         user = get_object_or_404(User, pk=object_id)
         back = reverse("admin:auth_user_change", args=[user.pk])
         if request.method == "POST":
-            reset(user, "Reset the second factor.", request.user.pk)
+            remove_second_factor(user, "Reset the second factor.", request.user.pk)
             messages.success(request, f"The second factor of {user} is reset.")
             return HttpResponseRedirect(back)
         context = {
@@ -121,12 +121,12 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "rudderhub/base/plain_confirmation.html", context)
 
     def has_reset_second_factor_permission(self, request: HttpRequest, object_id: str) -> bool:
-        """For other users only: users remove their own on their own page, with a code."""
+        """For other users only: one's own second factor is removed on its own page, with a code."""
         user = self.get_object(request, object_id)
         return (
             isinstance(user, User)
             and user != request.user
-            and app_of(user) is not None
+            and authenticator_app(user) is not None
             and self.has_change_permission(request, user)
         )
 
@@ -138,13 +138,13 @@ class TeamAdmin(GroupAdmin, GrantingAdmin):
 
 @admin.register(LogEntry)
 class AuditAdmin(ReadOnlyAdmin):
-    list_display = ("time", "user", "what", "thing", "name")
+    list_display = ("time", "user", "what", "kind", "name")
     list_filter = ("user", "content_type", "action_flag")
     list_select_related = ("user", "content_type")
     search_fields = ("object_repr", "change_message", "user__username")
     search_help_text = "User, object or action"
     empty_text = "No changes yet."
-    fields = readonly_fields = ("time", "user", "what", "thing", "name", "number")
+    fields = readonly_fields = ("time", "user", "what", "kind", "name", "number")
 
     @display(description="time")
     def time(self, entry: LogEntry) -> SafeString:
@@ -155,7 +155,7 @@ class AuditAdmin(ReadOnlyAdmin):
         return entry.get_change_message() or entry.get_action_flag_display()
 
     @display(description="kind")
-    def thing(self, entry: LogEntry) -> str:
+    def kind(self, entry: LogEntry) -> str:
         return entry.content_type.name if entry.content_type else "-"
 
     @display(description="object")
@@ -168,9 +168,9 @@ class AuditAdmin(ReadOnlyAdmin):
 
 
 def _change_text(form: Any, name: str) -> str:
-    """The label of a changed field; for roles, permissions and switches also what changed."""
+    """The label of a changed field; for roles, permissions and switches with the change."""
     if name not in form.fields:
-        return name  # the form of a password names the field of the user
+        return name  # a password form reports the user's field, which it does not have
     label, new = str(form.fields[name].label or name), form.cleaned_data.get(name)
     if isinstance(new, bool):
         return f"{label} ({'on' if new else 'off'})"

@@ -1,3 +1,5 @@
+"""`manage.py doctor`: checks each part of the instance."""
+
 from __future__ import annotations
 
 import shutil
@@ -27,7 +29,7 @@ SECRET_KEY_LENGTH = 50
 
 
 class DoctorError(Exception):
-    """What is wrong with a part, and what to do."""
+    """A part does not work; the message names the cause and the remedy."""
 
 
 class Command(BaseCommand):
@@ -44,14 +46,15 @@ class Command(BaseCommand):
             ("broker", _broker),
             ("worker", _worker),
         ]
-        well = [self._report(name, examine) for name, examine in parts]
-        well += self._destinations() if well[2] and well[3] else []
-        if not all(well):
+        results = [self._report(name, check_part) for name, check_part in parts]
+        results += self._destinations() if results[2] and results[3] else []
+        if not all(results):
             sys.exit(1)
 
-    def _report(self, name: str, examine: Callable[[], str]) -> bool:
+    def _report(self, name: str, check_part: Callable[[], str]) -> bool:
+        """Print the result of a check; returns whether the part works."""
         try:
-            self.stdout.write(f"ok    {name}: {examine()}")
+            self.stdout.write(f"ok    {name}: {check_part()}")
         except (DoctorError, DestinationError, DatabaseError, redis.RedisError, OSError) as error:
             self.stdout.write(f"FAIL  {name}: {' '.join(str(error).split())}")
             return False

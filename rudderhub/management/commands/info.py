@@ -1,3 +1,5 @@
+"""`manage.py info`: the addresses and secrets of the instance."""
+
 from __future__ import annotations
 
 import json
@@ -63,7 +65,7 @@ def _facts() -> dict[str, str | None]:
 
 
 def _warehouse(source: Source) -> dict[str, str | None]:
-    """Of the source's first connection; the namespace as the first load will fix it."""
+    """The warehouse of the source's first connection; before a load, the namespace to come."""
     connection = (
         Connection.objects.filter(source=source, destination__type="POSTGRES")
         .select_related("destination")
@@ -90,9 +92,8 @@ def _url(config: PostgresConfig) -> str:
 
 
 def _data_dir() -> str | None:
-    """Of the embedded Postgres; None with a server of your own."""
-    given = Env().text("DATABASE_URL")
-    own = instance.stored_values(settings.VAR_DIR)
-    if given != own.get("DATABASE_URL"):
+    """The data folder of the embedded Postgres; None with another server."""
+    values = instance.stored_values(settings.VAR_DIR)
+    if Env().text("DATABASE_URL") != values.get("DATABASE_URL"):
         return None
-    return str(env.postgres_home(settings.VAR_DIR, own["EMBEDDED_ID"]) / "postgres")
+    return str(env.postgres_home(settings.VAR_DIR, values["EMBEDDED_ID"]) / "postgres")

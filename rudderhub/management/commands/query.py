@@ -1,3 +1,5 @@
+"""`manage.py query`: a read-only query in a warehouse, for machines without psql."""
+
 from __future__ import annotations
 
 import json
@@ -22,39 +24,41 @@ class Command(BaseCommand):
         parser.add_argument("--destination", help="name of the destination; default: the first one")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = Destination.objects.filter(type="POSTGRES").order_by("id")
+        destinations = Destination.objects.filter(type="POSTGRES").order_by("id")
         if options["destination"]:
-            found = found.filter(name=options["destination"])
-        destination = found.first()
+            destinations = destinations.filter(name=options["destination"])
+        destination = destinations.first()
         if destination is None:
             raise CommandError("there is no such destination")
         try:
-            names, rows = _ask(destination, options["sql"])
+            names, rows = _query_result(destination, options["sql"])
         except (psycopg.Error, DestinationError) as error:
             raise CommandError(str(error)) from error
-        for line in _table(names, rows):
+        for line in _table_lines(names, rows):
             self.stdout.write(line)
 
 
-def _ask(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def _query_result(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     config = PostgresConfig.from_config(destination.config, destination.secrets)
     with psycopg.connect(config.conninfo()) as conn:
         conn.read_only = True
-        conn.execute("SELECT set_config('search_path', %s, true)", [_path(destination, config)])
+        conn.execute(
+            "SELECT set_config('search_path', %s, true)", [_search_path(destination, config)]
+        )
         cursor = conn.execute(sql.encode())
         return [column.name for column in cursor.description or ()], cursor.fetchall()
 
 
-def _path(destination: Destination, config: PostgresConfig) -> str:
-    """So that tables and profiles are found without their schemas."""
+def _search_path(destination: Destination, config: PostgresConfig) -> str:
+    """The schemas in which a query finds tables and profiles without naming them."""
     loaded = destination.connections.exclude(namespace="").order_by("id")
     schemas = [*loaded.values_list("namespace", flat=True), config.identity_schema, "public"]
     return ", ".join(pgsql.Identifier(schema).as_string() for schema in schemas)
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """The rows under their names, each column as wide as its longest value."""
-    cells = [list(names), *([_text(value) for value in row] for row in rows)]
+def _table_lines(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The names, a rule and the rows; each column is as wide as its longest value."""
+    cells = [list(names), *([_cell_text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -63,7 +67,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [lines[0], "-+-".join("-" * width for width in widths), *lines[1:]]
 
 
-def _text(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     if value is None:
         return ""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

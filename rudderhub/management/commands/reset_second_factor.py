@@ -1,3 +1,5 @@
+"""`manage.py reset_second_factor`: removes the second factor of a user."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -5,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rudderhub.accounts.second_factor.codes import app_of, reset
+from rudderhub.accounts.second_factor.codes import authenticator_app, remove_second_factor
 
 
 class Command(BaseCommand):
@@ -18,9 +20,9 @@ class Command(BaseCommand):
         user = User.objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(f"there is no user {options['username']!r}")
-        if app_of(user) is None:
+        if authenticator_app(user) is None:
             raise CommandError(f"{user} has no second factor")
-        reset(user, "Reset the second factor from the command line.")
+        remove_second_factor(user, "Reset the second factor from the command line.")
         self.stdout.write(
             f"The second factor of {user} is reset. They can now log in with only the password."
         )

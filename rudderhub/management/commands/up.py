@@ -1,3 +1,5 @@
+"""`manage.py up`: starts the supervisor."""
+
 from __future__ import annotations
 
 import os
@@ -12,6 +14,6 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Become the supervisor: it runs as long as the parts do, and has no need of Django."""
+        """Replace this process by the supervisor, which runs for long and needs no Django."""
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "rudderhub.supervisor.main"])  # noqa: S606

@@ -111,7 +111,7 @@ def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(
         found = parts(admin_client)
 
     assert found["Broker"].word == "does not work"
-    assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].todo
+    assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].remedy
     assert found["Workers"].word == "unknown"
 
 
