@@ -28,18 +28,18 @@ PERSONAL = "view_personal_data"
 
 
 def make_roles(apps, schema_editor):
-    """Create the roles with the permissions that begin as ROLES has it; PERSONAL has a rule apart."""
+    """Give each role the permissions that begin as ROLES has it, with a stricter rule for PERSONAL."""
     for label in ("sources", "destinations", "events", "auth", "admin", "sessions"):
         config = apps.get_app_config(label)
-        models_module, config.models_module = config.models_module, True
+        config.models_module = True
         create_permissions(config, apps=apps, verbosity=0)
-        config.models_module = models_module
+        config.models_module = None
     permissions = list(
         apps.get_model("auth", "Permission").objects.select_related("content_type")
     )
     for role, prefixes in ROLES.items():
         group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=role)
-        group.permissions.add(*(permission for permission in permissions if _is_of_role(permission, prefixes)))
+        group.permissions.add(*(granted for granted in permissions if _is_of_role(granted, prefixes)))
 
 
 def _is_of_role(permission, prefixes):

@@ -81,10 +81,8 @@ class NewCodes(Page, GenerateRecoveryCodesView):
     extra_context = {
         "lines": ["Your current codes stop working."],
         "yes": "Create new codes",
+        "back": reverse_lazy("mfa_index"),
     }
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs, back=reverse("mfa_index"))
 
     def form_valid(self, form: Form) -> HttpResponse:
         super().form_valid(form)
@@ -101,10 +99,8 @@ class Remove(Page, DeactivateTOTPView):
             "The entry in your authenticator app and your recovery codes stop working.",
         ],
         "yes": "Remove",
+        "back": reverse_lazy("mfa_index"),
     }
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs, back=reverse("mfa_index"))
 
     def form_valid(self, form: Form) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)

@@ -162,7 +162,7 @@ def _received_events(
     if not request.user.has_perm("events.view_event"):
         return {"sees_events": False}
     counts = counts_by_bin(since, chosen.bar, source_pk)
-    refused = _refused_since(since, source_pk)
+    refused = refused_filter(since) | ({"source__id__exact": source_pk} if source_pk else {})
     bars = chart(counts, since, chosen.bar, chosen.bars)
     refusals = Quarantined.objects.filter(**refused).count()
     return {
@@ -174,10 +174,6 @@ def _received_events(
         "received": bars.total + refusals,
         "bar_minutes": chosen.bar // timedelta(minutes=1),
     }
-
-
-def _refused_since(since: datetime, source_pk: int | None) -> dict[str, Any]:
-    return refused_filter(since) | ({"source__id__exact": source_pk} if source_pk else {})
 
 
 def _connections(request: HttpRequest, source_pk: int | None) -> tuple[list[Connection], int]:

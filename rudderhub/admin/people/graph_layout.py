@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID
@@ -27,7 +28,7 @@ Pair = frozenset[str]
 
 
 class GraphNode(NamedTuple):
-    """An identifier; a non-member is the far end of a link that does not join."""
+    """An identifier; one outside the profile is the far end of a link that does not join."""
 
     key: str
     type: str
@@ -74,10 +75,10 @@ class GraphLayout:
     width: float
     height: float
     nodes: int
-    """How many the profile has; more than there are boxes when some were left out."""
+    """The number of the profile's identifiers, drawn or not."""
     left_out_lines: int
     legend: Sequence[tuple[str, str, int]]
-    """Shape, type and number of the boxes."""
+    """The shape, type and number of the boxes."""
     states: Sequence[str]
     has_labels: bool
     box_width: float = BOX_WIDTH
@@ -87,7 +88,7 @@ class GraphLayout:
 def graph_layout(
     nodes: Sequence[GraphNode], links: Sequence[GraphLink], path: Collection[Pair] = ()
 ) -> GraphLayout:
-    """Draws at most MOST_NODES identifiers: first those on the path, then the most linked."""
+    """The layout of at most MOST_NODES identifiers: those on the path, then the most linked."""
     chosen = _most_linked(nodes, links, path)
     kept = {node.key for node in chosen}
     inside = [link for link in links if link.a in kept and link.b in kept]
@@ -113,7 +114,7 @@ def graph_layout(
 
 
 def shape(kind: str) -> str:
-    """The shape of an identifier's type, so that nobody has to tell types apart by colour."""
+    """The shape of an identifier's type, so that types differ not only by colour."""
     if kind == USER_ID:
         return "circle"
     return "square" if kind == ANONYMOUS_ID else "diamond"
@@ -191,7 +192,8 @@ def _places(nodes: Sequence[GraphNode], links: Sequence[GraphLink]) -> dict[str,
     else:
         lanes = _folded_lane(lanes)
     top = min(lanes.y.values())
-    left = BULGE * 2 if any(_is_within(lanes.keys[0], link) for link in links) else 0
+    first = lanes.keys[0]
+    left = BULGE * 2 if any(link.a in first and link.b in first for link in links) else 0
     return {
         key: _Place(
             number,
@@ -221,7 +223,7 @@ def _lane_keys(
 
 
 def _folded_lane(lanes: _Lanes) -> _Lanes:
-    """A single lane folded into several: neighbours in a row, down one lane and up the next."""
+    """Several lanes from a single one: neighbours in a row, down one lane and up the next."""
     keys = _depth_first(lanes.keys[0], lanes.neighbours)
     rows = max(3, -(-len(keys) // 3))
     folded = [keys[start : start + rows] for start in range(0, len(keys), rows)]
@@ -267,7 +269,7 @@ def _line(
     nodes: Sequence[GraphNode],
 ) -> GraphLine:
     values = {node.key: f"{node.type} {node.value}" for node in nodes}
-    a, b = sorted((places[link.a], places[link.b]), key=_lane)
+    a, b = sorted((places[link.a], places[link.b]), key=attrgetter("lane"))
     curve, x, y = _curve(a, b, places.values())
     return GraphLine(
         link=link,
@@ -278,10 +280,6 @@ def _line(
         title=f"{values[link.a]} to {values[link.b]}: {link.title}",
         is_on_path=_pair(link) in path,
     )
-
-
-def _lane(place: _Place) -> int:
-    return place.lane
 
 
 def _curve(a: _Place, b: _Place, places: Iterable[_Place]) -> tuple[str, float, float]:
@@ -336,10 +334,6 @@ def _right_margin(links: Sequence[GraphLink], places: Mapping[str, _Place]) -> f
     last = max(place.lane for place in places.values())
     arcs = any(places[link.a].lane == places[link.b].lane == last for link in links)
     return MARGIN + (3 * BULGE if arcs and last else 0)
-
-
-def _is_within(lane: Collection[str], link: GraphLink) -> bool:
-    return link.a in lane and link.b in lane
 
 
 def _legend(nodes: Iterable[GraphNode]) -> list[tuple[str, str, int]]:

@@ -23,7 +23,6 @@ from rudderhub.admin.people.graph_layout import (
     GraphLayout,
     GraphLink,
     GraphNode,
-    Pair,
     graph_layout,
 )
 from rudderhub.admin.people.redaction import Redaction, ShownIdentifier
@@ -209,7 +208,7 @@ class PageContents:
         nodes += [GraphNode(str(key), end.type, end.value, False) for key, end in outside.items()]
         if len(nodes) == 1:
             return None
-        path = {_key_pair(step.a, step.b) for step in self.steps(steps) if step.a and step.b}
+        path = {frozenset(step.keys.split()) for step in self.steps(steps) if step.keys}
         return graph_layout(nodes, [_graph_link(link, inside) for link in shown], path)
 
     def _timeline(self, rudder_ids: Sequence[UUID], before: TimelineStart) -> dict[str, Any]:
@@ -287,10 +286,6 @@ class PageContents:
 def _value_text(value: Any) -> str:
     """A string as it is, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _key_pair(a: ShownIdentifier, b: ShownIdentifier) -> Pair:
-    return frozenset((str(a.key), str(b.key)))
 
 
 def _graph_link(link: ShownLink, members: set[UUID]) -> GraphLink:
