@@ -18,9 +18,10 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from rudderhub.supervisor.server import free_port
 from tests.bench import admin, api, identity, processes, warehouse
 from tests.bench.client import request_bytes, send_all
-from tests.support.supervised_instance import Instance, free_port, running
+from tests.support.supervised_instance import Instance, running
 
 SINGLE_REQUESTS = 20_000
 CONNECTIONS = 64

@@ -1,4 +1,4 @@
-"""Every page of the admin as a request, over data whose personal values are unmistakable."""
+"""Every page of the admin as a request, over data with marked personal values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.people import Hub, advance_changes
 MARK, ADDRESS = "xq7z", "203.0.113.199"
 MARKS = (MARK, ADDRESS)
 TAG = "<evil"
-"""Begins whatever a sender can choose: nowhere in a page may it be a tag."""
+"""The beginning of every value that a sender can choose; no page may render it as a tag."""
 
 
 def mark(name: str) -> str:
@@ -47,7 +47,7 @@ class Page(NamedTuple):
 
 
 def make_marked(warehouse, warehouse_url) -> Hub:
-    """One of everything that a page can show."""
+    """A record of every kind that a page can show."""
     hub = Hub(warehouse, warehouse_url, {"blocked": True})
     connection = hub.connection("web")
     key = make_write_key(connection.source)
@@ -115,7 +115,7 @@ def _send(key: Any, event: dict[str, Any], status: int = 200) -> None:
 
 
 def _refuse(connection: Connection) -> None:
-    """With values in its reason, which no check of today gives."""
+    """Store a refused request with values in its reason, which no check of today puts there."""
     body = json.dumps({"type": mark("type"), "event": {"a": mark("event")}, "is_ill": True})
     connection.source.quarantined.create(
         route="/v1/track",
@@ -141,7 +141,7 @@ def _kill(connection: Connection) -> None:
 
 
 def _operate(hub: Hub) -> None:
-    """A cut, a rule and a request to erase."""
+    """Store a cut, a rule and an erasure."""
     options = {"actor": "ada", "dry_run": False}
     pair = (anonymous(mark("device")), user(mark("other")))
     with store.connect(hub.destination) as identities:
@@ -154,7 +154,7 @@ def _operate(hub: Hub) -> None:
 
 
 def pages(hub: Hub) -> list[Page]:
-    """What can be looked at first, then what can be asked for."""
+    """All pages: first views, then queries and posts."""
     return [*looks(hub), *_asked(hub), *_posted(hub)]
 
 
@@ -165,12 +165,16 @@ def looks(hub: Hub) -> Iterator[Page]:
 
 
 def routes() -> list[tuple[str, Any]]:
-    """The names of what stands under admin/, with their patterns."""
-    return [found for found in _routes(get_resolver().url_patterns) if found[0] not in BORDERS]
+    """The names and patterns of all addresses below admin/, without BORDERS."""
+    return [
+        (name, pattern)
+        for name, pattern in _routes(get_resolver().url_patterns)
+        if name not in BORDERS
+    ]
 
 
 BORDERS = {"admin:login", "admin:logout", "account_login"}
-"""Of the admin: who asks for them ends or begins a session."""
+"""The pages that begin or end a session."""
 
 
 def _routes(patterns: Any, space: str = "", prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -185,7 +189,7 @@ def _routes(patterns: Any, space: str = "", prefix: str = "") -> Iterator[tuple[
 
 
 def _arguments(hub: Hub, name: str, route: Any) -> list[dict[str, Any]]:
-    """Of a page with arguments: those of the first rows of its model, or what is told below."""
+    """The arguments of a page: those of _special, else the keys of its model's first records."""
     names = set(route.converters) or set(route.regex.groupindex)
     if not names:
         return [{}]
@@ -236,7 +240,7 @@ def _special(hub: Hub) -> dict[str, list[dict[str, Any]]]:
 
 
 def _asked(hub: Hub) -> Iterator[Page]:
-    """Lists of events with searches and filters, and an explanation."""
+    """Lists with searches and filters, and an explained profile."""
     for page in looks(hub):
         if page.name.startswith("admin:events_") and page.name.endswith("_changelist"):
             yield from (Page(page.name, page.path + query) for query in ("?q=a", "?state=all"))
@@ -278,14 +282,14 @@ def _previews(hub: Hub) -> Iterator[dict[str, str]]:
 
 
 def changes() -> Iterator[Page]:
-    """The previews that were asked for, once a worker has counted."""
+    """The pages of the requested changes, after a worker has counted their effect."""
     advance_changes()
     for pk, destination_pk in IdentityChange.objects.values_list("pk", "destination_id"):
         yield Page("people-change", reverse("people-change", args=[destination_pk, pk]))
 
 
 def shown(client: Client, page: Page) -> str:
-    """All of the answer, and of what it leads to: its text and its headers."""
+    """The text and headers of an answer and of the page that it redirects to."""
     if page.posted is None:
         response = client.get(page.path, follow=True)
     else:

@@ -1,4 +1,4 @@
-"""A whole instance for tests: web, worker and beat as processes, on databases of its own."""
+"""A whole instance for tests: web, worker and beat as processes, with their own databases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _numbers = itertools.count(1)  # of Valkey's databases; two instances must not s
 
 
 class RunningInstance:
-    """base_url, write_key, source_id, warehouse_dsn, …: as `manage.py info --json` gives them."""
+    """Has the facts of `manage.py info --json` as attributes: base_url, write_key, source_id, …"""
 
     def __init__(self):
         server = os.environ["RUDDERHUB_DATABASE_URL"]
@@ -91,7 +91,7 @@ class RunningInstance:
         )
 
     def start_part(self, name):
-        """web, worker or beat, as the Procfile has it; what it says goes to <name>.log."""
+        """Start web, worker or beat as the Procfile has it, with its output in <name>.log."""
         command = procfile()[name]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(  # noqa: S603
@@ -105,7 +105,7 @@ class RunningInstance:
             )
 
     def kill_part(self, name):
-        """kill -9, with the processes that it has forked."""
+        """Kill a part and its children with SIGKILL."""
         process = self.processes.pop(name)
         _signal_group(process, signal.SIGKILL)
         process.wait()
@@ -118,7 +118,7 @@ class RunningInstance:
 
     @contextmanager
     def chunks_of(self, events):
-        """With a worker that loads in chunks of so many events."""
+        """The instance, with a worker that loads this number of events per chunk."""
         self.kill_worker()
         self.environment["RUDDERHUB_LOAD_CHUNK_EVENTS"] = str(events)
         self.start_worker()

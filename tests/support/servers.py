@@ -1,11 +1,11 @@
-"""A pytest plugin: an embedded Postgres and Valkey for the tests, gone when they end.
+"""A pytest plugin: an embedded Postgres and Valkey that live as long as the tests.
 
 Loaded by `-p tests.support.servers` in pyproject.toml, it acts before pytest-django reads the
 settings. With RUDDERHUB_DATABASE_URL (and RUDDERHUB_CACHE_URL) in the environment the tests use
 those servers; the role then needs the right to create databases and roles.
 
-`-n auto` gives each core a process of its own, with servers of its own. Servers that are given
-cannot be shared: then one process runs all tests.
+`-n auto` gives each core a process and servers of its own. Servers from the environment cannot be
+shared, so that one process runs all tests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POSTGRES = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers():
-    """One with nobody beside it is none to pytest-xdist."""
+    """The number of processes; 0 turns pytest-xdist off."""
     cores = os.cpu_count() or 1
     return 0 if GIVEN or cores == 1 else min(cores, MOST_PROCESSES)
 
@@ -41,13 +41,13 @@ def pytest_xdist_auto_num_workers():
 def pytest_load_initial_conftests(early_config):
     for name in [name for name in os.environ if name.startswith("RUDDERHUB_")]:
         if name not in KEPT:
-            del os.environ[name]  # the tests know nothing of the instance outside
-    folder = _folder()
+            del os.environ[name]  # the tests must not reach the developer's instance
+    folder = _temporary_folder()
     early_config.add_cleanup(lambda: shutil.rmtree(folder))
     instance = instances.load(folder)
-    # Into the temporary folder, too, for what a test starts as a process of its own
+    # The name of the temporary data folder, for processes that tests start
     instance.values["EMBEDDED_ID"] = f"test-{instance.values['EMBEDDED_ID']}"
-    if not _leaves_the_tests_to_others(early_config):
+    if not _is_controller(early_config):
         _start_servers(instance, early_config)
     for name in ("SECRET_KEY", "ENCRYPTION_KEYS"):
         os.environ[f"RUDDERHUB_{name}"] = instance.values[name]
@@ -55,12 +55,12 @@ def pytest_load_initial_conftests(early_config):
     return (yield)
 
 
-def _folder():
+def _temporary_folder():
     return Path(tempfile.mkdtemp(prefix="rudderhub-tests-"))
 
 
-def _leaves_the_tests_to_others(config):
-    """As pytest-xdist's controller does."""
+def _is_controller(config):
+    """Whether this process is the controller of pytest-xdist, which runs no tests."""
     processes = getattr(config.known_args_namespace, "numprocesses", None)
     if processes == "auto":
         processes = pytest_xdist_auto_num_workers()

@@ -1,4 +1,4 @@
-"""An instance of its own for the benchmark and the SDKs: `manage.py up` in a temporary folder."""
+"""An instance for the benchmark and the SDKs: `manage.py up` in a temporary folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import psycopg
 
 from rudderhub.env import SHARED_FOLDER, postgres_home, read_env_file
 from rudderhub.supervisor.instance import stored_values
+from rudderhub.supervisor.server import free_port
 
 START_SECONDS = 180
 
@@ -56,15 +56,9 @@ class Instance:
             time.sleep(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def running(**settings: str) -> Iterator[Instance]:
-    """Settings are given without their RUDDERHUB_; those of the environment do not count."""
+    """A running instance. Settings have no RUDDERHUB_ prefix; the environment's are ignored."""
     with tempfile.TemporaryDirectory(prefix="rudderhub-instance-") as folder:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RUDDERHUB_")}
         given = {"VAR_DIR": folder, "PORT": str(free_port())} | settings
@@ -74,7 +68,7 @@ def running(**settings: str) -> Iterator[Instance]:
                 [sys.executable, "manage.py", "up"], env=environ, stdout=output, stderr=output
             )
         try:
-            yield _ready(process, environ, Path(folder))
+            yield _started(process, environ, Path(folder))
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(120)
@@ -82,13 +76,13 @@ def running(**settings: str) -> Iterator[Instance]:
 
 
 def _remove_data(folder: Path) -> None:
-    """As root the data of Postgres stand outside the folder."""
+    """Remove the data of Postgres, which are outside the folder when root runs it."""
     home = postgres_home(folder, stored_values(folder).get("EMBEDDED_ID", ""))
     if home not in {folder, SHARED_FOLDER}:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _ready(process: subprocess.Popen[bytes], environ: dict[str, str], folder: Path) -> Instance:
+def _started(process: subprocess.Popen[bytes], environ: dict[str, str], folder: Path) -> Instance:
     health = f"http://127.0.0.1:{environ['RUDDERHUB_PORT']}/health"
     until = time.monotonic() + START_SECONDS
     while not _answers(health):

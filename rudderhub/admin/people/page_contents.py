@@ -137,7 +137,10 @@ class PageContents:
             "options": self._meta.options,
             "trait_identifiers": ", ".join(self._meta.options.trait_identifiers),
             "rules": [self._rule(rule) for rule in guards.listed_rules(conn, schema)],
-            "hubs": [self._hub(hub) for hub in guards.largest_hubs(conn, schema)],
+            "hubs": [
+                (self.redaction.identifier(hub.type, hub.value, hub.key), hub.degree, hub.since)
+                for hub in guards.largest_hubs(conn, schema)
+            ],
             "blocked": self._separated_pairs(REFUSED),
             "cuts": self._separated_pairs(CUT),
             **self._merges(before),
@@ -233,9 +236,6 @@ class PageContents:
         return rule._replace(
             exact=self.redaction.text(rule.exact), pattern=self.redaction.text(rule.pattern)
         )
-
-    def _hub(self, hub: guards.Hub) -> tuple[ShownIdentifier, int, datetime]:
-        return self.redaction.identifier(hub.type, hub.value, hub.key), hub.degree, hub.since
 
     def _separated_pairs(
         self, state: str

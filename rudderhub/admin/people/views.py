@@ -87,7 +87,7 @@ def export(request: HttpRequest, pk: int, rudder_id: UUID) -> HttpResponse:
     except NO_ANSWER as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("people"))
-    _audit(request, destination, f"Exported the profile {exported['rudder_id']}.")
+    audit.log_action(request.user.pk, destination, f"Exported the profile {exported['rudder_id']}.")
     body = orjson.dumps(exported, default=str, option=orjson.OPT_INDENT_2)
     response = HttpResponse(body, content_type="application/json")
     name = f"profile-{exported['rudder_id']}.json"
@@ -248,11 +248,7 @@ def _require(request: HttpRequest, permission: str) -> None:
 def _audit_read(request: HttpRequest, destination: Destination, text: str) -> None:
     """Audit that a page showed personal data, unless it was masked."""
     if _sees_personal_data(request):
-        _audit(request, destination, text)
-
-
-def _audit(request: HttpRequest, destination: Destination, text: str) -> None:
-    audit.log_action(request.user.pk, destination, text)
+        audit.log_action(request.user.pk, destination, text)
 
 
 def _page(request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
