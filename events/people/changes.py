@@ -104,7 +104,7 @@ def _run(change: IdentityChange) -> None:
         shown = {} if effect.requested else effect_json(effect)
         result = {"effect": shown, "erasure": effect.requested, "form": {}}
         _save(change, ChangeState.RUNNING, state=ChangeState.DONE, **result)
-        _audit(change, f"{ACTIONS[change.action].title}.")
+        audit.log_action(change.user_id, change.destination, f"{ACTIONS[change.action].title}.")
     if effect.requested:
         queue.try_enqueue(effect.requested.pk, queue.Work.ERASURE)
 
@@ -112,11 +112,8 @@ def _run(change: IdentityChange) -> None:
 def _fail_interrupted(change: IdentityChange) -> None:
     with transaction.atomic():
         _fail(change, INTERRUPTED)
-        _audit(change, f"{ACTIONS[change.action].title}: a worker was stopped during it.")
-
-
-def _audit(change: IdentityChange, text: str) -> None:
-    audit.log_action(change.user_id, change.destination, text)
+        text = f"{ACTIONS[change.action].title}: a worker was stopped during it."
+        audit.log_action(change.user_id, change.destination, text)
 
 
 def _run_and_record_failure(change: IdentityChange, *, dry_run: bool) -> Effect | None:

@@ -57,26 +57,22 @@ def preview_erasure(
     )
     erased = ErasedIdentifiers(dict.fromkeys(identifiers, mode))
     rules = graph_schema.read_rules(identities.conn, identities.schema)
-    log_erasure = LogErasure(concerned_sources(destination), erased, rules)
+    texts, sources = ErasedTexts(erased), concerned_sources(destination)
+    letters, refused = texts.dead_letters(destination, sources), texts.refused_requests(sources)
+    hits_by_step = {
+        ErasureStep.LOG: _log_hits(LogErasure(sources, erased, rules)),
+        ErasureStep.DEAD_LETTERS: _row_hits(is_named for _, is_named in letters),
+        ErasureStep.QUARANTINE: _row_hits(is_named for _, is_named in refused),
+        ErasureStep.MESSAGES: _row_hits(bool(changed) for *_, changed in texts.messages()),
+    }
     counts, at_least = {}, set()
-    for step, hits in _hits_by_step(destination, erased, log_erasure):
+    for step, hits in hits_by_step.items():
         count, is_whole = _count_hits(hits, max_seconds, partial(report, step.label))
         if count or not is_whole:
             counts[step.label] = count
         if not is_whole:
             at_least.add(step.label)
     return ErasurePreview({**counts, **result.counts}, frozenset(at_least))
-
-
-def _hits_by_step(
-    destination: Destination, erased: ErasedIdentifiers, log_erasure: LogErasure
-) -> Iterator[tuple[ErasureStep, Generator[Hit]]]:
-    texts, sources = ErasedTexts(erased), log_erasure.sources
-    letters, refused = texts.dead_letters(destination, sources), texts.refused_requests(sources)
-    yield ErasureStep.LOG, _log_hits(log_erasure)
-    yield ErasureStep.DEAD_LETTERS, _row_hits(is_named for _, is_named in letters)
-    yield ErasureStep.QUARANTINE, _row_hits(is_named for _, is_named in refused)
-    yield ErasureStep.MESSAGES, _row_hits(bool(changed) for *_, changed in texts.messages())
 
 
 def _log_hits(log_erasure: LogErasure) -> Generator[Hit]:
