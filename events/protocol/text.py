@@ -12,7 +12,6 @@ import orjson
 _INVISIBLE = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U0001d159"
 )
-_BIGINT_DIGITS = 19
 _MILLISECOND_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _LOOSE_TIME = re.compile(
     r"(?P<date>\d{4}-\d\d(?:-\d\d)?)"
@@ -57,11 +56,6 @@ def dumps(value: Any) -> str:
         return orjson.dumps(value).decode()
     except TypeError:
         return _dumps_any_integer(value)
-
-
-def parse_pk(text: str) -> int | None:
-    """The primary key in a URL; None for text that is no bigint."""
-    return int(text) if text.isdecimal() and len(text) < _BIGINT_DIGITS else None
 
 
 def parse_time(value: Any) -> datetime | None:

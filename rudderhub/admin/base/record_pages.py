@@ -13,6 +13,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 
+_BIGINT_DIGITS = 19
+
+
+def parse_pk(text: str) -> int | None:
+    """The primary key in a URL; None for text that is no bigint."""
+    return int(text) if text.isdecimal() and len(text) < _BIGINT_DIGITS else None
+
 
 class RecordPages(ModelAdmin):
     """Adds views below the address of a record, such as its connection test."""

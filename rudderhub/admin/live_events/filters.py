@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from destinations.models import Connection
 from events.loads.backlog import cursor_position
 from events.models import DeadLetter, Event, LetterState
-from events.protocol.text import parse_pk
+from rudderhub.admin.base.record_pages import parse_pk
 from sources.models import Source
 
 DEAD_LETTERS = 1_000

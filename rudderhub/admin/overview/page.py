@@ -25,8 +25,8 @@ from events.log.activity import refused_filter
 from events.log.counts import FOLDS, counts_by_bin
 from events.log.reader import head_id
 from events.models import Load, Quarantined
-from events.protocol.text import parse_pk
 from rudderhub.admin.base.display import count_text, duration_text, relative_time, status_label
+from rudderhub.admin.base.record_pages import parse_pk
 from rudderhub.admin.overview.chart import chart
 from rudderhub.admin.overview.first_steps import first_command, first_steps
 from rudderhub.admin.overview.problems import Problem, newest_problems

@@ -25,9 +25,9 @@ from events.people import store
 from events.people.actions import ACTIONS, Form
 from events.people.export import profile_export
 from events.protocol.masking import PERMISSION
-from events.protocol.text import parse_pk
 from events.workers import audit
 from rudderhub.admin.base.personal_data_audit import is_refresh
+from rudderhub.admin.base.record_pages import parse_pk
 from rudderhub.admin.people.page_contents import PageContents, TimelineStart
 
 NO_ANSWER = (DestinationError, DestinationUnavailableError, psycopg.Error)

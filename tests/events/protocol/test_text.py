@@ -12,7 +12,6 @@ from events.protocol.text import (
     format_time,
     is_missing,
     member_text,
-    parse_pk,
     parse_time,
     time_text,
 )
@@ -109,15 +108,3 @@ def test_values_become_compact_json_text(value, text):
 
 def test_integers_beyond_64_bits_are_written_in_full():
     assert dumps({"a": [10**30, True, None, 1.5, "é"]}) == f'{{"a":[{10**30},true,null,1.5,"é"]}}'
-
-
-@pytest.mark.parametrize(
-    ("text", "key"), [("7", 7), ("", None), ("-7", None), ("x", None), ("9" * 18, 10**18 - 1)]
-)
-def test_the_key_of_a_row_is_a_number(text, key):
-    assert parse_pk(text) == key
-
-
-@pytest.mark.parametrize("digits", [19, 5_000])
-def test_more_than_a_row_can_have_is_no_key(digits):
-    assert parse_pk("9" * digits) is None
