@@ -43,7 +43,8 @@ class Destination(models.Model):
         if len(destinations) != 1:
             names = ", ".join(f"{known.public_id} ({known})" for known in cls.objects.all())
             raise DestinationError(
-                f"{len(destinations)} destinations are called {text!r}, expected one of: {names}"
+                f"{len(destinations)} destinations are called {text!r}, expected one of: "
+                f"{names or 'none'}"
             )
         return destinations[0]
 
