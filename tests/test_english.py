@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {}
 """Phrases by the file in which they stay, since they are the words of somebody else."""
 
 
-def shown(path):
+def relative_path(path):
     return str(path.relative_to(ROOT))
 
 
@@ -92,7 +92,10 @@ def docstrings(source):
 
 def riddles_of(paths, texts_of):
     """By file; none of a file that is plain."""
-    found = {shown(path): riddles(shown(path), texts_of(path.read_text())) for path in paths}
+    found = {
+        relative_path(path): riddles(relative_path(path), texts_of(path.read_text()))
+        for path in paths
+    }
     return {name: phrases for name, phrases in found.items() if phrases}
 
 

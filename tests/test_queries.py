@@ -78,7 +78,7 @@ def shop(warehouse_url):
             conn.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
         feed = Feed(1, "shop", "src_1", "Javascript", "", "dst_1", "POSTGRES")
         session = PostgresDestination().open(config, secrets, feed)
-        events = [logged(number, *parts) for number, parts in enumerate(EVENTS, 1)]
+        events = [log_event(number, *parts) for number, parts in enumerate(EVENTS, 1)]
         session.load(session.prepare(Chunk(0, len(events), events)))
         session.close()
         create_analyst_views(PostgresConfig.from_config(config, secrets), "shop")
@@ -87,7 +87,7 @@ def shop(warehouse_url):
         yield conn
 
 
-def logged(number, at, kind, user_id, anonymous_id, fields):
+def log_event(number, at, kind, user_id, anonymous_id, fields):
     stamp = f"2026-03-{at.replace(' ', 'T')}:00.000Z"
     times = dict.fromkeys(("receivedAt", "sentAt", "originalTimestamp", "timestamp"), stamp)
     ids = {"messageId": f"m{number}", "userId": user_id, "anonymousId": anonymous_id}

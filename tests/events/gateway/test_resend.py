@@ -38,7 +38,7 @@ def send(client, key, path, body, content_type=JSON, **headers):
     return client.post(path, body, content_type=content_type, **headers)
 
 
-def stored():
+def stored_payloads():
     return [json.loads(event.payload) for event in Event.objects.order_by("id")]
 
 
@@ -69,7 +69,7 @@ def test_a_repaired_request_is_stored_as_if_it_had_been_sent(client, path, bad, 
     outcome = resend_request(refused.pk, good.encode())
 
     assert (outcome.status, outcome.answer) == (200, answer.content.decode(errors="replace"))
-    by_sender, by_operator = stored()
+    by_sender, by_operator = stored_payloads()
     assert without_times(by_operator) == without_times(by_sender)
     assert by_operator["request_ip"] == "192.0.2.9"
     arrived = refused.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -112,7 +112,7 @@ def test_an_event_that_was_kept_alone_is_sent_again_alone(client, path, body, go
 
     assert still_wrong.status == 400
     assert outcome == Outcome(200, "OK")
-    (event,) = stored()
+    (event,) = stored_payloads()
     assert (event["userId"], Quarantined.objects.count()) == ("u", 1)
 
 
@@ -123,7 +123,7 @@ def test_an_event_of_a_batch_keeps_the_time_of_its_batch(client):
 
     resend_request(Quarantined.objects.get().pk, b'{"type":"page","userId":"u"}')
 
-    assert stored()[0]["sentAt"] == "2026-01-02T03:04:05.000Z"
+    assert stored_payloads()[0]["sentAt"] == "2026-01-02T03:04:05.000Z"
 
 
 def test_a_webhooks_form_is_a_form_again(client):
@@ -133,7 +133,7 @@ def test_a_webhooks_form_is_a_form_again(client):
     key.source.save()
 
     assert resend_request(Quarantined.objects.get().pk).accepted
-    assert stored()[0]["properties"] == {"a": ["1", "2"]}
+    assert stored_payloads()[0]["properties"] == {"a": ["1", "2"]}
 
 
 def test_what_was_accepted_is_not_sent_twice(client):
@@ -145,7 +145,7 @@ def test_what_was_accepted_is_not_sent_twice(client):
     with pytest.raises(AlreadyAcceptedError):
         resend_request(pk, b'{"userId":"u","event":"E"}')
 
-    assert len(stored()) == 1
+    assert len(stored_payloads()) == 1
 
 
 def test_the_admin_edits_sends_and_notes_it(client):
@@ -163,7 +163,7 @@ def test_the_admin_edits_sends_and_notes_it(client):
     assert "{&quot;userId&quot;:&quot;u&quot;}" in shown.content.decode()
     assert "event is missing or blank" in wrong.content.decode()
     assert right.status_code == 302
-    assert stored()[0]["event"] == "E"
+    assert stored_payloads()[0]["event"] == "E"
     notes = LogEntry.objects.order_by("id").values_list("change_message", flat=True)
     assert list(notes) == [
         "Viewed personal data.",
@@ -189,15 +189,15 @@ def many(client):
     return client
 
 
-def ask_for_all(client):
+def resend_all(client):
     chosen = list(Quarantined.objects.values_list("pk", flat=True))
     form = {"action": "send_again", "_selected_action": chosen, "confirm": "1"}
     return client.post(LIST, form, follow=True).content.decode()
 
 
 def test_a_worker_sends_many_requests_again_and_reports_progress(many):
-    asked = ask_for_all(many)
-    before = list(stored())
+    asked = resend_all(many)
+    before = list(stored_payloads())
     send_quarantined_again(0)
     done = many.get(LIST, {"state": "all"}).content.decode()
 
@@ -206,7 +206,7 @@ def test_a_worker_sends_many_requests_again_and_reports_progress(many):
     assert "0 of 4, 0 accepted, 0 refused" in asked
     assert cache.get("queued:quarantine:0") is None
     assert before == []
-    assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
+    assert [event["userId"] for event in stored_payloads()] == ["u0", "u1", "u2"]
     assert "data-live" not in done
     assert "4 of 4, 3 accepted, 1 refused; see the history of each for the reason" in done
     notes = LogEntry.objects.filter(change_message__startswith="Sent again unchanged: ")
@@ -214,16 +214,16 @@ def test_a_worker_sends_many_requests_again_and_reports_progress(many):
 
 
 def test_a_worker_sends_a_part_and_then_gives_others_their_turn(many):
-    ask_for_all(many)
+    resend_all(many)
 
     more = [resend_waiting(0) for _ in range(4)]
 
     assert more == [True, True, True, False]
-    assert len(stored()) == 3
+    assert len(stored_payloads()) == 3
 
 
 def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
-    ask_for_all(many)
+    resend_all(many)
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
         disk_space.expire_shortage()
@@ -234,13 +234,13 @@ def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
 
     assert not goes_on
     assert left == 3
-    assert [event["userId"] for event in stored()] == ["u1", "u2"]
+    assert [event["userId"] for event in stored_payloads()] == ["u1", "u2"]
     first = LogEntry.objects.filter(object_id=Quarantined.objects.earliest("pk").pk)
     assert "503 Service unavailable" in first.get().change_message
 
 
 def test_a_ring_that_was_lost_is_queued_again_by_beat(many):
-    ask_for_all(many)
+    resend_all(many)
     cache.clear()
 
     enqueue_waiting_work()
@@ -256,37 +256,37 @@ def test_a_ring_that_was_lost_is_queued_again_by_beat(many):
 def test_without_a_broker_the_chosen_requests_wait_for_beat(many, monkeypatch):
     take_broker_away(monkeypatch)
 
-    ask_for_all(many)
+    resend_all(many)
     waiting = waiting_requests().count()
     resend_waiting(60)
 
     assert waiting == 4
-    assert [event["userId"] for event in stored()] == ["u0", "u1", "u2"]
+    assert [event["userId"] for event in stored_payloads()] == ["u0", "u1", "u2"]
 
 
 def test_a_worker_that_was_killed_has_sent_none_twice(many):
     """Whatever it had begun it had unmarked before."""
-    ask_for_all(many)
+    resend_all(many)
     first = Quarantined.objects.earliest("pk")
     Quarantined.objects.filter(pk=first.pk).update(is_waiting=False)
 
     resend_waiting(60)
     resend_waiting(60)
 
-    assert [event["userId"] for event in stored()] == ["u1", "u2"]
+    assert [event["userId"] for event in stored_payloads()] == ["u1", "u2"]
     first.refresh_from_db()
     assert first.accepted_at is None
 
 
 def test_what_was_sent_or_discarded_meanwhile_is_not_sent_again(many):
-    ask_for_all(many)
+    resend_all(many)
     first, second = Quarantined.objects.order_by("pk")[:2]
     resend_request(first.pk)
     discard_requests(Quarantined.objects.filter(pk=second.pk), "ada", "a scanner")
 
     assert not resend_waiting(60)
 
-    assert [event["userId"] for event in stored()] == ["u0", "u2"]
+    assert [event["userId"] for event in stored_payloads()] == ["u0", "u2"]
     assert not waiting_requests().exists()
 
 

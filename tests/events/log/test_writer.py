@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 5000, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def parsed(message_id, **fields):
+def parsed_event(message_id, **fields):
     defaults = {"type": "track", "event": "Clicked", "user_id": "u1", "anonymous_id": ""}
     return ParsedEvent(message_id=message_id, payload="{}", **(defaults | fields))
 
@@ -40,7 +40,7 @@ def reader():
 
 
 def test_an_append_is_committed_when_it_returns():
-    log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("m1")], timeout_seconds=60)
 
     stored = Event.objects.values(
         "received_at", "source_id", "message_id", "type", "event", "user_id", "payload"
@@ -59,14 +59,14 @@ def test_an_append_is_committed_when_it_returns():
 def test_the_events_of_a_request_keep_their_order():
     names = [f"m{number}" for number in range(200)]
 
-    log_writer.append(7, NOW, [parsed(name) for name in names], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event(name) for name in names], timeout_seconds=60)
 
     assert list(Event.objects.order_by("id").values_list("message_id", flat=True)) == names
 
 
 def test_many_threads_share_transactions_and_lose_nothing():
     def send(number):
-        log_writer.append(7, NOW, [parsed(f"m{number}")], timeout_seconds=60)
+        log_writer.append(7, NOW, [parsed_event(f"m{number}")], timeout_seconds=60)
 
     threads = [threading.Thread(target=send, args=[number]) for number in range(64)]
     for thread in threads:
@@ -80,7 +80,7 @@ def test_many_threads_share_transactions_and_lose_nothing():
 
 
 def test_a_partition_is_created_for_the_day():
-    log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("m1")], timeout_seconds=60)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text FROM events_event")
@@ -90,7 +90,7 @@ def test_a_partition_is_created_for_the_day():
 def test_text_that_looks_like_copy_syntax_is_kept():
     odd = "a\tb\nc\\.\\N"
 
-    log_writer.append(7, NOW, [parsed("m1", event=odd)], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("m1", event=odd)], timeout_seconds=60)
 
     assert Event.objects.get().event == odd
 
@@ -100,7 +100,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
     def send(name):
         try:
-            log_writer.append(7, NOW, [parsed(name)], timeout_seconds=60)
+            log_writer.append(7, NOW, [parsed_event(name)], timeout_seconds=60)
         except psycopg.Error as error:
             errors.append((name, type(error).__name__))
 
@@ -116,7 +116,7 @@ def test_an_event_that_postgres_refuses_refuses_no_other_request():
 
 
 def test_a_lost_connection_is_an_error_and_the_next_append_reconnects():
-    log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("m1")], timeout_seconds=60)
     with log_connection() as admin:
         admin.execute(
             """
@@ -126,8 +126,8 @@ def test_a_lost_connection_is_an_error_and_the_next_append_reconnects():
         )
 
     with pytest.raises(log_writer.LogUnavailableError):
-        log_writer.append(7, NOW, [parsed("m2")], timeout_seconds=60)
-    log_writer.append(7, NOW, [parsed("m3")], timeout_seconds=60)
+        log_writer.append(7, NOW, [parsed_event("m2")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("m3")], timeout_seconds=60)
 
     assert set(Event.objects.values_list("message_id", flat=True)) == {"m1", "m3"}
 
@@ -137,12 +137,12 @@ def test_an_append_that_cannot_commit_in_time_is_unavailable():
         blocker.execute("SELECT pg_advisory_lock(%s)", [event_reader.LOG_LOCK])
 
         with pytest.raises(log_writer.LogUnavailableError, match="no commit within"):
-            log_writer.append(7, NOW, [parsed("m1")], timeout_seconds=0.2)
+            log_writer.append(7, NOW, [parsed_event("m1")], timeout_seconds=0.2)
 
 
 def test_a_commit_takes_no_more_requests_once_it_has_its_events():
     """Else one that waits for many would come too late for all of them."""
-    names = [parsed(f"m{number}") for number in range(log_writer.GROUP_EVENTS // 2)]
+    names = [parsed_event(f"m{number}") for number in range(log_writer.GROUP_EVENTS // 2)]
     with log_connection() as blocker, ThreadPoolExecutor(9) as senders:
         blocker.execute("SELECT pg_advisory_lock(%s)", [event_reader.LOG_LOCK])
         sent = [senders.submit(log_writer.append, 7, NOW, names, 60) for _ in range(9)]
@@ -200,10 +200,10 @@ def test_an_empty_log_has_the_barrier_0(reader):
 
 
 def test_a_chunk_holds_one_source_in_order_up_to_the_barrier(reader):
-    log_writer.append(7, NOW, [parsed("m1"), parsed("m2")], timeout_seconds=60)
-    log_writer.append(8, NOW, [parsed("other")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("m1"), parsed_event("m2")], timeout_seconds=60)
+    log_writer.append(8, NOW, [parsed_event("other")], timeout_seconds=60)
     barrier = event_reader.barrier(reader)
-    log_writer.append(7, NOW, [parsed("later")], timeout_seconds=60)
+    log_writer.append(7, NOW, [parsed_event("later")], timeout_seconds=60)
 
     chunk = event_reader.read_chunk(reader, 7, 0, barrier, max_events=100, max_bytes=1000)
 
@@ -212,7 +212,9 @@ def test_a_chunk_holds_one_source_in_order_up_to_the_barrier(reader):
 
 
 def test_a_full_chunk_ends_at_its_last_event(reader):
-    log_writer.append(7, NOW, [parsed(f"m{number}") for number in range(5)], timeout_seconds=60)
+    log_writer.append(
+        7, NOW, [parsed_event(f"m{number}") for number in range(5)], timeout_seconds=60
+    )
     barrier = event_reader.barrier(reader)
 
     first = event_reader.read_chunk(reader, 7, 0, barrier, max_events=3, max_bytes=1000)

@@ -39,7 +39,7 @@ def hub(warehouse, warehouse_url):
     writer.close_writer()
 
 
-def refused(hub, body, **fields):
+def make_refused_request(hub, body, **fields):
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Quarantined.objects.create(
         source=hub.connection("web").source,
@@ -190,10 +190,10 @@ def test_dead_letters_and_refused_requests_that_name_the_person_are_deleted(hub)
         connection=other, event_id=1, message_id="d1", reason="r", payload='{"userId":"ann-1"}'
     )
     inner = base64.b64encode(b'{"anonymousId": "tablet"}').decode()
-    refused(hub, {"userId": "x"}, reason="event 'ann-1' is not known")
-    refused(hub, {"data": inner}, circumstances={"part_of": "query"})
-    refused(hub, b'{"userId": "ann-1')
-    kept = refused(hub, {"userId": "ann-12"})
+    make_refused_request(hub, {"userId": "x"}, reason="event 'ann-1' is not known")
+    make_refused_request(hub, {"data": inner}, circumstances={"part_of": "query"})
+    make_refused_request(hub, b'{"userId": "ann-1')
+    kept = make_refused_request(hub, {"userId": "ann-12"})
 
     receipt = erase_person(hub.destination, "ann-1", actor="eve")
 
@@ -282,7 +282,7 @@ def test_the_log_of_another_destination_stays(hub):
 
 @pytest.mark.parametrize("value", ["", " ", "\u200b"])
 def test_a_value_that_would_fit_anything_is_refused(hub, value):
-    kept = refused(hub, {"userId": "bob"})
+    kept = make_refused_request(hub, {"userId": "bob"})
 
     with pytest.raises(DestinationError, match="no visible character"):
         erase_person(hub.destination, value, "user_id", whole_profile=False, actor="eve")

@@ -75,7 +75,7 @@ def page_of(admin_client, erasure, **headers):
     return admin_client.get(url, headers=headers).content.decode()
 
 
-def queued(settings):
+def queued_messages(settings):
     """The messages in the broker."""
     with redis.from_url(settings.CELERY_BROKER_URL) as broker:
         return [*broker.lrange("celery", 0, -1), *broker.hvals("unacked")]
@@ -133,7 +133,7 @@ def test_the_identifiers_are_stored_encrypted_until_the_erasure_is_done(
     erasure = Erasure.objects.get()
 
     held, row = erasure.held, raw_identifiers(erasure)
-    messages = queued(settings)
+    messages = queued_messages(settings)
     people_erasure.run(erasure)
 
     assert held == {"identifiers": [["user_id", "ann-1"]]}

@@ -59,13 +59,13 @@ def hub(warehouse, warehouse_url):
     writer.close_writer()
 
 
-def ask(hub, name):
+def query_rows(hub, name):
     return hub.conn.execute(QUERIES[name]).fetchall()
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_query_gives_what_was_computed_by_hand(hub, name):
-    assert ask(hub, name) == ANSWERS[name]
+    assert query_rows(hub, name) == ANSWERS[name]
 
 
 def test_a_profile_is_found_by_any_identifier(hub):
@@ -77,11 +77,14 @@ def test_a_profile_is_found_by_any_identifier(hub):
 
 
 def test_the_events_of_a_person_are_those_of_all_devices(hub):
-    assert [row[1] for row in ask(hub, "Everything that a person did")] == ["looked", "bought"]
+    assert [row[1] for row in query_rows(hub, "Everything that a person did")] == [
+        "looked",
+        "bought",
+    ]
 
 
 def test_former_ids_are_listed(hub):
-    assert ask(hub, "Changed ids") == [(hub.key(anonymous("laptop")), hub.profile("u1"))]
+    assert query_rows(hub, "Changed ids") == [(hub.key(anonymous("laptop")), hub.profile("u1"))]
 
 
 def test_every_query_of_the_page_is_tested():

@@ -103,7 +103,7 @@ def _assert_rows_belong(hub, solved):
 @pytest.mark.parametrize("seed", range(20))
 def test_four_loads_at_once_give_what_the_oracle_says(warehouse, warehouse_url, seed):
     config = CONFIGS[seed % 4]
-    stream = _of_four_sources(ORACLE.Generator(seed, 150).run())
+    stream = _from_four_sources(ORACLE.Generator(seed, 150).run())
     solved = ORACLE.solve(stream, config.get("blocked", False), config.get("hub_limit"))
     hub = Hub(warehouse, warehouse_url, config, namespace="web")
     hub.append(*stream)
@@ -130,7 +130,7 @@ def test_loads_that_lose_their_warehouse_again_and_again_lose_and_double_nothing
     warehouse, warehouse_url, settings
 ):
     settings.LOAD_CHUNK_EVENTS = 25
-    stream = _of_four_sources(ORACLE.Generator(11, 600).run())
+    stream = _from_four_sources(ORACLE.Generator(11, 600).run())
     solved = ORACLE.solve(stream)
     hub = Hub(warehouse, warehouse_url)
     hub.append(*stream)
@@ -182,7 +182,7 @@ def test_rows_follow_their_users_when_a_device_turns_out_to_be_shared(warehouse,
     assert hub.row_ids_by_profile() == {hub.key(user(f"u{n}")): [f"m{n}"] for n in (1, 2, 3)}
 
 
-def _of_four_sources(stream):
+def _from_four_sources(stream):
     """A message and its repeats come from one of them."""
     return [{**line, "source": f"s{int(line['messageId'][2:9]) % 4}"} for line in stream]
 

@@ -30,7 +30,7 @@ def envelope(**fields):
     return Envelope(**(given | fields))
 
 
-def stored(event, event_type="identify", **fields):
+def stored_payload(event, event_type="identify", **fields):
     return json.loads(parse_event({"userId": "u"} | event, event_type, envelope(**fields)).payload)
 
 
@@ -73,12 +73,12 @@ OWN = "2011-11-11T11:11:11.111Z"
     ],
 )
 def test_the_timestamp_cancels_a_wrong_clock(times, timestamp):
-    assert stored(times)["timestamp"] == timestamp
+    assert stored_payload(times)["timestamp"] == timestamp
 
 
 def test_the_sent_at_of_the_envelope_serves_events_without_their_own():
-    served = stored({"originalTimestamp": ORIGINAL}, sent_at=SENT)
-    own = stored({"sentAt": OWN}, sent_at=SENT)
+    served = stored_payload({"originalTimestamp": ORIGINAL}, sent_at=SENT)
+    own = stored_payload({"sentAt": OWN}, sent_at=SENT)
 
     assert (served["sentAt"], served["timestamp"]) == (SENT, "2026-11-21T12:00:05.000Z")
     assert own["sentAt"] == OWN
@@ -87,22 +87,22 @@ def test_the_sent_at_of_the_envelope_serves_events_without_their_own():
 def test_the_receipt_is_ours_except_on_a_replay():
     event = {"receivedAt": OWN, "request_ip": "198.51.100.9"}
 
-    assert stored(event)["receivedAt"] == RECEIVED
-    assert stored(event)["request_ip"] == "198.51.100.9"
-    assert stored(event, keeps_receipt=True)["receivedAt"] == OWN
-    assert stored({"receivedAt": "garbage"}, keeps_receipt=True)["receivedAt"] == RECEIVED
+    assert stored_payload(event)["receivedAt"] == RECEIVED
+    assert stored_payload(event)["request_ip"] == "198.51.100.9"
+    assert stored_payload(event, keeps_receipt=True)["receivedAt"] == OWN
+    assert stored_payload({"receivedAt": "garbage"}, keeps_receipt=True)["receivedAt"] == RECEIVED
 
 
 @pytest.mark.parametrize(
     ("sent", "kept"), [("m-1", "m-1"), (" m\0\u200b1 ", "m1"), ("  ", "new-id"), (7, "new-id")]
 )
 def test_a_message_id_is_text_or_new(sent, kept):
-    assert stored({"messageId": sent})["messageId"] == kept
+    assert stored_payload({"messageId": sent})["messageId"] == kept
 
 
 @pytest.mark.parametrize("user_id", ["u", 456, 0, False, {"id": 1}, 12345678901234567890123])
 def test_ids_are_stored_as_sent(user_id):
-    assert stored({"userId": user_id})["userId"] == user_id
+    assert stored_payload({"userId": user_id})["userId"] == user_id
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_missing_member_is_named(event_type, event, name):
     ],
 )
 def test_required_fields_may_have_any_type(event_type, event):
-    assert stored(event, event_type)["type"] == event_type
+    assert stored_payload(event, event_type)["type"] == event_type
 
 
 @pytest.mark.parametrize("event", [None, 1, "x", [], True])
@@ -190,7 +190,7 @@ def test_the_limit_counts_compact_utf8_before_anything_is_added():
 
 
 def test_members_that_are_no_data_are_removed():
-    assert "writeKey" not in stored({"writeKey": "key"}, removed_members=("writeKey",))
+    assert "writeKey" not in stored_payload({"writeKey": "key"}, removed_members=("writeKey",))
 
 
 GOOD = {"type": "identify", "userId": "u"}

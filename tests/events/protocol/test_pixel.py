@@ -69,17 +69,17 @@ def test_gaps_of_lists_count_before_the_lists_are_created():
         event(query)
 
 
-def encoded(value):
+def base64_json(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
 
 
 def test_segments_data_is_laid_down_first():
-    query = b"name=Home&data=" + encoded({"name": "x", "properties": {"n": 1}})
+    query = b"name=Home&data=" + base64_json({"name": "x", "properties": {"n": 1}})
 
     assert event(query, takes_data=True) == START | {"name": "Home", "properties": {"n": 1}}
 
 
-@pytest.mark.parametrize("data", [b"***", b"e", encoded([1]), encoded("x"), b""])
+@pytest.mark.parametrize("data", [b"***", b"e", base64_json([1]), base64_json("x"), b""])
 def test_unreadable_data_is_refused(data):
     with pytest.raises(InvalidEventError, match="data"):
         event(b"data=" + data, takes_data=True)

@@ -26,7 +26,7 @@ def _clean():
 
 
 @pytest.fixture
-def queued():
+def queued_connection_pks():
     """The ids of the connections with a load in the queue."""
 
     def pks(connections):
@@ -42,7 +42,7 @@ def send(source_pk):
     writer.append(source_pk, datetime.now(UTC), [event], timeout_seconds=60)
 
 
-def test_beat_queues_loads_of_connections_that_are_behind(queued):
+def test_beat_queues_loads_of_connections_that_are_behind(queued_connection_pks):
     behind, paused, waiting = make_connection(), make_connection(), make_connection()
     paused.enabled = False
     paused.save()
@@ -53,7 +53,7 @@ def test_beat_queues_loads_of_connections_that_are_behind(queued):
 
     enqueue_waiting_work()
 
-    assert queued([behind, paused, waiting, loaded]) == [behind.pk]
+    assert queued_connection_pks([behind, paused, waiting, loaded]) == [behind.pk]
 
 
 def test_work_is_in_the_queue_once(settings):

@@ -24,7 +24,7 @@ def ada(settings):
     cache.clear()
 
 
-def gets_in(password=PASSWORD, username="ada", address=THIEF, **headers):
+def can_log_in(password=PASSWORD, username="ada", address=THIEF, **headers):
     request = RequestFactory().post("/admin/login/", REMOTE_ADDR=address, **headers)
     return authenticate(request, username=username, password=password) is not None
 
@@ -36,14 +36,14 @@ def log_in(browser, password=PASSWORD):
 
 def guess(times, address=THIEF, **more):
     for _ in range(times):
-        assert not gets_in("wrong", address=address, **more)
+        assert not can_log_in("wrong", address=address, **more)
 
 
 def test_a_name_is_locked_out_at_an_address_after_repeated_failures():
     guess(FAILURES)
 
-    assert not gets_in()
-    assert gets_in(address=OFFICE)
+    assert not can_log_in()
+    assert can_log_in(address=OFFICE)
 
 
 def test_the_page_refuses_the_right_password_then(client):
@@ -56,27 +56,27 @@ def test_the_page_refuses_the_right_password_then(client):
 def test_a_few_failures_lock_nobody_out():
     guess(FAILURES - 1)
 
-    assert gets_in()
+    assert can_log_in()
 
 
 def test_a_name_is_spelt_in_small_and_capital_letters_alike():
     guess(FAILURES - 1)
     guess(1, username="ADA")
 
-    assert not gets_in()
+    assert not can_log_in()
 
 
 def test_one_address_cannot_lock_a_user_out_elsewhere_however_long_it_tries():
     guess(FAILURES_IN_ALL + FAILURES)
 
-    assert gets_in(address=OFFICE)
+    assert can_log_in(address=OFFICE)
 
 
 def test_an_address_that_tries_many_names_is_locked_out():
     for number in range(FAILURES_IN_ALL):
         guess(1, username=f"user-{number}")
 
-    assert not gets_in()
+    assert not can_log_in()
 
 
 def guess_from_many_addresses():
@@ -87,7 +87,7 @@ def guess_from_many_addresses():
 def test_a_name_that_many_addresses_try_is_locked_out():
     guess_from_many_addresses()
 
-    assert not gets_in(address=OFFICE)
+    assert not can_log_in(address=OFFICE)
 
 
 def test_others_do_not_lock_a_user_out_where_the_user_was_before():
@@ -95,15 +95,15 @@ def test_others_do_not_lock_a_user_out_where_the_user_was_before():
 
     guess_from_many_addresses()
 
-    assert gets_in(address=OFFICE)
+    assert can_log_in(address=OFFICE)
 
 
 def test_neighbours_in_an_ipv6_network_are_one_address():
     for number in range(FAILURES):
         guess(1, address=f"2001:db8:1:2::{number + 1:x}")
 
-    assert not gets_in(address="2001:db8:1:2:ffff::1")
-    assert gets_in(address="2001:db8:1:3::1")
+    assert not can_log_in(address="2001:db8:1:2:ffff::1")
+    assert can_log_in(address="2001:db8:1:3::1")
 
 
 def test_what_a_client_says_of_its_address_counts_for_nothing():
@@ -111,8 +111,8 @@ def test_what_a_client_says_of_its_address_counts_for_nothing():
         told = f"192.0.2.{number}, {THIEF}"
         guess(1, address="127.0.0.1", HTTP_X_FORWARDED_FOR=told)
 
-    assert not gets_in(address="127.0.0.1", HTTP_X_FORWARDED_FOR=f"192.0.2.99, {THIEF}")
-    assert gets_in(address="127.0.0.1", HTTP_X_FORWARDED_FOR=f"{THIEF}, {OFFICE}")
+    assert not can_log_in(address="127.0.0.1", HTTP_X_FORWARDED_FOR=f"192.0.2.99, {THIEF}")
+    assert can_log_in(address="127.0.0.1", HTTP_X_FORWARDED_FOR=f"{THIEF}, {OFFICE}")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_ones_own_password_is_changed_with_the_old_one_and_noted(client, ada):
 
     assert "Your old password was entered incorrectly" in refused.content.decode()
     assert changed.url == "/admin/password_change/done/"
-    assert gets_in("another horse 7")
+    assert can_log_in("another horse 7")
     assert LogEntry.objects.get().get_change_message() == "Changed the password."
 
 
@@ -152,4 +152,4 @@ def test_an_open_session_is_no_way_to_guess_its_password(client, ada, page):
     for _ in range(FAILURES):
         client.post(f"/admin/{page}", form)
 
-    assert not gets_in(address="127.0.0.1")
+    assert not can_log_in(address="127.0.0.1")

@@ -33,7 +33,7 @@ def is_in(browser):
     return browser.get("/admin/").status_code == 200
 
 
-def shown(browser):
+def sessions_page(browser):
     return browser.get(LIST).content.decode()
 
 
@@ -58,7 +58,7 @@ def test_nothing_that_logs_in_is_stored_or_shown(ann):
     browser, admin = browser_of(ann), browser_of(make_admin())
     (stored,) = sessions_of(ann)
 
-    page = shown(admin)
+    page = sessions_page(admin)
     thief = Client()
     thief.cookies[settings.SESSION_COOKIE_NAME] = stored.pk
 
@@ -76,7 +76,7 @@ def test_a_session_shows_its_start_address_and_browser(settings):
 
     browser.post("/admin/login/", {"username": "ada", "password": "right horse"})
 
-    page = shown(browser)
+    page = sessions_page(browser)
     for text in ("203.0.113.4", "Netscape &lt;4&gt;", "this browser", "0 s ago"):
         assert text in page
 
@@ -118,7 +118,7 @@ def test_many_sessions_take_as_many_queries_as_one(ann, django_assert_num_querie
     browser_of(member("bob"))
 
     with django_assert_num_queries(len(of_one)):
-        page = shown(admin)
+        page = sessions_page(admin)
 
     assert "bob" in page
 
@@ -138,7 +138,7 @@ def test_everybody_sees_and_ends_ones_own_sessions_and_no_others(ann):
     of_bob = browser_of(bob)
     own, other = sessions_of(ann)
 
-    page = shown(here)
+    page = sessions_page(here)
     navigation = here.get("/admin/").content.decode()
     end(here, *sessions_of(bob))
     end(elsewhere, own)

@@ -52,13 +52,17 @@ VIEWED = (
 KEYS = ("add", "rotate", "revoke")
 
 
-def of(model, *names):
+def route_names(model, *names):
     return [f"admin:{model}_{name}" for name in names]
 
 
 RIGHTS = {
     "View events, flow, people and what needs attention": [
-        *(each for model in VIEWED for each in of(model, "changelist", "change", "history")),
+        *(
+            each
+            for model in VIEWED
+            for each in route_names(model, "changelist", "change", "history")
+        ),
         *(
             "tables",
             "table",
@@ -74,12 +78,12 @@ RIGHTS = {
     "See personal data; export people and discards": ["people-export", "discards_file"],
     "Export refused requests": ["events.quarantined: export"],
     "Add, change, enable and disable sources; add, rotate and revoke write keys": [
-        *of("sources_source", "add", "change POST", "test"),
-        *of("sources_writekey", *KEYS),
+        *route_names("sources_source", "add", "change POST", "test"),
+        *route_names("sources_writekey", *KEYS),
         *("sources.source: enable", "sources.source: disable"),
     ],
     "Add, change and pause connections; load and replay": [
-        *of("destinations_connection", "add", "change POST", "load", "replay"),
+        *route_names("destinations_connection", "add", "change POST", "load", "replay"),
         *("admin:events_replay_cancel", "destinations.connection: load_now"),
         *("destinations.connection: enable", "destinations.connection: pause"),
     ],
@@ -92,7 +96,7 @@ RIGHTS = {
         *("admin:events_quarantined_send_again", "events.quarantined: send_again"),
     ],
     "Add, change, test and load destinations; create ready-made views; widen columns": [
-        *of("destinations_destination", "add", "change POST", "check", "load", "views"),
+        *route_names("destinations_destination", "add", "change POST", "check", "load", "views"),
         "widen",
         *(
             f"destinations.destination: {name}"
@@ -104,24 +108,30 @@ RIGHTS = {
     ],
     "Erase people": ["people: erase"],
     "Create, revoke and delete API tokens": [
-        *of("destinations_profiletoken", "add", "delete"),
+        *route_names("destinations_profiletoken", "add", "delete"),
         *("destinations.profiletoken: revoke", "destinations.profiletoken: delete_selected"),
     ],
     "Delete sources, connections and destinations": [
-        *of("sources_source", "delete"),
-        *of("destinations_connection", "delete"),
-        *of("destinations_destination", "delete"),
+        *route_names("sources_source", "delete"),
+        *route_names("destinations_connection", "delete"),
+        *route_names("destinations_destination", "delete"),
         *("sources.source: delete_selected", "destinations.connection: delete_selected"),
         "destinations.destination: delete_selected",
     ],
-    "Read the audit log": of("admin_logentry", "changelist", "change"),
+    "Read the audit log": route_names("admin_logentry", "changelist", "change"),
     "See and change users and roles; reset a second factor; see **Settings**": [
-        *of("auth_user", "changelist", "add", "change", "change POST", "delete", "history"),
-        *of("auth_user", "password_change", "reset_second_factor"),
-        *of("auth_group", "changelist", "add", "change", "change POST", "delete", "history"),
+        *route_names(
+            "auth_user", "changelist", "add", "change", "change POST", "delete", "history"
+        ),
+        *route_names("auth_user", "password_change", "reset_second_factor"),
+        *route_names(
+            "auth_group", "changelist", "add", "change", "change POST", "delete", "history"
+        ),
         *("auth.user: delete_selected", "auth.group: delete_selected", "system"),
     ],
-    "See and end everybody's sessions": of("sessions_session", "change", "delete", "history"),
+    "See and end everybody's sessions": route_names(
+        "sessions_session", "change", "delete", "history"
+    ),
     "Change one's own password and second factor; see and end one's own sessions": [
         *("admin:index", "admin:password_change", "admin:sessions_session_changelist"),
         "sessions.session: delete_selected",
@@ -212,7 +222,7 @@ def _user(session):
 PATHS = dict(routes())
 
 
-def may(client, user, what):
+def is_allowed(client, user, what):
     """Whether the page opens, the form is accepted, or the action is offered."""
     if what.startswith("people: "):
         path = reverse("people-act", args=[pk_of("destinations", "destination")])
@@ -251,7 +261,7 @@ def test_the_manual_lists_exactly_what_each_role_can_do():
         user, client = member(role), Client(raise_request_exception=False)
         client.force_login(user)
         for what, asked in RIGHTS.items():
-            answers = {name: may(client, user, name) for name in asked}
+            answers = {name: is_allowed(client, user, name) for name in asked}
             if all(answers.values()):
                 rights[what].add(role)
             elif any(answers.values()):

@@ -21,7 +21,7 @@ TYPES_OF_COLUMNS = [
 ]
 
 
-def made_up(chance, number):
+def random_event(chance, number):
     """An event that fits its columns, or has a value that does not."""
     at = moment(number + 1)
     properties = {
@@ -42,8 +42,10 @@ def made_up(chance, number):
 
 def some_events(chance):
     """Also with ids that come again, sent otherwise at another time."""
-    events = [made_up(chance, number) for number in range(40)]
-    changed = [made_up(chance, 100 + number) | {"messageId": f"m{number}"} for number in range(8)]
+    events = [random_event(chance, number) for number in range(40)]
+    changed = [
+        random_event(chance, 100 + number) | {"messageId": f"m{number}"} for number in range(8)
+    ]
     return events + changed
 
 
@@ -58,7 +60,7 @@ def load_in_parts(chance, session, events):
     return counts
 
 
-def contents(warehouse, schema, *without):
+def stored_rows(warehouse, schema, *without):
     """Every table's rows, but for columns to leave out."""
     tables = warehouse.execute(
         "SELECT tablename::text FROM pg_tables WHERE schemaname = %s ORDER BY 1", [schema]
@@ -83,7 +85,7 @@ def test_the_order_and_the_batching_do_not_matter(open_session, warehouse, seed)
         chance.shuffle(events)
         load_in_parts(chance, session, events)
 
-    assert contents(warehouse, "one", "uuid_ts") == contents(warehouse, "two", "uuid_ts")
+    assert stored_rows(warehouse, "one", "uuid_ts") == stored_rows(warehouse, "two", "uuid_ts")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -92,13 +94,13 @@ def test_events_that_come_again_change_nothing(open_session, warehouse, seed):
     events = TYPES_OF_COLUMNS + some_events(chance)
     session = open_session()
     load_in_parts(chance, session, events)
-    before = contents(warehouse, "shop")
+    before = stored_rows(warehouse, "shop")
     chance.shuffle(events)
 
     counts = load_in_parts(chance, session, events)
 
     assert set(counts.values()) == {0}
-    assert contents(warehouse, "shop") == before
+    assert stored_rows(warehouse, "shop") == before
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,21 +108,21 @@ def test_a_new_connection_into_the_same_namespace_changes_nothing(open_session, 
     chance = random.Random(seed)
     events = TYPES_OF_COLUMNS + some_events(chance)
     load_in_parts(chance, open_session(1), events)
-    before = contents(warehouse, "shop")
+    before = stored_rows(warehouse, "shop")
 
     counts = load_in_parts(chance, open_session(2), events)
 
     assert set(counts.values()) == {0}
-    assert contents(warehouse, "shop") == before
+    assert stored_rows(warehouse, "shop") == before
 
 
 def test_what_an_sdk_sends_again_is_no_row_more(open_session, warehouse):
     times = ("receivedAt", "timestamp")
-    events = TYPES_OF_COLUMNS + [made_up(random.Random(1), number) for number in range(20)]
+    events = TYPES_OF_COLUMNS + [random_event(random.Random(1), number) for number in range(20)]
     session = open_session()
     load(session, *events)
     without = ("uuid_ts", "received_at", "timestamp")
-    before = contents(warehouse, "shop", *without)
+    before = stored_rows(warehouse, "shop", *without)
     later = {
         event["messageId"]: event | dict.fromkeys(times, timestamp_text(moment(1000 + number)))
         for number, event in enumerate(events)
@@ -128,4 +130,4 @@ def test_what_an_sdk_sends_again_is_no_row_more(open_session, warehouse):
 
     load(session, *later.values())
 
-    assert contents(warehouse, "shop", *without) == before
+    assert stored_rows(warehouse, "shop", *without) == before

@@ -36,7 +36,7 @@ ORDER BY user_id
 """
 
 
-def made_up(chance, number, *, users=4, ids=40):
+def random_identify(chance, number, *, users=4, ids=40):
     """An identify with some of the traits; of few ids, so that some come again changed."""
     traits = {name: chance.randint(1, 99) for name in TRAITS if chance.random() < 0.5}
     event = identify(
@@ -47,13 +47,13 @@ def made_up(chance, number, *, users=4, ids=40):
 
 def some_identifies(chance, count=60):
     """At different times, in no order, some of them twice."""
-    events = [made_up(chance, number) for number in range(count)]
+    events = [random_identify(chance, number) for number in range(count)]
     events += chance.sample(events, count // 4)
     chance.shuffle(events)
     return events
 
 
-def in_parts(chance, events):
+def random_parts(chance, events):
     while events:
         size = chance.randint(1, 12)
         yield events[:size]
@@ -66,7 +66,7 @@ def test_users_equal_their_recomputation_after_any_loads(open_session, warehouse
     session = open_session(resolve_identities=False)
     load(session, FIRST)
 
-    for part in in_parts(chance, some_identifies(chance)):
+    for part in random_parts(chance, some_identifies(chance)):
         load(session, *part)
 
     assert rows(warehouse, STORED) == rows(warehouse, RECOMPUTED)
@@ -76,7 +76,7 @@ def test_users_equal_their_recomputation_after_any_loads(open_session, warehouse
 def test_users_equal_their_recomputation_after_loads_side_by_side(open_session, warehouse, seed):
     chance = random.Random(seed)
     load(open_session(99), FIRST)
-    parts = list(in_parts(chance, some_identifies(chance, 120)))
+    parts = list(random_parts(chance, some_identifies(chance, 120)))
 
     with ThreadPoolExecutor(3) as together:
         loads = [

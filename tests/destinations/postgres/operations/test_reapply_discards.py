@@ -103,15 +103,16 @@ def test_the_command_lists_widens_and_applies(open_session, warehouse, warehouse
     load(session, track("m1", properties={"a": 1.5}))
 
     assert (
-        said("Mine", "shop") == "clicked a: 1: incompatible schema conversion from int to float\n"
+        command_output("Mine", "shop")
+        == "clicked a: 1: incompatible schema conversion from int to float\n"
     )
-    assert said("Mine", "shop", "clicked", "a") == "0 applied, 1 left\n"
-    assert said("Mine", "shop", "clicked", "a", "--widen") == "1 applied, 0 left\n"
+    assert command_output("Mine", "shop", "clicked", "a") == "0 applied, 1 left\n"
+    assert command_output("Mine", "shop", "clicked", "a", "--widen") == "1 applied, 0 left\n"
     with pytest.raises(CommandError, match="0 destinations are called 'Other'"):
-        said("Other", "shop")
+        command_output("Other", "shop")
 
 
-def said(*arguments):
+def command_output(*arguments):
     out = StringIO()
     call_command("reapply_discards", *arguments, stdout=out)
     return out.getvalue()

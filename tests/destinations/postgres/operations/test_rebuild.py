@@ -193,7 +193,7 @@ def test_a_lower_hub_limit_splits_and_a_higher_one_joins_again(warehouse):
     assert graph.clusters() == before
 
 
-def office(n):
+def office_merge(n):
     """A merge call of one of three users of an e-mail address."""
     stated = [{"type": "email", "value": "office@x.example"}]
     return event(n, "merge", userId=f"u{n}", mergeProperties=stated)
@@ -201,7 +201,7 @@ def office(n):
 
 def test_a_trait_that_becomes_an_identifier_is_held_to_the_hub_limit_at_once(warehouse):
     graph = Graph(warehouse, {"hub_limit": 2})
-    graph.load(*map(office, (1, 2, 3)))
+    graph.load(*map(office_merge, (1, 2, 3)))
     before = graph.clusters()
     assert len(before) == 1
 

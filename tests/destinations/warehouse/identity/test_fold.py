@@ -13,7 +13,7 @@ def _at(second):
     return START + timedelta(seconds=second)
 
 
-def _stated(*identifiers, second=0, message_id="", **fields):
+def _statement(*identifiers, second=0, message_id="", **fields):
     return Statement(
         identifiers=identifiers,
         primary=identifiers[0],
@@ -28,7 +28,7 @@ def _stated(*identifiers, second=0, message_id="", **fields):
 
 def test_equal_links_are_folded_to_the_earliest():
     folded = fold_statements(
-        [_stated(U, A, second=5), _stated(A, U, second=3), _stated(U, A, second=4)]
+        [_statement(U, A, second=5), _statement(A, U, second=3), _statement(U, A, second=4)]
     )
 
     assert folded.links == {(A, U): Sighting(_at(3), "m3", "web")}
@@ -36,13 +36,13 @@ def test_equal_links_are_folded_to_the_earliest():
 
 
 def test_every_pair_is_a_link_and_one_alone_is_linked_with_itself():
-    assert set(fold_statements([_stated(U, A, B)]).links) == {(A, B), (A, U), (B, U)}
-    assert set(fold_statements([_stated(U)]).links) == {(U, U)}
+    assert set(fold_statements([_statement(U, A, B)]).links) == {(A, B), (A, U), (B, U)}
+    assert set(fold_statements([_statement(U)]).links) == {(U, U)}
 
 
 def test_hidden_identifiers_are_left_out_before_pairs_are_formed():
     folded = fold_statements(
-        [_stated(U, A, traits={"a": 1}), _stated(A, B, second=1)], hidden={U, B}
+        [_statement(U, A, traits={"a": 1}), _statement(A, B, second=1)], hidden={U, B}
     )
 
     assert set(folded.links) == {(A, A)}
@@ -53,9 +53,9 @@ def test_hidden_identifiers_are_left_out_before_pairs_are_formed():
 def test_of_one_messages_copies_the_first_received_counts_within_a_source():
     folded = fold_statements(
         [
-            _stated(U, second=5, message_id="m", traits={"a": 5}, event=5),
-            _stated(U, second=3, message_id="m", traits={"a": 3}, event=3),
-            _stated(A, second=5, message_id="m", source_id="server"),
+            _statement(U, second=5, message_id="m", traits={"a": 5}, event=5),
+            _statement(U, second=3, message_id="m", traits={"a": 3}, event=3),
+            _statement(A, second=5, message_id="m", source_id="server"),
         ]
     )
 
@@ -64,7 +64,9 @@ def test_of_one_messages_copies_the_first_received_counts_within_a_source():
 
 
 def test_activity_spans_the_event_times_of_primary_identifiers():
-    folded = fold_statements([_stated(U, A, second=5, event=2), _stated(U, second=6, event=9)])
+    folded = fold_statements(
+        [_statement(U, A, second=5, event=2), _statement(U, second=6, event=9)]
+    )
 
     assert folded.activity == {U: (_at(2), _at(9))}
 
@@ -72,8 +74,8 @@ def test_activity_spans_the_event_times_of_primary_identifiers():
 def test_a_groups_traits_are_the_accounts():
     folded = fold_statements(
         [
-            _stated(U, second=1, group_id="acme", traits={"seats": 1}),
-            _stated(A, second=2, group_id="acme", traits={"seats": 2}),
+            _statement(U, second=1, group_id="acme", traits={"seats": 1}),
+            _statement(A, second=2, group_id="acme", traits={"seats": 2}),
         ]
     )
 
@@ -85,7 +87,7 @@ def test_a_groups_traits_are_the_accounts():
 
 def test_hits_of_block_rules_are_summed():
     assert fold_statements(
-        [_stated(U, blocked=(1, 1)), _stated(U, second=1, blocked=(2,))]
+        [_statement(U, blocked=(1, 1)), _statement(U, second=1, blocked=(2,))]
     ).hits == {
         1: 2,
         2: 1,

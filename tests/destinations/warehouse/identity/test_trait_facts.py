@@ -28,7 +28,7 @@ stated = st.lists(
 )
 
 
-def _joined(facts):
+def _joined_facts(facts):
     return reduce(joined_facts, facts, {})
 
 
@@ -36,12 +36,12 @@ def _joined(facts):
 def test_neither_order_nor_repetition_matters(facts, random):
     shuffled = random.sample(facts + facts, 2 * len(facts))
 
-    assert _joined(shuffled) == _joined(facts)
+    assert _joined_facts(shuffled) == _joined_facts(facts)
 
 
 @given(stated, stated)
 def test_joining_profiles_is_joining_their_events(ours, theirs):
-    assert joined_facts(_joined(ours), _joined(theirs)) == _joined(ours + theirs)
+    assert joined_facts(_joined_facts(ours), _joined_facts(theirs)) == _joined_facts(ours + theirs)
 
 
 def test_the_latest_event_wins_then_the_latest_receipt_then_the_message_id():
@@ -52,11 +52,17 @@ def test_the_latest_event_wins_then_the_latest_receipt_then_the_message_id():
         _facts({"c": "z"}, event=5, received=1, message_id="n"),
     ]
 
-    assert trait_values(_joined(facts), null_clears=False) == {"a": "late", "b": "y", "c": "z"}
+    assert trait_values(_joined_facts(facts), null_clears=False) == {
+        "a": "late",
+        "b": "y",
+        "c": "z",
+    }
 
 
 def test_a_null_clears_only_where_the_option_says_so():
-    facts = _joined([_facts({"a": 1, "b": 0}), _facts({"a": None}, event=5), _facts({"c": None})])
+    facts = _joined_facts(
+        [_facts({"a": 1, "b": 0}), _facts({"a": None}, event=5), _facts({"c": None})]
+    )
 
     assert trait_values(facts, null_clears=False) == {"a": 1, "b": 0}
     assert trait_values(facts, null_clears=True) == {"b": 0}

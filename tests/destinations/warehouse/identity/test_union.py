@@ -25,15 +25,15 @@ def _sighting(second):
     return Sighting(START + timedelta(seconds=second), f"m{second}", "web")
 
 
-def _new(number, second=0):
+def _new_node(number, second=0):
     key, sighting = UUID(int=number), _sighting(second)
     group = Group(number, Anchor(sighting.received_at, key))
     return Node(Identifier("user_id", str(number)), key, sighting, number, group)
 
 
-def _stored(number, second, size=3, stored=2, seen=100):
+def _stored_node(number, second, size=3, stored=2, seen=100):
     """A node of a stored profile of which it is the anchor."""
-    node = _new(number, seen)
+    node = _new_node(number, seen)
     node.first_received_at = _sighting(second).received_at
     anchor = Anchor(node.first_received_at, node.key)
     node.group = Group(number, anchor, size, stored, node.key, has_row=True, rank=size)
@@ -49,7 +49,7 @@ def _parts(nodes):
     return {frozenset(i for i, t in enumerate(tops) if t is top) for top in tops}
 
 
-def _reached(count, pairs):
+def _components(count, pairs):
     """The components by flooding, to compare with."""
     parts = [{number} for number in range(count)]
     for a, b in pairs:
@@ -64,17 +64,17 @@ edges = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)))
 
 @given(edges)
 def test_united_groups_are_the_connected_components(pairs):
-    nodes = [_new(number) for number in range(15)]
+    nodes = [_new_node(number) for number in range(15)]
 
     joined = unite_groups(_links(nodes, pairs), None)
 
-    assert _parts(nodes) == _reached(15, pairs)
+    assert _parts(nodes) == _components(15, pairs)
     assert len(joined) == 15 - len(_parts(nodes))
 
 
 @given(edges, st.randoms(), st.none() | st.integers(2, 6))
 def test_the_earliest_link_joins_first_whatever_the_order_given(pairs, random, limit):
-    nodes, others = ([_new(number) for number in range(15)] for _ in range(2))
+    nodes, others = ([_new_node(number) for number in range(15)] for _ in range(2))
     links, shuffled = _links(nodes, pairs), _links(others, pairs)
     random.shuffle(shuffled)
 
@@ -86,7 +86,7 @@ def test_the_earliest_link_joins_first_whatever_the_order_given(pairs, random, l
 
 
 def test_a_link_beyond_the_limit_is_refused():
-    nodes = [_new(number) for number in range(3)]
+    nodes = [_new_node(number) for number in range(3)]
     links = _links(nodes, [(0, 1), (1, 2), (0, 2)])
 
     joined = unite_groups(links, 2)
@@ -96,7 +96,7 @@ def test_a_link_beyond_the_limit_is_refused():
 
 
 def test_the_root_of_most_groups_stays_and_the_oldest_gives_the_id():
-    small, large = _stored(1, second=0, stored=1), _stored(2, second=5, size=9, stored=4)
+    small, large = _stored_node(1, second=0, stored=1), _stored_node(2, second=5, size=9, stored=4)
     links = _links([small, large], [(0, 1)])
     joined = unite_groups(links, None)
 
@@ -111,7 +111,7 @@ def test_the_root_of_most_groups_stays_and_the_oldest_gives_the_id():
 
 
 def test_new_identifiers_alone_take_the_smallest_number_and_lose_no_id():
-    nodes = [_new(5, second=2), _new(4, second=3)]
+    nodes = [_new_node(5, second=2), _new_node(4, second=3)]
     joined = unite_groups(_links(nodes, [(0, 1)]), None)
 
     [profile] = settled_profiles([node.group for node in nodes], nodes, joined)
@@ -121,8 +121,8 @@ def test_new_identifiers_alone_take_the_smallest_number_and_lose_no_id():
 
 
 def test_an_identifier_that_turned_out_older_takes_the_id_over():
-    anchor = _stored(1, second=5)
-    member = _new(2, second=3)
+    anchor = _stored_node(1, second=5)
+    member = _new_node(2, second=3)
     member.first_received_at, member.group = _sighting(7).received_at, anchor.group
 
     [profile] = settled_profiles([anchor.group], [anchor, member], [])
@@ -134,7 +134,7 @@ def test_an_identifier_that_turned_out_older_takes_the_id_over():
 
 
 def test_a_profile_that_nothing_happened_to_is_not_changed():
-    node = _stored(1, second=5)
+    node = _stored_node(1, second=5)
 
     [profile] = settled_profiles([node.group], [node], [])
 

@@ -17,7 +17,7 @@ def key(case):
     return case["column_type"], case["event_type"], f"{case['value']!r}"
 
 
-def answer(case):
+def transformed(case):
     known = case["metadata"]
     metadata = Metadata(
         known.get("sourceId", ""),
@@ -35,7 +35,7 @@ def answer(case):
     return {"expected": [{"table": r.table, "columns": r.types, "data": r.values} for r in rows]}
 
 
-def stored(case):
+def converted(case):
     event_type, value = case["event_type"], case["value"]
     if event_type == "int":
         value = typed_value(value)[1]
@@ -59,14 +59,14 @@ def is_stored_as_recorded(got, case):
     "case", [case for case in WAREHOUSE if case["name"] not in DEVIATIONS], ids=lambda c: c["name"]
 )
 def test_an_event_gives_the_rows_that_upstream_gives(case):
-    assert is_equal(answer(case), case)
+    assert is_equal(transformed(case), case)
 
 
 @pytest.mark.parametrize(
     "case", [case for case in WAREHOUSE if case["name"] in DEVIATIONS], ids=lambda c: c["name"]
 )
 def test_a_deviation_is_still_one_and_still_gives_rows(case):
-    rows = answer(case)
+    rows = transformed(case)
 
     assert not is_equal(rows, case)
     assert len(rows["expected"]) == 2
@@ -85,7 +85,7 @@ def test_a_deviation_is_still_one_and_still_gives_rows(case):
 def test_a_deviation_gives_a_table_of_another_name_or_leaves_the_column_to_us(name, table):
     case = next(case for case in WAREHOUSE if case["name"] == name)
 
-    row = answer(case)["expected"][1]
+    row = transformed(case)["expected"][1]
 
     assert row["table"] == table
     assert row["columns"]["uuid_ts"] == "datetime"
@@ -96,12 +96,12 @@ def test_a_deviation_gives_a_table_of_another_name_or_leaves_the_column_to_us(na
     "case", [c for c in SCHEMA_CHANGE if key(c) not in SCHEMA_DEVIATIONS], ids=key
 )
 def test_a_value_of_another_type_is_stored_or_discarded_as_upstream_does(case):
-    assert is_stored_as_recorded(stored(case), case)
+    assert is_stored_as_recorded(converted(case), case)
 
 
 @pytest.mark.parametrize("case", [c for c in SCHEMA_CHANGE if key(c) in SCHEMA_DEVIATIONS], ids=key)
 def test_a_deviation_of_a_stored_value_is_still_one(case):
-    assert not is_stored_as_recorded(stored(case), case)
+    assert not is_stored_as_recorded(converted(case), case)
 
 
 @pytest.mark.parametrize(

@@ -240,27 +240,27 @@ def test_any_event_gives_rows_or_a_transform_error(event, chosen, metadata):
 
 @given(events, options)
 def test_the_order_of_keys_does_not_matter(event, chosen):
-    assert found(event, chosen) == found(backwards(event), chosen)
+    assert result_text(event, chosen) == result_text(backwards(event), chosen)
 
 
-def found(event, chosen):
+def result_text(event, chosen):
     plain = Options(chosen.skip_tracks_table, chosen.skip_users_table, casing=chosen.casing)
     try:
-        return repr(normal(transform(event, METADATA, plain, new_id=lambda: "new")))
+        return repr(normalised(transform(event, METADATA, plain, new_id=lambda: "new")))
     except TransformError as error:
         return str(error)
 
 
-def normal(value):
+def normalised(value):
     """The value with every object sorted and every JSON text read, so that repr can compare."""
     if isinstance(value, dict):
-        return [(key, normal(value[key])) for key in sorted(value)]
+        return [(key, normalised(value[key])) for key in sorted(value)]
     if isinstance(value, list | tuple):
-        return [normal(item) for item in value]
+        return [normalised(item) for item in value]
     if not isinstance(value, str) or value[:1] != "{":
         return value
     try:
-        return normal(json.loads(value))
+        return normalised(json.loads(value))
     except ValueError:
         return value  # was sent as a text
 

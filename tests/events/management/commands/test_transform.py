@@ -11,7 +11,7 @@ from tests.destinations.warehouse.rows.golden import CASES, DEVIATIONS, is_equal
 ROOT = Path(__file__).parents[4]
 
 
-def answers(given: bytes) -> list[dict[str, Any]]:
+def transformed_lines(given: bytes) -> list[dict[str, Any]]:
     """What `manage.py transform` prints for these lines."""
     done = subprocess.run(
         [sys.executable, "manage.py", "transform"],
@@ -23,14 +23,14 @@ def answers(given: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def answer(line: str) -> dict[str, Any]:
-    return answers(line.encode())[0]
+def transformed_line(line: str) -> dict[str, Any]:
+    return transformed_lines(line.encode())[0]
 
 
 def test_every_golden_case_passes_through_the_command():
     cases = lines("golden_warehouse.jsonl")
 
-    printed = answers((CASES / "golden_warehouse.jsonl").read_bytes())
+    printed = transformed_lines((CASES / "golden_warehouse.jsonl").read_bytes())
 
     assert [line["name"] for line in printed] == [case["name"] for case in cases]
     pairs = zip(printed, cases, strict=True)
@@ -39,7 +39,9 @@ def test_every_golden_case_passes_through_the_command():
 
 
 def test_a_bare_event_is_named_after_its_line():
-    line = answer('{"type":"page","name":"Home","messageId":"m","receivedAt":"2024-01-01"}\n')
+    line = transformed_line(
+        '{"type":"page","name":"Home","messageId":"m","receivedAt":"2024-01-01"}\n'
+    )
 
     assert line["name"] == "line 1"
     assert line["expected"][0]["table"] == "pages"
@@ -61,7 +63,7 @@ def test_every_line_has_an_answer_whatever_it_says():
         b'{"type":"page","properties":{"a":1.0,"b":12345678901234567890}}',
     ]
 
-    lines = answers(b"\n".join(given))
+    lines = transformed_lines(b"\n".join(given))
 
     assert lines[0] == {
         "name": "line 1",

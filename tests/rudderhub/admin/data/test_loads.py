@@ -93,11 +93,11 @@ def test_loads_are_filtered_and_found_by_their_error(admin_client):
     failed = Load.objects.create(connection=connection, state="failed", error="no route", **made)
     Load.objects.create(connection=other, state="succeeded", **made)
 
-    def shown(**query):
+    def listed_loads(**query):
         return list(admin_client.get("/admin/events/load/", query).context["cl"].result_list)
 
-    assert shown(q="route") == shown(state__exact="failed") == [failed]
-    assert shown(connection__id__exact=connection.pk) == [failed]
+    assert listed_loads(q="route") == listed_loads(state__exact="failed") == [failed]
+    assert listed_loads(connection__id__exact=connection.pk) == [failed]
 
 
 def test_a_failed_load_is_classed_and_can_be_retried(admin_client, connection):

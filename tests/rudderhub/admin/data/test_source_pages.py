@@ -58,7 +58,7 @@ def refuse(source, **fields):
     return source.quarantined.create(**given | fields)
 
 
-def shown(admin_client, source):
+def listed_activity(admin_client, source):
     """What the list says of a source."""
     (found,) = [
         each for each in admin_client.get(LIST).context["cl"].result_list if each.pk == source.pk
@@ -74,7 +74,7 @@ def test_events_of_a_day_are_shown_by_hour_counted_or_not(admin_client):
     make_event(source, received_at=now)
     make_event(make_source(), received_at=now)
 
-    found = shown(admin_client, source)
+    found = listed_activity(admin_client, source)
 
     assert found.accepted == 2
     assert (found.hours[21], found.hours[23]) == (1, 1)

@@ -44,7 +44,7 @@ def table_url(connection, name="paid"):
     return f"/admin/tables/{connection.destination_id}/shop/{name}/"
 
 
-def found(connection, schemas=("shop",)):
+def tables_by_name(connection, schemas=("shop",)):
     """The tables by name."""
     destination = connection.destination
     config = PostgresConfig.from_config(destination.config, destination.secrets)
@@ -53,7 +53,7 @@ def found(connection, schemas=("shop",)):
 
 
 def test_a_small_table_is_counted(loaded):
-    paid = found(loaded)["paid"]
+    paid = tables_by_name(loaded)["paid"]
 
     assert (paid.rows, paid.newest, paid.exact) == (2, LATER, True)
 
@@ -72,10 +72,10 @@ def big(warehouse):
 
 
 def test_a_big_table_is_estimated_and_its_newest_row_is_sought_at_its_end(loaded, warehouse, big):
-    before = found(loaded)["big"]
+    before = tables_by_name(loaded)["big"]
     warehouse.execute("ANALYZE shop.big")
 
-    after = found(loaded)["big"]
+    after = tables_by_name(loaded)["big"]
 
     assert (before.rows, before.newest, before.exact) == (None, LATER, False)
     assert (after.rows, after.newest, after.exact) == (129, LATER, False)
@@ -85,9 +85,9 @@ def test_only_the_end_of_a_big_table_is_read(loaded, warehouse, big):
     first_block = reads_tables.COUNTED_BLOCKS + 1 - reads_tables.NEWEST_BLOCKS
     first_row = f"({first_block},1)"
     warehouse.execute("DELETE FROM shop.big WHERE ctid > %s::tid", [first_row])
-    with_one_row = found(loaded)["big"].newest
+    with_one_row = tables_by_name(loaded)["big"].newest
     warehouse.execute("DELETE FROM shop.big WHERE ctid >= %s::tid", [first_row])
-    without_rows = found(loaded)["big"].newest
+    without_rows = tables_by_name(loaded)["big"].newest
 
     assert (with_one_row, without_rows) == (LATER, None)
 
@@ -95,7 +95,7 @@ def test_only_the_end_of_a_big_table_is_read(loaded, warehouse, big):
 def test_an_empty_table_has_no_newest_row(loaded, warehouse):
     warehouse.execute("CREATE TABLE shop.nothing (received_at timestamptz)")
 
-    nothing = found(loaded)["nothing"]
+    nothing = tables_by_name(loaded)["nothing"]
 
     assert (nothing.rows, nothing.newest, nothing.exact) == (0, None, True)
 
@@ -107,14 +107,14 @@ def test_tables_of_other_tools_are_listed_without_a_newest_row(loaded, warehouse
     columns = columns.replace("timestamptz)", "timestamptz, id int)")
     warehouse.execute(f"CREATE TABLE shop.other ({columns})")
 
-    assert found(loaded)["other"].newest is None
+    assert tables_by_name(loaded)["other"].newest is None
 
 
 def test_a_locked_table_is_shown_with_estimates(loaded, warehouse):
     with warehouse.transaction():
         warehouse.execute("LOCK TABLE shop.paid IN ACCESS EXCLUSIVE MODE")
 
-        tables = found(loaded)
+        tables = tables_by_name(loaded)
 
     assert tables["paid"].exact is False
     assert tables["tracks"].newest is None
@@ -124,7 +124,7 @@ def test_a_table_that_may_not_be_read_does_not_hide_the_others(loaded, warehouse
     warehouse.execute("CREATE TABLE shop.closed (received_at timestamptz)")
     warehouse.execute("REVOKE ALL ON shop.closed FROM CURRENT_USER")
 
-    tables = found(loaded)
+    tables = tables_by_name(loaded)
 
     assert tables["paid"].rows == 2
     assert tables["closed"].newest is None

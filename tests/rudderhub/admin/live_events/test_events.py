@@ -27,7 +27,7 @@ EVENTS = "/admin/events/event/"
 pytestmark = pytest.mark.django_db
 
 
-def shown(response) -> list[str]:
+def listed_message_ids(response) -> list[str]:
     """The message ids of a page of live events, in order."""
     assert response.status_code == 200
     return [event.message_id for event in response.context["cl"].result_list]
@@ -41,7 +41,7 @@ def state_of(admin_client: Client, event: Event) -> str:
 def test_live_events_are_newest_first(admin_client):
     first, second = make_event(), make_event()
 
-    assert shown(admin_client.get(EVENTS)) == [second.message_id, first.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS)) == [second.message_id, first.message_id]
 
 
 def test_older_events_are_reached_page_by_page(admin_client):
@@ -51,7 +51,11 @@ def test_older_events_are_reached_page_by_page(admin_client):
     two = admin_client.get(EVENTS + one.context["cl"].older_url)
     three = admin_client.get(EVENTS + two.context["cl"].older_url)
 
-    assert [shown(one), shown(two), shown(three)] == [events[:PAGE], events[PAGE:-1], events[-1:]]
+    assert [listed_message_ids(one), listed_message_ids(two), listed_message_ids(three)] == [
+        events[:PAGE],
+        events[PAGE:-1],
+        events[-1:],
+    ]
     assert three.context["cl"].older_url == ""
     assert "This is the end of the log." in html(three)
 
@@ -61,7 +65,7 @@ def test_events_are_found_by_any_id_and_by_name(admin_client, field):
     found = make_event(**{field: "sought"})
     make_event(**{field: "other"})
 
-    assert shown(admin_client.get(EVENTS, {"q": " sought "})) == [found.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS, {"q": " sought "})) == [found.message_id]
 
 
 def test_a_search_continues_beyond_its_window(admin_client):
@@ -71,15 +75,15 @@ def test_a_search_continues_beyond_its_window(admin_client):
     first = admin_client.get(EVENTS, {"q": "ann"})
     second = admin_client.get(EVENTS + first.context["cl"].older_url)
 
-    assert shown(first) == []
-    assert shown(second) == [old.message_id]
+    assert listed_message_ids(first) == []
+    assert listed_message_ids(second) == [old.message_id]
 
 
 def test_a_message_id_is_found_beyond_the_window(admin_client):
     old = make_event(message_id="sought")
     make_event(id=old.pk + SEARCHED)
 
-    assert shown(admin_client.get(EVENTS, {"q": "sought"})) == [old.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS, {"q": "sought"})) == [old.message_id]
 
 
 def test_events_are_filtered_by_source_and_type(admin_client):
@@ -90,14 +94,14 @@ def test_events_are_filtered_by_source_and_type(admin_client):
 
     filters = {"source": source.pk, "type": "page"}
 
-    assert shown(admin_client.get(EVENTS, filters)) == [page_event.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS, filters)) == [page_event.message_id]
 
 
 def test_an_event_of_a_deleted_source_is_still_shown(admin_client):
     event = make_event()
     event.source.delete()
 
-    assert shown(admin_client.get(EVENTS)) == [event.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS)) == [event.message_id]
     assert "deleted source" in html(admin_client.get(f"{EVENTS}{event.pk}/change/"))
 
 
@@ -465,7 +469,7 @@ def test_events_are_filtered_by_status(admin_client, status, found):
     dead = {"event_id": events[0].pk, "message_id": events[0].message_id}
     DeadLetter.objects.create(connection=connection, reason="r", payload="{}", **dead)
 
-    assert shown(admin_client.get(EVENTS, {"status": status})) == [
+    assert listed_message_ids(admin_client.get(EVENTS, {"status": status})) == [
         events[n].message_id for n in found
     ]
 
@@ -474,8 +478,8 @@ def test_events_are_filtered_by_name_and_found_by_any_text(admin_client):
     paid = make_event(event="Paid", payload='{"event": "Paid", "coupon": "SPRING"}')
     make_event(event="Left")
 
-    assert shown(admin_client.get(EVENTS, {"name": "Paid"})) == [paid.message_id]
-    assert shown(admin_client.get(EVENTS, {"q": "SPRING"})) == [paid.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS, {"name": "Paid"})) == [paid.message_id]
+    assert listed_message_ids(admin_client.get(EVENTS, {"q": "SPRING"})) == [paid.message_id]
 
 
 def test_the_sdk_of_an_event_is_shown(admin_client):

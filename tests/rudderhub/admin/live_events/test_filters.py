@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 EVENTS = "/admin/events/event/"
 
 
-def listed(admin_client, **query):
+def listed_events(admin_client, **query):
     """The message ids and states of a page of live events."""
     response = admin_client.get(EVENTS, query)
     assert response.status_code == 200
@@ -74,16 +74,16 @@ def every_state(admin_client):
     ],
 )
 def test_a_status_is_filtered_as_it_is_shown(every_state, status, found):
-    assert listed(every_state, status=status) == [(name, status) for name in found]
+    assert listed_events(every_state, status=status) == [(name, status) for name in found]
 
 
 def test_every_event_is_found_by_one_status(every_state):
-    shown = listed(every_state)
+    shown = listed_events(every_state)
 
     assert sorted(shown) == sorted(
         each
         for status in {state for _, state in shown}
-        for each in listed(every_state, status=status)
+        for each in listed_events(every_state, status=status)
     )
 
 
@@ -96,7 +96,9 @@ def test_the_list_of_a_rare_status_continues_with_older_events(admin_client):
     newest = admin_client.get(EVENTS, {"status": "skipped"}).context["cl"]
 
     assert (newest.result_count, newest.searched_from) == (0, events[0].pk)
-    assert listed(admin_client, status="skipped", before=events[0].pk) == [("left out", "skipped")]
+    assert listed_events(admin_client, status="skipped", before=events[0].pk) == [
+        ("left out", "skipped")
+    ]
     assert f"before={events[0].pk}" in newest.older_url
 
 
@@ -125,14 +127,14 @@ def test_any_text_of_an_event_finds_it_in_any_case(admin_client, term):
     make_event(message_id="found", payload=stored)
     make_event(message_id="other")
 
-    assert [name for name, _ in listed(admin_client, q=term)] == ["found"]
+    assert [name for name, _ in listed_events(admin_client, q=term)] == ["found"]
 
 
 @pytest.mark.parametrize("source", ["abc", "9" * 30, "-1"])
 def test_an_invalid_source_filter_matches_no_event(admin_client, source):
     make_event()
 
-    assert listed(admin_client, source=source) == []
+    assert listed_events(admin_client, source=source) == []
 
 
 def test_the_filter_for_refused_requests_of_a_source_leads_to_the_quarantine(admin_client):

@@ -17,7 +17,7 @@ def loaded(connection, *events):
         run_load(connection)
 
 
-def traced(client, message_id):
+def trace_parts(client, message_id):
     """The page of an event, without its layout."""
     found = Event.objects.get(message_id=message_id)
     response = client.get(f"/admin/events/event/{found.pk}/change/")
@@ -26,7 +26,7 @@ def traced(client, message_id):
 
 
 def trace_of(client, message_id):
-    return " ".join(traced(client, message_id)["Trace"].split())
+    return " ".join(trace_parts(client, message_id)["Trace"].split())
 
 
 def test_the_rows_of_an_event_are_shown_with_queries_and_links(admin_client, connection):
@@ -201,7 +201,7 @@ def test_the_trace_hides_personal_data_without_the_permission(staff_client, conn
     loaded(connection, track("m1", event="Paid", userId="ann", properties={"n": 1}))
     loaded(connection, track("m2", event="Paid", **ANN, properties={"n": "many"}))
 
-    parts = traced(staff_client("view_event", "view_destination"), "m2")
+    parts = trace_parts(staff_client("view_event", "view_destination"), "m2")
 
     text = " ".join(parts.values())
     assert "user_id •••" in text
@@ -244,8 +244,8 @@ def test_curl_contains_the_key_only_with_the_permission_to_change_sources(
     send(connection, track("m1", event="Paid"))
 
     client.force_login(make_admin())
-    by_admin = traced(client, "m1")["Send again"]
-    by_reader = traced(staff_client("view_event"), "m1")["Send again"]
+    by_admin = trace_parts(client, "m1")["Send again"]
+    by_reader = trace_parts(staff_client("view_event"), "m1")["Send again"]
 
     assert f"{key.key}:" in by_admin
     assert key.key not in by_reader

@@ -65,7 +65,7 @@ def profile_page(hub, client, value="ann", **query):
     return client.get(url, query).content.decode()
 
 
-def looks():
+def log_messages():
     return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
 
 
@@ -156,7 +156,7 @@ def test_an_export_holds_all_of_a_person_and_is_in_the_audit_log(hub, admin_clie
     assert [row["id"] for row in found["rows"]["web.looked"]] == ["m2", "m3"]
     assert [row["email"] for row in found["rows"]["web.users"]] == ["ann@x.example"]
     assert not found["is_cut_short"]
-    assert looks() == [f"Exported the profile {rudder_id}."]
+    assert log_messages() == [f"Exported the profile {rudder_id}."]
 
 
 def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin_client):
@@ -174,7 +174,7 @@ def test_a_cut_is_shown_confirmed_and_kept_in_the_history(hub, admin_client):
         (anonymous("tablet"), user("ann")),
         (anonymous("phone"), user("bob")),
     }
-    assert looks() == ["Previewed: Cut links.", "Cut links."]
+    assert log_messages() == ["Previewed: Cut links.", "Cut links."]
     assert "split off" in rules_page(hub, admin_client)
     act(hub, admin_client, action="undo", confirm="1", link=bob)
     assert len(hub.clusters()) == 1
@@ -272,7 +272,7 @@ def test_a_held_merge_is_released(warehouse, warehouse_url, admin_client):
     act(hub, admin_client, action="release", link=held[1], confirm="1")
 
     assert list(hub.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
-    assert "Release a blocked merge." in looks()
+    assert "Release a blocked merge." in log_messages()
 
 
 def test_a_blocked_merge_is_shown_by_its_load_and_on_the_overview(
@@ -466,14 +466,14 @@ def test_every_page_of_people_hides_personal_data_without_the_permission(marked,
     assert {url: answer.status_code for url, answer in seen.items()} == dict.fromkeys(seen, 200)
     told = {url: personal(answer.content.decode()) for url, answer in seen.items()}
     assert told == {url: [] for url in seen}
-    assert looks() == []
+    assert log_messages() == []
 
 
 def test_the_same_pages_show_personal_data_with_the_permission_and_are_logged(marked, admin_client):
     seen = {url: personal(admin_client.get(url).content.decode()) for url in pages(marked)}
 
     assert [url for url, values in seen.items() if not values] == ["/admin/destinations/erasure/"]
-    assert len(looks()) == len(seen) - 1
+    assert len(log_messages()) == len(seen) - 1
 
 
 def test_cutting_and_erasing_work_without_seeing_personal_data(marked, staff_client):

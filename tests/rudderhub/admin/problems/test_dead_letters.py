@@ -65,7 +65,7 @@ def work():
         load_replay(replay.pk)
 
 
-def shown(response):
+def listed_message_ids(response):
     return sorted(each.message_id for each in response.context["cl"].result_list)
 
 
@@ -79,12 +79,12 @@ def test_the_list_shows_open_dead_letters_and_can_be_filtered(admin_client, dead
     of_type = admin_client.get(LIST, {"kind": letter("m4").kind})
 
     assert "track · Paid" in text
-    assert shown(admin_client.get(LIST)) == ["m2", "m3", "m4"]
-    assert shown(of_type) == ["m4"]
-    assert shown(admin_client.get(LIST, {"q": "shop.paid is a view"})) == ["m2", "m3"]
-    assert shown(admin_client.get(LIST, {"q": "m3"})) == ["m3"]
-    assert shown(admin_client.get(LIST, {"connection__id__exact": other.pk})) == []
-    assert shown(admin_client.get(LIST, {"state": "loaded"})) == []
+    assert listed_message_ids(admin_client.get(LIST)) == ["m2", "m3", "m4"]
+    assert listed_message_ids(of_type) == ["m4"]
+    assert listed_message_ids(admin_client.get(LIST, {"q": "shop.paid is a view"})) == ["m2", "m3"]
+    assert listed_message_ids(admin_client.get(LIST, {"q": "m3"})) == ["m3"]
+    assert listed_message_ids(admin_client.get(LIST, {"connection__id__exact": other.pk})) == []
+    assert listed_message_ids(admin_client.get(LIST, {"state": "loaded"})) == []
 
 
 def test_a_rerun_is_shown_before_anything_is_done(admin_client, dead):
@@ -218,7 +218,7 @@ def test_a_dead_letter_is_discarded_with_a_note(admin_client, dead):
     assert LogEntry.objects.filter(
         change_message="Discarded 2 dead letters: a test of ours", user__username="ada"
     ).exists()
-    assert shown(admin_client.get(LIST)) == ["m4"]
+    assert listed_message_ids(admin_client.get(LIST)) == ["m4"]
     assert "a test of ours" in html(admin_client.get(f"{LIST}{found.pk}/change/"))
 
 
@@ -234,8 +234,8 @@ def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin_client, dead,
 
     assert (balance.accepted, balance.loaded, balance.dead_letters) == (5, 2, 3)
     assert balance.difference == 0
-    assert shown(admin_client.get(LIST)) == ["m3"]
-    assert shown(admin_client.get(LIST, {"state": "all"})) == ["m2", "m3", "m4"]
+    assert listed_message_ids(admin_client.get(LIST)) == ["m3"]
+    assert listed_message_ids(admin_client.get(LIST, {"state": "all"})) == ["m2", "m3", "m4"]
 
 
 def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin_client, dead, warehouse):
@@ -397,7 +397,7 @@ def test_events_of_a_dropped_day_keep_the_list_open(admin_client, dead):
         connection=dead, event_id=10**9, message_id=event_of_another.message_id, reason="r"
     )
 
-    assert "m4" in shown(admin_client.get(LIST))
+    assert "m4" in listed_message_ids(admin_client.get(LIST))
 
 
 def test_an_action_takes_the_oldest_dead_letters_up_to_its_limit(admin_client, rf, dead):

@@ -35,7 +35,7 @@ def send(client, key, body, path="/v1/track"):
     return client.post(path, body, content_type="application/json", **headers)
 
 
-def shown(client, **query):
+def listed_pks(client, **query):
     response = client.get(LIST, query)
     assert response.status_code == 200
     return [each.pk for each in response.context["cl"].result_list]
@@ -46,11 +46,11 @@ def test_a_refused_request_is_found_by_any_text_of_its_body(admin_client, key):
     send(admin_client, key, '{"messageId":"m2","userId":"u"}')
     first, second = Quarantined.objects.order_by("id")
 
-    assert shown(admin_client, q="m1") == [first.pk]
-    assert shown(admin_client, q='"m2"') == [second.pk]
-    assert shown(admin_client, q="/v1/track") == [second.pk, first.pk]
-    assert shown(admin_client, q="m3") == []
-    assert shown(admin_client, q="m1", status__exact="413") == []
+    assert listed_pks(admin_client, q="m1") == [first.pk]
+    assert listed_pks(admin_client, q='"m2"') == [second.pk]
+    assert listed_pks(admin_client, q="/v1/track") == [second.pk, first.pk]
+    assert listed_pks(admin_client, q="m3") == []
+    assert listed_pks(admin_client, q="m1", status__exact="413") == []
 
 
 def test_refused_is_a_status_that_leads_from_live_events_to_the_quarantine(admin_client):
@@ -67,14 +67,14 @@ def test_discarding_is_shown_first_and_takes_a_note(admin_client, key):
 
     asked = admin_client.post(LIST, form).content.decode()
     without = admin_client.post(LIST, {**form, "confirm": "1", "note": ""}).content.decode()
-    before = shown(admin_client)
+    before = listed_pks(admin_client)
     admin_client.post(LIST, {**form, "confirm": "1", "note": "a scanner"})
 
     assert "<td>Shop</td>" in asked
     assert "Add a note" in without
     assert len(before) == 2
-    assert shown(admin_client) == []
-    assert len(shown(admin_client, state="discarded")) == 2
+    assert listed_pks(admin_client) == []
+    assert len(listed_pks(admin_client, state="discarded")) == 2
     kept = Quarantined.objects.first()
     assert (kept.discarded_by, kept.note) == ("ada", "a scanner")
     assert LogEntry.objects.filter(
@@ -103,8 +103,12 @@ def test_what_was_sent_again_leaves_the_list(admin_client, key):
     admin_client.post(f"{LIST}{refused.pk}/send-again/", {"body": '{"userId":"u","event":"E"}'})
 
     assert Event.objects.get().event == "E"
-    assert shown(admin_client) == []
-    assert shown(admin_client, state="sent") == shown(admin_client, state="all") == [refused.pk]
+    assert listed_pks(admin_client) == []
+    assert (
+        listed_pks(admin_client, state="sent")
+        == listed_pks(admin_client, state="all")
+        == [refused.pk]
+    )
 
 
 def test_sending_many_again_is_shown_before_it_is_done(admin_client, key):

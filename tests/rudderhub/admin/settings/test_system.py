@@ -40,7 +40,7 @@ def test_parts_that_answer_are_shown_as_working_with_their_versions(admin_client
     assert "Valkey" in found["Cache"].detail
 
 
-def told(client, name):
+def state_and_detail(client, name):
     part = parts(client)[name]
     return part.word, part.detail
 
@@ -52,7 +52,7 @@ def worker():
 
 
 def test_without_a_worker_the_page_says_that_nothing_is_loaded(admin_client):
-    assert told(admin_client, "Workers") == (
+    assert state_and_detail(admin_client, "Workers") == (
         "does not work",
         "no worker answers; nothing is loaded until one runs",
     )
@@ -64,7 +64,7 @@ def test_without_a_worker_the_page_says_that_nothing_is_loaded(admin_client):
 def test_the_last_task_of_beat_is_its_heartbeat(admin_client):
     count_log()
 
-    word, detail = told(admin_client, "Beat")
+    word, detail = state_and_detail(admin_client, "Beat")
 
     assert word == "works"
     assert re.fullmatch(r"last heartbeat \d s ago; counters up to date", detail)
@@ -72,16 +72,16 @@ def test_the_last_task_of_beat_is_its_heartbeat(admin_client):
 
 def test_beat_does_not_work_if_it_is_silent_while_a_worker_answers(admin_client, worker):
     silent = ("does not work", "no heartbeat for 5 minutes; scheduled work waits")
-    wait_for(lambda: told(admin_client, "Workers")[0] == "works")
+    wait_for(lambda: state_and_detail(admin_client, "Workers")[0] == "works")
     assert len({system.answering_worker(ping_seconds=60) for _ in range(5)}) == 1
     count_log()
 
     with time_machine.travel(timezone.now() + timedelta(minutes=5)):
-        wait_for(lambda: told(admin_client, "Beat") == silent)
+        wait_for(lambda: state_and_detail(admin_client, "Beat") == silent)
 
 
 def test_the_state_of_beat_is_unknown_without_a_worker(admin_client):
-    assert told(admin_client, "Beat") == (
+    assert state_and_detail(admin_client, "Beat") == (
         "unknown",
         "no heartbeat yet, but workers record it, and none answers",
     )
@@ -94,8 +94,8 @@ def test_a_cache_that_is_away_is_named_and_stops_no_counting(admin_client, setti
 
     count_log()
 
-    assert told(admin_client, "Cache")[0] == "does not work"
-    assert told(admin_client, "Beat") == (
+    assert state_and_detail(admin_client, "Cache")[0] == "does not work"
+    assert state_and_detail(admin_client, "Beat") == (
         "unknown",
         "the cache, which stores the heartbeat, does not answer",
     )
@@ -117,15 +117,15 @@ def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(
 
 def test_the_page_judges_the_disk_as_the_gateway_does(admin_client, settings, tmp_path):
     settings.DATA_DIR = None
-    elsewhere = told(admin_client, "Disk")
+    elsewhere = state_and_detail(admin_client, "Disk")
     settings.DATA_DIR = tmp_path
     free, _ = disk_space.space_mb(tmp_path)
     settings.MIN_FREE_MB = free // 3
     disk_space.expire_shortage()
-    scarce = told(admin_client, "Disk")
+    scarce = state_and_detail(admin_client, "Disk")
     settings.MIN_FREE_MB = 10**9
     disk_space.expire_shortage()
-    full = told(admin_client, "Disk")
+    full = state_and_detail(admin_client, "Disk")
     disk_space.expire_shortage()
 
     assert elsewhere[1].endswith("Postgres has its own disk")
