@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -79,7 +79,7 @@ def replay_range(connection: Connection, since: datetime | None) -> ReplayRange:
 def begin_replay(connection: Connection, since: datetime | None) -> Replay:
     """A new replay, which a worker then runs; DestinationError if another is running."""
     span = replay_range(connection, since)
-    with _exclusive(connection):
+    with _creation_lock(connection):
         replay = _create(connection, span, since=since)
     logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
     return replay
@@ -87,7 +87,7 @@ def begin_replay(connection: Connection, since: datetime | None) -> Replay:
 
 def begin_rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay:
     """A new replay of the connection's open dead letters; DestinationError if one is running."""
-    with _exclusive(connection):
+    with _creation_lock(connection):
         chosen = dead_letters.open_letters(connection, letters)
         ids = chosen.aggregate(first=Min("event_id"), last=Max("event_id"), events=Count("pk"))
         if not ids["events"]:
@@ -100,7 +100,7 @@ def begin_rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay
 
 
 @contextmanager
-def _exclusive(connection: Connection) -> Iterator[None]:
+def _creation_lock(connection: Connection) -> Iterator[None]:
     """Lock the connection while its replay is created, since only one may run at a time."""
     with transaction.atomic():
         Connection.objects.select_for_update().get(pk=connection.pk)
@@ -143,9 +143,7 @@ def runnable_replays() -> QuerySet[Replay]:
 def run_slice(replay: Replay) -> bool:
     """Load some chunks; whether more are to be loaded at once."""
     with log_reader() as reader, try_lock(reader, Lock.REPLAY, replay.pk) as is_locked:
-        if not is_locked:
-            return False
-        if not runnable_replays().filter(pk=replay.pk).exists():
+        if not is_locked or not runnable_replays().filter(pk=replay.pk).exists():
             return False
         replay.refresh_from_db()
         try:
@@ -162,8 +160,7 @@ def run_slice(replay: Replay) -> bool:
 
 def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
     connection = replay.connection
-    session = loads_session.open_session(connection, replay.cursor_id)
-    try:
+    with closing(loads_session.open_session(connection, replay.cursor_id)) as session:
         position = session.position()
         replay.position = replay.after_id if position is None else position
         if replay.only_dead_letters:
@@ -183,13 +180,10 @@ def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
                 began=replay.started_at,
                 until=monotonic() + SLICE_SECONDS,
             )
-    finally:
-        session.close()
 
 
 def _record_chunk(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:
-    counts = replay.counts_with(prepared, result)
-    replay.save_success(position=prepared.chunk.upto, **counts)
+    replay.save_success(position=prepared.chunk.upto, **replay.counts_with(prepared, result))
 
 
 def _record_failure(replay: Replay, error: Exception) -> None:

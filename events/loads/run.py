@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from time import monotonic
 from typing import Any
 
@@ -115,8 +116,7 @@ class LoadRun:
 
     def load_pending(self, reader: psycopg.Connection[Any], until: float, upto: float) -> None:
         end = int(min(event_reader.barrier(reader), upto))
-        session = loads_session.open_session(self.connection, self.connection.pk)
-        try:
+        with closing(loads_session.open_session(self.connection, self.connection.pk)) as session:
             position = self._start_position(session)
             if position < end:
                 load = self.load = self._create_load(position)
@@ -132,8 +132,6 @@ class LoadRun:
                     until=until,
                 )
                 ledger.record_standing(self.connection, session.counts(), position)
-        finally:
-            session.close()
 
     def succeed(self) -> None:
         connection = self.connection

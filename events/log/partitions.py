@@ -1,8 +1,9 @@
-"""Creates the log's partitions, one per day."""
+"""The log's partitions, one per day."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import psycopg
@@ -10,6 +11,17 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL, Literal
 
 PARTITION_LOCK = 0x72756464_00000002
+
+
+@dataclass(frozen=True)
+class Partition:
+    table: str
+    day: date
+    size_bytes: int
+
+    @property
+    def end(self) -> datetime:
+        return datetime.combine(self.day + timedelta(days=1), time(), UTC)
 
 
 def ensure_partitions(
@@ -20,6 +32,24 @@ def ensure_partitions(
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
         for offset in range(days):
             _ensure_partition(conn, first + timedelta(days=offset))
+
+
+def log_partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
+    """The partitions of the log, oldest first, without those that are half detached."""
+    rows = conn.execute(
+        """
+        SELECT c.relname, pg_total_relation_size(c.oid)
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'events_event'::regclass AND c.relname ~ '^events_event_[0-9]{8}$'
+            AND NOT i.inhdetachpending
+        ORDER BY c.relname
+        """
+    )
+    return [Partition(name, _day(name), size) for name, size in rows]
+
+
+def _day(table: str) -> date:
+    return datetime.strptime(table[-8:], "%Y%m%d").replace(tzinfo=UTC).date()
 
 
 def _ensure_partition(conn: psycopg.Connection[tuple[Any, ...]], day: date) -> None:

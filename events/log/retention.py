@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -20,6 +20,7 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL, Literal
 
 from destinations.models import Connection
+from events.log.partitions import Partition, log_partitions
 from events.models import Loss, Replay, ReplayState
 from events.workers.locks import try_lock
 
@@ -67,17 +68,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Partition:
-    table: str
-    day: date
-    size_bytes: int
-
-    @property
-    def end(self) -> datetime:
-        return datetime.combine(self.day + timedelta(days=1), time(), UTC)
-
-
-@dataclass(frozen=True)
 class Reader:
     """A connection or replay that still has to read events with after < id <= upto."""
 
@@ -121,24 +111,6 @@ def _statement_timeout(conn: psycopg.Connection[Any], seconds: int) -> Iterator[
     finally:
         if not conn.closed:
             conn.execute("RESET statement_timeout")
-
-
-def log_partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
-    """The partitions of the log, oldest first, without those that are half detached."""
-    rows = conn.execute(
-        """
-        SELECT c.relname, pg_total_relation_size(c.oid)
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'events_event'::regclass AND c.relname ~ '^events_event_[0-9]{8}$'
-            AND NOT i.inhdetachpending
-        ORDER BY c.relname
-        """
-    )
-    return [Partition(name, _day(name), size) for name, size in rows]
-
-
-def _day(table: str) -> date:
-    return datetime.strptime(table[-8:], "%Y%m%d").replace(tzinfo=UTC).date()
 
 
 def _due_partitions(

@@ -8,9 +8,10 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from events.log import partitions, writer
+from events.log import writer
 from events.log.database import log_connection
-from events.log.retention import Limits, drop_due_days, log_partitions
+from events.log.partitions import ensure_partitions, log_partitions
+from events.log.retention import Limits, drop_due_days
 from events.models import DeadLetter, Event, Load, Loss, Quarantined
 from events.protocol.event import ParsedEvent
 from events.tasks import maintain_log
@@ -150,7 +151,7 @@ def test_writers_continue_while_a_drop_waits_for_a_reader(conn):
     make_event(received_at=days_ago(40))
     source, now = make_source(), timezone.now()
     with log_connection() as setup:
-        partitions.ensure_partitions(setup, now.date())
+        ensure_partitions(setup, now.date())
     with log_connection() as reader, log_connection() as watcher:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM events_event")
