@@ -42,9 +42,6 @@ class Backlog:
     oldest_at: datetime | None = None
     """When the oldest was accepted; None if no event waits or it is beyond NEAR."""
 
-    def seconds(self, now: datetime) -> float | None:
-        return max((now - self.oldest_at).total_seconds(), 0) if self.oldest_at else None
-
 
 def backlogs(connections: Sequence[Connection]) -> dict[int, Backlog]:
     """The backlogs by primary key of the connection, counted from the nearest marks of the log."""

@@ -61,7 +61,7 @@ def load_range(
     Dead letters with a last attempt before `began` count another attempt.
     """
     for prepared in _prepared_chunks(session, read, after, upto, first_events, until):
-        _commit(session, connection, prepared, record, began)
+        _commit_chunk(session, connection, prepared, record, began)
 
 
 def _prepared_chunks(
@@ -90,7 +90,7 @@ def _prepared_chunks(
             yield prepared
 
 
-def _commit(
+def _commit_chunk(
     session: Session,
     connection: Connection,
     prepared: PreparedChunk,
@@ -109,7 +109,7 @@ def _commit(
             else _smaller_chunks(session, prepared, str(error))
         )
         for part in parts:
-            _commit(session, connection, part, record, began)
+            _commit_chunk(session, connection, part, record, began)
     else:
         record(prepared, result)
         close_loaded_letters(connection, prepared)

@@ -23,11 +23,11 @@ WHERE id IN (SELECT id FROM events_deadletter WHERE created_at < %s ORDER BY id 
 
 def delete_old() -> None:
     """Delete old loads and dead letters in short transactions."""
-    _delete(_LOADS, settings.LOAD_HISTORY_DAYS)
-    _delete(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)
+    _delete_rows(_LOADS, settings.LOAD_HISTORY_DAYS)
+    _delete_rows(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)
 
 
-def _delete(statement: str, days: int) -> None:
+def _delete_rows(statement: str, days: int) -> None:
     oldest = timezone.now() - timedelta(days=days)
     deleted = BATCH
     with connection.cursor() as cursor:

@@ -80,7 +80,7 @@ def begin_replay(connection: Connection, since: datetime | None) -> Replay:
     """A new replay, which a worker then runs; DestinationError if another is running."""
     span = replay_range(connection, since)
     with _creation_lock(connection):
-        replay = _create(connection, span, since=since)
+        replay = _create_replay(connection, span, since=since)
     logger.info("replay begun replay=%s connection=%s", replay.pk, connection.pk)
     return replay
 
@@ -93,7 +93,7 @@ def begin_rerun(connection: Connection, letters: QuerySet[DeadLetter]) -> Replay
         if not ids["events"]:
             raise DestinationError("none of the dead letters is still open")
         span = ReplayRange(ids["first"] - 1, ids["last"], ids["events"])
-        replay = _create(connection, span, only_dead_letters=True)
+        replay = _create_replay(connection, span, only_dead_letters=True)
         chosen.update(replay=replay)
     logger.info("re-run begun replay=%s connection=%s", replay.pk, connection.pk)
     return replay
@@ -110,7 +110,7 @@ def _creation_lock(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _create(connection: Connection, span: ReplayRange, **fields: Any) -> Replay:
+def _create_replay(connection: Connection, span: ReplayRange, **fields: Any) -> Replay:
     return Replay.objects.create(
         connection=connection,
         after_id=span.after,
@@ -147,7 +147,7 @@ def run_slice(replay: Replay) -> bool:
             return False
         replay.refresh_from_db()
         try:
-            _load(reader, replay)
+            _load_slice(reader, replay)
         except (DestinationUnavailableError, DestinationError) as error:
             _record_failure(replay, error)
             return False
@@ -158,7 +158,7 @@ def run_slice(replay: Replay) -> bool:
         return not _finish_if_complete(replay)
 
 
-def _load(reader: psycopg.Connection[Any], replay: Replay) -> None:
+def _load_slice(reader: psycopg.Connection[Any], replay: Replay) -> None:
     connection = replay.connection
     with closing(loads_session.open_session(connection, replay.cursor_id)) as session:
         position = session.position()

@@ -176,7 +176,7 @@ def total_upto(source_pk: int, upto: int) -> int:
     """
     with connection.cursor() as cursor:
         cursor.execute(_MARK_BELOW, [upto])
-        mark = _mark(cursor.fetchone())
+        mark = _parsed_mark(cursor.fetchone())
         cursor.execute(_COUNT_SOURCE, [mark.upto, upto, source_pk])
         return mark.totals.get(source_pk, 0) + int(cursor.fetchone()[0])
 
@@ -193,7 +193,7 @@ def totals(upto: int) -> Counter[int]:
     """As total_upto, for every source."""
     with connection.cursor() as cursor:
         cursor.execute(_MARK_BELOW, [upto])
-        mark = _mark(cursor.fetchone())
+        mark = _parsed_mark(cursor.fetchone())
         cursor.execute(_COUNT_ALL, [mark.upto, upto])
         return Counter(mark.totals) + Counter(dict(cursor.fetchall()))
 
@@ -216,14 +216,14 @@ def dropped_events(source_pk: int) -> int:
 
 
 def _newest_mark(conn: psycopg.Connection[Any]) -> Mark:
-    return _mark(
+    return _parsed_mark(
         conn.execute(
             "SELECT upto_id, totals FROM events_logmark ORDER BY upto_id DESC LIMIT 1"
         ).fetchone()
     )
 
 
-def _mark(row: tuple[int, Any] | None) -> Mark:
+def _parsed_mark(row: tuple[int, Any] | None) -> Mark:
     if row is None:
         return Mark(0, {})
     stored = json.loads(row[1]) if isinstance(row[1], str) else row[1]

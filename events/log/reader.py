@@ -37,7 +37,7 @@ def read_chunk(
     last = after
     while len(events) < max_events and size < max_bytes:
         limit = min(READ_EVENTS, max_events - len(events))
-        page = _read(conn, source_pk, last, barrier_id, limit)
+        page = _read_page(conn, source_pk, last, barrier_id, limit)
         events += page
         size += sum(len(event.payload) for event in page)
         if len(page) < limit:
@@ -111,7 +111,7 @@ def last_event_times(window: int) -> dict[int, datetime]:
         return dict(cursor.fetchall())
 
 
-def _read(
+def _read_page(
     conn: psycopg.Connection[tuple[Any, ...]], source_pk: int, after: int, upto: int, limit: int
 ) -> list[LoggedEvent]:
     cursor = conn.execute(

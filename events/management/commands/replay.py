@@ -50,9 +50,9 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{replay}: {_events_text(replay.expected, replay.upto_id - replay.after_id)}"
         )
-        self._follow(replay)
+        self._follow_replay(replay)
 
-    def _follow(self, replay: Replay) -> None:
+    def _follow_replay(self, replay: Replay) -> None:
         """Run the replay and print its progress; wait while a worker runs a part of it."""
         last_line = ""
         while replay.state == ReplayState.RUNNING:
