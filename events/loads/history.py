@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from events.models import DeadLetter, Load
+
 BATCH = 10_000
-
-_LOADS = """
-DELETE FROM events_load
-WHERE id IN (SELECT id FROM events_load WHERE started_at < %s ORDER BY id LIMIT %s)
-"""
-
-_DEAD_LETTERS = """
-DELETE FROM events_deadletter
-WHERE id IN (SELECT id FROM events_deadletter WHERE created_at < %s ORDER BY id LIMIT %s)
-"""
 
 
 def delete_old() -> None:
     """Delete old loads and dead letters in short transactions."""
-    _delete_rows(_LOADS, settings.LOAD_HISTORY_DAYS)
-    _delete_rows(_DEAD_LETTERS, settings.DEAD_LETTER_DAYS)
+    first_load = timezone.now() - timedelta(days=settings.LOAD_HISTORY_DAYS)
+    first_letter = timezone.now() - timedelta(days=settings.DEAD_LETTER_DAYS)
+    _delete_rows(Load.objects.filter(started_at__lt=first_load))
+    _delete_rows(DeadLetter.objects.filter(created_at__lt=first_letter))
 
 
-def _delete_rows(statement: str, days: int) -> None:
-    oldest = timezone.now() - timedelta(days=days)
-    deleted = BATCH
-    with connection.cursor() as cursor:
-        while deleted == BATCH:
-            cursor.execute(statement, [oldest, BATCH])
-            deleted = cursor.rowcount
+def _delete_rows(rows: QuerySet[Any]) -> None:
+    batch = rows.model.objects.filter(pk__in=rows.order_by("pk").values("pk")[:BATCH])
+    while batch.delete()[0] == BATCH:
+        pass
