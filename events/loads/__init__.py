@@ -1,1 +1,1 @@
-"""Loads: moving the event log through connections to their destinations."""
+"""Loads: writing the event log to destinations, chunk by chunk."""

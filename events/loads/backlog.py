@@ -15,7 +15,7 @@ from events.log import counts
 from events.log.reader import head_id
 from events.models import Loss
 
-NEAR = 20_000
+NEAR_IDS = 20_000
 """The number of ids above a cursor among which the oldest event is searched."""
 
 _OLDEST = """
@@ -40,7 +40,7 @@ FROM unnest(%(keys)s::bigint[], %(sources)s::bigint[], %(cursors)s::bigint[])
 class Backlog:
     events: int = 0
     oldest_at: datetime | None = None
-    """When the oldest was accepted; None if no event waits or it is beyond NEAR."""
+    """When the oldest was accepted; None if no event waits or it is beyond NEAR_IDS."""
 
 
 def backlogs(connections: Sequence[Connection]) -> dict[int, Backlog]:
@@ -75,7 +75,7 @@ def _lost_events(connections: Sequence[Connection]) -> Counter[int]:
 
 
 def oldest_event_times(
-    connections: Sequence[Connection], *, near: int = NEAR
+    connections: Sequence[Connection], *, near: int = NEAR_IDS
 ) -> dict[int, datetime | None]:
     """When the first event above each cursor was accepted; None if it is beyond `near` ids."""
     params: dict[str, Any] = {

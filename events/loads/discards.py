@@ -28,7 +28,7 @@ from events.workers.errors import fingerprint
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 3_600
-SILENT = timedelta(minutes=5)
+SILENT_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Progress:
     @property
     def is_silent(self) -> bool:
         """Whether the last progress is old: the worker was killed or rewrites a large table."""
-        return self.saved_at is not None and timezone.now() - self.saved_at > SILENT
+        return self.saved_at is not None and timezone.now() - self.saved_at > SILENT_AFTER
 
     @property
     def is_over(self) -> bool:

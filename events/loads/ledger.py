@@ -19,7 +19,7 @@ from destinations.models import Connection
 from events.log import counts as log_counts
 from events.models import Event, Loss, Standing
 
-KEPT = timedelta(days=32)
+MAX_AGE = timedelta(days=32)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def settle_standings() -> None:
 def delete_old(now: datetime) -> None:
     """Delete old standings, except the start and the newest of each connection."""
     newest = Standing.objects.order_by("connection", "-at").distinct("connection")
-    old = Standing.objects.filter(at__lt=now - KEPT, is_start=False)
+    old = Standing.objects.filter(at__lt=now - MAX_AGE, is_start=False)
     old.exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
 
 

@@ -43,7 +43,7 @@ def run_load(connection: Connection, seconds: float = math.inf, upto: float = ma
     until = monotonic() + seconds
     with log_reader() as reader:
         while _load_once(reader, connection, until, upto):
-            # An event may have arrived while the lock was held, so that no other worker loads it.
+            # Tasks for events that arrived meanwhile ended at once, because the lock was held.
             if min(event_reader.barrier(reader), upto) <= connection.position:
                 return False
             if monotonic() >= until:
