@@ -12,6 +12,7 @@ from rudderhub.accounts.first_admin import first_admin
 from rudderhub.accounts.password import OwnPassword
 from rudderhub.admin.data import discards, tables
 from rudderhub.admin.live_events.warehouse_trace import warehouse_trace_page
+from rudderhub.admin.people import views as people
 from rudderhub.admin.settings.system import system
 from sources.routing import Route, get, unprefixed_path
 from sources.sdk.routes import SDK_ROUTES, find_sdk_route
@@ -29,11 +30,17 @@ _ADMIN_PAGES = [
             warehouse_trace_page,
             "warehouse_trace",
         ),
+        ("people/", people.search, "people"),
+        ("people/rules/", people.first_rules, "people-first-rules"),
+        ("people/<int:pk>/rules/", people.rules, "people-rules"),
+        ("people/<int:pk>/act/", people.act, "people-act"),
+        ("people/<int:pk>/act/<int:change_pk>/", people.change, "people-change"),
+        ("people/<int:pk>/<uuid:rudder_id>/", people.profile, "people-profile"),
+        ("people/<int:pk>/<uuid:rudder_id>/export/", people.export, "people-export"),
         ("system/", system, "system"),
     )
 ]
 urlpatterns = [
-    path("admin/people/", include("rudderhub.admin.people.urls")),
     path("admin/second-factor/", include("rudderhub.accounts.second_factor.urls")),
     *_ADMIN_PAGES,
     path("admin/password_change/", admin.site.admin_view(OwnPassword.as_view())),

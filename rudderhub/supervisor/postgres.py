@@ -140,7 +140,8 @@ class Postgres(EmbeddedServer):
         while self._is_ours(pid, port):
             if time.monotonic() > give_up:
                 raise EmbeddedError(f"Postgres from an earlier run (process {pid}) does not stop")
-            _signal(pid, signal.SIGINT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
             time.sleep(0.1)
         if self._lock_lines() == lines and _is_alive(pid):
             # The pid belongs to another program; Postgres would refuse to start.
@@ -234,11 +235,6 @@ def _shared_copy(packages: Path) -> Path:
     except OSError:  # another instance was quicker
         shutil.rmtree(unfinished)
     return target
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def _is_alive(pid: int) -> bool:

@@ -84,9 +84,10 @@ def _settings() -> str:
 
 def _disk() -> str:
     free = shutil.disk_usage(settings.VAR_DIR).free
+    free_text = f"{free // 1_000_000} MB are left for {settings.VAR_DIR}"
     if free < LEAST_FREE_BYTES:
-        raise DoctorError(f"{free // 1_000_000} MB are left for {settings.VAR_DIR}")
-    return f"{free // 1_000_000} MB are left for {settings.VAR_DIR}"
+        raise DoctorError(free_text)
+    return free_text
 
 
 def _database() -> str:
