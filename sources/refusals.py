@@ -38,8 +38,7 @@ def refusal_response(refused: RefusedError) -> HttpResponse:
 
 
 def too_many_requests(retry_after_seconds: int) -> RefusedError:
-    line = "Too many requests: max requests limit reached"
-    return RefusedError(429, line, retry_after_seconds)
+    return RefusedError(429, "Too many requests: max requests limit reached", retry_after_seconds)
 
 
 def unavailable(retry_after_seconds: int = 2) -> RefusedError:

@@ -1,1 +1,1 @@
-"""The HTTP gateway: from a request to stored events, or to a refusal."""
+"""The HTTP gateway, which turns requests into stored events or refuses them."""

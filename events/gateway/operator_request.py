@@ -1,4 +1,4 @@
-"""Requests that an operator sends from the admin, as a sender's would reach the gateway."""
+"""Builds requests of operators in the form in which senders' requests reach the gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import HttpResponse
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer that a sender would have got."""
+    """The answer that a sender would have received."""
 
     status: int
     answer: str

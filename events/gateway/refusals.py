@@ -21,7 +21,7 @@ class BodyTooLargeError(InvalidRequestError):
 
 
 def refusal(error: Exception) -> RefusedError | None:
-    """The answer to an error; None for an unexpected error, which is our own fault."""
+    """The answer to an error; None for an error that is not the sender's."""
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, InvalidJSONError):

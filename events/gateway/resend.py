@@ -1,4 +1,4 @@
-"""Sends quarantined requests again, unchanged or repaired, by the routes they arrived by.
+"""Sends quarantined requests again, unchanged or edited, by the routes on which they arrived.
 
 The route's own view accepts or refuses them, with two differences: it knows the source without a
 key, and it keeps the time and the address of the first arrival. It does not check origins and rate

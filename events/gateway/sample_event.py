@@ -1,4 +1,4 @@
-"""Sends an operator's test event by the route, with the key and the checks that senders meet."""
+"""Sends an operator's test event through the same route, key and checks as a sender's."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Activity:
     """Accepted events per hour; the last hour ends now."""
     refused: int = 0
     last_at: datetime | None = None
-    """When the newest event arrived; to the minute, hour or day where only the counts know it."""
+    """The arrival of the newest event; for an older one, the minute, hour or day of its count."""
     sdks: list[SdkSeen] = field(default_factory=list)
 
     @property

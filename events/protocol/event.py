@@ -48,6 +48,10 @@ class InvalidEventError(InvalidRequestError):
 class EventTooLargeError(InvalidEventError):
     """The event is over the limit of its source."""
 
+    @classmethod
+    def from_limit(cls, max_bytes: int) -> EventTooLargeError:
+        return cls(f"request size exceeds max limit of {max_bytes} bytes for one event")
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedEvent:
@@ -140,9 +144,7 @@ def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> Parse
 
 def check_size(event: Any, max_bytes: int | None) -> None:
     if max_bytes is not None and len(dumps(event).encode()) > max_bytes:
-        raise EventTooLargeError(
-            f"request size exceeds max limit of {max_bytes} bytes for one event"
-        )
+        raise EventTooLargeError.from_limit(max_bytes)
 
 
 def own_type(event: dict[str, Any], types: frozenset[str]) -> str:

@@ -127,9 +127,7 @@ class _Paths:
     def _widen(self, items: list[Any], count: int) -> None:
         self._gaps += count - 1
         if self._gaps * _NULL_BYTES > self._max_bytes:
-            raise EventTooLargeError(
-                f"request size exceeds max limit of {self._max_bytes} bytes for one event"
-            )
+            raise EventTooLargeError.from_limit(self._max_bytes)
         items.extend([None] * count)
 
 

@@ -61,8 +61,8 @@ def dumps(value: Any) -> str:
 def parse_time(value: Any) -> datetime | None:
     """The time that a sender wrote, in UTC; None for what is not text or not a time.
 
-    For the times of events. Which properties are times is RudderStack's rule, which reads fewer
-    spellings: datatypes.timestamp.
+    This is for the times of events. RudderStack's rule for properties, datatypes.timestamp, reads
+    fewer spellings.
     """
     if not isinstance(value, str):
         return None

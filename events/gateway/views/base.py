@@ -126,7 +126,7 @@ class GatewayView(APIView):
         return self.refused_response(refused)
 
     def is_quarantined(self, refused: RefusedError) -> bool:
-        """Whether the request is kept before this refusal of it is answered."""
+        """Whether the refused request is kept before it is answered."""
         return (
             refused.status_code in QUARANTINED_STATUSES
             and self.quarantines_refused
