@@ -8,11 +8,14 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed
 
 from destinations.postgres.load.table_sql import column_list, key_columns, quoted
+from destinations.warehouse.rows.users import OLDEST_COLUMN
 
 
 def create_staging_table(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
+    """Create a table with these columns of another; OLDEST_COLUMN is of the type of received_at."""
+    names = [f"received_at AS {c}" if c == OLDEST_COLUMN else quoted(c) for c in columns]
     return SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-        pgsql.Identifier(staging), column_list(columns), pgsql.Identifier(schema, table)
+        pgsql.Identifier(staging), SQL(", ".join(names)), pgsql.Identifier(schema, table)
     )
 
 
@@ -27,37 +30,28 @@ def copy_to_table(schema: str, table: str, columns: Sequence[str]) -> Composed:
 
 
 def insert_staged(staging: str, schema: str, table: str, columns: Sequence[str]) -> Composed:
-    """Insert the staged rows with a new key."""
+    """Insert the staged rows with a new key; for identifies and users it returns their ids.
+
+    The uuid_ts of identifies keeps their order. Users are locked in the order all loads use.
+    """
+    step = "+ row_number() OVER (ORDER BY ctid) * interval '1 microsecond'"
     return SQL(
         """
         INSERT INTO {target} ({columns}, uuid_ts)
-        SELECT {columns}, transaction_timestamp()
+        SELECT {columns}, transaction_timestamp() {step}
         FROM {staging}
+        {order}
         ON CONFLICT ({key}) DO NOTHING
+        {returning}
         """
     ).format(
         target=pgsql.Identifier(schema, table),
         columns=column_list(columns),
         staging=pgsql.Identifier(staging),
         key=column_list(key_columns(table)),
-    )
-
-
-def insert_identifies(staging: str, schema: str, columns: Sequence[str]) -> Composed:
-    """Insert new identifies with the order of the rows in uuid_ts; returns their ids."""
-    return SQL(
-        """
-        INSERT INTO {target} ({columns}, uuid_ts)
-        SELECT {columns}, transaction_timestamp()
-            + row_number() OVER (ORDER BY ctid) * interval '1 microsecond'
-        FROM {staging}
-        ON CONFLICT (id) DO NOTHING
-        RETURNING id
-        """
-    ).format(
-        target=pgsql.Identifier(schema, "identifies"),
-        columns=column_list(columns),
-        staging=pgsql.Identifier(staging),
+        step=SQL(step if table == "identifies" else ""),
+        order=SQL("ORDER BY id" if table == "users" else ""),
+        returning=SQL("RETURNING id" if table in ("identifies", "users") else ""),
     )
 
 

@@ -133,10 +133,7 @@ class Namespace:
 
     def _refuse_other_relation(self, table: str) -> None:
         if kind := self._others.get(table):
-            raise TableRefusedError(
-                table,
-                f"{self._label(table)} is {kind}, so no table can be created with this name",
-            )
+            raise self._refusal(table, f"is {kind}, so no table can be created with this name")
 
     def _table_plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
         present = self._tables.get(table)
@@ -160,9 +157,8 @@ class Namespace:
             except (errors.ProgrammingError, errors.OperationalError) as error:
                 if isinstance(error, errors.LockNotAvailable) or self._conn.closed:
                     raise
-                raise TableRefusedError(
-                    table, f"{self._label(table)}: {one_line(error)}"
-                ) from error
+                text = f"{self._label(table)}: {one_line(error)}"
+                raise TableRefusedError(table, text) from error
             self._reread_tables(table)
             if changes or self._is_view_missing(table):
                 self._create_view(table)
@@ -212,10 +208,8 @@ class Namespace:
                     self._conn.execute(statement)
         except errors.UniqueViolation as error:
             key = ", ".join(table_sql.key_columns(table))
-            raise TableRefusedError(
-                table,
-                f"{self._label(table)} has rows with the same {key}, which must be unique",
-            ) from error
+            text = f"has rows with the same {key}, which must be unique"
+            raise self._refusal(table, text) from error
 
     def _warn_of_budget(self, table: str, changes: TablePlan) -> None:
         if EXTRA_COLUMN in changes.add:
@@ -257,20 +251,15 @@ class Namespace:
         state = self._tables[table]
         filled = {*table_sql.key_columns(table), "received_at", *LOADER_COLUMNS}
         if required := [name for name in state.required_columns if name not in filled]:
-            raise TableRefusedError(
-                table,
-                f"{self._label(table)} requires a value in {', '.join(required)}, but events "
-                "have none",
-            )
+            names = ", ".join(required)
+            raise self._refusal(table, f"requires a value in {names}, but events have none")
         ids = (*table_sql.key_columns(table), *(("user_id",) if table == "identifies" else ()))
         expected = dict.fromkeys(ids, "string") | {"received_at": "datetime"}
         for column, kind in expected.items():
             present = state.columns.get(column, "no type that can be written")
             if present != kind:
-                raise TableRefusedError(
-                    table,
-                    f"column {column} of {self._label(table)} is {present}, expected {kind}",
-                )
+                text = f"column {column} of {self._label(table)} is {present}, expected {kind}"
+                raise TableRefusedError(table, text)
 
     def _reread_tables(self, *names: str) -> None:
         with_views = [*names, *(f"{n}_resolved" for n in names if n in SYSTEM_TABLES)]
@@ -285,6 +274,9 @@ class Namespace:
                 self._tables[name] = _table_state(name, keys, columns or ())
             else:
                 self._others[name] = RELATION_KINDS.get(kind, "something else")
+
+    def _refusal(self, table: str, reason: str) -> TableRefusedError:
+        return TableRefusedError(table, f"{self._label(table)} {reason}")
 
     def _label(self, table: str) -> str:
         return f"{self.schema}.{table}"

@@ -7,36 +7,7 @@ from collections.abc import Sequence
 from psycopg import sql as pgsql
 from psycopg.sql import SQL, Composed
 
-from destinations.postgres.load.table_sql import column_list, quoted
-
-
-def create_users_staging_table(staging: str, schema: str, columns: Sequence[str]) -> Composed:
-    return SQL(
-        """
-        CREATE TEMP TABLE {} ON COMMIT DROP AS
-        SELECT {}, received_at AS rudder_oldest
-        FROM {}
-        WITH NO DATA
-        """
-    ).format(pgsql.Identifier(staging), column_list(columns), pgsql.Identifier(schema, "users"))
-
-
-def insert_users(staging: str, schema: str, columns: Sequence[str]) -> Composed:
-    """Insert the staged users that are new; returns their ids."""
-    return SQL(
-        """
-        INSERT INTO {target} ({columns}, uuid_ts)
-        SELECT {columns}, transaction_timestamp()
-        FROM {staging}
-        ORDER BY id
-        ON CONFLICT (id) DO NOTHING
-        RETURNING id
-        """
-    ).format(
-        target=pgsql.Identifier(schema, "users"),
-        columns=column_list(columns),
-        staging=pgsql.Identifier(staging),
-    )
+from destinations.postgres.load.table_sql import quoted
 
 
 def users_identified_before(schema: str) -> Composed:

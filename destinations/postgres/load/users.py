@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from destinations.postgres.connection import Conn
 from destinations.postgres.load import row_sql, user_sql
 from destinations.postgres.load.tables import GENERATED, Namespace
-from destinations.postgres.load.writer import Values, Writer, WrittenRows
+from destinations.postgres.load.writer import Writer, WrittenRows
 from destinations.warehouse.rows.schema import RowFitter
 from destinations.warehouse.rows.transform import Row
 from destinations.warehouse.rows.users import OLDEST_COLUMN, User, latest_users, user_columns
@@ -70,22 +70,15 @@ class _UsersUpdate:
             written.discards += discards
             oldest.append({**values, OLDEST_COLUMN: user.oldest})
         columns = writer.used_columns(written.values, "users")
-        staging = self._stage_users(columns, oldest)
-        inserted = self._conn.execute(user_sql.insert_users(staging, self._schema, columns))
+        staging = writer.stage("users", [*columns, OLDEST_COLUMN], oldest)
+        inserted = self._conn.execute(
+            row_sql.insert_staged(staging, self._schema, "users", columns)
+        )
         new = [user_id for (user_id,) in inserted]
         self._fill_from_earlier_identifies(new, writer)
         if stored := sorted(users.keys() - set(new)):
             self._complete_users(staging, columns, stored)
         return written
-
-    def _stage_users(self, columns: Sequence[str], rows: Sequence[Values]) -> str:
-        staging = "staging_users"
-        self._conn.execute(user_sql.create_users_staging_table(staging, self._schema, columns))
-        all_columns = [*columns, OLDEST_COLUMN]
-        with self._conn.cursor().copy(row_sql.copy_to_staging(staging, all_columns)) as copy:
-            for values in rows:
-                copy.write_row(list(map(values.get, all_columns)))
-        return staging
 
     def _fill_from_earlier_identifies(self, new: Sequence[str], writer: Writer) -> None:
         """New users may have identifies that were loaded without a users row."""

@@ -96,6 +96,7 @@ class Writer:
         return [name for name in self._namespace.columns(table) if name in used]
 
     def stage(self, table: str, columns: Sequence[str], rows: Iterable[Values]) -> str:
+        """Copy rows into a new staging table; returns its name."""
         staging = f"staging_{next(self._numbers)}"
         self._conn.execute(row_sql.create_staging_table(staging, self._schema, table, columns))
         with self._conn.cursor().copy(row_sql.copy_to_staging(staging, columns)) as copy:
@@ -116,13 +117,10 @@ class Writer:
 
     def _insert_staged(self, table: str, columns: Sequence[str], written: WrittenRows) -> None:
         staging = self.stage(table, columns, written.values)
+        new = self._conn.execute(row_sql.insert_staged(staging, self._schema, table, columns))
+        written.count = new.rowcount
         if table == "identifies":
-            new = self._conn.execute(row_sql.insert_identifies(staging, self._schema, columns))
             written.new_ids = {row_id for (row_id,) in new}
-            written.count = len(written.new_ids)
-        else:
-            new = self._conn.execute(row_sql.insert_staged(staging, self._schema, table, columns))
-            written.count = new.rowcount
         if written.count < len(written.values):
             self.met_stored_rows = self.met_stored_rows or table != DISCARDS
             self._replace_older_rows(staging, table, columns, written)

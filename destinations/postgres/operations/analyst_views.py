@@ -97,7 +97,13 @@ class PlannedView(NamedTuple):
 def create_analyst_views(config: PostgresConfig, namespace: str) -> list[str]:
     """(Re)create the views over the existing tables; returns their names with the namespace."""
     with _transaction(config) as conn:
-        return _create_views(conn, config.identity_schema, namespace)
+        activity = _activity_query(conn, config.identity_schema, namespace)
+        for name, (create, comment) in VIEWS.items():
+            view = pgsql.Identifier(namespace, name)
+            conn.execute(SQL("DROP VIEW IF EXISTS {}").format(view))
+            conn.execute(SQL(create).format(view=view, activity=activity))
+            conn.execute(SQL("COMMENT ON VIEW {} IS {}").format(view, Literal(comment)))
+    return [f"{namespace}.{name}" for name in VIEWS]
 
 
 def planned_analyst_views(config: PostgresConfig, namespace: str) -> list[PlannedView]:
@@ -123,16 +129,6 @@ def _transaction(config: PostgresConfig) -> Iterator[Conn]:
                 yield conn
         except psycopg.Error as error:
             raise DestinationError(one_line(error)) from error
-
-
-def _create_views(conn: Conn, identity_schema: str, namespace: str) -> list[str]:
-    activity = _activity_query(conn, identity_schema, namespace)
-    for name, (create, words) in VIEWS.items():
-        view = pgsql.Identifier(namespace, name)
-        conn.execute(SQL("DROP VIEW IF EXISTS {}").format(view))
-        conn.execute(SQL(create).format(view=view, activity=activity))
-        conn.execute(SQL("COMMENT ON VIEW {} IS {}").format(view, Literal(words)))
-    return [f"{namespace}.{name}" for name in VIEWS]
 
 
 def _activity_query(conn: Conn, identity_schema: str, namespace: str) -> Composed:

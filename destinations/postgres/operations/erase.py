@@ -17,7 +17,12 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity.query import columns, query
 from destinations.postgres.identity.recompute import published_ids
 from destinations.postgres.operations.erase_rows import erase_rows
-from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
+from destinations.postgres.operations.operation import (
+    Operation,
+    OperationResult,
+    any_plan,
+    begin_operation,
+)
 from destinations.postgres.resolved_views import resolved_namespaces
 from destinations.warehouse.identity.erasure import BLANK, DELETE, ErasedIdentifiers
 from destinations.warehouse.identity.statements import Identifier, visible_text
@@ -156,11 +161,12 @@ class _Erasure:
         roots = {node.root_id for node in stored.values()}
         reached = roots | set(op.roots(neighbours).values())
         stamps = [*self._keys, *(row.rudder_id for row in published_ids(graph, reached))]
-        with op.any_plan():
+        with any_plan(graph):
             is_known = len(stored) == len(self._keys)
             self._counts += erase_rows(op, self._erased, self._mode, stamps, is_known=is_known)
             self._erase_accounts(numbers)
-            self._erase_rules(numbers)
+            named = columns(list(self._erased.modes))
+            self._counts["identity_rule_list"] = graph.run(DELETE_RULES, numbers, *named).rowcount
         self._erase_graph(numbers, links)
         outcome = op.reevaluate_profiles(roots, neighbours, stamps=self._keys)
         return ErasureResult(
@@ -180,12 +186,6 @@ class _Erasure:
             self._delete_rows(table, "account_key = ANY (%b::uuid[])", gone)
         graph.run(SET_ACCOUNT_TRAITS, list(changed), list(changed.values()))
         self._counts["identity_account (values)"] = len(changed)
-
-    def _erase_rules(self, numbers: Sequence[int]) -> None:
-        named = columns(list(self._erased.modes))
-        self._counts["identity_rule_list"] = self._op.graph.run(
-            DELETE_RULES, list(numbers), *named
-        ).rowcount
 
     def _erase_graph(self, numbers: Sequence[int], links: Collection[tuple[int, int, str]]) -> None:
         graph = self._op.graph

@@ -17,6 +17,7 @@ from destinations.postgres.operations.operation import (
     MOST_LINKS,
     Operation,
     OperationResult,
+    any_plan,
     begin_operation,
 )
 from destinations.warehouse.identity.block_list import BlockRule, compile_pattern
@@ -201,7 +202,7 @@ def set_options(
         if options.null_clears != before.null_clears and not dry_run:
             _rewrite_profiles(op)
         limit = options.hub_limit if options.hub_limit is not None else MOST_LINKS
-        with op.any_plan():
+        with any_plan(op.graph):
             types = [ANONYMOUS_ID, *options.trait_identifiers]
             rated = [row[0] for row in op.graph.run(HUBS_TO_RATE, types, limit)]
         return op.reevaluate_profiles((), rated)
@@ -232,7 +233,7 @@ def _valid_options(options: GraphOptions, changes: Mapping[str, Any]) -> GraphOp
 
 
 def _rewrite_profiles(op: Operation) -> None:
-    with op.any_plan():
+    with any_plan(op.graph):
         roots = [row[0] for row in op.graph.run(ALL_ROOTS)]
     for start in range(0, len(roots), BATCH):
         batch = roots[start : start + BATCH]
@@ -271,7 +272,7 @@ def _change_visibility(
 
 
 def _matching_nodes(op: Operation, rule: BlockRule) -> Iterable[tuple[Any, ...]]:
-    with op.any_plan():
+    with any_plan(op.graph):
         if rule.exact is not None:
             rows = op.graph.run(NODES_OF_VALUE, rule.exact).fetchall()
         else:

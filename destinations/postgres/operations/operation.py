@@ -42,8 +42,6 @@ LEFT JOIN LATERAL (
 ) c ON true
 """
 
-FIND = "SELECT node_key, id_type, id_value FROM {schema}.identity_find(%s, %s) LIMIT 1"
-
 FORWARD = """
 SELECT e.node_a, e.node_b, e.state::text
 FROM unnest(%b::bigint[]) k (node_id)
@@ -124,10 +122,6 @@ class OperationResult:
     restamp_id: int | None = None
     """Set while rows wait because one transaction cannot move them all."""
 
-    @property
-    def is_split(self) -> bool:
-        return len(self.after) > len(self.before)
-
 
 @dataclass
 class Operation:
@@ -154,13 +148,6 @@ class Operation:
             for _, node_id, root_id, key, id_type, id_value in self.graph.run(STORED, keys)
         }
 
-    @contextmanager
-    def any_plan(self) -> Iterator[None]:
-        """Let Postgres scan tables; elsewhere the transaction may only probe indexes."""
-        set_planner(self.graph.conn, "on")
-        yield
-        set_planner(self.graph.conn, "off")
-
     def roots(self, node_ids: Collection[int]) -> dict[int, int]:
         return dict(self.graph.run(ROOTS_OF_NODES, list(node_ids)))
 
@@ -170,7 +157,7 @@ class Operation:
         alone = {row[0] for row in self.graph.run(STANDING_ALONE)}
         links = set(self.graph.run(FORWARD, numbers))
         if alone.intersection(numbers) or len(alone) * len(numbers) > PROBED_AT_MOST:
-            with self.any_plan():
+            with any_plan(self.graph):
                 return links | set(self.graph.run(BACKWARD, numbers))
         members = profile_rows.member_numbers(self.graph, set(self.roots(numbers).values()))
         wanted = set(numbers)
@@ -201,7 +188,7 @@ class Operation:
             graph.run(profile_rows.DELETE_PROFILES, list(gone))
         profile_rows.write_rows(graph, rows)
         self._log_changed_ids(profile_ids, nodes)
-        with self.any_plan():
+        with any_plan(self.graph):
             moved, restamp_id = restamp.move_rows(
                 graph,
                 self.meta.salt,
@@ -261,7 +248,14 @@ def begin_operation(
         yield Operation(Graph(conn, schema), meta, namespaces, actor, dry_run)
 
 
-def set_planner(conn: Conn, state: str) -> None:
-    """Turn the plans that scan tables "on" or "off" for the transaction."""
+@contextmanager
+def any_plan(graph: Graph) -> Iterator[None]:
+    """Let Postgres scan tables; other statements of the transaction may only probe indexes."""
+    _set_planner(graph, "on")
+    yield
+    _set_planner(graph, "off")
+
+
+def _set_planner(graph: Graph, state: str) -> None:
     names = (name for name in graph_schema.PLANNER_OFF if name != "jit")
-    conn.execute("; ".join(f"SET LOCAL {name} = {state}" for name in names))
+    graph.conn.execute("; ".join(f"SET LOCAL {name} = {state}" for name in names))

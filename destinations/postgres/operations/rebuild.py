@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -16,7 +15,7 @@ from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
 from destinations.postgres.operations.guards import ALL_ROOTS, DELETE_BLOCKED, UPSERT_BLOCKED
-from destinations.postgres.operations.operation import DELETE_HUBS, UPSERT_HUBS, set_planner
+from destinations.postgres.operations.operation import DELETE_HUBS, UPSERT_HUBS, any_plan
 from destinations.warehouse.identity.full_partition import Partition, StoredGroups
 from destinations.warehouse.identity.statements import (
     ANONYMOUS_ID,
@@ -134,7 +133,8 @@ class RebuildPlan:
 
 def graph_differences(conn: Conn, schema: str) -> list[Difference]:
     """The differences between the stored graph and its links, in one snapshot."""
-    with _snapshot(conn):
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         graph = Graph(conn, schema)
         meta = graph_schema.read_meta(conn, schema, any_isolation=True)
         rules = graph_schema.read_rules(conn, schema, any_isolation=True)
@@ -164,13 +164,6 @@ def rebuild_graph(conn: Conn, schema: str) -> list[Difference]:
     return plan.differences
 
 
-@contextmanager
-def _snapshot(conn: Conn) -> Iterator[None]:
-    with conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
-
-
 class _GraphRebuild:
     """Joins all links in force with union-find and compares the result with the stored graph."""
 
@@ -185,7 +178,7 @@ class _GraphRebuild:
         self._groups = StoredGroups()
 
     def compare(self) -> RebuildPlan:
-        with _any_plan(self._graph):
+        with any_plan(self._graph):
             self._read_nodes()
             self._join_linked_nodes()
             for row in _stream(self._graph, COMPONENTS):
@@ -358,7 +351,7 @@ class _GraphRebuild:
 
 def _compare_profile_rows(graph: Graph, null_clears: bool, plan: RebuildPlan) -> None:
     """Compare profile rows with the join of their members; the partition must be correct."""
-    with _any_plan(graph):
+    with any_plan(graph):
         roots = array("q", (row[0] for row in _stream(graph, ALL_ROOTS)))
         stale = {row[0] for row in graph.run(STALE_ROOTS)}
         extra = [row[0] for row in graph.run(EXTRA_PROFILES)]
@@ -378,14 +371,6 @@ def _compare_profile_rows(graph: Graph, null_clears: bool, plan: RebuildPlan) ->
     for rudder_id in extra:
         plan.add_difference("profile row", f"{rudder_id} has no profile")
     plan.profiles_to_delete = extra
-
-
-@contextmanager
-def _any_plan(graph: Graph) -> Iterator[None]:
-    """Let Postgres scan tables; other statements may only probe indexes."""
-    set_planner(graph.conn, "on")
-    yield
-    set_planner(graph.conn, "off")
 
 
 def _stream(graph: Graph, text: str) -> Iterator[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from destinations.interface import DestinationError
@@ -13,7 +13,12 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity import graph_schema, restamp
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
-from destinations.postgres.operations.operation import Operation, OperationResult, begin_operation
+from destinations.postgres.operations.operation import (
+    Operation,
+    OperationResult,
+    any_plan,
+    begin_operation,
+)
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
 from destinations.warehouse.identity.statements import Identifier
 from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
@@ -122,12 +127,12 @@ def unmerge_event(
     reason: str = "",
     dry_run: bool = False,
 ) -> UnmergeResult:
-    """Cut the links that an event was the first to state, and those in `also`.
+    """Cut the links that an event was the first to state, and those in `more_pairs`.
 
     `sides` are the two identifiers to separate, unless they are the ends of these links.
     """
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        with op.any_plan():
+        with any_plan(op.graph):
             rows = op.graph.run(LINKS_OF_MESSAGE, message_id).fetchall()
         first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
         pairs = list({frozenset(pair): pair for pair in [*first, *more_pairs]}.values())
@@ -154,7 +159,9 @@ def unmerge_identifier(
         links = [link for link in op.links([stored.node_id]) if link[2] == IN_FORCE]
         if not links:
             raise DestinationError("the identifier has no active link")
-        names = _identifiers(op, {end for link in links for end in link[:2]})
+        ends = {end for link in links for end in link[:2]}
+        rows = op.graph.run(NODE_IDENTIFIERS, list(ends))
+        names = {node_id: Identifier(*row) for node_id, *row in rows}
         return _cut_links(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
 
 
@@ -186,7 +193,7 @@ def release_links(
 ) -> OperationResult:
     """Put links in force that the size guard refused."""
     with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        with op.any_plan():
+        with any_plan(op.graph):
             links = inactive_links(conn, schema, REFUSED, most=2**31)
         refused = {frozenset((link.a, link.b)) for link in links}
         if any(frozenset(pair) not in refused for pair in pairs):
@@ -204,7 +211,7 @@ def move_next_slice(conn: Conn, schema: str) -> bool:
 def inactive_links(conn: Conn, schema: str, state: str, most: int = 100) -> list[InactiveLink]:
     """The newest links in this state, CUT or REFUSED."""
     rows = conn.execute(query(schema, INACTIVE_LINKS), [state, most]).fetchall()
-    return [_inactive_link(row) for row in rows]
+    return [InactiveLink(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:]) for row in rows]
 
 
 def _cut_links(
@@ -244,12 +251,3 @@ def _set_link_state(op: Operation, pairs: Sequence[Pair], state: str) -> Operati
 def _link_key(op: Operation, pair: Pair) -> tuple[UUID, UUID]:
     a, b = sorted((op.node_key(pair[0]), op.node_key(pair[1])))
     return a, b
-
-
-def _identifiers(op: Operation, numbers: Iterable[int]) -> dict[int, Identifier]:
-    rows = op.graph.run(NODE_IDENTIFIERS, list(numbers))
-    return {node_id: Identifier(id_type, id_value) for node_id, id_type, id_value in rows}
-
-
-def _inactive_link(row: tuple[Any, ...]) -> InactiveLink:
-    return InactiveLink(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:])
