@@ -30,7 +30,7 @@ SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_seqscan = off
 """
-"""Session settings: waits end, and staged rows find stored rows by the key."""
+"""Settings of a session that end long waits and make joins of staged rows use the key."""
 
 TABLE_EXISTS = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
 

@@ -1,4 +1,4 @@
-"""A chunk as a warehouse will hold it: rows by table and identity statements."""
+"""The content of a chunk for a warehouse: rows by table and identity statements."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _LONG_NUMBERS = (b"0" * 20, b"-" + b"0" * 19)
 
 
 class PreparedRow(NamedTuple):
-    """A row, the identifier whose profile it belongs to, and whether it makes a users row."""
+    """A row with the primary identifier of its profile, and whether it creates a users row."""
 
     row: Row
     primary: Identifier | None
@@ -131,7 +131,7 @@ class ChunkContent:
                     self.rewritten[event.id] = new
 
     def distinct_types(self, table: str) -> Iterator[dict[str, str]]:
-        """The columns with their types of each kind of row that the table gets."""
+        """The columns and types of the table's rows, once for each kind of row."""
         rows = (prepared.row for prepared in self.rows[table].values())
         return iter({id(row.types): row.types for row in rows}.values())
 

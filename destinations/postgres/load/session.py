@@ -137,7 +137,7 @@ class PostgresSession:
         self._namespace.ensure_columns("users", own)
 
     def _refusal(self, error: TableRefusedError, prepared: PreparedChunk) -> Exception:
-        """The error for the events with rows in the table; discards concern all events."""
+        """The error for the events with rows in the table, or for all of them if it is discards."""
         if error.table == DISCARDS:
             return DestinationError(str(error))
         reasons = {

@@ -73,7 +73,7 @@ class TableState:
 
 
 class Namespace:
-    """The tables of one schema, as this session knows them."""
+    """The tables of one schema, as far as this session has read them."""
 
     def __init__(
         self,

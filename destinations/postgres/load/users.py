@@ -1,4 +1,4 @@
-"""Keeps users in step: identifies in order complete a user, others have it recomputed."""
+"""Updates users from identifies: those in order complete a user, others cause a recomputation."""
 
 from __future__ import annotations
 

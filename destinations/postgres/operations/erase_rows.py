@@ -154,7 +154,7 @@ class _RowErasure:
             self._clear_values(table, ids, ANY)
 
     def _reach_conditions(self, table: CatalogTable) -> list[SQL]:
-        """The conditions by which the table has rows that may be of the erased person."""
+        """The conditions that match rows of the table; such rows may be of the erased person."""
         text = SQL(REACHABLE).format(table=table.sql, stamped=STAMPED, unstamped=UNSTAMPED)
         row = self._op.graph.conn.execute(text).fetchall()[0]
         return [reach for reach, has_rows in zip(REACHES, row, strict=True) if has_rows]

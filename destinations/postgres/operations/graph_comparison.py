@@ -203,7 +203,7 @@ class GraphComparison:
         return places
 
     def _compare_groups(self) -> set[int]:
-        """See that each profile is stored under one root, with its id, size and anchor.
+        """Check that each profile is stored under one root, with its id, size and anchor.
 
         Returns the groups that are of use.
         """

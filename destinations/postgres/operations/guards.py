@@ -1,4 +1,4 @@
-"""Changes of the block list, the hub limit and the size limit, with the profiles they concern."""
+"""Changes the block list, the hub limit and the size limit, and recomputes the profiles."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ ON CONFLICT (node_id) DO UPDATE SET degree = excluded.degree
 
 MOST_LINKS = 2**40
 PROBED_AT_MOST = 200_000
-"""Links are scanned when the pairs of a hub and an identifier are more."""
+"""With more pairs of a hub and an identifier, links are scanned instead of probed."""
 
 
 @dataclass(frozen=True)
