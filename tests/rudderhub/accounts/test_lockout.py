@@ -108,8 +108,8 @@ def test_neighbours_in_an_ipv6_network_are_one_address():
 
 def test_what_a_client_says_of_its_address_counts_for_nothing():
     for number in range(FAILURES):
-        told = f"192.0.2.{number}, {THIEF}"
-        guess(1, address="127.0.0.1", HTTP_X_FORWARDED_FOR=told)
+        forwarded = f"192.0.2.{number}, {THIEF}"
+        guess(1, address="127.0.0.1", HTTP_X_FORWARDED_FOR=forwarded)
 
     assert not can_log_in(address="127.0.0.1", HTTP_X_FORWARDED_FOR=f"192.0.2.99, {THIEF}")
     assert can_log_in(address="127.0.0.1", HTTP_X_FORWARDED_FOR=f"{THIEF}, {OFFICE}")

@@ -51,8 +51,8 @@ def dead(connection, warehouse):
 
 
 def letters():
-    found = DeadLetter.objects.order_by("message_id")
-    return {each.message_id: (each.state, each.attempts) for each in found}
+    rows = DeadLetter.objects.order_by("message_id")
+    return {row.message_id: (row.state, row.attempts) for row in rows}
 
 
 def letter(message_id):
@@ -66,7 +66,7 @@ def work():
 
 
 def listed_message_ids(response):
-    return sorted(each.message_id for each in response.context["cl"].result_list)
+    return sorted(row.message_id for row in response.context["cl"].result_list)
 
 
 def rerun(admin_client, message_id, reach="one"):
@@ -144,10 +144,10 @@ def test_what_still_cannot_be_loaded_gets_an_attempt_and_its_reason(admin_client
     rerun(admin_client, "m2")
     work()
 
-    found = letter("m2")
-    assert (found.state, found.attempts, found.closed_at) == ("open", 2, None)
-    assert "is a sequence" in found.reason
-    assert found.kind == fingerprint(found.reason)
+    dead_letter = letter("m2")
+    assert (dead_letter.state, dead_letter.attempts, dead_letter.closed_at) == ("open", 2, None)
+    assert "is a sequence" in dead_letter.reason
+    assert dead_letter.kind == fingerprint(dead_letter.reason)
     assert Replay.objects.get().dead_letters == 1
 
 
@@ -212,14 +212,14 @@ def test_a_dead_letter_is_discarded_with_a_note(admin_client, dead):
 
     assert "Add a note" in without
     assert letters() == {"m2": ("discarded", 1), "m3": ("discarded", 1), "m4": ("open", 1)}
-    found = letter("m2")
-    assert (found.closed_by, found.note) == ("ada", "a test of ours")
-    assert found.closed_at
+    dead_letter = letter("m2")
+    assert (dead_letter.closed_by, dead_letter.note) == ("ada", "a test of ours")
+    assert dead_letter.closed_at
     assert LogEntry.objects.filter(
         change_message="Discarded 2 dead letters: a test of ours", user__username="ada"
     ).exists()
     assert listed_message_ids(admin_client.get(LIST)) == ["m4"]
-    assert "a test of ours" in html(admin_client.get(f"{LIST}{found.pk}/change/"))
+    assert "a test of ours" in html(admin_client.get(f"{LIST}{dead_letter.pk}/change/"))
 
 
 def test_the_ledger_adds_up_whatever_becomes_of_dead_letters(admin_client, dead, warehouse):
@@ -247,9 +247,9 @@ def test_one_that_was_loaded_and_is_refused_again_is_open_again(admin_client, de
     replays.begin_replay(dead, None)
     work()
 
-    found = letter("m2")
-    assert (found.state, found.attempts) == ("open", 3)
-    assert '"messageId": "m2"' in found.payload
+    dead_letter = letter("m2")
+    assert (dead_letter.state, dead_letter.attempts) == ("open", 3)
+    assert '"messageId": "m2"' in dead_letter.payload
 
 
 def test_one_replay_of_a_connection_runs_at_a_time(admin_client, dead):
@@ -317,7 +317,7 @@ def test_dead_letters_are_read_only_without_the_permission_to_change_connections
 
 def test_values_in_a_reason_are_hidden_without_the_permission(client, dead):
     DeadLetter.objects.update(reason='"ann" is wrong', kind=fingerprint('"ann" is wrong'))
-    found = letter("m2")
+    dead_letter = letter("m2")
     reader = User.objects.create_user("reader", is_staff=True)
     reader.user_permissions.add(
         *Permission.objects.filter(codename__in=["view_deadletter", "view_event"])
@@ -326,7 +326,11 @@ def test_values_in_a_reason_are_hidden_without_the_permission(client, dead):
 
     pages = [
         html(client.get(url))
-        for url in (LIST, f"{LIST}{found.pk}/change/", f"{EVENTS}{found.event_id}/change/")
+        for url in (
+            LIST,
+            f"{LIST}{dead_letter.pk}/change/",
+            f"{EVENTS}{dead_letter.event_id}/change/",
+        )
     ]
 
     assert ["… is wrong" in text for text in pages] == [True, True, True]

@@ -38,7 +38,7 @@ def send(client, key, body, path="/v1/track"):
 def listed_pks(client, **query):
     response = client.get(LIST, query)
     assert response.status_code == 200
-    return [each.pk for each in response.context["cl"].result_list]
+    return [request.pk for request in response.context["cl"].result_list]
 
 
 def test_a_refused_request_is_found_by_any_text_of_its_body(admin_client, key):
@@ -129,11 +129,11 @@ def test_an_export_holds_the_bodies_and_leaves_an_audit_line(admin_client, key):
     answer = admin_client.post(LIST, {"action": "export", "_selected_action": chosen})
 
     lines = [json.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
-    assert [each.get("body", each.get("body_base64")) for each in lines] == [
+    assert [line.get("body", line.get("body_base64")) for line in lines] == [
         "/w==",
         '{"userId":"é"}',
     ]
-    assert {(each["source"], each["status"]) for each in lines} == {("Shop", 400)}
+    assert {(line["source"], line["status"]) for line in lines} == {("Shop", 400)}
     assert LogEntry.objects.filter(change_message="Exported 2 refused requests.").exists()
 
 

@@ -125,12 +125,12 @@ def test_many_sessions_take_as_many_queries_as_one(ann, django_assert_num_querie
 
 def test_several_are_ended_at_once(ann):
     browsers, admin = [browser_of(ann), browser_of(ann)], browser_of(make_admin())
-    chosen = [each.pk for each in sessions_of(ann)]
+    chosen = [session.pk for session in sessions_of(ann)]
 
     form = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
     admin.post(LIST, form)
 
-    assert [is_in(each) for each in [*browsers, admin]] == [False, False, True]
+    assert [is_in(session) for session in [*browsers, admin]] == [False, False, True]
 
 
 def test_everybody_sees_and_ends_ones_own_sessions_and_no_others(ann):

@@ -31,13 +31,13 @@ def parts(client):
 
 
 def test_parts_that_answer_are_shown_as_working_with_their_versions(admin_client):
-    found = parts(admin_client)
+    statuses = parts(admin_client)
 
-    assert {name for name, part in found.items() if part.kind == "good"} == {
+    assert {name for name, part in statuses.items() if part.kind == "good"} == {
         *("Postgres", "Cache", "Broker", "Disk")
     }
-    assert "PostgreSQL" in found["Postgres"].detail
-    assert "Valkey" in found["Cache"].detail
+    assert "PostgreSQL" in statuses["Postgres"].detail
+    assert "Valkey" in statuses["Cache"].detail
 
 
 def state_and_detail(client, name):
@@ -108,11 +108,11 @@ def test_a_broker_that_never_answers_is_given_up_and_leaves_workers_uncertain(
         address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         monkeypatch.setattr(app.conf, "broker_url", address)
         monkeypatch.setattr(app, "_pool", None)
-        found = parts(admin_client)
+        statuses = parts(admin_client)
 
-    assert found["Broker"].word == "does not work"
-    assert "Start it, or correct RUDDERHUB_BROKER_URL" in found["Broker"].remedy
-    assert found["Workers"].word == "unknown"
+    assert statuses["Broker"].word == "does not work"
+    assert "Start it, or correct RUDDERHUB_BROKER_URL" in statuses["Broker"].remedy
+    assert statuses["Workers"].word == "unknown"
 
 
 def test_the_page_judges_the_disk_as_the_gateway_does(admin_client, settings, tmp_path):
