@@ -242,7 +242,7 @@ def _option_text(value: bool | int | tuple[str, ...] | None) -> str:
 
 
 def _trait_identifiers(request: ActionRequest) -> tuple[str, ...]:
-    """The traits as the destination's own form reads them, since its config gets them, too."""
+    """The traits as the destination's own form reads them, since its config stores them."""
     destination, traits = request.destination, request.text("trait_identifiers")
     config = {**destination.config, "trait_identifiers": traits}
     return PostgresConfig.from_config(config, destination.secrets or {}).traits() or ()
