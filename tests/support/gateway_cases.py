@@ -38,7 +38,7 @@ class Case:
     def fill(self, form):
         """The bytes of a form."""
         if isinstance(form, str):
-            return re.sub(r"\{\{(\w+)\}\}", lambda found: self.values[found[1]], form).encode()
+            return re.sub(r"\{\{(\w+)\}\}", lambda match: self.values[match[1]], form).encode()
         if "$base64" in form:
             return base64.b64decode(form["$base64"])
         if "$repeat" in form:

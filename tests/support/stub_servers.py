@@ -1,4 +1,4 @@
-"""Servers that a test puts in the place of another: they take connections and say nothing."""
+"""Servers that take connections and send nothing, in place of the servers of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def hanging_up_on_all(clients):
-    """The port of a server that hangs up once so many clients wait for it at the same time.
+    """The port of a server that hangs up once this number of clients wait for it together.
 
     A client that sends nothing, since it only tests whether somebody listens, does not count.
     """

@@ -58,12 +58,14 @@ def keys(django_db_setup, django_db_blocker):
         cache.clear()
         rate_limits.reset_limits()
         policies = ("reject", "quarantine")
-        made = [make_write_key(make_source(on_invalid_event=policy)) for policy in policies]
-        made += [make_write_key(make_source(type="Webhook", on_invalid_event=p)) for p in policies]
-        yield made
+        write_keys = [make_write_key(make_source(on_invalid_event=policy)) for policy in policies]
+        write_keys += [
+            make_write_key(make_source(type="Webhook", on_invalid_event=p)) for p in policies
+        ]
+        yield write_keys
         writer.close_writer()
         queue.close_enqueuer()
-        for key in made:
+        for key in write_keys:
             key.source.delete()
         Event.objects.all().delete()
 

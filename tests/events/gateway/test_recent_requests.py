@@ -68,8 +68,10 @@ def test_every_event_of_a_batch_leads_to_its_request(client, key):
 
     send(client, key, json.dumps(batch), "/v1/batch")
 
-    found = [recent_requests.find_request(e.source_id, e.received_at) for e in Event.objects.all()]
-    assert [json.loads(each.body) for each in found] == [batch, batch]
+    requests = [
+        recent_requests.find_request(e.source_id, e.received_at) for e in Event.objects.all()
+    ]
+    assert [json.loads(request.body) for request in requests] == [batch, batch]
 
 
 def test_a_key_in_the_address_is_hidden(client, key):
@@ -77,9 +79,9 @@ def test_a_key_in_the_address_is_hidden(client, key):
     recent_requests.close_keeper()
     event = Event.objects.get()
 
-    found = recent_requests.find_request(event.source_id, event.received_at)
+    request = recent_requests.find_request(event.source_id, event.received_at)
 
-    assert found.path == "/pixel/v1/track?writeKey=•••&userId=ann&event=Paid"
+    assert request.path == "/pixel/v1/track?writeKey=•••&userId=ann&event=Paid"
 
 
 def test_of_a_long_body_the_beginning_is_kept(client, key):

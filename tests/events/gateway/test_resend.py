@@ -136,7 +136,7 @@ def test_a_webhooks_form_is_a_form_again(client):
     assert stored_payloads()[0]["properties"] == {"a": ["1", "2"]}
 
 
-def test_what_was_accepted_is_not_sent_twice(client):
+def test_an_accepted_request_is_not_sent_twice(client):
     key = make_write_key()
     send(client, key, "/v1/track", '{"userId":"u"}')
     pk = Quarantined.objects.get().pk
@@ -177,8 +177,8 @@ LIST = "/admin/events/quarantined/"
 
 
 @pytest.fixture
-def many(client):
-    """Three that are right by now, one that is not, and the admin."""
+def operator(client):
+    """The client of an admin; three refused requests are valid by now, and one is not."""
     key = make_write_key(make_source(max_event_bytes=20))
     for number in range(3):
         send(client, key, "/v1/track", f'{{"userId":"u{number}","event":"E"}}')
@@ -195,11 +195,11 @@ def resend_all(client):
     return client.post(LIST, form, follow=True).content.decode()
 
 
-def test_a_worker_sends_many_requests_again_and_reports_progress(many):
-    asked = resend_all(many)
+def test_a_worker_sends_many_requests_again_and_reports_progress(operator):
+    asked = resend_all(operator)
     before = list(stored_payloads())
     send_quarantined_again(0)
-    done = many.get(LIST, {"state": "all"}).content.decode()
+    done = operator.get(LIST, {"state": "all"}).content.decode()
 
     assert "A worker is sending 4 refused requests again" in asked
     assert 'data-live="1"' in asked
@@ -213,8 +213,8 @@ def test_a_worker_sends_many_requests_again_and_reports_progress(many):
     assert [note.user for note in notes] == [User.objects.get()] * 4
 
 
-def test_a_worker_sends_a_part_and_then_gives_others_their_turn(many):
-    resend_all(many)
+def test_a_worker_sends_a_part_and_then_gives_others_their_turn(operator):
+    resend_all(operator)
 
     more = [resend_waiting(0) for _ in range(4)]
 
@@ -222,8 +222,8 @@ def test_a_worker_sends_a_part_and_then_gives_others_their_turn(many):
     assert len(stored_payloads()) == 3
 
 
-def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
-    resend_all(many)
+def test_while_the_log_takes_nothing_the_rest_waits(operator, tmp_path):
+    resend_all(operator)
 
     with override_settings(DATA_DIR=tmp_path, MIN_FREE_MB=10**9):
         disk_space.expire_shortage()
@@ -239,8 +239,8 @@ def test_while_the_log_takes_nothing_the_rest_waits(many, tmp_path):
     assert "503 Service unavailable" in first.get().change_message
 
 
-def test_a_ring_that_was_lost_is_queued_again_by_beat(many):
-    resend_all(many)
+def test_a_ring_that_was_lost_is_queued_again_by_beat(operator):
+    resend_all(operator)
     cache.clear()
 
     enqueue_waiting_work()
@@ -253,10 +253,10 @@ def test_a_ring_that_was_lost_is_queued_again_by_beat(many):
     assert cache.get("queued:quarantine:0") is None
 
 
-def test_without_a_broker_the_chosen_requests_wait_for_beat(many, monkeypatch):
+def test_without_a_broker_the_chosen_requests_wait_for_beat(operator, monkeypatch):
     take_broker_away(monkeypatch)
 
-    resend_all(many)
+    resend_all(operator)
     waiting = waiting_requests().count()
     resend_waiting(60)
 
@@ -264,9 +264,9 @@ def test_without_a_broker_the_chosen_requests_wait_for_beat(many, monkeypatch):
     assert [event["userId"] for event in stored_payloads()] == ["u0", "u1", "u2"]
 
 
-def test_a_worker_that_was_killed_has_sent_none_twice(many):
+def test_a_worker_that_was_killed_has_sent_none_twice(operator):
     """Whatever it had begun it had unmarked before."""
-    resend_all(many)
+    resend_all(operator)
     first = Quarantined.objects.earliest("pk")
     Quarantined.objects.filter(pk=first.pk).update(is_waiting=False)
 
@@ -278,8 +278,8 @@ def test_a_worker_that_was_killed_has_sent_none_twice(many):
     assert first.accepted_at is None
 
 
-def test_what_was_sent_or_discarded_meanwhile_is_not_sent_again(many):
-    resend_all(many)
+def test_requests_that_were_sent_or_discarded_meanwhile_are_not_sent_again(operator):
+    resend_all(operator)
     first, second = Quarantined.objects.order_by("pk")[:2]
     resend_request(first.pk)
     discard_requests(Quarantined.objects.filter(pk=second.pk), "ada", "a scanner")

@@ -1,4 +1,4 @@
-"""Two web processes beside each other: what one has to know of the other, and of the admin."""
+"""Two web processes share limits, and see changes of sources and keys within a second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.web_server import database_url, running_server
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SEEN_SECONDS = 1.0
-# What they read when a test's tables are emptied waits less than Postgres for a deadlock (1 s)
+# Their queries give way when the tables of a test are emptied, before Postgres finds a deadlock
 GIVES_WAY = quote("-c lock_timeout=100ms")
 
 

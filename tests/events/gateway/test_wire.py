@@ -78,7 +78,7 @@ def _values(sources, keys):
 
 @pytest.fixture(scope="module")
 def servers(values):
-    """The servers of this module by the state that they are in; each starts when it is needed."""
+    """The servers of this module by their state; each starts when a test needs it."""
     running = {}
     with ExitStack() as stack:
 
@@ -145,7 +145,7 @@ def server(servers, db):
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", ["/v1/batch", "/v1/b", "/v1/webhook"])
 def test_huge_bodies_cost_no_memory(servers, values, path, chunked):
-    """At its highest, too: VmHWM says what the process ever had."""
+    """VmHWM is the peak memory of a process."""
     server = servers("memory")
     key = values["WEBHOOK_KEY_BASIC" if path == "/v1/webhook" else "WRITE_KEY_BASIC"]
     headers = {"Authorization": f"Basic {key}"}
