@@ -99,7 +99,7 @@ def test_an_unexpected_error_reveals_no_value():
 def test_only_rights_to_what_has_a_page_are_offered(client, ada):
     field = client.get("/admin/auth/group/add/").context["adminform"].form.fields["permissions"]
 
-    kinds = {each.content_type.model for each in field.queryset}
+    kinds = {permission.content_type.model for permission in field.queryset}
 
     assert {"event", "source", "quarantined", "logentry"} <= kinds
     assert kinds.isdisjoint({"standing", "sdkseen", "minutecount", "authenticator"})

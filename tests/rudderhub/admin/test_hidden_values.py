@@ -39,7 +39,7 @@ def test_no_filter_reveals_a_hidden_value_letter_by_letter(staff_client, guess):
 
 
 @pytest.mark.parametrize(
-    ("role", "text", "found"),
+    ("role", "text", "count"),
     [
         ("Analyst", "ann@shop", 0),
         ("Analyst", "gold", 0),
@@ -48,17 +48,17 @@ def test_no_filter_reveals_a_hidden_value_letter_by_letter(staff_client, guess):
     ],
 )
 def test_without_the_permission_an_event_is_found_only_by_its_whole_id(
-    staff_client, role, text, found
+    staff_client, role, text, count
 ):
     make_event(**OF_ANN)
 
     page = staff_client(role=role).get("/admin/events/event/", {"q": text})
 
-    assert len(page.context_data["cl"].result_list) == found
+    assert len(page.context_data["cl"].result_list) == count
 
 
-@pytest.mark.parametrize(("role", "found"), [("Read-only", 0), ("Privacy officer", 1)])
-def test_a_search_of_refused_bodies_and_reasons_requires_the_permission(staff_client, role, found):
+@pytest.mark.parametrize(("role", "count"), [("Read-only", 0), ("Privacy officer", 1)])
+def test_a_search_of_refused_bodies_and_reasons_requires_the_permission(staff_client, role, count):
     make_source().quarantined.create(
         route="/v1/track", status=400, reason='type is "gold"', body=b"{gold}", body_bytes=6
     )
@@ -66,7 +66,7 @@ def test_a_search_of_refused_bodies_and_reasons_requires_the_permission(staff_cl
 
     for text in ("gold", "{gol"):
         page = reader.get("/admin/events/quarantined/", {"q": text})
-        assert len(page.context_data["cl"].result_list) == found
+        assert len(page.context_data["cl"].result_list) == count
 
 
 def test_dead_letters_are_searched_by_the_kind_of_their_reason(staff_client):
@@ -81,12 +81,12 @@ def test_dead_letters_are_searched_by_the_kind_of_their_reason(staff_client):
     )
     analyst = staff_client(role="Analyst")
 
-    found = [
+    counts = [
         len(analyst.get("/admin/events/deadletter/", {"q": text}).context_data["cl"].result_list)
         for text in ("Ann", "name is")
     ]
 
-    assert found == [0, 1]
+    assert counts == [0, 1]
 
 
 def test_a_list_that_refreshes_itself_is_logged_as_one_view(staff_client):

@@ -16,14 +16,14 @@ def head(client):
     """The title and the crumbs of a page."""
     client.force_login(make_admin())
 
-    def of(path):
+    def head_of(path):
         page = client.get(f"/admin/{path}").content.decode()
         crumbs = re.search(r'<nav class="rh-crumbs".*?</nav>', page, re.DOTALL)[0]
         texts = re.findall(r"<(?:h1|a|span)\b[^>]*>([^<]+)</", crumbs)
         title = re.search(r"<title>(.*?)</title>", page, re.DOTALL)[1].strip()
         return title, [text for text in texts if text != "chevron_right"]
 
-    return of
+    return head_of
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def head(client):
     ],
 )
 def test_a_page_is_named_as_in_the_navigation(head, path, crumbs):
-    title, found = head(path)
+    title, page_crumbs = head(path)
 
-    assert found == crumbs
+    assert page_crumbs == crumbs
     assert title == " | ".join([*reversed(crumbs), "rudderhub"])
 
 

@@ -130,8 +130,8 @@ def test_load_now_enqueues_every_connection_and_ends_its_wait(admin_client, brok
     destination, later = make_destination(), timezone.now() + timedelta(hours=1)
     one = make_connection(make_source(), destination, retry_at=later)
     two = make_connection(make_source(), destination, retry_at=later)
-    for each in (one, two):
-        workers_queue.mark_taken(each.pk)
+    for connection in (one, two):
+        workers_queue.mark_taken(connection.pk)
 
     page = html(admin_client.post(url(one, "load"), follow=True))
 

@@ -96,7 +96,7 @@ def test_the_password_is_never_rendered(admin_client):
     checked = html(admin_client.post(url(destination, "check")))
     listed = html(admin_client.get("/admin/destinations/destination/"))
 
-    assert all(PASSWORD not in each for each in (shown, refused, checked, listed))
+    assert all(PASSWORD not in page for page in (shown, refused, checked, listed))
     assert "stored; leave empty to keep it" in shown
 
 
@@ -315,7 +315,10 @@ def test_two_destinations_do_not_share_their_identities(admin_client):
     admin_client.post(url(first, "change"), form(name="Renamed"))
 
     assert "It is used by First. Choose another." in refused
-    assert sorted(each.name for each in Destination.objects.all()) == ["Renamed", "Third"]
+    assert sorted(destination.name for destination in Destination.objects.all()) == [
+        "Renamed",
+        "Third",
+    ]
 
 
 def test_the_list_tests_connections_and_names_the_failing_step(admin_client):

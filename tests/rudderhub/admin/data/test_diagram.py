@@ -138,8 +138,8 @@ def test_the_list_draws_each_connection_twice_for_wide_and_narrow_screens(admin_
     page = html(admin_client.get(LIST))
 
     assert page.count('<svg class="rh-diagram') == 2
-    said = re.findall(r"<title>Shop &amp; Co → Lake: failing, 2 pending, for \d s</title>", page)
-    assert len(said) == 2
+    titles = re.findall(r"<title>Shop &amp; Co → Lake: failing, 2 pending, for \d s</title>", page)
+    assert len(titles) == 2
     assert page.count(f'<a href="{LIST}{failing.pk}/change/">') == 2
     assert page.count("✗ failing") == 2
 
@@ -173,9 +173,9 @@ def test_only_the_events_of_its_own_source_are_pending():
     make_event(source)
     current = make_connection(make_source(), position=make_event().pk)
 
-    found = backlogs([behind, current])
+    counts = backlogs([behind, current])
 
-    assert found == {behind.pk: Backlog(2, oldest.received_at), current.pk: Backlog()}
+    assert counts == {behind.pk: Backlog(2, oldest.received_at), current.pk: Backlog()}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -84,14 +84,16 @@ def test_the_dead_letters_of_a_load_are_one_click_away(admin_client, connection)
     url = text.partition("/admin/events/deadletter/?")[2].partition('"')[0].replace("&amp;", "&")
     listed = admin_client.get(f"/admin/events/deadletter/?{url}").context["cl"].result_list
 
-    assert [each.message_id for each in listed] == ["m2"]
+    assert [letter.message_id for letter in listed] == ["m2"]
 
 
 def test_loads_are_filtered_and_found_by_their_error(admin_client):
     connection, other = make_connection(), make_connection()
-    made = {"after_id": 0, "upto_id": 0}
-    failed = Load.objects.create(connection=connection, state="failed", error="no route", **made)
-    Load.objects.create(connection=other, state="succeeded", **made)
+    position = {"after_id": 0, "upto_id": 0}
+    failed = Load.objects.create(
+        connection=connection, state="failed", error="no route", **position
+    )
+    Load.objects.create(connection=other, state="succeeded", **position)
 
     def listed_loads(**query):
         return list(admin_client.get("/admin/events/load/", query).context["cl"].result_list)
@@ -183,7 +185,7 @@ def test_a_wait_ends_with_the_next_try_though_nothing_is_left_to_load(connection
     connection.destination.config["port"] = port
     loaded(connection)
 
-    assert [(each.pk, each.state) for each in Load.objects.order_by("id")] == [
+    assert [(load.pk, load.state) for load in Load.objects.order_by("id")] == [
         (done.pk, "succeeded"),
         (waited.pk, "failed"),
     ]

@@ -65,7 +65,7 @@ def test_two_rotations_of_a_key_at_once_create_one_new_key():
     key = make_write_key()
     same = WriteKey.objects.get(pk=key.pk)
 
-    answers = [each.rotate(datetime.now(UTC)) for each in (key, same)]
+    answers = [copy.rotate(datetime.now(UTC)) for copy in (key, same)]
 
     assert answers == [WriteKey.objects.latest("pk"), None]
 
