@@ -109,7 +109,7 @@ def succeeds(conn, statement):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_by_hand_between_loads_is_met(open_session, warehouse, change):
+def test_a_change_by_hand_between_loads_is_read_again(open_session, warehouse, change):
     session = open_session()
     load(session, track("m1", properties={"a": 1}))
     for statement in CHANGES[change]:
@@ -228,7 +228,7 @@ def test_values_that_a_narrow_column_cannot_hold_are_discards(open_session, ware
     ) == [("d", "x"), ("n", "40000"), ("p", "1.25"), ("t", "abcd")]
 
 
-def test_a_generated_column_of_the_users_own_is_let_be(open_session, warehouse):
+def test_a_generated_column_of_the_users_own_stays(open_session, warehouse):
     session = open_session()
     load(session, track("m1", moment(1)))
     warehouse.execute(

@@ -20,7 +20,7 @@ def at(minutes, message_id, **fields):
     return track(message_id, TEN + timedelta(minutes=minutes), event="A", **fields)
 
 
-def make_views(connection, *arguments):
+def create_views(connection, *arguments):
     out = StringIO()
     call_command("create_views", connection.destination.public_id, *arguments, stdout=out)
     return out.getvalue().splitlines()
@@ -38,7 +38,7 @@ def test_sessions_end_after_more_than_thirty_minutes(connection, warehouse):
     )
     run_load(connection)
 
-    made = make_views(connection)
+    made = create_views(connection)
 
     assert made == ["created shop.rudder_sessions", "created shop.rudder_daily_active_users"]
     assert rows(
@@ -63,7 +63,7 @@ def test_a_person_on_two_devices_has_one_session_once_they_are_known(connection,
         at(20, "m2", userId="", anonymousId="laptop"),
     )
     run_load(connection)
-    make_views(connection)
+    create_views(connection)
     apart = rows(warehouse, "SELECT events FROM shop.rudder_sessions")
     send(
         connection,
@@ -89,7 +89,7 @@ def test_daily_active_users_are_counted_by_utc_day(connection, warehouse):
     )
     run_load(connection)
 
-    make_views(connection)
+    create_views(connection)
 
     assert rows(warehouse, "SELECT * FROM shop.rudder_daily_active_users ORDER BY day") == [
         (date(2026, 3, 1), 2, 3),
@@ -100,7 +100,7 @@ def test_daily_active_users_are_counted_by_utc_day(connection, warehouse):
 def test_loads_can_still_change_the_tables_below_the_views(connection, warehouse):
     send(connection, at(0, "m1", context={"size": 1}), at(1, "p1", type="page"))
     run_load(connection)
-    make_views(connection)
+    create_views(connection)
     send(connection, at(2, "m2", context={"size": 1.5, "more": "x"}))
 
     run_load(connection)
@@ -110,22 +110,22 @@ def test_loads_can_still_change_the_tables_below_the_views(connection, warehouse
     assert rows(warehouse, "SELECT events FROM shop.rudder_sessions") == [(3,)]
 
 
-def test_they_can_be_made_again_when_tables_have_come(connection, warehouse):
+def test_the_views_can_be_created_again_over_new_tables(connection, warehouse):
     send(connection, at(0, "m1"))
     run_load(connection)
-    make_views(connection)
+    create_views(connection)
     send(connection, at(1, "p1", type="page"))
     run_load(connection)
 
-    make_views(connection, "--namespace", "shop")
+    create_views(connection, "--namespace", "shop")
 
     assert rows(warehouse, "SELECT tracks, pages FROM shop.rudder_sessions") == [(1, 1)]
 
 
 def test_a_view_that_cannot_be_created_is_reported(connection):
     with pytest.raises(CommandError, match="nothing has been loaded into"):
-        make_views(connection)
+        create_views(connection)
     with pytest.raises(CommandError, match="nowhere has no table tracks, pages or screens yet"):
-        make_views(connection, "--namespace", "nowhere")
+        create_views(connection, "--namespace", "nowhere")
     with pytest.raises(CommandError, match="0 destinations are called 'x', expected one of: "):
         call_command("create_views", "x")
