@@ -1,4 +1,4 @@
-"""Values as text: JSON that Postgres takes, and the form that `rudder_discards` shows."""
+"""Values as text: JSON for Postgres, and the form of values in `rudder_discards`."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class TransformError(ValueError):
-    """The event, or one value of it, cannot become a row; the message says why."""
+    """Raised when an event or a value cannot become a row; the message is the reason."""
 
 
 def without_nul(text: str) -> str:
-    """The text as Postgres can hold it: no NUL, U+FFFD for each half of a broken pair."""
+    """The text without NUL, and with U+FFFD for lone surrogates, as Postgres can store it."""
     if "\0" in text:
         text = text.replace("\0", "")
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def json_text(value: Any) -> str:
-    """Compact JSON in the order of the keys; whole floats without a fraction, 1e999 as null."""
-    plain = _plain(value, 0)
+    """Compact JSON with the keys in their order; whole floats as integers, 1e999 as null."""
+    plain = _plain_value(value, 0)
     try:
         text = orjson.dumps(plain).decode()
     except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        return _dumps(cleaned_json(plain))
-    return _dumps(cleaned_json(plain)) if "\\u0000" in text else text
+        return _standard_json(cleaned_json(plain))
+    return _standard_json(cleaned_json(plain)) if "\\u0000" in text else text
 
 
-def _dumps(value: Any) -> str:
+def _standard_json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except ValueError as error:  # an integer of more digits than Python prints
         raise TransformError("number out of range") from error
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain_value(value: Any, depth: int) -> Any:
     kind = type(value)
     if kind is float:
         if value.is_integer() and abs(value) < _EXACT_FLOATS:
@@ -56,12 +56,12 @@ def _plain(value: Any, depth: int) -> Any:
     if depth >= MAX_DEPTH:
         raise TransformError(f"nested deeper than {MAX_DEPTH}")
     if kind is dict:
-        return {key: _plain(item, depth + 1) for key, item in value.items()}
-    return [_plain(item, depth + 1) for item in value]
+        return {key: _plain_value(item, depth + 1) for key, item in value.items()}
+    return [_plain_value(item, depth + 1) for item in value]
 
 
 def cleaned_json(value: Any) -> Any:
-    """The value with each of its texts, names too, as Postgres can hold it."""
+    """The value with all of its texts, including keys, as Postgres can store them."""
     if isinstance(value, str):
         return without_nul(value)
     if isinstance(value, dict):
@@ -72,7 +72,7 @@ def cleaned_json(value: Any) -> Any:
 
 
 def go_text(value: Any, depth: int = 0) -> str:
-    """The value as upstream's discards show it: [1 a true <nil>], but floats as plain decimals."""
+    """The value as in RudderStack's discards, [1 a true <nil>]; floats are plain decimals."""
     if isinstance(value, str):
         return without_nul(value)
     if value is None:

@@ -1,4 +1,4 @@
-"""The block list: values that are no identifiers, since many clients send them for nobody."""
+"""The block list: values such as "null" that clients send for unknown people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SAFE_PATTERN = re.compile(
 
 @dataclass(frozen=True)
 class BlockRule:
-    """Blocks or allows one exact value or a pattern, of one type of identifier or of all (None)."""
+    """Blocks or allows an exact value or a pattern, for one identifier type or for all (None)."""
 
     id: int
     exact: str | None = None
@@ -51,7 +51,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 class BlockList:
-    """Finds the rule that blocks an identifier; a rule that allows wins over those that block."""
+    """Finds the rule that blocks an identifier; a rule that allows it wins over any that block."""
 
     def __init__(self, rules: Iterable[BlockRule] = ()) -> None:
         self._exact: dict[str, list[BlockRule]] = {}
@@ -63,7 +63,7 @@ class BlockList:
                 self._patterns.append((compile_pattern(rule.pattern or ""), rule))
 
     def blocking_rule(self, id_type: str, value: str) -> int | None:
-        """The id of the rule that blocks it, if one does."""
+        """The id of the rule that blocks the identifier; None if no rule does."""
         exact = self._exact.get(value)
         if exact is None and not self._patterns:
             return None

@@ -1,4 +1,4 @@
-"""What is left out of events and rows for the sake of people who were erased."""
+"""Clears erased people from events and rows."""
 
 from __future__ import annotations
 
@@ -20,38 +20,30 @@ from destinations.warehouse.rows.reserved_names import SKIPPED_TYPES
 
 DELETE, BLANK = "delete", "blank"
 ERASED_TYPE = "erased"
-"""The type of what stays of an erased person's event; it is skipped with the reason ERASED."""
+"""The type of the remainder of a deleted event; loads skip it with the reason ERASED."""
 ERASED = SKIPPED_TYPES[ERASED_TYPE]
 
 KEPT_COLUMNS = frozenset(
-    {
-        "id",
-        "event",
-        "event_text",
-        "timestamp",
-        "original_timestamp",
-        "sent_at",
-        "received_at",
-        "uuid_ts",
-        "loaded_at",
-    }
+    """
+    id event event_text timestamp original_timestamp sent_at received_at uuid_ts loaded_at
+    """.split()  # noqa: SIM905  # read as one list
 )
-"""What a blank row still says: that something happened, and when."""
-
+"""Columns that keep their value in a blank row."""
 KEPT_KEYS = ("messageId", "type", "event", "originalTimestamp", "sentAt", "timestamp", "receivedAt")
-"""The same of an event."""
+"""Keys that keep their value in a blank event."""
 
-_TYPE_OF_COLUMN = {"user_id": USER_ID, "previous_id": USER_ID, "anonymous_id": ANONYMOUS_ID}
+_COLUMN_ID_TYPES = {"user_id": USER_ID, "previous_id": USER_ID, "anonymous_id": ANONYMOUS_ID}
+_KEY_ID_TYPES = {"userId": USER_ID, "previousId": USER_ID, "anonymousId": ANONYMOUS_ID}
 
 
 def column_id_type(column: str) -> str | None:
-    """An id column holds values of one type; any other may hold any."""
-    return _TYPE_OF_COLUMN.get(column)
+    """The identifier type of an id column; None for a column that can hold any value."""
+    return _COLUMN_ID_TYPES.get(column)
 
 
 @dataclass(frozen=True)
 class ErasedIdentifiers:
-    """Erased identifiers, each with its mode: whether rows of it are deleted or emptied."""
+    """Erased identifiers with their mode: DELETE or BLANK the rows of the person."""
 
     modes: Mapping[Identifier, str]
 
@@ -73,21 +65,21 @@ class ErasedIdentifiers:
 
     @cached_property
     def json_texts(self) -> list[str]:
-        """The values as JSON texts hold them."""
+        """The values in the form in which JSON texts contain them."""
         return [json.dumps(value, ensure_ascii=False) for value in self.values]
 
     def is_stated_in(self, statement: Statement) -> bool:
-        """Whether the statement names one of them."""
+        """Whether the statement names an erased identifier."""
         return not self.modes.keys().isdisjoint(statement.identifiers)
 
     def is_erased_value(self, id_type: str | None, value: str | None) -> bool:
-        """Whether a value is erased, as an identifier of this type or of any."""
+        """Whether a value is erased as an identifier of this type, or of any type if it is None."""
         if value is None or id_type is None:
             return value in self.value_set
         return Identifier(id_type, value) in self.modes
 
     def cleared_value(self, value: Any) -> Any:
-        """A JSON value with null in the place of erased texts."""
+        """A JSON value with null in place of erased texts."""
         if isinstance(value, dict):
             return {key: self.cleared_value(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -95,14 +87,14 @@ class ErasedIdentifiers:
         return None if isinstance(value, str) and value in self.value_set else value
 
     def cleared_facts(self, facts: Facts) -> Facts:
-        """Traits without the values: what a replay of the cleared events would give."""
+        """Facts without erased values, equal to those that a replay of the cleared events gives."""
         return {
             name: winning_facts([[self.cleared_value(value), *when] for value, *when in stated])
             for name, stated in facts.items()
         }
 
     def clear_row(self, row: dict[str, Any]) -> None:
-        """Take the values out of a row that stays."""
+        """Set erased values of another person's row to None."""
         for column, value in row.items():
             if column not in KEPT_COLUMNS and isinstance(value, str) and self._is_in(column, value):
                 row[column] = None
@@ -114,7 +106,7 @@ class ErasedIdentifiers:
 
 
 def blank_row(row: dict[str, Any]) -> None:
-    """Empty a row of an erased person."""
+    """Set the columns of an erased person's row to None, except KEPT_COLUMNS."""
     for column in row:
         if column not in KEPT_COLUMNS:
             row[column] = None
@@ -123,20 +115,20 @@ def blank_row(row: dict[str, Any]) -> None:
 def remaining_event(
     event: Mapping[str, Any], primary: Identifier | None, erased: ErasedIdentifiers
 ) -> dict[str, Any] | None:
-    """What may be kept of an event, by its primary identifier; None when it may stay as it is."""
+    """The part of an event that may stay, or None if all of it may."""
     mode = erased.modes.get(primary) if primary else None
     if mode is not None:
         return remaining_keys(event, mode)
-    changed = _cleared(event, erased)
+    changed = _cleared_event(event, erased)
     return None if changed == event else changed
 
 
-def _cleared(event: Mapping[str, Any], erased: ErasedIdentifiers) -> dict[str, Any]:
-    """An event of somebody else that names erased identifiers, without them."""
+def _cleared_event(event: Mapping[str, Any], erased: ErasedIdentifiers) -> dict[str, Any]:
+    """Another person's event without the erased identifiers that it names."""
     without: dict[str, Any] = {
         key: event[key] if key in KEPT_KEYS else erased.cleared_value(event[key]) for key in event
     }
-    for key, id_type in _TYPE_OF_KEY.items():
+    for key, id_type in _KEY_ID_TYPES.items():
         if key in event:
             is_erased = erased.is_erased_value(id_type, visible_text(event[key]))
             without[key] = None if is_erased else event[key]
@@ -150,11 +142,8 @@ def _cleared(event: Mapping[str, Any], erased: ErasedIdentifiers) -> dict[str, A
     return without
 
 
-_TYPE_OF_KEY = {"userId": USER_ID, "previousId": USER_ID, "anonymousId": ANONYMOUS_ID}
-
-
 def remaining_keys(event: Mapping[str, Any], mode: str) -> dict[str, Any]:
-    """What stays of an erased person's event: that it was there, and with mode blank its kind."""
+    """The rest of an erased person's event; BLANK also keeps its type, name and times."""
     if mode == BLANK:
         return {key: event[key] for key in KEPT_KEYS if key in event}
     return {"type": ERASED_TYPE} | {

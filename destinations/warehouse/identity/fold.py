@@ -1,4 +1,4 @@
-"""A chunk's statements, folded to what the graph has to learn: each thing once, at its earliest."""
+"""Folds a chunk's statements, so that each identifier and link appears once, at its earliest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Span = tuple[datetime, datetime]
 
 
 class Sighting(NamedTuple):
-    """The event that stated something first."""
+    """The first event that stated an identifier or a link."""
 
     received_at: datetime
     message_id: str
@@ -25,7 +25,7 @@ class Sighting(NamedTuple):
 
 @dataclass
 class AccountFacts:
-    """What group calls said of one group, and the primary identifiers that made them."""
+    """Traits and activity of one group, and the primary identifiers of its group calls."""
 
     facts: Facts
     seen: Span
@@ -34,7 +34,11 @@ class AccountFacts:
 
 @dataclass
 class FoldedChunk:
-    """links has each pair of identifiers in one order; a pair of one with itself is alone."""
+    """The folded statements.
+
+    `links` has each pair of identifiers in one order; an identifier that an event states alone is
+    paired with itself.
+    """
 
     sightings: dict[Identifier, Sighting] = field(default_factory=dict)
     links: dict[tuple[Identifier, Identifier], Sighting] = field(default_factory=dict)
@@ -47,9 +51,9 @@ class FoldedChunk:
 def fold_statements(
     statements: Sequence[Statement], hidden: Collection[Identifier] = ()
 ) -> FoldedChunk:
-    """Leave hidden identifiers out first, then make the pairs of those that remain."""
+    """Fold statements; links connect only identifiers that are not hidden."""
     folded = FoldedChunk()
-    for stated in _distinct(statements):
+    for stated in _distinct_statements(statements):
         folded.hits.update(stated.blocked)
         _fold_links(folded, stated, hidden)
         if stated.primary is not None and stated.primary not in hidden:
@@ -57,13 +61,13 @@ def fold_statements(
     return folded
 
 
-def _distinct(statements: Sequence[Statement]) -> Iterable[Statement]:
-    """Of two events with one messageId of one source the earlier received."""
+def _distinct_statements(statements: Sequence[Statement]) -> Iterable[Statement]:
+    """The statements without repetitions: per source and messageId the one received first."""
     distinct: dict[tuple[str, str, int], Statement] = {}
     for position, stated in enumerate(statements):
         key = (stated.message_id, stated.source_id, 0 if stated.message_id else position)
-        known = distinct.get(key)
-        if known is None or stated.received_at < known.received_at:
+        earlier = distinct.get(key)
+        if earlier is None or stated.received_at < earlier.received_at:
             distinct[key] = stated
     return distinct.values()
 
@@ -99,12 +103,12 @@ def _fold_primary(folded: FoldedChunk, stated: Statement, primary: Identifier) -
         account.members[primary] = joined_span(account.members.get(primary), moment)
     elif stated.traits:
         facts = _facts(stated)
-        known = folded.facts.get(primary)
-        folded.facts[primary] = facts if known is None else joined_facts(known, facts)
+        earlier = folded.facts.get(primary)
+        folded.facts[primary] = facts if earlier is None else joined_facts(earlier, facts)
 
 
 def joined_span(span: Span | None, other: Span) -> Span:
-    """The span over both."""
+    """The shortest span that contains both."""
     return other if span is None else (min(span[0], other[0]), max(span[1], other[1]))
 
 

@@ -1,4 +1,4 @@
-"""All identifiers of a graph with the groups that its links make, in a few bytes each."""
+"""Groups of all identifiers of a graph, in compact arrays of a few bytes per identifier."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ KEY_BYTES = 16
 
 
 class NumberedRows:
-    """Rows in the order of their numbers; the place of a row is its position, from 0."""
+    """Rows in ascending order of their numbers; the place of a row is its position from 0."""
 
     def __init__(self) -> None:
         self.numbers = array("q")
 
     def place(self, number: int) -> int:
-        """-1 for a number that is not there."""
+        """The place of a number; -1 if there is none."""
         place = bisect_left(self.numbers, number)
-        found = place < len(self.numbers) and self.numbers[place] == number
-        return place if found else -1
+        is_there = place < len(self.numbers) and self.numbers[place] == number
+        return place if is_there else -1
 
 
 class Partition(NumberedRows):
-    """Identifiers, each in a group of its own until join() connects them.
+    """Identifiers, each in its own group until join() connects groups.
 
-    A group is told by the place of one of its members, its top.
+    The place of one member, the top, stands for the group.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Partition(NumberedRows):
         self._lowest = array("q")
 
     def add(self, number: int, age: int, key: bytes) -> None:
-        """Numbers ascend; the age is that of the first sighting, in any unit."""
+        """Numbers ascend; the age is the time of the first sighting in any unit."""
         place = len(self.numbers)
         self.numbers.append(number)
         self._ages.append(age)
@@ -71,11 +71,11 @@ class Partition(NumberedRows):
         return self._sizes[top]
 
     def anchor(self, top: int) -> tuple[int, bytes]:
-        """Age and key of the oldest member; of equally old ones that of the least key."""
+        """Age and key of the oldest member; the least key decides between equally old ones."""
         return self._age(self._oldest[top])
 
     def group_number(self, top: int) -> int:
-        """The least number of the group."""
+        """The least number in the group."""
         return self.numbers[self._lowest[top]]
 
     def _age(self, place: int) -> tuple[int, bytes]:
@@ -84,7 +84,7 @@ class Partition(NumberedRows):
 
 
 class StoredGroups(NumberedRows):
-    """Groups as they are stored: of each the root, and of roots size and anchor."""
+    """Stored groups with their root; roots also have a size and an anchor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class StoredGroups(NumberedRows):
         self._keys += key or bytes(KEY_BYTES)
 
     def root(self, number: int) -> int:
-        """The root of a group; -1 when the group has no row."""
+        """The root of a group; -1 if the group has no row."""
         place = self.place(number)
         return -1 if place < 0 else self.roots[place]
 
@@ -113,7 +113,7 @@ class StoredGroups(NumberedRows):
         return place >= 0 and self.roots[place] == number
 
     def profile(self, root: int) -> tuple[int, tuple[int, bytes]]:
-        """Size and anchor that a root's row says."""
+        """Size and anchor in a root's row."""
         place = self.place(root)
         key = bytes(self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES])
         return self._sizes[place], (self._ages[place], key)

@@ -15,7 +15,7 @@ MAX_LISTED = 100
 
 
 class Member(NamedTuple):
-    """An identifier with what is known of the events whose primary identifier it is."""
+    """An identifier with the activity and traits of events that have it as primary identifier."""
 
     identifier: Identifier
     first_received_at: datetime
@@ -37,7 +37,7 @@ class ProfileRow(NamedTuple):
 
 
 def profile_row(members: Sequence[Member], null_clears: bool) -> ProfileRow:
-    """The profile of these members, of which there is at least one."""
+    """The row of a profile with these members, at least one."""
     members = sorted(members, key=lambda member: (member.first_received_at, member.key))
     facts: Facts = {}
     seen: Span | None = None
@@ -57,7 +57,7 @@ def profile_row(members: Sequence[Member], null_clears: bool) -> ProfileRow:
         rudder_id=oldest.key,
         user_id=_user_id(members),
         email=visible_text(traits.get("email")) or next(iter(identifiers.get("email", ())), None),
-        name=_name(traits),
+        name=_full_name(traits),
         traits=traits,
         identifiers=identifiers,
         identifier_count=len(members),
@@ -67,7 +67,7 @@ def profile_row(members: Sequence[Member], null_clears: bool) -> ProfileRow:
 
 
 def _user_id(members: Sequence[Member]) -> str | None:
-    """The user_id of the latest event; without any event, the one that was stated last."""
+    """The user_id of the latest event; without events, the user_id that was received last."""
     users = [member for member in members if member.identifier.type == USER_ID]
     if not users:
         return None
@@ -79,7 +79,7 @@ def _recency(user: Member) -> tuple[bool, datetime, str]:
     return user.activity is not None, latest, user.identifier.value
 
 
-def _name(traits: dict[str, Any]) -> str | None:
+def _full_name(traits: dict[str, Any]) -> str | None:
     if name := visible_text(traits.get("name")):
         return name
     first = visible_text(traits.get("firstName")) or visible_text(traits.get("firstname"))

@@ -1,4 +1,4 @@
-"""What an event states about identities: identifiers, the profile it belongs to, traits."""
+"""Statements of events about identities: identifiers, primary identifier and traits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_TRAITS: Mapping[str, Any] = {}
 
 
 class MalformedMergeError(ValueError):
-    """A merge call that states nothing; the message says which part of it is wrong."""
+    """Raised for a merge call that cannot be read; the message names the wrong part."""
 
 
 class Identifier(NamedTuple):
@@ -36,7 +36,7 @@ class Identifier(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """What decides which values are identifiers: the block list, and the traits that are some."""
+    """The rules for identifiers: the block list, and the traits that are identifiers."""
 
     blocks: BlockList = field(default_factory=lambda: BlockList(DEFAULT_RULES))
     trait_identifiers: tuple[str, ...] = ()
@@ -47,10 +47,10 @@ class Rules:
 
 
 class Statement(NamedTuple):
-    """The identifiers that one event links with each other, distinct and not blocked.
+    """The distinct identifiers that one event links, without blocked ones.
 
-    primary is the one whose profile the event belongs to; traits are that profile's, or with
-    a group_id the account's. blocked holds the ids of the block rules that took one out.
+    The event and its traits belong to the profile of the primary identifier; with a group_id the
+    traits belong to the account. blocked has the ids of the rules that blocked an identifier.
     """
 
     identifiers: tuple[Identifier, ...]
@@ -69,7 +69,7 @@ DEFAULTS = Rules()
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """How a destination joins identifiers; stored with its graph. None switches a guard off."""
+    """Options for joining identifiers, stored with the graph. None switches a limit off."""
 
     hub_limit: int | None = 10
     size_limit: int | None = 5_000
@@ -80,14 +80,14 @@ class GraphOptions:
 def statement(
     event: Mapping[str, Any], source_id: str, rules: Rules = DEFAULTS
 ) -> Statement | None:
-    """What the event states; None when it names nobody.
+    """The event's statement; None if it has no identifier.
 
-    Raises MalformedMergeError for a merge call that cannot be read whole, and ValueError for an
-    event without a receivedAt.
+    Raises MalformedMergeError for a malformed merge call, and ValueError for an event without a
+    receivedAt.
     """
     kind = event.get("type")
     kind = kind.lower() if isinstance(kind, str) else ""
-    own, linked = _stated(kind, event, rules)
+    own, linked = _stated_identifiers(kind, event, rules)
     if not own and not linked:
         return None
     identifiers: dict[Identifier, None] = {}
@@ -116,10 +116,10 @@ def statement(
 
 
 def visible_text(value: Any) -> str | None:
-    """An identifier's value as text; None when it is missing: null, a structure, or invisible.
+    """An identifier's value as text; None for null, structures and texts without visible characters.
 
-    12.0 is "12" and true is "true"; text stays as it is but for what Postgres cannot hold. An
-    identifier keeps its spaces, which the gateway strips from other texts.
+    12.0 is "12" and true is "true". A text loses only characters that Postgres cannot store; it
+    keeps its spaces, which the gateway strips from other texts.
     """
     if isinstance(value, str):
         if value.isascii() and value.isprintable():  # the usual case, fast
@@ -139,13 +139,13 @@ def visible_text(value: Any) -> str | None:
 
 
 def node_key(salt: bytes, identifier: Identifier) -> UUID:
-    """The number of an identifier, which is also its profile's id while it is the oldest there."""
+    """The key of an identifier, which is also the id of a profile in which it is the oldest."""
     text = f"\x1f{identifier.type}\x1f{identifier.value}"
     return UUID(bytes=sha256(salt + text.encode()).digest()[:16])
 
 
 def event_time(event: Mapping[str, Any], received_at: datetime) -> datetime:
-    """The timestamp column: the event's own timestamp, else what the sender's clock gives."""
+    """The event's timestamp, else its originalTimestamp corrected for the sender's clock."""
     own = _instant(event.get("timestamp"))
     if own is None:
         happened = _instant(event.get("originalTimestamp"))
@@ -158,10 +158,10 @@ def event_time(event: Mapping[str, Any], received_at: datetime) -> datetime:
     return own.replace(microsecond=own.microsecond - beyond_milliseconds)
 
 
-def _stated(
+def _stated_identifiers(
     kind: str, event: Mapping[str, Any], rules: Rules
 ) -> tuple[list[Identifier], list[Identifier]]:
-    """The identifiers that may be the primary one, in that order, and the further ones."""
+    """The candidates for the primary identifier in order, and the further identifiers."""
     if kind in _BEHAVIOUR:
         own = _ids(event)
         if kind == "identify" and rules.trait_identifiers:
@@ -217,7 +217,7 @@ def _merge_property(index: int, item: Any) -> Identifier:
 
 
 def _traits(kind: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An identify's traits, over those of its context; a group's own."""
+    """The traits of an identify, which override those in its context, or of a group call."""
     if kind not in {"identify", "group"}:
         return _NO_TRAITS
     context = event.get("context") if kind == "identify" else None
@@ -237,7 +237,7 @@ def _received_at(event: Mapping[str, Any]) -> datetime:
 
 
 def _instant(value: Any) -> datetime | None:
-    """A time of an event as the gateway stores it, in ISO 8601; senders' spellings end there."""
+    """A time in ISO 8601, the only spelling in which the gateway stores times; None for no time."""
     if not isinstance(value, str):
         return None
     try:

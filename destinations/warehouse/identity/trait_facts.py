@@ -1,8 +1,7 @@
-"""Traits as facts: of each name the latest value, and the latest that is not null.
+"""Traits as facts, which join to the same result in any order and however often.
 
 A fact is [value, event time, receivedAt, messageId]; the greatest (event time, receivedAt,
-messageId) wins. Facts are kept as {name: [winner]}, or {name: [null winner, winning non-null]}.
-Joining is commutative, associative and idempotent, so that order and repetition do not matter.
+messageId) wins. Facts are {name: [winner]}, or {name: [null winner, winner that is not null]}.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def stated_facts(
 
 
 def joined_facts(facts: Facts, other: Facts) -> Facts:
-    """Both sides' facts; neither argument is changed."""
+    """The winning facts of both sides; the arguments stay unchanged."""
     joined = dict(facts)
     for name, theirs in other.items():
         ours = joined.get(name)
@@ -34,15 +33,14 @@ def joined_facts(facts: Facts, other: Facts) -> Facts:
 
 
 def trait_values(facts: Facts, null_clears: bool) -> dict[str, Any]:
-    """The traits that the facts give, by name: nulls are left out, or hide what came before."""
-    found = {
-        name: kept[0][0] if null_clears else kept[-1][0] for name, kept in sorted(facts.items())
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    """The traits by name. A null is ignored, or with null_clears removes the trait."""
+    place = 0 if null_clears else -1
+    winners = {name: stated[place][0] for name, stated in sorted(facts.items())}
+    return {name: value for name, value in winners.items() if value is not None}
 
 
 def winning_facts(candidates: Iterable[Fact]) -> list[Fact]:
-    """Of facts of one name those that are kept."""
+    """The latest fact of one trait and, if that is null, the latest that is not null."""
     ordered = sorted(candidates, key=lambda fact: (fact[1:], json_text(fact[0])), reverse=True)
     if ordered[0][0] is not None:
         return ordered[:1]
@@ -50,5 +48,5 @@ def winning_facts(candidates: Iterable[Fact]) -> list[Fact]:
 
 
 def _text(instant: datetime) -> str:
-    """In UTC and of one width, so that texts compare as instants do."""
+    """The instant as text of one width, so that texts compare like instants."""
     return instant.isoformat(timespec="microseconds")

@@ -1,7 +1,7 @@
-"""Union-find over the profiles that a chunk touches, with the size guard.
+"""Union-find over the profiles that a chunk touches, with the size limit.
 
-Profiles are contracted to one vertex each (Group), so that the work grows with the chunk's links
-and not with the profiles.
+Each stored profile is one vertex (Group), so that the work grows with the chunk's links and not
+with the size of profiles.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Anchor(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """A profile as it is stored, or an identifier that is new (stored is 0).
+    """A stored profile, or a new identifier (stored is 0).
 
-    stored counts the groups that share the root: the rows to repoint when it loses. rudder_id is
-    the id under which the profile is known so far.
+    stored counts the component rows with this root, which are repointed if another root survives.
+    rudder_id is the published id of the profile.
     """
 
     root_id: int
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """An identifier of the chunk; first_received_at is None while it is new."""
+    """An identifier of the chunk; first_received_at is None for a new one."""
 
     identifier: Identifier
     key: UUID
@@ -62,7 +62,7 @@ class Node:
 
     @property
     def is_older(self) -> bool:
-        """Stored, and now seen earlier than all that was known of it."""
+        """Whether the chunk has an earlier event of a stored identifier."""
         return (
             self.first_received_at is not None
             and self.sighting.received_at < self.first_received_at
@@ -71,7 +71,7 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """Two identifiers that the chunk links and that are not linked yet; a is b: stated alone."""
+    """A new link of two identifiers; a is b for an identifier that an event states alone."""
 
     a: Node
     b: Node
@@ -88,7 +88,7 @@ class Link:
 
 
 class LostId(NamedTuple):
-    """An id that was published and is no longer the profile's, and what took it."""
+    """A published id that a profile lost, with the new id and the link that replaced it."""
 
     old: UUID
     new: UUID
@@ -100,7 +100,7 @@ class LostId(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Profile:
-    """What a set of joined groups becomes. survivor is the group whose root stays."""
+    """The profile of a set of joined groups; it keeps the root of the survivor."""
 
     survivor: Group
     size: int
@@ -119,7 +119,7 @@ class Profile:
 
     @property
     def is_changed(self) -> bool:
-        """Whether its component row has to be written."""
+        """Whether the component row must be written."""
         survivor = self.survivor
         if self.size == 1:
             return False
@@ -127,7 +127,7 @@ class Profile:
 
 
 def representative(group: Group) -> Group:
-    """The representative of a group's set; halves the path on the way."""
+    """The group that stands for the joined set of a group; halves the path to it."""
     while group.parent is not None:
         if group.parent.parent is not None:
             group.parent = group.parent.parent
@@ -136,9 +136,9 @@ def representative(group: Group) -> Group:
 
 
 def unite_groups(links: Iterable[Link], size_limit: int | None) -> list[Link]:
-    """Join the groups that the links connect, earliest link first; returns the links that joined.
+    """Join the groups that links connect, earliest link first; returns the links that joined two.
 
-    A link that would make a profile larger than size_limit becomes refused.
+    A link that would make a profile larger than size_limit gets the state REFUSED.
     """
     joined = []
     for link in sorted(links, key=lambda link: link.order):
@@ -159,9 +159,9 @@ def unite_groups(links: Iterable[Link], size_limit: int | None) -> list[Link]:
 def settled_profiles(
     groups: Iterable[Group], nodes: Iterable[Node], joined: Iterable[Link]
 ) -> list[Profile]:
-    """The profiles that the groups became: root, size, anchor, and the ids that they lost.
+    """The profiles of the joined groups, with root, size, anchor and lost ids.
 
-    nodes are those of the chunk; one that turned out older may move its profile's anchor.
+    nodes are the chunk's; a node with an earlier sighting can change its profile's anchor.
     """
     sets: dict[Group, list[Group]] = {}
     for group in groups:
@@ -195,12 +195,12 @@ def _profile(members: list[Group], older: Node | None, cause: dict[Group, Link])
     )
     for group in members:
         if group.rudder_id is not None and group.rudder_id != anchor.key:
-            profile.lost.append(_lost(group, anchor.key, older, cause.get(group)))
+            profile.lost.append(_lost_id(group, anchor.key, older, cause.get(group)))
     return profile
 
 
-def _lost(group: Group, new: UUID, older: Node | None, link: Link | None) -> LostId:
-    """Lost to the link that joined the group, or to a member that turned out older."""
+def _lost_id(group: Group, new: UUID, older: Node | None, link: Link | None) -> LostId:
+    """The id that a group lost to the link that joined it, or to an older member."""
     if link is not None:
         key_a, key_b, message_id = link.a.key, link.b.key, link.sighting.message_id
     elif older is not None:

@@ -1,4 +1,4 @@
-"""The comments of tables and columns, which psql shows: written when they are made."""
+"""Comments that a load gives to the tables and columns it creates."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _ONLY_IN: Final = {
     "previous_id": {"aliases"},
     "record_id": {"tracks"},
 }
-"""Elsewhere a column of this name is a property or a trait."""
+"""In other tables a column of this name is a property or a trait."""
 
 _TRAIT_TABLES: Final = frozenset({"identifies", "users", "groups"})
 
@@ -83,7 +83,7 @@ def table_comment(table: str) -> str:
 
 
 def column_comments(table: str, columns: Iterable[str], met: date) -> dict[str, str]:
-    """Of each column; `met` is the day on which an event first had it."""
+    """The comment of each column; `met` is the day on which an event first had it."""
     return {column: _column_comment(table, column, met) for column in columns}
 
 

@@ -1,4 +1,4 @@
-"""The six types of the warehouse: what a JSON value is, and what fits which column."""
+"""The six column types: which type a JSON value has, and which values a column stores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHAPE = re.compile(
 
 
 class Discard(NamedTuple):
-    """A value that does not fit its column: as text, and why."""
+    """A value that does not fit its column, as text, and the reason."""
 
     value: str
     reason: str
@@ -43,8 +43,8 @@ class Discard(NamedTuple):
 def timestamp(text: str) -> str | None:
     """The moment as "2024-01-15T10:20:30.123Z" in UTC, or None when text is not a timestamp.
 
-    Fractions are cut to milliseconds, days past the month's end roll over. The rule is
-    RudderStack's: a property in another spelling of a time stays text, as it does there.
+    Fractions are cut to milliseconds; days past the month's end roll over. As in RudderStack, a
+    property with another spelling of a time stays text.
     """
     if text[4:5] != "-" or len(text) > TIMESTAMP_LENGTH:
         return None
@@ -76,7 +76,7 @@ def _moment(match: re.Match[str]) -> str | None:
 
 
 def typed_value(value: Any) -> tuple[str, Any]:
-    """The type of a JSON value and the value as a row holds it: arrays stay arrays here."""
+    """The type of a JSON value, and the value as a row holds it; arrays stay arrays."""
     kind = type(value)
     if kind is str:
         if (moment := timestamp(value)) is not None:
@@ -92,10 +92,10 @@ def typed_value(value: Any) -> tuple[str, Any]:
 
 
 def convert(value: Any, column_type: str, event_type: str) -> Any | Discard:
-    """The value as a column of column_type stores it, or the Discard.
+    """The value as a column of column_type stores it, or a Discard.
 
-    Text is free of NUL, JSON comes as text, a number for a float column stays int or float.
-    Nothing is cut: a float for an int column is a Discard, unless schema.plan() widened the column.
+    Text has no NUL, JSON is text, and a number for a float column stays int or float. Nothing is
+    cut: a float for an int column is a Discard unless table_plan() widened the column.
     """
     if value is None:
         return None

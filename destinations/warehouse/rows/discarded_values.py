@@ -1,4 +1,4 @@
-"""Discards read back: what a value was before it did not fit its column."""
+"""Restores discarded values for columns that now accept them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?").fullmatch
 
 
 def stored_text(text: str, reason: str, column_type: str) -> str | None:
-    """The text from which a column of this type now reads the discarded value; None if it cannot.
-
-    `text` and `reason` are those of the discard.
-    """
+    """The text that a column of this type stores for a discard's text; None if it does not fit."""
     kind = _event_type(text, reason)
     if kind == "int" and column_type in ("float", "string"):
         return text  # of any length
@@ -32,7 +29,7 @@ def stored_text(text: str, reason: str, column_type: str) -> str | None:
 
 
 def _event_type(text: str, reason: str) -> str:
-    """The type that the event's value had."""
+    """The type of the value in the event."""
     if match := _CONVERSION(reason):
         return match[1]
     if _INTEGER(text):

@@ -1,4 +1,4 @@
-"""An object of an event as columns: one walk, types and values side by side."""
+"""Flattens an object of an event to columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from destinations.warehouse.rows.reserved_names import SHALLOW_LEVELS
 
 
 class Columns(NamedTuple):
-    """Part of a row: the types and values of some columns."""
+    """The types and values of some columns of a row."""
 
     types: dict[str, str]
     values: dict[str, Any]
@@ -29,22 +29,22 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the objects of one section are walked."""
+    """Options for flattening one section of an event."""
 
     json_paths: frozenset[tuple[int, str]] | None = None
-    """Level and path below the section's prefix of what stays JSON."""
+    """Level and path, below the section's prefix, of values that stay JSON."""
     prefix_length: int = 0
     shallow: bool = False
     """Objects below SHALLOW_LEVELS stay JSON text."""
     ordered: bool = False
-    """By sorted key, so that the last of colliding columns is the same whatever the order sent."""
+    """Walk keys sorted, so that the winner of colliding columns does not depend on their order."""
 
 
 PLAIN: Final = Shape()
 
 
 def is_blank(value: Any) -> bool:
-    """Null, "", [] and arrays of one blank text or array: they give no column."""
+    """Whether a value gives no column: null, "", [], or an array of one blank text or array."""
     if type(value) is list:
         while type(value) is list and len(value) == 1:
             value = value[0]
@@ -53,7 +53,7 @@ def is_blank(value: Any) -> bool:
 
 
 def flatten(source: dict[str, Any], scope: Scope, shape: Shape = PLAIN) -> Columns:
-    """The columns of an object. When names collide, the last by sorted key wins."""
+    """The columns of an object. If names collide, the last by sorted key wins."""
     columns = Columns({}, {})
     written = _walk(source, scope, shape, columns, 0)
     if written == len(columns.values):
@@ -65,7 +65,7 @@ def flatten(source: dict[str, Any], scope: Scope, shape: Shape = PLAIN) -> Colum
 
 
 def _walk(source: dict[str, Any], scope: Scope, shape: Shape, columns: Columns, level: int) -> int:
-    """Write the columns; the number of writes tells the caller whether any collided."""
+    """Write the columns; returns the number of writes, which shows the caller collisions."""
     types, values = columns
     json_paths = shape.json_paths
     written = 0

@@ -1,4 +1,4 @@
-"""Names of columns, tables and namespaces, as RudderStack spells them."""
+"""Names of columns, tables and namespaces in RudderStack's spelling."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _WORDS = (
     r"|[0-9]*(?:1st|2nd|3rd|[04-9]th)(?=\b|[A-Z_])"
     r"|[0-9]+"
 )
-_words = re.compile(_LETTERS_AND_DIGITS + _WORDS, re.ASCII).findall
-_divided_words = re.compile(_WORDS, re.ASCII).findall
+_split_words = re.compile(_LETTERS_AND_DIGITS + _WORDS, re.ASCII).findall
+_split_words_and_numbers = re.compile(_WORDS, re.ASCII).findall
 _NAMESPACE_EDGES = re.compile(
     "(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])"
 )
 
 
 class Casing(NamedTuple):
-    """How an event or its destination wants names spelt."""
+    """Options of an event or its destination for the spelling of names."""
 
     divide_numbers: bool = False
     """"sha256" becomes "sha_256"."""
@@ -55,22 +55,22 @@ DEFAULT_CASING: Final = Casing()
 def column_name(key: str, casing: Casing = DEFAULT_CASING) -> str:
     """The column for a path joined by `_`: "productId" gives "product_id".
 
-    Empty when no letter, digit or leading underscore is left; the caller drops the value.
+    It is empty if no letter, digit or leading underscore is left; the caller drops the value.
     """
     if casing.blendo:
-        name = _blendo(key[:IDENTIFIER_LIMIT])
+        name = _blendo_case(key[:IDENTIFIER_LIMIT])
     else:
-        name = _snake(_head(key), casing.divide_numbers)
-    return _safe(name, casing)
+        name = _snake_case(_visible_part(key), casing.divide_numbers)
+    return _escaped_name(name, casing)
 
 
 def event_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
-    """What the column `event` of a track says: not cut, reserved words as they are."""
-    return text.lower().strip() if casing.blendo else _snake(text, casing.divide_numbers)
+    """The value of a track's column `event`: not cut, and reserved words get no underscore."""
+    return text.lower().strip() if casing.blendo else _snake_case(text, casing.divide_numbers)
 
 
 def table_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
-    """The table of an event: "Order" gives "_order"; ours and their views are never given."""
+    """The table of an event: "Order" gives "_order". It is never a table or view of ours."""
     name = column_name(text, casing)
     if is_reserved_table(name) or (name in PROTECTED_TABLES and not casing.keep_words):
         return f"_{name}"[:IDENTIFIER_LIMIT]
@@ -78,7 +78,7 @@ def table_name(text: str, casing: Casing = DEFAULT_CASING) -> str:
 
 
 def namespace_name(name: str) -> str:
-    """The schema for a source of this name; the server cuts it at IDENTIFIER_LIMIT."""
+    """The namespace for a source of this name, of at most NAMESPACE_LIMIT characters."""
     joined = _NAMESPACE_EDGES.sub("_", "_".join(_RUNS(name))).lower()
     if not joined:
         return "stringempty"
@@ -87,8 +87,8 @@ def namespace_name(name: str) -> str:
     return joined[:NAMESPACE_LIMIT]
 
 
-def _head(key: str) -> str:
-    """As much of a key as can show in a name: a path of a hostile event is as long as the event."""
+def _visible_part(key: str) -> str:
+    """The part of a key that can appear in a name; a hostile key is as long as its event."""
     if len(key) <= _LONG_KEY:
         return key
     parts: list[str] = []
@@ -102,19 +102,19 @@ def _head(key: str) -> str:
     return "_" * min(underscores, _LONG_KEY) + "_".join(parts)
 
 
-def _snake(text: str, divide_numbers: bool) -> str:
-    words = (_divided_words if divide_numbers else _words)("_".join(_RUNS(text)))
+def _snake_case(text: str, divide_numbers: bool) -> str:
+    words = (_split_words_and_numbers if divide_numbers else _split_words)("_".join(_RUNS(text)))
     underscores = len(text) - len(text.lstrip("_"))
     name = "_" * underscores + "_".join(words).lower()
     return f"_{name}" if name[:1] in _DIGITS else name
 
 
-def _blendo(text: str) -> str:
+def _blendo_case(text: str) -> str:
     name = _BLENDO_OTHERS.sub("_", text).lower()
     return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
 
 
-def _safe(name: str, casing: Casing) -> str:
+def _escaped_name(name: str, casing: Casing) -> str:
     name = name[:IDENTIFIER_LIMIT]
     if not casing.keep_words and name in RESERVED_WORDS:
         return f"_{name}"
@@ -122,9 +122,9 @@ def _safe(name: str, casing: Casing) -> str:
 
 
 class Scope(dict[str, str]):
-    """The columns of the keys under one path, by key; empty text for a key without a column.
+    """The columns of the keys under one path; a key without a column has the empty text.
 
-    It fills itself when asked, so that a value costs a look-up and no naming.
+    It computes a missing key once, so that a value costs a look-up and no naming.
     """
 
     __slots__ = ("_cache", "_casing", "_children", "_reserved", "prefix")
@@ -150,20 +150,20 @@ class Scope(dict[str, str]):
 
     def child(self, key: str) -> Scope:
         """The scope of the object under key."""
-        known = self._children.get(key)
-        if known is None:
+        child = self._children.get(key)
+        if child is None:
             path = f"{self.prefix}{key}_"
-            known = Scope(self._cache, self._casing, self._reserved, path)
+            child = Scope(self._cache, self._casing, self._reserved, path)
             if self._cache.may_keep(path):
-                self._children[key] = known
-        return known
+                self._children[key] = child
+        return child
 
 
 class NameCache:
-    """The scopes in use, by casing, type of event and prefix.
+    """The scopes by casing, event type and prefix.
 
-    Keys come from anyone who holds a write key, so what is kept is bounded: past the limit
-    everything is forgotten and found again.
+    Anyone with a write key can send new keys, so the cache is bounded: it starts again from empty
+    when it reaches the limit.
     """
 
     def __init__(self, max_kept: int = 50_000, max_path: int = 200) -> None:
@@ -173,16 +173,16 @@ class NameCache:
         self._roots: dict[tuple[Casing, str, str], Scope] = {}
 
     def scope(self, casing: Casing, event_type: str, prefix: str) -> Scope:
-        """The scope of a top object: prefix is "" or "context_"."""
+        """The scope of a top-level object; the prefix is "" or "context_"."""
         root = (casing, event_type, prefix)
-        known = self._roots.get(root)
-        if known is None:
-            known = Scope(self, casing, RESERVED_COLUMNS[event_type], prefix)
-            self._roots[root] = known
-        return known
+        scope = self._roots.get(root)
+        if scope is None:
+            scope = Scope(self, casing, RESERVED_COLUMNS[event_type], prefix)
+            self._roots[root] = scope
+        return scope
 
     def may_keep(self, path: str) -> bool:
-        """Whether one more path is kept; long ones never are."""
+        """Count one more path; False for a long path, which the cache does not keep."""
         if len(path) > self._max_path:
             return False
         self._kept += 1

@@ -1,6 +1,6 @@
-"""Columns that somebody made by hand, with a type that holds less than ours do.
+"""Types of columns that were created by hand and hold less than the types of a load.
 
-Such a type stays as the server spells it: "integer", "character varying(20)", "numeric(10,2)".
+They keep the server's spelling: "integer", "character varying(20)", "numeric(10,2)".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_narrow(column_type: str) -> bool:
 
 
 def wide_type(column_type: str) -> str:
-    """The type of ours that holds all that the column can."""
+    """The type of datatypes.py that holds every value of the column."""
     if column_type in _WHOLE:
         return "int"
     limit = _limit(column_type)
@@ -34,12 +34,12 @@ def wide_type(column_type: str) -> str:
 
 
 def is_whole(column_type: str) -> bool:
-    """Whether a column of this type takes whole numbers only, and so may be widened."""
+    """Whether a column of this type stores only whole numbers, so that a load may widen it."""
     return column_type == "int" or column_type in _WHOLE
 
 
 def convert_narrow(value: Any, column_type: str, event_type: str) -> Any | Discard:
-    """The value, as the wide type would store it, if the column can hold it whole."""
+    """The value as the wide type stores it, or a Discard if the column cannot hold all of it."""
     whole = _WHOLE.get(column_type)
     if whole is not None:
         stored = convert(value, "int", event_type)

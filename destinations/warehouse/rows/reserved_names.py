@@ -35,7 +35,7 @@ RESERVED_COLUMNS: Final[dict[str, frozenset[str]]] = {
     "alias": _OURS | _COMMON | {"previous_id"},
     "extract": _OURS | {"id", "received_at", "event"},
 }
-"""Columns that a property cannot set: it is dropped when its name comes to one of them."""
+"""Columns that a property cannot set; a property with such a column name is dropped."""
 
 EVENT_TABLES: Final[dict[str, str]] = {
     "track": "tracks",
@@ -62,7 +62,7 @@ SKIPPED_TYPES: Final[dict[str, str]] = {
 RECORD_ID_CATEGORIES: Final = frozenset({"cloud", "singer-protocol"})
 SHALLOW_CATEGORY: Final = "cloud"
 SHALLOW_LEVELS: Final = 3
-"""Of a cloud source, an object below this many keys is stored as its JSON text."""
+"""An object nested deeper than this in a cloud source's event becomes JSON text."""
 
 
 def is_reserved_table(table: str) -> bool:

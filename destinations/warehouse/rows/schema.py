@@ -1,8 +1,8 @@
-"""What a warehouse must look like for rows to fit, and rows made to fit it.
+"""Plans the columns that rows need, and fits rows to the columns that exist.
 
-Columns are given as {column: type} with the types of datatypes.py. A column keeps the type that it
-has; the only change ever made is int to float (bigint to numeric), which loses nothing. A table
-grows to its budget of columns; what comes after goes into the column rudder_extra.
+Columns are {column: type} with the types of datatypes.py. A column keeps its type; the only change
+is int to float (bigint to numeric), which loses nothing. A table grows to its budget of columns;
+further properties go into the column rudder_extra.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Tables = Mapping[str, Columns]
 PROFILE_COLUMN = "rudder_profile_id"
 EXTRA_COLUMN = "rudder_extra"
 ID_COLUMNS = frozenset({"id", "user_id", "anonymous_id", "previous_id", "group_id"})
-"""Always text, whatever the first value looks like: a first userId 77 must not refuse "u-1"."""
+"""Always text: a first userId of 77 must not make the column refuse "u-1"."""
 
 PROTECTED_COLUMNS = frozenset().union(*RESERVED_COLUMNS.values()) | {
     "event",
@@ -34,7 +34,7 @@ PROTECTED_COLUMNS = frozenset().union(*RESERVED_COLUMNS.values()) | {
     "context_destination_type",
     "rudder_event",
 }
-"""Columns that a table gets whatever else fills its budget."""
+"""Columns that a table gets even when its budget is used up."""
 
 _LEADING = ("id", "received_at", "event", "event_text", "name", "user_id", "anonymous_id")
 _PLACES = {name: place for place, name in enumerate((*_LEADING, PROFILE_COLUMN))}
@@ -54,14 +54,14 @@ _STORED_AS_THEY_ARE = {("float", "int"), ("string", "datetime")}
 
 
 class JsonText(str):
-    """An array as its JSON text, told apart from a text that was sent as one."""
+    """An array or object as JSON text; a text that was sent as such is a plain str."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """Changes of one table that rows need."""
+    """The changes that one table needs."""
 
     create: bool = False
     add: dict[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class TablePlan:
 
 
 def storable_row(row: Row) -> Row:
-    """The row with values that a COPY takes: arrays as JSON text; integers past bigint as float."""
+    """The row with arrays and objects as JSON text, and integers past bigint typed as float."""
     types, values = row.types, row.values
     kinds = set(map(type, values.values()))
     if list in kinds or dict in kinds:
@@ -87,7 +87,7 @@ def storable_row(row: Row) -> Row:
 
 
 def wanted_columns(shapes: Iterable[Columns]) -> dict[str, str]:
-    """The columns that rows of these types need: first type seen, int and float give float."""
+    """The columns for rows of these types. The first type wins; int and float give float."""
     wanted: dict[str, str] = {}
     for types in shapes:
         for column, kind in types.items() - wanted.items():
@@ -98,7 +98,7 @@ def wanted_columns(shapes: Iterable[Columns]) -> dict[str, str]:
 
 
 def table_plan(wanted: Columns, known: Columns | None, budget: int) -> TablePlan:
-    """The changes that a table, None when there is none, needs to hold the wanted columns."""
+    """The changes that make a table hold the wanted columns; known is None without a table."""
     has: Columns = known or {}
     if known is not None and wanted.items() <= has.items():
         return TablePlan()
@@ -106,35 +106,35 @@ def table_plan(wanted: Columns, known: Columns | None, budget: int) -> TablePlan
     room = max(0, budget - len(PROTECTED_COLUMNS | has.keys()))
     free = sorted(name for name in missing if name not in PROTECTED_COLUMNS)
     spilled = frozenset(free[room:])
-    add = {name: missing[name] for name in _in_order(missing) if name not in spilled}
+    add = {name: missing[name] for name in _column_order(missing) if name not in spilled}
     if spilled and EXTRA_COLUMN not in has:
         add[EXTRA_COLUMN] = "json"
     widen = [n for n, kind in wanted.items() if kind == "float" and is_whole(has.get(n, ""))]
     return TablePlan(known is None, add, widen)
 
 
-def _in_order(names: Iterable[str]) -> list[str]:
-    """The same for every load: what people look for first, then by name."""
+def _column_order(names: Iterable[str]) -> list[str]:
+    """The columns that people query first, then the others by name: the same for every load."""
     return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
 
 
 class RowFitter:
-    """Makes rows fit the columns of their table; what a shape of rows needs is found once."""
+    """Fits rows to the columns of their table."""
 
-    # Keyed by id, since rows of one shape share their types: for a row of 40 columns, a key of
-    # the names and types takes 10 microseconds to build, an id a third of one.
+    # The cache is keyed by id because rows of one shape share their types. A key of the names and
+    # types of 40 columns takes 10 microseconds to build, an id a third of one.
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._misfits: dict[int, tuple[Columns, list[tuple[str, str]]]] = {}
 
     def fit(self, row: Row) -> tuple[Mapping[str, Any], Sequence[Row]]:
-        """The row's values as the columns take them, and a discard row for each they do not."""
-        found = self._misfits.get(id(row.types))
-        if found is None:
-            found = (row.types, self._misfits_of(row.types))
-            self._misfits[id(row.types)] = found  # holds the types, so that their id stays theirs
-        return self._fitted(row, found[1]) if found[1] else (row.values, ())
+        """The values that the columns take, and a discard row for each value that does not fit."""
+        cached = self._misfits.get(id(row.types))
+        if cached is None:
+            cached = (row.types, self._misfits_of(row.types))
+            self._misfits[id(row.types)] = cached  # keeps the types alive, so the id stays theirs
+        return self._fitted_row(row, cached[1]) if cached[1] else (row.values, ())
 
     def _misfits_of(self, types: Columns) -> list[tuple[str, str]]:
         if types.items() <= self._columns.items():
@@ -145,7 +145,7 @@ class RowFitter:
             if (self._columns.get(name), kind) not in _STORED_AS_THEY_ARE
         ]
 
-    def _fitted(
+    def _fitted_row(
         self, row: Row, misfits: Sequence[tuple[str, str]]
     ) -> tuple[Mapping[str, Any], Sequence[Row]]:
         values = dict(row.values)
@@ -155,11 +155,11 @@ class RowFitter:
             if name not in values:
                 continue
             if name not in self._columns and EXTRA_COLUMN in self._columns:
-                spilled[name] = _plain(values.pop(name), kind)
+                spilled[name] = _json_value(values.pop(name), kind)
                 continue
-            converted = _converted(values[name], self._columns.get(name, "nothing"), kind)
+            converted = _converted_value(values[name], self._columns.get(name, "nothing"), kind)
             if isinstance(converted, Discard):
-                discards.append(_discard(row, name, converted))
+                discards.append(_discard_row(row, name, converted))
                 del values[name]
             else:
                 values[name] = converted
@@ -169,24 +169,24 @@ class RowFitter:
 
 
 def merged_extra(earlier: str | None, later: str | None) -> str | None:
-    """Two objects as one, by key; the later wins."""
+    """Two JSON objects merged by key; the later wins."""
     if earlier is None or later is None:
         return later if earlier is None else earlier
     return json_text({**json.loads(earlier), **json.loads(later)})
 
 
-def _converted(value: Any, column_type: str, event_type: str) -> Any | Discard:
+def _converted_value(value: Any, column_type: str, event_type: str) -> Any | Discard:
     if is_narrow(column_type):
         return convert_narrow(value, column_type, event_type)
     return convert(value, column_type, event_type)
 
 
-def _plain(value: Any, kind: str) -> Any:
-    """The value as JSON had it."""
+def _json_value(value: Any, kind: str) -> Any:
+    """The value as it was in the event's JSON."""
     return json.loads(value) if kind == "json" or isinstance(value, JsonText) else value
 
 
-def _discard(row: Row, column: str, discard: Discard) -> Row:
+def _discard_row(row: Row, column: str, discard: Discard) -> Row:
     values = {
         "table_name": row.table,
         "column_name": column,

@@ -1,6 +1,6 @@
-"""One event to the rows of its tables.
+"""Transforms one event to the rows of its tables.
 
-The rules are those of RudderStack's transformers, as tests/cases/golden_warehouse.jsonl has them.
+The rules are RudderStack's; tests/cases/golden_warehouse.jsonl records what its transformers give.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMES: Final = NameCache()
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the server knows of an event besides what was sent."""
+    """Facts about an event that the sender did not send."""
 
     source_id: str = ""
     source_type: str = ""
@@ -38,11 +38,11 @@ class Metadata:
     destination_id: str = ""
     destination_type: str = DESTINATION_TYPE
     received_at: str | None = None
-    """When the server took the event, used where the event's own receivedAt is no timestamp."""
+    """Replaces the event's receivedAt where that is no timestamp."""
 
 
 class Row(NamedTuple):
-    """One row: `types` also declares `uuid_ts`, which the load fills; `values` has no null."""
+    """A row. `types` also declares `uuid_ts`, which the load fills; `values` contains no null."""
 
     table: str
     types: dict[str, str]
@@ -50,24 +50,25 @@ class Row(NamedTuple):
 
 
 def skip_reason(event: Mapping[str, Any]) -> str | None:
-    """Why an event of this type has no rows, or None when it should have some."""
+    """The reason why events of this type have no rows, or None if they have some."""
     return SKIPPED_TYPES.get(_type(event))
 
 
 def transform(
     event: dict[str, Any], metadata: Metadata, options: Options, *, new_id: Callable[[], str]
 ) -> list[Row]:
-    """The rows of an event, none for a type without a table; TransformError when it can have none.
+    """The rows of an event; none for a type without a table.
 
-    `new_id` names an event without a messageId.
+    `new_id` gives an event without a messageId its id. Raises TransformError for an event that
+    cannot have rows.
     """
     kind = _type(event)
-    rows_of = _ROWS.get(kind)
-    if rows_of is None:
+    build_rows = _ROW_BUILDERS.get(kind)
+    if build_rows is None:
         if kind in SKIPPED_TYPES:
             return []
         raise TransformError(f'Unknown event type: "{kind}"')
-    rows = rows_of(_Event(event, kind, metadata, options.event_options(event), new_id))
+    rows = build_rows(_Event(event, kind, metadata, options.event_options(event), new_id))
     for row in rows:
         if len(row.types) > MAX_COLUMNS and row.values.get("channel") != "sources":
             raise TransformError("postgres transformer: Too many columns outputted from the event")
@@ -80,7 +81,7 @@ def _type(event: Mapping[str, Any]) -> str:
 
 
 class _Event:
-    """An event with its parts found once."""
+    """An event and the columns of its parts."""
 
     __slots__ = ("_new_id", "context", "kind", "message", "metadata", "options")
 
@@ -102,8 +103,8 @@ class _Event:
         self.context: dict[str, Any] = context or {}
         self._new_id = new_id
 
-    def section(self, name: str, source: Any, prefix: str = "") -> Columns:
-        """The columns of one object of the event: name is its path, joined by `_`."""
+    def section_columns(self, name: str, source: Any, prefix: str = "") -> Columns:
+        """The columns of one object of the event; `name` is its path, joined by `_`."""
         if type(source) is not dict or not source:
             return Columns({}, {})
         options = self.options
@@ -117,17 +118,16 @@ class _Event:
             ),
         )
 
-    def own_section(self, name: str) -> Columns:
-        """The columns of a top-level object."""
-        return self.section(name, self.message.get(name))
+    def own_columns(self, name: str) -> Columns:
+        return self.section_columns(name, self.message.get(name))
 
-    def context_section(self) -> Columns:
-        """The columns of the context, with the ids of source and destination."""
+    def context_columns(self) -> Columns:
+        """The columns of the context, including the ids of source and destination."""
         context = self.full_context()
         traits = context.get("traits")
-        if type(traits) is dict and (text := _spelt(traits)) and not self._is_json("traits"):
+        if type(traits) is dict and (text := _spelled_text(traits)) and not self._is_json("traits"):
             context["traits"] = text
-        return self.section("context", context, "context_")
+        return self.section_columns("context", context, "context_")
 
     def full_context(self) -> dict[str, Any]:
         metadata = self.metadata
@@ -143,14 +143,14 @@ class _Event:
         paths = section_json_paths(self.options.json_paths, f"{self.kind}_context_")
         return paths is not None and (0, key) in paths
 
-    def fixed(self) -> Columns:
-        """The columns that every event but an extract has."""
+    def common_columns(self) -> Columns:
+        """The columns of every event except an extract."""
         message = self.message
         columns = Columns({}, {})
-        _put(columns, "id", self.message_id())
-        _put(columns, "anonymous_id", message.get("anonymousId"))
-        _put(columns, "user_id", message.get("userId"))
-        _put(columns, "channel", message.get("channel"))
+        _put_value(columns, "id", self.message_id())
+        _put_value(columns, "anonymous_id", message.get("anonymousId"))
+        _put_value(columns, "user_id", message.get("userId"))
+        _put_value(columns, "channel", message.get("channel"))
         self.put_times_and_ips(columns)
         self.put_received_at(columns)
         return columns
@@ -158,12 +158,12 @@ class _Event:
     def put_times_and_ips(self, columns: Columns) -> None:
         message = self.message
         passed_ip, request_ip = self.context.get("ip"), message.get("request_ip")
-        _put(columns, "sent_at", message.get("sentAt"))
-        _put(columns, "timestamp", message.get("timestamp"))
-        _put(columns, "original_timestamp", message.get("originalTimestamp"))
-        _put(columns, "context_ip", request_ip if is_blank(passed_ip) else passed_ip)
-        _put(columns, "context_request_ip", request_ip)
-        _put(columns, "context_passed_ip", passed_ip)
+        _put_value(columns, "sent_at", message.get("sentAt"))
+        _put_value(columns, "timestamp", message.get("timestamp"))
+        _put_value(columns, "original_timestamp", message.get("originalTimestamp"))
+        _put_value(columns, "context_ip", request_ip if is_blank(passed_ip) else passed_ip)
+        _put_value(columns, "context_request_ip", request_ip)
+        _put_value(columns, "context_passed_ip", passed_ip)
 
     def put_received_at(self, columns: Columns) -> None:
         received_at = self.message.get("receivedAt")
@@ -171,12 +171,12 @@ class _Event:
             columns.types["received_at"] = DATETIME
             columns.values["received_at"] = moment
         elif self.metadata.received_at:
-            _put(columns, "received_at", self.metadata.received_at)
+            _put_value(columns, "received_at", self.metadata.received_at)
         else:
             raise TransformError("neither the event nor its metadata says when it was received")
 
-    def put_whole(self, columns: Columns) -> None:
-        """The column with the event itself, when the destination wants it."""
+    def put_full_event(self, columns: Columns) -> None:
+        """Add the column with the whole event if the destination stores it."""
         if self.options.store_full_event:
             columns.types["rudder_event"] = JSON
             columns.values["rudder_event"] = json_text(
@@ -194,7 +194,7 @@ class _Event:
         return record_id
 
     def is_record_row(self) -> bool:
-        """Whether a track is one row of a table that a cloud source reads."""
+        """Whether the event is a table row that a cloud source read."""
         category = (self.metadata.source_category or "").lower()
         if category not in RECORD_ID_CATEGORIES or self.message.get("type") != "track":
             return False
@@ -203,8 +203,8 @@ class _Event:
 
 
 def _track(event: _Event) -> list[Row]:
-    common = _merged(event.context_section(), event.fixed())
-    _put(common, "event_text", event.message.get("event"))
+    common = _merged_columns(event.context_columns(), event.common_columns())
+    _put_value(common, "event_text", event.message.get("event"))
     text = common.values.get("event_text")
     name = event_name(text, event.options.casing) if isinstance(text, str) else ""
     common.types["event"] = STRING
@@ -212,31 +212,33 @@ def _track(event: _Event) -> list[Row]:
     record_id = event.record_id() if event.is_record_row() else None
     rows = []
     if not event.options.skip_tracks_table:
-        tracks = _merged(common)
+        tracks = _merged_columns(common)
         if record_id is not None:
-            _put(tracks, "record_id", go_text(record_id))
-        event.put_whole(tracks)
+            _put_value(tracks, "record_id", go_text(record_id))
+        event.put_full_event(tracks)
         rows.append(Row("tracks", *tracks))
     if name:
-        own = _merged(event.own_section("properties"), event.own_section("userProperties"), common)
+        own = _merged_columns(
+            event.own_columns("properties"), event.own_columns("userProperties"), common
+        )
         if record_id is not None:
-            _put(own, "id", record_id)
+            _put_value(own, "id", record_id)
         rows.append(Row(table_name(name, event.options.casing), *own))
     return rows
 
 
 def _identify(event: _Event) -> list[Row]:
-    free = _merged(
-        event.own_section("userProperties"),
+    free = _merged_columns(
+        event.own_columns("userProperties"),
         _plain_context_traits(event),
-        event.own_section("traits"),
-        event.context_section(),
+        event.own_columns("traits"),
+        event.context_columns(),
     )
-    identifies = _merged(free, event.fixed())
-    event.put_whole(identifies)
+    identifies = _merged_columns(free, event.common_columns())
+    event.put_full_event(identifies)
     rows = [Row("identifies", *identifies)]
     user_id = event.message.get("userId")
-    if not event.options.skip_users_table and not _is_nobody(user_id):
+    if not event.options.skip_users_table and not _is_blank_id(user_id):
         event.put_times_and_ips(free)
         free.types["id"], free.values["id"] = typed_value(user_id)
         event.put_received_at(free)
@@ -246,52 +248,58 @@ def _identify(event: _Event) -> list[Row]:
 
 def _plain_context_traits(event: _Event) -> Columns:
     traits = event.context.get("traits")
-    if not event.options.allow_users_context_traits or (type(traits) is dict and _spelt(traits)):
+    if not event.options.allow_users_context_traits or (
+        type(traits) is dict and _spelled_text(traits)
+    ):
         return Columns({}, {})
-    return event.section("context_traits", traits)
+    return event.section_columns("context_traits", traits)
 
 
-def _is_nobody(user_id: Any) -> bool:
+def _is_blank_id(user_id: Any) -> bool:
     return is_blank(user_id) or (isinstance(user_id, str) and not user_id.strip())
 
 
 def _page(event: _Event) -> list[Row]:
-    columns = _merged(event.own_section("properties"), event.context_section(), event.fixed())
+    columns = _merged_columns(
+        event.own_columns("properties"), event.context_columns(), event.common_columns()
+    )
     name, properties = event.message.get("name"), event.message.get("properties")
     if is_blank(name) and isinstance(properties, dict):
         name = properties.get("name")
-    _put(columns, "name", name)
-    event.put_whole(columns)
+    _put_value(columns, "name", name)
+    event.put_full_event(columns)
     return [Row(f"{event.kind}s", *columns)]
 
 
 def _group(event: _Event) -> list[Row]:
     traits = event.message.get("traits")
-    spelt = type(traits) is dict and bool(_spelt(traits))
-    columns = _merged(
-        Columns({}, {}) if spelt else event.section("traits", traits),
-        event.context_section(),
-        event.fixed(),
+    is_spelled = type(traits) is dict and bool(_spelled_text(traits))
+    columns = _merged_columns(
+        Columns({}, {}) if is_spelled else event.section_columns("traits", traits),
+        event.context_columns(),
+        event.common_columns(),
     )
-    _put(columns, "group_id", event.message.get("groupId"))
-    event.put_whole(columns)
+    _put_value(columns, "group_id", event.message.get("groupId"))
+    event.put_full_event(columns)
     return [Row("groups", *columns)]
 
 
 def _alias(event: _Event) -> list[Row]:
-    columns = _merged(event.own_section("traits"), event.context_section(), event.fixed())
-    _put(columns, "previous_id", event.message.get("previousId"))
-    event.put_whole(columns)
+    columns = _merged_columns(
+        event.own_columns("traits"), event.context_columns(), event.common_columns()
+    )
+    _put_value(columns, "previous_id", event.message.get("previousId"))
+    event.put_full_event(columns)
     return [Row("aliases", *columns)]
 
 
 def _extract(event: _Event) -> list[Row]:
-    columns = _merged(event.own_section("properties"), event.context_section())
+    columns = _merged_columns(event.own_columns("properties"), event.context_columns())
     text = event.message.get("event")
     if not isinstance(text, str) or not text:
         raise TransformError(f"the event name of an extract is {text!r}, expected a text")
-    _put(columns, "event", text)
-    _put(columns, "id", event.record_id())
+    _put_value(columns, "event", text)
+    _put_value(columns, "id", event.record_id())
     event.put_received_at(columns)
     table = table_name(columns.values["event"], event.options.casing)
     if not table:
@@ -299,7 +307,7 @@ def _extract(event: _Event) -> list[Row]:
     return [Row(table, *columns)]
 
 
-_ROWS: Final[dict[str, Callable[[_Event], list[Row]]]] = {
+_ROW_BUILDERS: Final[dict[str, Callable[[_Event], list[Row]]]] = {
     "track": _track,
     "identify": _identify,
     "page": _page,
@@ -310,8 +318,8 @@ _ROWS: Final[dict[str, Callable[[_Event], list[Row]]]] = {
 }
 
 
-def _merged(*parts: Columns) -> Columns:
-    """The parts as one, the later winning; always a copy, with uuid_ts declared."""
+def _merged_columns(*parts: Columns) -> Columns:
+    """A copy of all parts with uuid_ts declared; a later part overrides an earlier one."""
     types: dict[str, str] = {"uuid_ts": DATETIME}
     values: dict[str, Any] = {}
     for part in parts:
@@ -320,21 +328,21 @@ def _merged(*parts: Columns) -> Columns:
     return Columns(types, values)
 
 
-def _put(columns: Columns, column: str, value: Any) -> None:
-    """Set a fixed column; one that is blank, an object or an array is not there."""
+def _put_value(columns: Columns, column: str, value: Any) -> None:
+    """Set a column unless the value is blank, an object or an array."""
     if is_blank(value) or isinstance(value, dict | list):
         return
     columns.types[column], columns.values[column] = typed_value(value)
 
 
-def _spelt(letters: dict[str, Any]) -> str:
-    """The text that an SDK sent as {"0": "h", "1": "i"}, counted from 0 or 1; empty if not so."""
+def _spelled_text(letters: dict[str, Any]) -> str:
+    """The text that an SDK sent as {"0": "h", "1": "i"}, counted from 0 or 1; else empty."""
     if "0" not in letters and "1" not in letters:
         return ""
     first = 0 if "0" in letters else 1
-    found = [letters.get(str(place)) for place in range(first, first + len(letters))]
+    characters = [letters.get(str(place)) for place in range(first, first + len(letters))]
     if not all(
-        isinstance(letter, str) and len(letter) == 1 and letter.isascii() for letter in found
+        isinstance(letter, str) and len(letter) == 1 and letter.isascii() for letter in characters
     ):
         return ""
-    return "".join(str(letter) for letter in found)
+    return "".join(str(letter) for letter in characters)
