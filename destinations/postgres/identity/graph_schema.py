@@ -1,4 +1,4 @@
-"""The identity schema: creation, version, stored rules and locks."""
+"""The schema of an identity graph: creation, version, options, rules and locks."""
 
 from __future__ import annotations
 
@@ -19,20 +19,12 @@ from destinations.warehouse.identity.block_list import DEFAULT_RULES, BlockList,
 from destinations.warehouse.identity.statements import GraphOptions, Rules
 
 VERSION = 3
-
-
 SQL_FILES = ("identity.sql", "explain.sql", "comments.sql")
-
-
 LOCK_TIMEOUT_SECONDS = 10
-
 
 GRAPH_LOCK, OPERATOR_LOCK, SCHEMA_LOCK = 728_301, 728_302, 728_303
 """Classes of advisory locks; the second number is the oid of identity_meta."""
-
-
 PLANNER_OFF = ("jit", "enable_hashjoin", "enable_mergejoin", "enable_seqscan")
-
 
 META = """
 SELECT m.destination_id, m.version, current_setting('transaction_isolation'), m.options,
@@ -44,23 +36,19 @@ SELECT m.destination_id, m.version, current_setting('transaction_isolation'), m.
 FROM {schema}.identity_meta m
 """
 
-
 ADD_META = """
 INSERT INTO {schema}.identity_meta (destination_id, salt, version, options)
 VALUES (%s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
 
-
 SET_VERSION = "UPDATE {schema}.identity_meta SET version = %s WHERE version < %s"
-
 
 ADD_RULE = """
 INSERT INTO {schema}.identity_rule_list (id, id_type, exact, pattern, action, actor)
 VALUES (%s, %s, %s, %s, %s, 'default')
 ON CONFLICT DO NOTHING
 """
-
 
 RULES = """
 SELECT id, exact, pattern, id_type, action
@@ -71,6 +59,8 @@ ORDER BY id
 
 @dataclass(frozen=True)
 class Meta:
+    """The row of identity_meta, and whether the graph has hidden identifiers and tombstones."""
+
     destination_id: str
     options: GraphOptions
     salt: bytes
@@ -83,16 +73,16 @@ class Meta:
 def ensure_schema(
     conn: Conn, schema: str, destination_id: str, options: GraphOptions | None = None
 ) -> None:
-    """Create or update the identity schema; refuses one that belongs to another destination.
+    """Create or update the identity schema, and store the options if there are any.
 
-    options are stored when they are given; without, a new graph has the defaults.
+    Raises DestinationError if the schema belongs to another destination.
     """
     if "%" in schema:  # psycopg would take it for a placeholder
         raise DestinationError(f"the schema name {schema!r} contains %, which is not supported")
     if not _is_current(conn, schema):
         with conn.transaction():
-            _wait(conn, "SELECT pg_advisory_xact_lock({}, hashtext({}))", SCHEMA_LOCK, schema)
-            _create(conn, schema, destination_id)
+            _take_lock(conn, "SELECT pg_advisory_xact_lock({}, hashtext({}))", SCHEMA_LOCK, schema)
+            _create_schema(conn, schema, destination_id)
     meta = read_meta(conn, schema)
     if meta.destination_id != destination_id:
         raise DestinationError(
@@ -105,7 +95,7 @@ def ensure_schema(
 
 
 def read_meta(conn: Conn, schema: str, *, any_isolation: bool = False) -> Meta:
-    """The graph's row. Whoever writes must be in READ COMMITTED; a reader may take a snapshot."""
+    """The graph's row. Raises DestinationError unless a writer is in READ COMMITTED."""
     row = conn.execute(query(schema, META)).fetchone()
     if row is None:
         raise DestinationError(f"the table identity_meta of schema {schema!r} is empty")
@@ -119,12 +109,12 @@ def read_meta(conn: Conn, schema: str, *, any_isolation: bool = False) -> Meta:
         raise DestinationError(
             f"the warehouse connection's isolation is {isolation!r}, expected 'read committed'"
         )
-    known = {**options, "trait_identifiers": tuple(options.get("trait_identifiers", ()))}
-    return Meta(destination_id, GraphOptions(**known), *rest)
+    values = {**options, "trait_identifiers": tuple(options.get("trait_identifiers", ()))}
+    return Meta(destination_id, GraphOptions(**values), *rest)
 
 
 def read_rules(conn: Conn, schema: str, *, any_isolation: bool = False) -> Rules:
-    """The block list and the trait identifiers, for statement()."""
+    """The block list and the trait identifiers, as statement() needs them."""
     listed = [BlockRule(*row) for row in conn.execute(query(schema, RULES))]
     try:
         blocks = BlockList(listed)
@@ -136,14 +126,14 @@ def read_rules(conn: Conn, schema: str, *, any_isolation: bool = False) -> Rules
 
 @contextmanager
 def operator_lock_shared(conn: Conn, schema: str) -> Iterator[None]:
-    """Held from before a chunk's T1 until after its T2: operators' actions wait, or it does."""
+    """Hold the shared lock from before a chunk's T1 until after its T2."""
     with _operator_lock(conn, schema, "_shared"):
         yield
 
 
 @contextmanager
 def operator_lock(conn: Conn, schema: str) -> Iterator[None]:
-    """Held by an operator's action: no chunk is between its T1 and its T2."""
+    """Hold the lock of an operator's action; no chunk is between its T1 and its T2."""
     with _operator_lock(conn, schema, ""):
         yield
 
@@ -151,12 +141,12 @@ def operator_lock(conn: Conn, schema: str) -> Iterator[None]:
 @contextmanager
 def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
     oid = read_meta(conn, schema).oid
-    with conn.transaction():  # lock_timeout ends with it, the lock does not
-        _wait(conn, f"SELECT pg_advisory_lock{kind}({{}}, {{}})", OPERATOR_LOCK, oid)
+    with conn.transaction():  # lock_timeout ends with it, unlike the lock
+        _take_lock(conn, f"SELECT pg_advisory_lock{kind}({{}}, {{}})", OPERATOR_LOCK, oid)
     try:
         yield
     finally:
-        if not conn.closed:  # else the lock went with the session
+        if not conn.closed:  # else the session's end released the lock
             unlock = SQL(f"SELECT pg_advisory_unlock{kind}({{}}, {{}})")
             conn.execute(unlock.format(Literal(OPERATOR_LOCK), Literal(oid)))
 
@@ -164,15 +154,15 @@ def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
 def lock_graph(
     conn: Conn, oid: int, *, any_plan: bool = False, seconds: float = LOCK_TIMEOUT_SECONDS
 ) -> None:
-    """One writer a graph. Every statement of T1 probes indexes: keep the planner to that."""
+    """Lock the graph for one writer, and keep the planner to index probes unless any_plan."""
     probes = "".join(f"SET LOCAL {name} = off; " for name in PLANNER_OFF if not any_plan)
-    _wait(conn, f"{probes}SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid, seconds)
+    _take_lock(conn, f"{probes}SELECT pg_advisory_xact_lock({{}}, {{}})", GRAPH_LOCK, oid, seconds)
 
 
-def _wait(
+def _take_lock(
     conn: Conn, lock: str, lock_class: int, key: int | str, seconds: float = LOCK_TIMEOUT_SECONDS
 ) -> None:
-    """Take a lock, in a transaction; DestinationUnavailableError when it takes too long."""
+    """Take a lock inside a transaction; DestinationUnavailableError after LOCK_TIMEOUT_SECONDS."""
     text = f"SET LOCAL lock_timeout = '{seconds}s'; {lock}"
     try:
         conn.execute(SQL(text).format(Literal(lock_class), Literal(key)))
@@ -189,7 +179,7 @@ def _is_current(conn: Conn, schema: str) -> bool:
     return stored is not None and stored[0] >= VERSION
 
 
-def _create(conn: Conn, schema: str, destination_id: str) -> None:
+def _create_schema(conn: Conn, schema: str, destination_id: str) -> None:
     exists = conn.execute("SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", [schema])
     if exists.fetchone() != (True,):
         conn.execute(query(schema, "CREATE SCHEMA {schema}"))

@@ -1,7 +1,7 @@
-"""Reads and writes the identity graph for one chunk: a few set-based statements each way.
+"""Reads and writes of the identity graph for one chunk, in a few set-based statements.
 
-Every stored table is reached by index probes from the arrays that are sent (LATERAL behind
-OFFSET 0; see also session() for the planner), never by a scan.
+Each statement probes indexes from arrays (LATERAL behind OFFSET 0) and never scans a table;
+lock_graph() keeps the planner to that.
 """
 
 from __future__ import annotations
@@ -170,12 +170,12 @@ REMEMBER_TYPES = """
 UPDATE {schema}.identity_meta
 SET id_types = id_types || %b::text[]
 """
-"""rudder_profile() tries each of them; beyond this many a caller names the type."""
+"""rudder_profile() searches this many types; for further ones a caller must name the type."""
 MAX_TYPES = 1_000
 
 
 class Graph:
-    """The stored graph as one chunk sees and changes it, inside T1 and under the graph's lock."""
+    """The stored graph, read and changed inside T1 under the graph's lock."""
 
     def __init__(self, conn: Conn, schema: str) -> None:
         self.conn = conn
@@ -192,15 +192,15 @@ class Graph:
     def nodes(
         self, sightings: Mapping[Identifier, Sighting], keys: Mapping[Identifier, UUID]
     ) -> dict[Identifier, Node]:
-        """The chunk's identifiers: those stored with their profile, the others numbered."""
+        """The chunk's nodes: stored ones with their profile, new ones with a new number."""
         named = list(sightings)
         groups: dict[int, Group] = {}
         nodes: dict[Identifier, Node] = {}
         for row in self.run(KNOWN_NODES, [keys[identifier] for identifier in named]):
             identifier = named[row[0] - 1]
-            known = _known_node(identifier, keys[identifier], sightings[identifier], row)
-            known.group = groups.setdefault(known.group.root_id, known.group)
-            nodes[identifier] = known
+            node = _stored_node(identifier, keys[identifier], sightings[identifier], row)
+            node.group = groups.setdefault(node.group.root_id, node.group)
+            nodes[identifier] = node
         new = [identifier for identifier in named if identifier not in nodes]
         first = self._take_numbers(len(new)) if new else 0
         for number, identifier in enumerate(new, first):
@@ -215,22 +215,22 @@ class Graph:
         nodes: Mapping[Identifier, Node],
         has_tombstones: bool,
     ) -> list[Link]:
-        """The links that are not stored yet, those with a tombstone cut; stored ones grow older."""
+        """The new links, CUT if they have a tombstone; updates stored links seen earlier."""
         links = [Link(nodes[a], nodes[b], sighting) for (a, b), sighting in stated.items()]
         probed = [link for link in links if not link.a.is_new and not link.b.is_new]
-        known: set[Link] = set()
+        stored: set[Link] = set()
         older: list[Link] = []
         if probed:
             ends = [link_ends(link) for link in probed]
             for position, received_at, message_id in self.run(KNOWN_EDGES, *columns(ends)):
                 link = probed[position - 1]
-                known.add(link)
+                stored.add(link)
                 if link.sighting[:2] < (received_at, message_id):
                     older.append(link)
         if older:
             rows = [(*link_ends(link), *link.sighting) for link in older]
             self.run(OLDER_EDGES, *columns(rows))
-        new = [link for link in links if link not in known]
+        new = [link for link in links if link not in stored]
         if has_tombstones and new:
             pairs = [sorted((link.a.key, link.b.key)) for link in new]
             for (position,) in self.run(CUT_LINKS, *columns(pairs)):
@@ -238,16 +238,16 @@ class Graph:
         return new
 
     def stored_degrees(self, node_ids: Sequence[int], most: int) -> dict[int, int]:
-        """How many users each is linked with, counted up to most."""
+        """The number of users linked to each node, counted up to most."""
         return dict(self.run(DEGREES, most, list(node_ids)))
 
     def write_hubs(self, degrees: Mapping[int, int]) -> None:
-        """New hubs with their degree; known ones with what it grew by."""
+        """Store new hubs with their degree, and add to the degree of stored hubs."""
         if degrees:
             self.run(WRITE_HUBS, list(degrees), list(degrees.values()))
 
     def write_links(self, links: Sequence[Link]) -> None:
-        """In the order of the key: its index grows at the end then, in full pages."""
+        """Store new links in the order of the key, so that its index grows in full pages."""
         if links:
             ends = sorted(((link_ends(link), link) for link in links), key=itemgetter(0))
             self.copy(
@@ -259,7 +259,7 @@ class Graph:
             )
 
     def write_profiles(self, profiles: Iterable[Profile]) -> None:
-        """The component rows of profiles that grew or got another anchor, and their former ids."""
+        """Store the components of profiles with a new size or anchor, and their lost ids."""
         profiles = [profile for profile in profiles if profile.is_changed]
         repointed = [
             (group.root_id, profile.root_id)
@@ -270,13 +270,13 @@ class Graph:
         if repointed:
             self.run(REPOINT, *columns(repointed))
         self._write_components([row for profile in profiles for row in _component_rows(profile)])
-        lost = [lost for profile in profiles for lost in profile.lost]
-        self.drop_aliases([each.new for each in lost])
-        self.write_aliases([(each.old, each.comp_id) for each in lost])
+        lost = [lost_id for profile in profiles for lost_id in profile.lost]
+        self.drop_aliases([lost_id.new for lost_id in lost])
+        self.write_aliases([(lost_id.old, lost_id.comp_id) for lost_id in lost])
         self.log_lost_ids(lost, "")
 
     def write_groups(self, groups: Iterable[Group]) -> None:
-        """Component rows of profiles that are one compacted group each."""
+        """Store the components of profiles that consist of one group."""
         self._write_components(
             [
                 (g.root_id, g.root_id, g.size, 1, g.anchor.first_received_at, g.anchor.key)
@@ -289,7 +289,7 @@ class Graph:
             self.run(WRITE_COMPONENTS, *columns(rows))
 
     def drop_aliases(self, canonical: Sequence[UUID]) -> None:
-        """Ids that are canonical, perhaps again."""
+        """Delete the aliases of ids that are canonical again."""
         if canonical:
             self.run(DROP_ALIASES, list(canonical))
 
@@ -303,7 +303,7 @@ class Graph:
             self.run(LOG_LOST, actor, *columns(rows))
 
     def write_nodes(self, nodes: Iterable[Node], profile_of: Mapping[Group, Profile]) -> None:
-        """New identifiers, once and with their final group; known ones that turned out older."""
+        """Store new identifiers with their final group, and earlier sightings of stored ones."""
         new = [node for node in nodes if node.is_new]
         if new:
             self.copy(
@@ -329,21 +329,21 @@ class Graph:
             self.run(REMEMBER_TYPES, new)
 
     def _take_numbers(self, count: int) -> int:
-        """The first of count numbers that no identifier has; the graph's lock keeps them ours."""
+        """Reserve consecutive numbers for identifiers under the graph's lock; returns the first."""
         name = pgsql.Identifier(self.schema, "identity_node_number").as_string(self.conn)
         numbers = self.conn.execute(SQL(TAKE_NUMBERS).format(sequence=Literal(name)), [count])
         return int(numbers.fetchall()[0][0]) - count + 1
 
 
 def link_ends(link: Link) -> tuple[int, int]:
-    """The link's place in identity_edge: an identifier of type user_id last, then by number."""
+    """node_a and node_b of the link in identity_edge: a user_id comes last, then by number."""
     a, b = link.a, link.b
     if (a.identifier.type == USER_ID, a.node_id) <= (b.identifier.type == USER_ID, b.node_id):
         return a.node_id, b.node_id
     return b.node_id, a.node_id
 
 
-def _known_node(
+def _stored_node(
     identifier: Identifier, key: UUID, sighting: Sighting, row: tuple[Any, ...]
 ) -> Node:
     _, node_id, first_received_at, comp_id, root_id, size, stored, at, rudder_id, *rest = row

@@ -1,4 +1,4 @@
-"""Traits, activity and accounts of a chunk, and the rows of rudder_profiles that they change."""
+"""Stores a chunk's traits, activity and accounts, and refreshes the rows of rudder_profiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from destinations.warehouse.json_text import json_text
 Nodes = Mapping[Identifier, Node]
 
 REFRESHED_AT_ONCE = 5_000
-"""A profile of more identifiers is marked, and refreshed by refresh_marked()."""
+"""refresh_marked() refreshes profiles with more identifiers than this."""
 
 STORED_FACTS = """
 SELECT k.node_id, t.traits
@@ -181,12 +181,12 @@ LEFT JOIN LATERAL (
 
 
 def write_facts(graph: Graph, facts: Mapping[Identifier, Facts], nodes: Nodes) -> set[Node]:
-    """Join the chunk's traits to the stored ones; returns the identifiers whose traits changed."""
+    """Join the chunk's traits to the stored ones; returns the nodes with changed traits."""
     stated = {nodes[identifier].node_id: identifier for identifier in facts}
-    known = [number for number, identifier in stated.items() if not nodes[identifier].is_new]
+    old = [number for number, identifier in stated.items() if not nodes[identifier].is_new]
     stored: dict[int, Facts] = {}
-    if known:
-        rows = graph.run(STORED_FACTS, known)
+    if old:
+        rows = graph.run(STORED_FACTS, old)
         stored = {node_id: orjson.loads(traits) for node_id, traits in rows}
     changed = {}
     for node_id, identifier in stated.items():
@@ -200,7 +200,7 @@ def write_facts(graph: Graph, facts: Mapping[Identifier, Facts], nodes: Nodes) -
 
 
 def write_activity(graph: Graph, activity: Mapping[Identifier, Span], nodes: Nodes) -> set[Node]:
-    """Widen the stored spans; returns the identifiers whose span changed."""
+    """Widen the stored activity; returns the nodes with changed activity."""
     changed = {}
     for identifier, span in activity.items():
         node = nodes[identifier]
@@ -216,7 +216,7 @@ def write_activity(graph: Graph, activity: Mapping[Identifier, Span], nodes: Nod
 def write_accounts(
     graph: Graph, accounts: Mapping[str, AccountFacts], keys: Mapping[str, UUID], nodes: Nodes
 ) -> None:
-    """Accounts of group calls with their traits, and the identifiers that belong to them."""
+    """Store the accounts of group calls with their traits and members."""
     if not accounts:
         return
     groups = list(accounts)
@@ -237,7 +237,7 @@ def write_accounts(
 
 
 class ProfileRefresh:
-    """Brings rudder_profiles up to date with what a chunk changed."""
+    """Updates rudder_profiles after a chunk."""
 
     def __init__(self, graph: Graph, folded: FoldedChunk, nodes: Nodes, null_clears: bool) -> None:
         self._graph = graph
@@ -252,7 +252,7 @@ class ProfileRefresh:
         changed: set[Profile],
         active: set[Node],
     ) -> None:
-        """Of profiles with other members or traits (changed), and of nodes seen longer (active)."""
+        """Refresh changed profiles, and the profiles of nodes with new activity."""
         self._drop_lost(profiles)
         seen: dict[Profile, list[Node]] = {}
         for node in active:
@@ -281,10 +281,10 @@ class ProfileRefresh:
             self._graph.run(DELETE_PROFILES, lost)
 
     def _widen(self, seen: Mapping[Profile, Sequence[Node]]) -> set[Profile]:
-        """Widen the span of profiles of which nothing else changed; those that need more.
+        """Widen the activity of unchanged profiles; returns those that need a full refresh.
 
-        The user_id of a profile stays while its other users were not seen later, so that the
-        members need not be read.
+        A profile keeps its user_id while no other user was seen later, so its members need not be
+        read.
         """
         simple = {}
         for profile, nodes in seen.items():
@@ -302,7 +302,7 @@ class ProfileRefresh:
     def _new_rows(
         self, profiles: set[Profile], profile_of: Mapping[Group, Profile]
     ) -> Iterable[ProfileRow]:
-        """The rows of profiles whose members all came with this chunk: nothing to read."""
+        """The rows of profiles that consist of new members only, without reading the graph."""
         members: dict[Profile, list[Member]] = {profile: [] for profile in profiles}
         for identifier, node in self._nodes.items():
             profile = profile_of[node.group]
@@ -316,8 +316,8 @@ class ProfileRefresh:
                         self._folded.facts.get(identifier),
                     )
                 )
-        for each in members.values():
-            yield profile_row(each, self._null_clears)
+        for profile_members in members.values():
+            yield profile_row(profile_members, self._null_clears)
 
 
 def stored_rows(graph: Graph, roots: Sequence[int], null_clears: bool) -> Iterable[ProfileRow]:
@@ -332,11 +332,11 @@ def stored_rows_by_root(
     if roots:
         for row in graph.run(PROFILE_MEMBERS, list(roots)):
             members.setdefault(row[0], []).append(_member(row))
-    return {root: profile_row(each, null_clears) for root, each in members.items()}
+    return {root: profile_row(listed, null_clears) for root, listed in members.items()}
 
 
 def is_stored_row(row: ProfileRow, stored: Sequence[Any]) -> bool:
-    """Whether a stored row, its JSON as text, says the same; updated_at aside."""
+    """Whether a stored row, with JSON as text and without updated_at, equals the row."""
     ours = _stored_row(row)
     return all(
         orjson.loads(theirs) == orjson.loads(mine) if index in _JSON_COLUMNS else theirs == mine
@@ -348,7 +348,7 @@ _JSON_COLUMNS = (4, 5)
 
 
 def member_numbers(graph: Graph, roots: Iterable[int]) -> set[int]:
-    """The identifiers of stored profiles, by number."""
+    """The numbers of the identifiers of stored profiles."""
     return {row[0] for row in graph.run(MEMBER_NUMBERS, list(roots))}
 
 
@@ -358,7 +358,7 @@ def write_rows(graph: Graph, rows: Sequence[ProfileRow]) -> None:
 
 
 def refresh_marked(graph: Graph, null_clears: bool) -> int:
-    """Refresh the large profiles that chunks marked; how many. In a transaction, under the lock."""
+    """Refresh marked profiles; returns their number. Call it in a transaction under the lock."""
     marked = [row[0] for row in graph.run(TAKE_MARKED)]
     roots = [row[0] for row in graph.run(ROOTS, marked)] if marked else []
     for root in roots:
@@ -367,7 +367,7 @@ def refresh_marked(graph: Graph, null_clears: bool) -> int:
 
 
 def _has_no_row(profile: Profile) -> bool:
-    """Its id is none that any of its parts had."""
+    """Whether the profile's id is new, so that no row has it."""
     before = {profile.survivor.rudder_id, *(group.rudder_id for group in profile.losers)}
     return profile.survivor.rudder_id is not None and profile.rudder_id not in before
 

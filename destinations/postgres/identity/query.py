@@ -1,4 +1,4 @@
-"""Shared SQL and row access for the identity tables."""
+"""Statements and array parameters for the identity tables."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ CROSS JOIN LATERAL (
 
 @lru_cache(maxsize=512)
 def query(schema: str, text: str) -> Composed:
-    """A statement for a schema.
+    """The statement for a schema.
 
-    It names no other identifier than {schema}; {groups_of_roots} and {members_of_roots} stand for
-    its FROM: the profiles of an array of roots, k, with their groups c and their identifiers n.
+    {schema} is its only identifier. {groups_of_roots} and {members_of_roots} are replaced by a FROM
+    for an array of roots: k, with the groups c and the identifiers n of their profiles.
     """
     names = {"schema": pgsql.Identifier(schema)}
     groups = SQL(GROUPS_OF_ROOTS).format(**names)
@@ -41,5 +41,5 @@ def query(schema: str, text: str) -> Composed:
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Arrays to unnest, one a column; there is at least one row."""
+    """The columns of rows, at least one, as arrays for unnest()."""
     return [list(column) for column in zip(*rows, strict=True)]

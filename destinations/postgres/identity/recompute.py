@@ -1,4 +1,4 @@
-"""Re-splits stored profiles: their members, the links in force among them, and the new parts."""
+"""Recomputes stored profiles from their members and the links in force among them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ WHERE c.root_id = k.root_id
 
 @dataclass(eq=False, slots=True)
 class StoredNode:
-    """A member of a stored profile: root_id before, group after."""
+    """A member of a stored profile with its former root_id and its new group."""
 
     root_id: int
     node_id: int
@@ -79,7 +79,7 @@ class StoredNode:
 
 
 class PublishedId(NamedTuple):
-    """An id under which a profile is or was known, and how many identifiers the profile has."""
+    """A present or former id of a profile, and the number of the profile's identifiers."""
 
     root_id: int
     rudder_id: UUID
@@ -88,27 +88,28 @@ class PublishedId(NamedTuple):
 
 
 def published_ids(graph: Graph, roots: Collection[int]) -> list[PublishedId]:
-    """The ids that the profiles of these roots have and had."""
+    """The present and former ids of the profiles with these roots."""
     numbers = list(roots)
     return [PublishedId(*row) for row in graph.run(PUBLISHED, numbers, numbers, numbers)]
 
 
 def resplit_profiles(graph: Graph, roots: Collection[int]) -> dict[int, Group]:
-    """Compute the profiles of these roots anew and store them; the group of each of their nodes.
+    """Recompute the profiles of these roots; returns the group of each node.
 
-    Their event rows follow by the upkeep of the destination.
+    The upkeep of the destination moves their event rows later.
     """
-    restamp.queue_move(graph, [each.rudder_id for each in published_ids(graph, roots)], "hub limit")
+    stamps = [published.rudder_id for published in published_ids(graph, roots)]
+    restamp.queue_move(graph, stamps, "hub limit")
     return {node.node_id: node.group for node in recompute_profiles(graph, roots)}
 
 
 def recompute_profiles(graph: Graph, roots: Collection[int]) -> list[StoredNode]:
-    """Compute the profiles of these roots anew and store them: they may split, and may join.
+    """Recompute and store the profiles of these roots, which may split or join.
 
-    Hubs and blocked identifiers stay alone. An alias follows its own identifier and goes when
+    Hubs and blocked identifiers stay alone. An alias follows its own identifier and is deleted if
     that is canonical again, so that every id ever published still resolves.
     """
-    nodes = {row[1]: _stored(*row) for row in graph.run(MEMBERS, list(roots))}
+    nodes = {row[1]: _stored_node(*row) for row in graph.run(MEMBERS, list(roots))}
     unite_stored_nodes(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
     parts: dict[Group, list[StoredNode]] = {}
     for node in nodes.values():
@@ -116,11 +117,11 @@ def recompute_profiles(graph: Graph, roots: Collection[int]) -> list[StoredNode]
     groups = {top: compacted_group(members) for top, members in parts.items()}
     for node in nodes.values():
         node.group = groups[representative(node.group)]
-    _store(graph, roots, list(nodes.values()), list(groups.values()))
+    _store_groups(graph, roots, list(nodes.values()), list(groups.values()))
     return list(nodes.values())
 
 
-def _stored(
+def _stored_node(
     root_id: int,
     node_id: int,
     comp_id: int,
@@ -133,7 +134,7 @@ def _stored(
 
 
 def unite_stored_nodes(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:
-    """Join the groups that links in force connect; hubs and hidden identifiers join nothing."""
+    """Join the groups that links connect, except groups of hubs and blocked identifiers."""
     for node_a, node_b in links:
         a, b = nodes[node_a], nodes.get(node_b)
         if b is None or a.stands_alone or b.stands_alone:
@@ -148,21 +149,21 @@ def unite_stored_nodes(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, 
 
 
 def compacted_group(members: Sequence[StoredNode]) -> Group:
-    """One compacted group, named after a member's number."""
+    """One group of all members, with the least number as root."""
     anchor = min(Anchor(node.first_received_at, node.key) for node in members)
     root_id = min(node.node_id for node in members)
     size = len(members)
     return Group(root_id, anchor, size, stored=1, rudder_id=anchor.key, has_row=size > 1, rank=size)
 
 
-def _store(
+def _store_groups(
     graph: Graph, roots: Collection[int], nodes: Sequence[StoredNode], groups: Sequence[Group]
 ) -> None:
-    known = {each.rudder_id for each in published_ids(graph, roots)}
+    former = {published.rudder_id for published in published_ids(graph, roots)}
     graph.run(DROP_COMPONENTS, list(roots))
     moved = [node for node in nodes if node.comp_id != node.group.root_id]
     graph.run(MOVE_NODES, [node.node_id for node in moved], [node.group.root_id for node in moved])
     graph.write_groups([group for group in groups if group.has_row])
     graph.drop_aliases([group.anchor.key for group in groups])
-    kept = [node for node in nodes if node.key in known and node.key != node.group.rudder_id]
+    kept = [node for node in nodes if node.key in former and node.key != node.group.rudder_id]
     graph.write_aliases([(node.key, node.group.root_id) for node in kept])

@@ -1,4 +1,4 @@
-"""Identity resolution in the warehouse: the graph's tables, its locks, and one chunk's T1."""
+"""Resolves the identities of one chunk in the transaction T1."""
 
 from __future__ import annotations
 
@@ -74,31 +74,31 @@ def resolve_statements(
     statements: Sequence[Statement],
     warn: Callable[[str], None] = logger.warning,
 ) -> dict[Identifier, UUID]:
-    """T1 of a chunk: graph, traits and profiles, committed; the profile of each primary identifier.
+    """Commit a chunk's T1, its graph, traits and profiles; returns the profile of each primary.
 
-    A primary identifier that is suppressed or hidden is missing from the result. Running it again
-    changes nothing. Call it under operator_lock_shared(). warn is told of links that were held.
+    Suppressed and hidden primary identifiers are missing from the result. Repeating it changes
+    nothing. Call it under operator_lock_shared(). warn receives a message about refused links.
     """
     if not statements:
         return {}
     meta = read_meta(conn, schema)
     distinct = {identifier for stated in statements for identifier in stated.identifiers}
     keys = {identifier: node_key(meta.salt, identifier) for identifier in distinct}
-    hidden = _hidden(conn, schema, keys) if meta.has_hidden else set()
+    hidden = _hidden_identifiers(conn, schema, keys) if meta.has_hidden else set()
     folded = fold_statements(statements, hidden)
     with conn.transaction():
         lock_graph(conn, meta.oid)
         resolution = Resolution(Graph(conn, schema), meta, folded, keys)
         profile_of = resolution.resolve()
-    if resolution.held:
-        warn(f"merges blocked by the size limit: {resolution.held}")
+    if resolution.refused:
+        warn(f"merges blocked by the size limit: {resolution.refused}")
     return profile_of
 
 
 def suppressed_identifiers(
     conn: Conn, schema: str, statements: Iterable[Statement]
 ) -> dict[Identifier, str]:
-    """The identifiers of a chunk that were erased, with their mode. Call it under the lock, too."""
+    """The erased identifiers of a chunk with their mode. Call it under operator_lock_shared()."""
     meta = read_meta(conn, schema)
     if not meta.has_hidden:
         return {}
@@ -109,7 +109,7 @@ def suppressed_identifiers(
 
 
 def refresh_marked(conn: Conn, schema: str) -> int:
-    """Refresh the rows of large profiles that loads only marked; how many there were."""
+    """Refresh the rows of large profiles that loads marked; returns their number."""
     meta = read_meta(conn, schema)
     with conn.transaction():
         lock_graph(conn, meta.oid)
@@ -117,7 +117,7 @@ def refresh_marked(conn: Conn, schema: str) -> int:
 
 
 class Resolution:
-    """The steps of T1, in order; the numbers in brackets are those of the specification."""
+    """The steps of T1; numbers in brackets are steps of the specification."""
 
     def __init__(
         self, graph: Graph, meta: Meta, folded: FoldedChunk, keys: Mapping[Identifier, UUID]
@@ -126,51 +126,52 @@ class Resolution:
         self.meta = meta
         self.folded = folded
         self.keys = keys
-        self.held = 0
+        self.refused = 0
 
     def resolve(self) -> dict[Identifier, UUID]:
         graph, folded, options = self.graph, self.folded, self.meta.options
         nodes = graph.nodes(folded.sightings, self.keys)  # [1, 4]
         links = graph.new_links(folded.links, nodes, self.meta.has_tombstones)  # [2]
-        resplit_groups = self._flip_hubs(list(nodes.values()), links)  # [3]
+        resplit_groups = self._set_hubs(list(nodes.values()), links)  # [3]
         joined = unite_groups(filter(_may_join, links), options.size_limit)  # [5, 6]
-        self.held = sum(link.state == REFUSED for link in links)
+        self.refused = sum(link.state == REFUSED for link in links)
         groups = {node.group: None for node in nodes.values()} | dict.fromkeys(resplit_groups)
         settled = settled_profiles(groups, nodes.values(), joined)  # [7]
         profile_of = _profile_of(groups, settled)
         graph.write_links(links)
         graph.write_profiles(settled)  # [8, 9]
         graph.write_nodes(list(nodes.values()), profile_of)  # [10, 11]
-        graph.remember_types({each.type for each in nodes}, self.meta.id_types)
+        graph.remember_types({identifier.type for identifier in nodes}, self.meta.id_types)
         self.write_profiles(nodes, settled, profile_of, resplit_groups)  # [12, 13]
         self._count_hits()
-        return {each: profile_of[nodes[each].group].rudder_id for each in folded.activity}
+        return {primary: profile_of[nodes[primary].group].rudder_id for primary in folded.activity}
 
-    def _flip_hubs(self, nodes: Sequence[Node], links: Sequence[Link]) -> list[Group]:
-        """Identifiers that got more users than the limit leave their profile, which re-splits."""
+    def _set_hubs(self, nodes: Sequence[Node], links: Sequence[Link]) -> list[Group]:
+        """Mark identifiers with more users than the limit as hubs, and split their profiles.
+
+        Returns the groups that the profiles became.
+        """
         limit = self.meta.options.hub_limit
         if limit is None:
             return []
         new_users = _new_users(links, self.meta.options.trait_identifiers)
-        known = [node for node in new_users if not node.is_new and not node.is_hub]
-        stored: dict[int, int] = {}
-        if known:
-            stored = self.graph.stored_degrees([node.node_id for node in known], limit + 1)
+        candidates = [n.node_id for n in new_users if not n.is_new and not n.is_hub]
+        stored = self.graph.stored_degrees(candidates, limit + 1) if candidates else {}
         degrees = {node: stored.get(node.node_id, 0) + len(new_users[node]) for node in new_users}
-        flipped = [node for node in new_users if not node.is_hub and degrees[node] > limit]
+        new_hubs = [node for node in new_users if not node.is_hub and degrees[node] > limit]
         grown = {node.node_id: len(new_users[node]) for node in new_users if node.is_hub}
-        self.graph.write_hubs({**grown, **{node.node_id: degrees[node] for node in flipped}})
-        for node in flipped:
+        self.graph.write_hubs({**grown, **{node.node_id: degrees[node] for node in new_hubs}})
+        for node in new_hubs:
             node.is_hub = True
-        return self._split_off(flipped, nodes, new_users)
+        return self._split_profiles(new_hubs, nodes, new_users)
 
-    def _split_off(
+    def _split_profiles(
         self,
         hubs: Sequence[Node],
         nodes: Sequence[Node],
         new_users: Mapping[Node, Sequence[Link]],
     ) -> list[Group]:
-        """Re-split the stored profiles of new hubs; the groups that they became."""
+        """Recompute the stored profiles of new hubs; returns the groups that they became."""
         parts: list[Group] = []
         for hub in hubs:
             before = hub.group
@@ -181,7 +182,7 @@ class Resolution:
                 node.group = group_of.get(node.node_id, node.group)
             split = list(dict.fromkeys(group_of.values()))
             link = min(new_users[hub], key=lambda link: link.order)
-            self.graph.log_lost_ids(_ids_split_off(before, split, hub, link), "hub limit")
+            self.graph.log_lost_ids(_split_ids(before, split, hub, link), "hub limit")
             parts += split
         return parts
 
@@ -193,7 +194,7 @@ class Resolution:
         resplit_groups: Sequence[Group],
     ) -> None:
         graph, folded = self.graph, self.folded
-        taught = profile_rows.write_facts(graph, folded.facts, nodes)
+        changed_nodes = profile_rows.write_facts(graph, folded.facts, nodes)
         active = profile_rows.write_activity(graph, folded.activity, nodes)
         account_keys = {
             group: node_key(self.meta.salt, Identifier("group_id", group))
@@ -202,7 +203,7 @@ class Resolution:
         profile_rows.write_accounts(graph, folded.accounts, account_keys, nodes)
         changed = {profile for profile in settled if profile.is_changed}
         changed.update(profile_of[group] for group in resplit_groups)
-        changed.update(profile_of[node.group] for node in taught)
+        changed.update(profile_of[node.group] for node in changed_nodes)
         changed.update(
             profile_of[node.group] for node in nodes.values() if node.is_new or node.is_older
         )
@@ -222,19 +223,19 @@ def _may_join(link: Link) -> bool:
 
 
 def _new_users(links: Sequence[Link], trait_identifiers: Collection[str]) -> dict[Node, list[Link]]:
-    """The new links with a user_id of each identifier that can be a hub."""
+    """The new links to a user_id of each identifier that can be a hub."""
     may_be_hub = {ANONYMOUS_ID, *trait_identifiers}
-    found: dict[Node, list[Link]] = {}
+    links_by_node: dict[Node, list[Link]] = {}
     for link in links:
         if link.state == CUT:
             continue
         for node, other in ((link.a, link.b), (link.b, link.a)):
             if node.identifier.type in may_be_hub and other.identifier.type == USER_ID:
-                found.setdefault(node, []).append(link)
-    return found
+                links_by_node.setdefault(node, []).append(link)
+    return links_by_node
 
 
-def _ids_split_off(before: Group, parts: Sequence[Group], hub: Node, link: Link) -> list[LostId]:
+def _split_ids(before: Group, parts: Sequence[Group], hub: Node, link: Link) -> list[LostId]:
     old = before.anchor.key
     message_id = link.sighting.message_id
     return [
@@ -249,8 +250,10 @@ def _profile_of(groups: Collection[Group], settled: Sequence[Profile]) -> dict[G
     return {group: profiles_by_top[representative(group)] for group in groups}
 
 
-def _hidden(conn: Conn, schema: str, keys: Mapping[Identifier, UUID]) -> set[Identifier]:
-    """The identifiers that are erased, or blocked after they were stored."""
+def _hidden_identifiers(
+    conn: Conn, schema: str, keys: Mapping[Identifier, UUID]
+) -> set[Identifier]:
+    """The identifiers that were erased, or blocked after they were stored."""
     named = list(keys)
     rows = conn.execute(query(schema, HIDDEN), [list(keys.values())], binary=True)
     return {named[position - 1] for (position,) in rows}

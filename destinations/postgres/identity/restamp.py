@@ -1,7 +1,7 @@
-"""Event rows follow their primary identifier to another profile.
+"""Moves event rows to the present profile of their primary identifier.
 
-A row's stamp is an id that its profile has or had. After a profile was split the stamp may resolve
-to the side where the row's primary identifier no longer is: such rows get the new id.
+A row's stamp is a present or former id of its profile. After a split the stamp can resolve to the
+part without the row's primary identifier; such a row gets the other id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID, Id
 from destinations.warehouse.rows.schema import PROFILE_COLUMN
 
 AT_ONCE = 100_000
-"""More rows than this move in slices, each a transaction of its own."""
+"""More rows than this move in slices with a transaction each."""
 SLICE = 20_000
 
 PEOPLE = """
@@ -90,7 +90,7 @@ WHERE id = %s
 
 
 class StampedTable(NamedTuple):
-    """A table whose rows belong to people, and its columns that say to whom."""
+    """A table with stamped rows, and its columns that contain their identifiers."""
 
     schema: str
     name: str
@@ -114,7 +114,7 @@ class StampedTable(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Rows of one table, stamp and person that belong to another profile now."""
+    """The rows of one stamp and person in a table that now belong to another profile."""
 
     stamp: UUID
     user_id: str | None
@@ -132,7 +132,10 @@ def move_rows(
     actor: str,
     is_dry_run: bool,
 ) -> tuple[dict[str, int], int | None]:
-    """Move the rows under these ids; the rows by table, and the number of what waits for slices."""
+    """Move the rows with these stamps; returns row counts by table.
+
+    If they are too many for one transaction, it queues the move and returns its number as well.
+    """
     moves = pending_moves(graph, salt, namespaces, published)
     counts = {t.label: sum(move.rows for move in listed) for t, listed in moves.items()}
     total = sum(counts.values())
@@ -147,7 +150,7 @@ def move_rows(
 
 
 def queue_move(graph: Graph, published: Sequence[UUID], actor: str) -> None:
-    """Have the rows of all namespaces that stand under these ids looked at by the upkeep."""
+    """Queue a move of the rows with these stamps in all namespaces; the upkeep runs it."""
     graph.run(WAIT, actor, list(published), [], 0)
 
 
@@ -156,7 +159,7 @@ def has_waiting_move(graph: Graph) -> bool:
 
 
 def move_slice(graph: Graph, salt: bytes) -> bool:
-    """Move the next rows that wait, in a transaction; False when none do."""
+    """Move the next slice of queued rows inside a transaction; False if none wait."""
     row = graph.run(WAITING).fetchone()
     if row is None:
         return False
@@ -175,11 +178,11 @@ def stamped_tables(graph: Graph, namespaces: Sequence[str]) -> list[StampedTable
     return [
         StampedTable(table.schema, table.name, names)
         for table in catalogue.tables(graph.conn, namespaces)
-        if PROFILE_COLUMN in table.columns and (names := _naming_columns(table))
+        if PROFILE_COLUMN in table.columns and (names := _identifier_columns(table))
     ]
 
 
-def _naming_columns(table: catalogue.CatalogTable) -> tuple[str, ...]:
+def _identifier_columns(table: catalogue.CatalogTable) -> tuple[str, ...]:
     names = ("id",) if table.name == "users" else ("user_id", "anonymous_id")
     return tuple(name for name in names if name in table.columns)
 
@@ -187,47 +190,47 @@ def _naming_columns(table: catalogue.CatalogTable) -> tuple[str, ...]:
 def pending_moves(
     graph: Graph, salt: bytes, namespaces: Sequence[str], published: Collection[UUID]
 ) -> dict[StampedTable, list[Move]]:
-    """The rows under these ids whose primary identifier sits elsewhere, by table."""
+    """The moves, by table, of rows that have these stamps but a primary identifier elsewhere."""
     stamps = set(published)
-    people = _people(graph, namespaces, stamps)
+    people = _stamped_people(graph, namespaces, stamps)
     named = {Identifier(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
     named |= {
         Identifier(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]
     }
     keys = {identifier: node_key(salt, identifier) for identifier in named}
     now = canonical_ids(graph, {*keys.values(), *stamps})
-    found: dict[StampedTable, list[Move]] = {}
+    moves: dict[StampedTable, list[Move]] = {}
     for table, rows in people.items():
         for stamp, user_id, anonymous_id, count in rows:
             identifiers = (
                 Identifier(USER_ID, user_id or ""),
                 Identifier(ANONYMOUS_ID, anonymous_id or ""),
             )
-            owners = (now.get(keys[each]) for each in identifiers if each in keys)
+            owners = (now.get(keys[i]) for i in identifiers if i in keys)
             owner = next((owner for owner in owners if owner is not None), None)
             if owner is not None and now.get(stamp) != owner:
                 move = Move(stamp, user_id, anonymous_id, owner, count)
-                found.setdefault(table, []).append(move)
-    return found
+                moves.setdefault(table, []).append(move)
+    return moves
 
 
-def _people(
+def _stamped_people(
     graph: Graph, namespaces: Sequence[str], stamps: Collection[UUID]
 ) -> dict[StampedTable, list[tuple[Any, ...]]]:
-    """By table the stamp, user and device of the rows under these ids, and how many there are."""
+    """The stamp, user, device and number of the rows with these stamps, by table."""
     create_temp_table(
         graph.conn, "restamped", "stamp uuid PRIMARY KEY", ((stamp,) for stamp in stamps)
     )
-    found = {
+    people = {
         table: graph.conn.execute(table.sql(PEOPLE)).fetchall()
         for table in stamped_tables(graph, namespaces)
     }
     drop_temp_table(graph.conn, "restamped")
-    return found
+    return people
 
 
 def canonical_ids(graph: Graph, keys: Collection[UUID]) -> dict[UUID, UUID | None]:
-    """The id that each identifier's profile has now; None for one that is hidden."""
+    """The present profile id of each identifier; None for a hidden one."""
     listed = list(keys)
     return {listed[position - 1]: now for position, now in graph.run(CANONICAL, listed)}
 

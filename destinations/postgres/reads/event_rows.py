@@ -1,4 +1,4 @@
-"""What a warehouse has of one event: its rows, its discards and its profile. Reads only."""
+"""Finds the rows, discards and profile of one event in a warehouse; reads only."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ORDER BY 1, 2
 
 
 class RowPlace(NamedTuple):
-    """Where a row of the event belongs, with the query that shows it."""
+    """The place of one of the event's rows, with a query for it."""
 
     table: str
     row_id: str
     query: str
     is_there: bool | None
-    """None when the warehouse was not asked."""
+    """None if the warehouse was not queried."""
 
 
 class EventDiscard(NamedTuple):
@@ -47,22 +47,24 @@ class EventDiscard(NamedTuple):
 
 @dataclass(frozen=True)
 class ExpectedRows:
-    """What a load with these options makes of an event."""
+    """The rows and the statement that a load makes of an event."""
 
     rows: Mapping[str, str]
     """The ids of its rows by table."""
     skipped: str
-    """Why it has no rows; empty when it has some or is refused."""
+    """The reason why the event has no rows; empty if it has some or is refused."""
     stated: Statement | None
 
 
 @dataclass(frozen=True)
 class StoredEvent:
+    """The rows, discards, profile and links of an event in the warehouse."""
+
     places: Sequence[RowPlace]
     discards: Sequence[EventDiscard]
     profile: profiles.ProfileRecord | None
     links: Sequence[profiles.LinkRecord]
-    """Links in force of the identifiers that the event names, its own first."""
+    """Links in force between identifiers that the event names, its own links first."""
     stated: Statement | None
 
 
@@ -71,39 +73,41 @@ def expected_rows(
 ) -> ExpectedRows:
     chunk = Chunk(event.id - 1, event.id, [event])
     prepared = chunk_content.prepare_chunk(chunk, feed, Options.from_config(config), rules)
-    made = chunk_content.prepared_content(prepared)
+    content = chunk_content.prepared_content(prepared)
     rows = {}
-    for table, kept in made.rows.items():
-        for row_id, each in kept.items():
+    for table, kept in content.rows.items():
+        for row_id, content_row in kept.items():
             rows[table] = row_id
-            if each.is_user:
-                rows["users"] = each.row.values["user_id"]
-    return ExpectedRows(rows, next(iter(prepared.skipped), ""), next(iter(made.statements), None))
+            if content_row.is_user:
+                rows["users"] = content_row.row.values["user_id"]
+    return ExpectedRows(
+        rows, next(iter(prepared.skipped), ""), next(iter(content.statements), None)
+    )
 
 
 def find_event(
     conn: Conn, event: LoggedEvent, feed: Feed, config: Mapping[str, Any], schema: str
 ) -> StoredEvent:
-    """Schema is that of the identities; without them there is no profile."""
+    """Find an event; `schema` is the identity schema, without which there is no profile."""
     resolves = table_exists(conn, schema, "identity_meta")
     rules = graph_schema.read_rules(conn, schema) if resolves else DEFAULTS
-    found = expected_rows(event, feed, config, rules)
-    places = [_place(conn, feed.namespace, *row) for row in found.rows.items()]
-    profile = _profile(conn, schema, found.stated) if resolves else None
+    expected = expected_rows(event, feed, config, rules)
+    places = [_row_place(conn, feed.namespace, *row) for row in expected.rows.items()]
+    profile = _primary_profile(conn, schema, expected.stated) if resolves else None
     return StoredEvent(
         places=places,
-        discards=_discards(conn, feed.namespace, found.rows),
+        discards=_event_discards(conn, feed.namespace, expected.rows),
         profile=profile,
-        links=_links(conn, schema, profile, found.stated) if profile else [],
-        stated=found.stated,
+        links=_event_links(conn, schema, profile, expected.stated) if profile else [],
+        stated=expected.stated,
     )
 
 
-def row_places(namespace: str, found: ExpectedRows) -> list[RowPlace]:
-    """Without asking the warehouse."""
+def row_places(namespace: str, expected: ExpectedRows) -> list[RowPlace]:
+    """The places of expected rows, without a query of the warehouse."""
     return [
         RowPlace(*row, select_row(namespace, *row).as_string(None), is_there=None)
-        for row in found.rows.items()
+        for row in expected.rows.items()
     ]
 
 
@@ -113,27 +117,29 @@ def select_row(namespace: str, table: str, row_id: str) -> Composed:
     )
 
 
-def _place(conn: Conn, namespace: str, table: str, row_id: str) -> RowPlace:
+def _row_place(conn: Conn, namespace: str, table: str, row_id: str) -> RowPlace:
     query = select_row(namespace, table, row_id)
     is_there = table_exists(conn, namespace, table) and conn.execute(query).fetchone() is not None
     return RowPlace(table, row_id, query.as_string(conn), is_there)
 
 
-def _discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[EventDiscard]:
+def _event_discards(conn: Conn, namespace: str, rows: Mapping[str, str]) -> list[EventDiscard]:
     if not rows or not table_exists(conn, namespace, DISCARDS):
         return []
     query = SQL(_DISCARDS).format(pgsql.Identifier(namespace, DISCARDS))
     return [EventDiscard(*row) for row in conn.execute(query, [list(rows), list(rows.values())])]
 
 
-def _profile(conn: Conn, schema: str, stated: Statement | None) -> profiles.ProfileRecord | None:
+def _primary_profile(
+    conn: Conn, schema: str, stated: Statement | None
+) -> profiles.ProfileRecord | None:
     if stated is None or stated.primary is None:
         return None
     kind, value = stated.primary
     return next(iter(profiles.find_profiles(conn, schema, value, kind)), None)
 
 
-def _links(
+def _event_links(
     conn: Conn, schema: str, profile: profiles.ProfileRecord, stated: Statement | None
 ) -> list[profiles.LinkRecord]:
     if stated is None:
@@ -142,14 +148,7 @@ def _links(
     touching = [
         link
         for link in profiles.links(conn, schema, profile.rudder_id, MOST_LINKS)
-        if link.state == "+" and named & {_first(link), _second(link)}
+        if link.state == "+"
+        and named & {Identifier(link.type_a, link.value_a), Identifier(link.type_b, link.value_b)}
     ]
     return sorted(touching, key=lambda link: link.message_id != stated.message_id)
-
-
-def _first(link: profiles.LinkRecord) -> Identifier:
-    return Identifier(link.type_a, link.value_a)
-
-
-def _second(link: profiles.LinkRecord) -> Identifier:
-    return Identifier(link.type_b, link.value_b)

@@ -1,4 +1,4 @@
-"""Why two identifiers are one profile, or are not."""
+"""Explains why two identifiers are in one profile or not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ JOINED = "joined"
 
 @dataclass(frozen=True)
 class PathStep:
-    """A link of the shortest path; or with another outcome a reason why there is no path.
+    """A link of the shortest path, or with an outcome other than JOINED a reason for no path.
 
-    An identifier that a reason is not about is None.
+    The columns of identifiers that do not concern a reason are None.
     """
 
     number: int
@@ -33,7 +33,7 @@ class PathStep:
 
     @property
     def ends(self) -> tuple[Identifier, Identifier]:
-        """Of a link."""
+        """The two identifiers of a link."""
         return (
             Identifier(self.from_type or "", self.from_value or ""),
             Identifier(self.to_type or "", self.to_value or ""),
@@ -48,6 +48,6 @@ def explain(
     type_a: str | None = None,
     type_b: str | None = None,
 ) -> list[PathStep]:
-    """The path from a to b, values of identifiers or ids of profiles; types may be left out."""
+    """The path between a and b, which are identifier values or profile ids; types are optional."""
     rows = conn.execute(query(schema, EXPLAIN), [a, b, type_a, type_b]).fetchall()
     return [PathStep(*row) for row in rows]

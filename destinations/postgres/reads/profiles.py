@@ -1,4 +1,4 @@
-"""Profiles as the API and the admin show them: reads only, in a few index probes."""
+"""Reads of profiles, events and merges for the API and the admin, by index probes."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class ProfileRecord:
 
 
 class TraitRecord(NamedTuple):
-    """A trait's value and the event that it comes from."""
+    """A trait's value and the event that set it."""
 
     name: str
     value: Any
@@ -207,7 +207,7 @@ class LinkRecord(NamedTuple):
 
 
 class MergeRecord(NamedTuple):
-    """That an id became another one, or that one came out of another."""
+    """A merge of one profile id into another, or a split of one from another."""
 
     number: int
     at: datetime
@@ -218,7 +218,7 @@ class MergeRecord(NamedTuple):
     message_id: str
     actor: str
     is_to_older: bool | None
-    """The older of two ids stays when profiles meet; None when one was erased."""
+    """Whether the new id is the older, as in a merge; None if one of them was erased."""
     is_link_in_force: bool
 
     @property
@@ -238,12 +238,12 @@ class IdentifierRecord(NamedTuple):
 def find_profiles(
     conn: Conn, schema: str, identifier: str, id_type: str | None = None
 ) -> list[ProfileRecord]:
-    """The profiles of an identifier's value, or of any id that a profile ever had."""
-    found = conn.execute(query(schema, PROFILE), [identifier, id_type])
-    return [_profile(*row) for row in found]
+    """The profiles with an identifier value, or with a present or former id."""
+    rows = conn.execute(query(schema, PROFILE), [identifier, id_type])
+    return [_profile_record(*row) for row in rows]
 
 
-def _profile(*row: Any) -> ProfileRecord:
+def _profile_record(*row: Any) -> ProfileRecord:
     values = list(row)
     values[4:6] = map(orjson.loads, values[4:6])
     return ProfileRecord(*values)
@@ -256,13 +256,13 @@ def former_ids(conn: Conn, schema: str, rudder_id: UUID) -> list[UUID]:
 def identifiers(
     conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000
 ) -> list[IdentifierRecord]:
-    """The oldest first: the first gives the profile its id."""
-    found = conn.execute(query(schema, IDENTIFIERS), [rudder_id, most])
-    return [IdentifierRecord(*row) for row in found]
+    """The profile's identifiers from the oldest, which gives the profile its id."""
+    rows = conn.execute(query(schema, IDENTIFIERS), [rudder_id, most])
+    return [IdentifierRecord(*row) for row in rows]
 
 
 def links(conn: Conn, schema: str, rudder_id: UUID, most: int = 1_000) -> list[LinkRecord]:
-    """The links of the profile's identifiers; state is + in force, - cut, r refused."""
+    """The links of the profile's identifiers; a state is + in force, - cut or r refused."""
     values = {"rudder_id": rudder_id, "most": most}
     return [LinkRecord(*row) for row in conn.execute(query(schema, LINKS), values)]
 
@@ -271,22 +271,18 @@ def winning_traits(
     conn: Conn, schema: str, rudder_id: UUID, null_clears: bool
 ) -> list[TraitRecord]:
     """The winning value of each trait, by name."""
-    best: dict[str, tuple[list[Any], TraitRecord]] = {}
+    best: dict[str, tuple[tuple[str, str, str], TraitRecord]] = {}
     for text, id_type, id_value in conn.execute(query(schema, TRAITS), [rudder_id]):
         for name, winners in orjson.loads(text).items():
             for value, timestamp, received_at, message_id in winners:
-                when = [timestamp, received_at, message_id]
+                when = (timestamp, received_at, message_id)
                 if value is None and not null_clears:
                     continue
-                known = best.get(name)
-                if known is None or when > known[0]:
-                    best[name] = (
-                        when,
-                        TraitRecord(
-                            name, value, timestamp, received_at, message_id, id_type, id_value
-                        ),
-                    )
-    return [view for _, (_, view) in sorted(best.items()) if view.value is not None]
+                earlier = best.get(name)
+                if earlier is None or when > earlier[0]:
+                    record = TraitRecord(name, value, *when, id_type, id_value)
+                    best[name] = (when, record)
+    return [record for _, (_, record) in sorted(best.items()) if record.value is not None]
 
 
 def timeline(
@@ -298,16 +294,17 @@ def timeline(
     *,
     before_id: str | None = None,
 ) -> list[TimelineEvent]:
-    """The profile's newest events; stamps are the ids that it has and had.
+    """The newest events with these stamps, the present and former ids of a profile.
 
-    With before_id the next after that event of the time before.
+    With `before` only events received earlier; with before_id also those of the same time that
+    follow that event.
     """
-    found = [
+    tables = [
         table
         for table in catalogue.tables(conn, namespaces, TYPES)
         if PROFILE_COLUMN in table.columns
     ]
-    if not found:
+    if not tables:
         return []
     parts = [
         SQL(EVENTS).format(
@@ -319,10 +316,10 @@ def timeline(
             source=Literal(table.schema),
             table=table.sql,
             stamps=Literal(list(stamps)),
-            before=_before(before, before_id),
+            before=_before_condition(before, before_id),
             limit=Literal(limit),
         )
-        for table in found
+        for table in tables
     ]
     newest = SQL("SELECT * FROM ({}) e ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
         SQL(" UNION ALL ").join(parts), Literal(limit)
@@ -330,7 +327,7 @@ def timeline(
     return [TimelineEvent(*row) for row in conn.execute(newest)]
 
 
-def _before(moment: datetime | None, message_id: str | None) -> Composed:
+def _before_condition(moment: datetime | None, message_id: str | None) -> Composed:
     if moment is None:
         return SQL("true").format()
     if message_id is None:
@@ -343,7 +340,7 @@ def _before(moment: datetime | None, message_id: str | None) -> Composed:
 def event_rows(
     conn: Conn, schema: str, namespaces: Sequence[str], stamps: Sequence[UUID], most: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Whole rows of the profile by table, at most so many of each, the oldest first."""
+    """Rows with these stamps by table from the oldest, at most `most` per table."""
     return {
         table.label: [
             orjson.loads(text) for (text,) in conn.execute(table.sql(ROWS), [list(stamps), most])
@@ -359,34 +356,34 @@ def merge_log(
     most: int = 100,
     before: int | None = None,
 ) -> list[MergeRecord]:
-    """Of one profile or of all, the newest first; those before an entry."""
-    return _merges(conn, schema, rudder_id=rudder_id, before=before, most=most)
+    """The newest entries, of one profile or all; `before` is the number of a later entry."""
+    return _merge_entries(conn, schema, rudder_id=rudder_id, before=before, most=most)
 
 
 def merge_record(conn: Conn, schema: str, number: int) -> MergeRecord:
-    found = _merges(conn, schema, number=number)
-    if not found:
+    entries = _merge_entries(conn, schema, number=number)
+    if not entries:
         raise DestinationError(f"the merge log has no entry {number}")
-    return found[0]
+    return entries[0]
 
 
-def _merges(conn: Conn, schema: str, **wanted: Any) -> list[MergeRecord]:
+def _merge_entries(conn: Conn, schema: str, **wanted: Any) -> list[MergeRecord]:
     values = {"rudder_id": None, "number": None, "before": None, "most": 1} | wanted
     return [MergeRecord(*row) for row in conn.execute(query(schema, MERGE_LOG), values)]
 
 
 def newest_profiles(conn: Conn, schema: str, most: int = 20) -> list[ProfileRecord]:
-    """The profiles that got an identifier last."""
-    return [_profile(*row) for row in conn.execute(query(schema, NEWEST), [3 * most, most])]
+    """The profiles with the newest identifiers."""
+    return [_profile_record(*row) for row in conn.execute(query(schema, NEWEST), [3 * most, most])]
 
 
 def biggest_profiles(conn: Conn, schema: str, most: int = 10) -> list[tuple[UUID, int]]:
     """Ids and sizes of the profiles with the most identifiers."""
-    found = conn.execute(query(schema, BIGGEST), [most]).fetchall()
-    return [(rudder_id, size) for rudder_id, size in found]
+    rows = conn.execute(query(schema, BIGGEST), [most])
+    return [(rudder_id, size) for rudder_id, size in rows]
 
 
 def identifiers_by_key(conn: Conn, schema: str, keys: Collection[UUID]) -> dict[UUID, Identifier]:
     """The stored identifiers with these keys."""
-    found = conn.execute(query(schema, NAMED), [list(keys)])
-    return {key: Identifier(id_type, value) for key, id_type, value in found}
+    rows = conn.execute(query(schema, NAMED), [list(keys)])
+    return {key: Identifier(id_type, value) for key, id_type, value in rows}

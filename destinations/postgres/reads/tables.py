@@ -1,4 +1,4 @@
-"""What a warehouse holds, for people who look: reads only, each with a short time limit."""
+"""Reads of tables, columns and discards for pages, each with a short time limit."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ PREVIEW_ROWS = 20
 MOST_GROUPS = 200
 FETCHED_DISCARDS = 2_000
 COUNTED_BLOCKS = 128
-"""A table of at most so many blocks is counted: a megabyte."""
+"""Rows are counted in tables of at most this many blocks, a megabyte."""
 MOST_MEASURED = 150
-"""Tables, for each of which Postgres plans a query; of others the catalogue tells enough."""
+"""Tables to query, since each costs a plan; others show the catalogue's estimates."""
 NEWEST_BLOCKS = 64
-"""New rows stand at the end of a bigger table, mostly."""
+"""The newest row of a bigger table is searched in this many blocks at its end."""
 
 _MEASURED = (
     SQL("pg_total_relation_size(oid)"),
     SQL("pg_relation_size(oid) / current_setting('block_size')::int"),
 )
-"""Size and blocks as they are; waits for the lock of a table that is being changed."""
+"""Current size and blocks; reading them waits for the lock of a table that is being changed."""
 
 _NOTED = (SQL("relpages * current_setting('block_size')::bigint"), SQL("relpages"))
-"""As they were when Postgres last sampled the table."""
+"""Size and blocks from the last time Postgres sampled the table."""
 
 _TABLES = """
 SELECT nspname, relname, size,
@@ -118,26 +118,26 @@ class TableSummary(NamedTuple):
     size_bytes: int
     columns: int
     exact: bool
-    """Whether rows and newest are counted; else they are estimates."""
+    """Whether rows are counted; else they are an estimate."""
     rows: int | None
     newest: datetime | None
-    """The latest received_at."""
+    """The latest received_at; None if there is none or it was not queried."""
     is_full: bool
-    """Whether its column budget is used up: further properties share one column."""
+    """Whether the column budget is used up, so that further properties share one column."""
 
 
 class ColumnSummary(NamedTuple):
     name: str
     type: str
     fill: float | None
-    """The share of rows with a value; None without rows, or before Postgres sampled them."""
+    """The share of rows with a value; None for no rows, or before Postgres sampled them."""
     comment: str
-    """What it is, and when it was first met."""
+    """The description, with the day when the column was first seen."""
     exact: bool = False
-    """Whether the fill is counted; else Postgres sampled it."""
+    """Whether the fill is counted; else it is from a sample."""
 
 
-class _Entry(NamedTuple):
+class _TableEntry(NamedTuple):
     """A table in the catalogue."""
 
     schema: str
@@ -165,7 +165,7 @@ class DiscardGroup(NamedTuple):
 
 
 class DiscardFilter(NamedTuple):
-    """Which discards: of one table, and with a text in table, column or reason; empty for any."""
+    """Selects discards of a table and with a text in table, column or reason; empty for any."""
 
     table: str = ""
     text: str = ""
@@ -184,7 +184,7 @@ EVERY_DISCARD = DiscardFilter()
 
 @contextmanager
 def connect_read_only(config: PostgresConfig) -> Iterator[Conn]:
-    """A connection that can only read; DestinationUnavailableError for whatever goes wrong."""
+    """A read-only connection; raises DestinationUnavailableError for any error of Postgres."""
     options = (
         f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_SECONDS}s"
         f" -c lock_timeout={LOCK_SECONDS}s"
@@ -203,37 +203,42 @@ def connect_read_only(config: PostgresConfig) -> Iterator[Conn]:
 
 
 def table_summaries(conn: Conn, schemas: Sequence[str]) -> list[TableSummary]:
-    """With estimates only, while one of them is locked or takes too long."""
+    """The tables of the schemas; all with estimates if one is locked or takes too long."""
     try:
-        entries = _entries(conn, schemas, *_MEASURED)
-        facts = _facts(conn, entries[:MOST_MEASURED])
+        entries = _table_entries(conn, schemas, *_MEASURED)
+        facts = _table_facts(conn, entries[:MOST_MEASURED])
     except (errors.QueryCanceled, errors.LockNotAvailable):
-        entries, facts = _entries(conn, schemas, *_NOTED), {}
-    return [_table(entry, *facts.get(number, (None, None))) for number, entry in enumerate(entries)]
+        entries, facts = _table_entries(conn, schemas, *_NOTED), {}
+    return [
+        _table_summary(entry, *facts.get(number, (None, None)))
+        for number, entry in enumerate(entries)
+    ]
 
 
-def _entries(conn: Conn, schemas: Sequence[str], size: SQL, blocks: SQL) -> list[_Entry]:
+def _table_entries(conn: Conn, schemas: Sequence[str], size: SQL, blocks: SQL) -> list[_TableEntry]:
     query = SQL(_TABLES).format(size=size, blocks=blocks, extra=Literal(EXTRA_COLUMN))
-    return [_Entry(*row) for row in conn.execute(query, [list(schemas)])]
+    return [_TableEntry(*row) for row in conn.execute(query, [list(schemas)])]
 
 
-def _table(entry: _Entry, rows: int | None, newest: datetime | None) -> TableSummary:
+def _table_summary(entry: _TableEntry, rows: int | None, newest: datetime | None) -> TableSummary:
     exact = rows is not None
     shown = rows if exact else entry.estimate
     counts = (entry.size_bytes, entry.columns, exact, shown, newest, entry.is_full)
     return TableSummary(entry.schema, entry.name, *counts)
 
 
-def _facts(conn: Conn, entries: Sequence[_Entry]) -> dict[int, tuple[int | None, datetime | None]]:
-    """By place: the rows of a small table, and the latest received_at at the end of each."""
+def _table_facts(
+    conn: Conn, entries: Sequence[_TableEntry]
+) -> dict[int, tuple[int | None, datetime | None]]:
+    """The rows, counted in small tables, and the latest received_at, by position of the entry."""
     if not entries:
         return {}
-    parts = [_fact(number, entry) for number, entry in enumerate(entries)]
+    parts = [_fact_query(number, entry) for number, entry in enumerate(entries)]
     rows = conn.execute(SQL(" UNION ALL ").join(parts)).fetchall()
     return {number: (count, newest) for number, count, newest in rows}
 
 
-def _fact(number: int, entry: _Entry) -> Composed:
+def _fact_query(number: int, entry: _TableEntry) -> Composed:
     table = pgsql.Identifier(entry.schema, entry.name)
     first = Literal(f"({max(entry.blocks - NEWEST_BLOCKS, 0)},0)")
     count: Composable = SQL("NULL::bigint")
@@ -246,16 +251,17 @@ def _fact(number: int, entry: _Entry) -> Composed:
 
 
 def column_summaries(conn: Conn, schema: str, table: str) -> list[ColumnSummary]:
-    """Of a small table the fill is counted."""
-    found = [ColumnSummary(*row) for row in conn.execute(_COLUMNS, [schema, table])]
-    if not found or not _is_small(conn, schema, table):
-        return found
-    filled = SQL(", ").join(SQL("count({})").format(pgsql.Identifier(each.name)) for each in found)
+    """The columns of a table; the fill is counted in a small one."""
+    summaries = [ColumnSummary(*row) for row in conn.execute(_COLUMNS, [schema, table])]
+    if not summaries or not _is_small(conn, schema, table):
+        return summaries
+    names = [pgsql.Identifier(summary.name) for summary in summaries]
+    filled = SQL(", ").join(SQL("count({})").format(name) for name in names)
     query = SQL("SELECT count(*), {} FROM {}").format(filled, pgsql.Identifier(schema, table))
     rows, *counts = conn.execute(query).fetchall()[0]
     return [
-        each._replace(fill=count / rows if rows else None, exact=True)
-        for each, count in zip(found, counts, strict=True)
+        summary._replace(fill=count / rows if rows else None, exact=True)
+        for summary, count in zip(summaries, counts, strict=True)
     ]
 
 
@@ -267,7 +273,7 @@ def _is_small(conn: Conn, schema: str, table: str) -> bool:
 def preview_rows(
     conn: Conn, schema: str, table: str, row_id: str = ""
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names of the columns, and some rows or the one with an id."""
+    """The column names, and some rows or the one with an id."""
     chosen = SQL("WHERE id = {}").format(Literal(row_id)) if row_id else SQL("")
     query = SQL("SELECT * FROM {} {} LIMIT {}").format(
         pgsql.Identifier(schema, table), chosen, Literal(PREVIEW_ROWS)
@@ -277,7 +283,7 @@ def preview_rows(
 
 
 def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
-    """How many values of the table did not fit, by column."""
+    """The number of discards of a table by column."""
     if not table_exists(conn, schema, "rudder_discards"):
         return {}
     query = SQL(_DISCARDS_BY_COLUMN).format(pgsql.Identifier(schema, "rudder_discards"))
@@ -287,31 +293,31 @@ def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
 def discard_groups(
     conn: Conn, schema: str, wanted: DiscardFilter = EVERY_DISCARD
 ) -> list[DiscardGroup]:
-    """By table, column and reason, the most first; none before the first discard."""
+    """Discards by table, column and reason, from the most frequent."""
     if not table_exists(conn, schema, "rudder_discards"):
         return []
-    query = _of_discards(_DISCARD_GROUPS, schema, wanted)
+    query = _discard_query(_DISCARD_GROUPS, schema, wanted)
     return [DiscardGroup(*row) for row in conn.execute(query, [MOST_GROUPS])]
 
 
 def count_discards(conn: Conn, schema: str, wanted: DiscardFilter = EVERY_DISCARD) -> int:
     if not table_exists(conn, schema, "rudder_discards"):
         return 0
-    query = _of_discards("SELECT count(*) FROM {table} {wanted}", schema, wanted)
+    query = _discard_query("SELECT count(*) FROM {table} {wanted}", schema, wanted)
     return int(conn.execute(query).fetchall()[0][0])
 
 
 def discards(
     conn: Conn, schema: str, wanted: DiscardFilter = EVERY_DISCARD
 ) -> Iterator[tuple[Any, ...]]:
-    """For a file of any size: fetched bit by bit, in the order of the table."""
+    """All discards in the order of the table, fetched in batches for a file of any size."""
     if not table_exists(conn, schema, "rudder_discards"):
         return
     with conn.transaction(), conn.cursor(name="discards") as cursor:
         cursor.itersize = FETCHED_DISCARDS
-        yield from cursor.execute(_of_discards(_DISCARDS, schema, wanted))
+        yield from cursor.execute(_discard_query(_DISCARDS, schema, wanted))
 
 
-def _of_discards(text: str, schema: str, wanted: DiscardFilter) -> Composed:
+def _discard_query(text: str, schema: str, wanted: DiscardFilter) -> Composed:
     table = pgsql.Identifier(schema, "rudder_discards")
     return SQL(text).format(table=table, wanted=wanted.condition())

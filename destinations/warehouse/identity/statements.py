@@ -116,7 +116,7 @@ def statement(
 
 
 def visible_text(value: Any) -> str | None:
-    """An identifier's value as text; None for null, structures and texts without visible characters.
+    """An identifier's value as text; None for null, structures and invisible texts.
 
     12.0 is "12" and true is "true". A text loses only characters that Postgres cannot store; it
     keeps its spaces, which the gateway strips from other texts.
