@@ -20,7 +20,7 @@ from psycopg.sql import SQL
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from destinations.postgres.identity import graph_schema
+from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity import resolve as identity_resolve
 from destinations.postgres.identity.query import query
 from destinations.postgres.operations import erase, unmerge
@@ -220,7 +220,7 @@ def giants(conn: Conn) -> dict[str, str]:
             resolve(conn, statements[start : start + CHUNK])
     took = resolve(conn, list(_aliases(iter([("a0", "b0")])))).whole
     started = time.perf_counter()
-    identity_resolve.refresh_marked(conn, SCHEMA)
+    profile_rows.refresh_marked(conn, SCHEMA)
     later = time.perf_counter() - started
     return {
         f"two profiles of {GIANT:,} meet": f"{took * 1000:.0f} ms, and {later:.1f} s later the row"

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import orjson
 
+from destinations.postgres.connection import Conn
+from destinations.postgres.identity.graph_schema import lock_graph, read_meta
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns
 from destinations.warehouse.identity.fold import AccountFacts, FoldedChunk, Span, joined_span
@@ -357,12 +359,15 @@ def write_rows(graph: Graph, rows: Sequence[ProfileRow]) -> None:
         graph.run(WRITE_PROFILES, *columns([_stored_row(row) for row in rows]))
 
 
-def refresh_marked(graph: Graph, null_clears: bool) -> int:
-    """Refresh marked profiles; returns their number. Call it in a transaction under the lock."""
-    marked = [row[0] for row in graph.run(TAKE_MARKED)]
-    roots = [row[0] for row in graph.run(ROOTS, marked)] if marked else []
-    for root in roots:
-        write_rows(graph, list(stored_rows(graph, [root], null_clears)))
+def refresh_marked(conn: Conn, schema: str) -> int:
+    """Refresh the large profiles that loads marked; returns their number."""
+    meta, graph = read_meta(conn, schema), Graph(conn, schema)
+    with conn.transaction():
+        lock_graph(conn, meta.oid)
+        marked = [row[0] for row in graph.run(TAKE_MARKED)]
+        roots = [row[0] for row in graph.run(ROOTS, marked)] if marked else []
+        for root in roots:
+            write_rows(graph, list(stored_rows(graph, [root], meta.options.null_clears)))
     return len(roots)
 
 

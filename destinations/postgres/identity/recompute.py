@@ -10,7 +10,7 @@ from uuid import UUID
 
 from destinations.postgres.identity import restamp
 from destinations.postgres.identity.graph_store import Graph
-from destinations.warehouse.identity.union import Anchor, Group, representative
+from destinations.warehouse.identity.union import Anchor, Group, join_groups, representative
 
 MEMBERS = """
 SELECT k.root_id, n.node_id, n.comp_id, n.first_received_at, n.node_key,
@@ -140,12 +140,8 @@ def unite_stored_nodes(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, 
         if b is None or a.stands_alone or b.stands_alone:
             continue
         top_a, top_b = representative(a.group), representative(b.group)
-        if top_a is top_b:
-            continue
-        if top_a.rank < top_b.rank:
-            top_a, top_b = top_b, top_a
-        top_b.parent = top_a
-        top_a.rank += top_b.rank
+        if top_a is not top_b:
+            join_groups(top_a, top_b)
 
 
 def compacted_group(members: Sequence[StoredNode]) -> Group:

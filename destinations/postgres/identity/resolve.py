@@ -108,14 +108,6 @@ def suppressed_identifiers(
     return {named[position - 1]: mode for position, mode in rows}
 
 
-def refresh_marked(conn: Conn, schema: str) -> int:
-    """Refresh the rows of large profiles that loads marked; returns their number."""
-    meta = read_meta(conn, schema)
-    with conn.transaction():
-        lock_graph(conn, meta.oid)
-        return profile_rows.refresh_marked(Graph(conn, schema), meta.options.null_clears)
-
-
 class Resolution:
     """The steps of T1; numbers in brackets are steps of the specification."""
 

@@ -26,7 +26,7 @@ from destinations.postgres.connection import (
     table_exists,
     translated_errors,
 )
-from destinations.postgres.identity import graph_schema, resolve
+from destinations.postgres.identity import graph_schema, profile_rows, resolve
 from destinations.postgres.load import table_sql
 from destinations.postgres.load.chunk_content import (
     ChunkContent,
@@ -54,7 +54,7 @@ def refresh_large_profiles(config: PostgresConfig) -> None:
     """Write the rows of large profiles that loads only marked."""
     with connect(config) as conn, translated_errors():
         if table_exists(conn, config.identity_schema, "identity_stale"):
-            resolve.refresh_marked(conn, config.identity_schema)
+            profile_rows.refresh_marked(conn, config.identity_schema)
 
 
 class PostgresSession:

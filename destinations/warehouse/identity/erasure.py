@@ -118,7 +118,7 @@ def remaining_event(
     """The part of an event that may stay, or None if all of it may."""
     mode = erased.modes.get(primary) if primary else None
     if mode is not None:
-        return remaining_keys(event, mode)
+        return _remaining_keys(event, mode)
     changed = _cleared_event(event, erased)
     return None if changed == event else changed
 
@@ -142,7 +142,7 @@ def _cleared_event(event: Mapping[str, Any], erased: ErasedIdentifiers) -> dict[
     return without
 
 
-def remaining_keys(event: Mapping[str, Any], mode: str) -> dict[str, Any]:
+def _remaining_keys(event: Mapping[str, Any], mode: str) -> dict[str, Any]:
     """The rest of an erased person's event; BLANK also keeps its type, name and times."""
     if mode == BLANK:
         return {key: event[key] for key in KEPT_KEYS if key in event}

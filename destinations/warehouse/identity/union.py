@@ -135,6 +135,14 @@ def representative(group: Group) -> Group:
     return group
 
 
+def join_groups(a: Group, b: Group) -> None:
+    """Join the sets of two representatives; the one of higher rank stays the representative."""
+    if a.rank < b.rank:
+        a, b = b, a
+    b.parent = a
+    a.rank += b.rank
+
+
 def unite_groups(links: Iterable[Link], size_limit: int | None) -> list[Link]:
     """Join the groups that links connect, earliest link first; returns the links that joined two.
 
@@ -148,10 +156,7 @@ def unite_groups(links: Iterable[Link], size_limit: int | None) -> list[Link]:
         if size_limit is not None and a.rank + b.rank > size_limit:
             link.state = REFUSED
             continue
-        if a.rank < b.rank:
-            a, b = b, a
-        b.parent = a
-        a.rank += b.rank
+        join_groups(a, b)
         joined.append(link)
     return joined
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from destinations.postgres.identity import profile_rows, resolve
+from destinations.postgres.identity import profile_rows
 from tests.support.events import event
 from tests.support.identity_graph import SCENARIOS, Graph, anonymous, user
 
@@ -124,12 +124,12 @@ def test_a_large_profile_is_marked_and_refreshed_later(graph):
     counts = "SELECT rudder_id, identifier_count FROM {schema}.rudder_profiles"
     before = graph.rows(counts)
 
-    refreshed = resolve.refresh_marked(graph.conn, graph.schema)
+    refreshed = profile_rows.refresh_marked(graph.conn, graph.schema)
 
     oldest = min(graph.key(user("u1")), graph.key(anonymous("older")))
     assert (before, refreshed) == ([(oldest, most)], 1)
     assert graph.rows(counts) == [(oldest, most + 1)]
-    assert resolve.refresh_marked(graph.conn, graph.schema) == 0
+    assert profile_rows.refresh_marked(graph.conn, graph.schema) == 0
 
 
 def test_a_group_is_an_account_with_the_people_of_its_group_calls(graph):
