@@ -79,16 +79,16 @@ def _fold_links(folded: FoldedChunk, stated: Statement, hidden: Collection[Ident
     sighting = Sighting(stated.received_at, stated.message_id, stated.source_id)
     sightings, links = folded.sightings, folded.links
     for identifier in identifiers:
-        known = sightings.get(identifier)
-        if known is None or sighting < known:
+        earlier = sightings.get(identifier)
+        if earlier is None or sighting < earlier:
             sightings[identifier] = sighting
     if len(identifiers) == 1:
         pairs: Iterable[tuple[Identifier, Identifier]] = [(identifiers[0], identifiers[0])]
     else:
         pairs = combinations(sorted(identifiers), 2)
     for pair in pairs:
-        known = links.get(pair)
-        if known is None or sighting < known:
+        earlier = links.get(pair)
+        if earlier is None or sighting < earlier:
             links[pair] = sighting
 
 
