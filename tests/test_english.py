@@ -11,9 +11,6 @@ from django.apps import apps
 from rudderhub.env import ROOT
 
 APPS = ("destinations", "events", "rudderhub", "sources")
-DOCSTRINGS_ARE_REWRITTEN = False
-"""Switched on as soon as all of them are: then docstrings are held to the same words."""
-
 BETTER = {
     r"anew": "again",
     r"mend(s|ed|ing)?": "fix",
@@ -133,7 +130,6 @@ def test_messages_are_plain(app):
     assert riddles_of(sorted((ROOT / app).rglob("*.py")), strings) == {}
 
 
-@pytest.mark.skipif(not DOCSTRINGS_ARE_REWRITTEN, reason="docstrings are still being rewritten")
 @pytest.mark.parametrize("app", APPS)
 def test_docstrings_are_plain(app):
     assert riddles_of(sorted((ROOT / app).rglob("*.py")), docstrings) == {}

@@ -2,8 +2,6 @@
 
 # ruff: noqa: F401
 
-# ruff: noqa: F401
-
 from __future__ import annotations
 
 from rudderhub.admin.data import connections, destinations, loads, replays, sources

@@ -1,1 +1,1 @@
-"""What the sections of the admin share."""
+"""The parts that all sections of the admin share."""

@@ -19,7 +19,7 @@ class SummarisedDeletion(ModelAdmin):
     """Counts the related rows. Django lists them all, which takes minutes for loads."""
 
     also_deleted = ""
-    """What else is deleted and what is kept, as a sentence."""
+    """A sentence about the other data that is deleted or kept."""
 
     def deletion_name(self, record: Any) -> str:
         return f"{capfirst(self.opts.verbose_name)} {record}"

@@ -228,7 +228,7 @@ class EventAdmin(ReadOnlyAdmin):
         return {"state": self.state_view, "curl": self.curl_view}
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What the trace fetches while it waits; empty as soon as a state has changed."""
+        """The status that a waiting trace fetches; empty as soon as a state has changed."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         event = get_object_or_404(Event, pk=pk)
