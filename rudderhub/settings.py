@@ -157,31 +157,14 @@ CELERY_WORKER_CONCURRENCY = _settings.integer("WORKER_CONCURRENCY")
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
-    "enqueue waiting work": {
-        "task": "events.tasks.enqueue_waiting_work",
-        "schedule": 5.0,
-        "options": {"expires": 5},
-    },
-    "count the log": {
-        "task": "events.tasks.count_log",
-        "schedule": 10.0,
-        "options": {"expires": 10},
-    },
-    "maintain destinations": {
-        "task": "events.tasks.maintain_destinations",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "check identities": {
-        "task": "events.tasks.check_identities",
-        "schedule": _crontab(hour=3, minute=20),
-        "options": {"expires": 3600},
-    },
-    "maintain the log": {
-        "task": "events.tasks.maintain_log",
-        "schedule": 3600.0,
-        "options": {"expires": 3600},
-    },
+    task: {"task": f"events.tasks.{task}", "schedule": when, "options": {"expires": seconds}}
+    for task, when, seconds in (
+        ("enqueue_waiting_work", 5.0, 5),
+        ("count_log", 10.0, 10),
+        ("maintain_destinations", 60.0, 60),
+        ("check_identities", _crontab(hour=3, minute=20), 3600),
+        ("maintain_log", 3600.0, 3600),
+    )
 }
 
 UNFOLD = _unfold.UNFOLD

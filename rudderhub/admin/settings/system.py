@@ -174,10 +174,10 @@ def _cache(_parts: Parts) -> str:
     return f"{name} {info.get('valkey_version') or info['redis_version']}"
 
 
-def _broker(_parts: Parts) -> str:
+def broker_state(_parts: Parts | None = None, *, timeout_seconds: int = ANSWER_SECONDS) -> str:
     """A check of its own, because the broker's address may differ from the cache's."""
     with app.connection_for_read() as broker:
-        broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
+        broker.ensure_connection(max_retries=1, interval_start=0, timeout=timeout_seconds)
         return f"answers ({broker.transport.driver_name})"
 
 
@@ -189,9 +189,7 @@ def _workers(parts: Parts) -> str:
 
 def answering_worker(*, ping_seconds: float = PING_SECONDS) -> str:
     """The name of the first worker that answers a ping; OperationalError if none does in time."""
-    first = app.control.ping(
-        timeout=ping_seconds, limit=1
-    )  # later answers are dropped by the next ping
+    first = app.control.ping(timeout=ping_seconds, limit=1)  # the next ping drops later answers
     if not first:
         raise OperationalError("no worker answers; nothing is loaded until one runs")
     return next(iter(first[0]))
@@ -229,7 +227,7 @@ Check = Callable[[Parts], str]
 _CHECKS: dict[str, Check] = {
     "Postgres": _postgres,
     "Cache": _cache,
-    "Broker": _broker,
+    "Broker": broker_state,
     "Workers": _workers,
     "Beat": _beat,
     "Disk": _disk,

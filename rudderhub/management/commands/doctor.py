@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from destinations.interface import DestinationError
 from destinations.models import Destination
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection_check import check_connection
+from rudderhub.admin.settings.system import broker_state
 from rudderhub.celery import app
 from rudderhub.supervisor.main import LEAST_FREE_BYTES
 
@@ -47,7 +49,10 @@ class Command(BaseCommand):
             ("worker", _worker),
         ]
         results = [self._report(name, check_part) for name, check_part in parts]
-        results += self._destinations() if results[2] and results[3] else []
+        if results[2] and results[3]:
+            for destination in Destination.objects.filter(enabled=True).defer("secrets"):
+                check_part = functools.partial(_destination, destination)
+                results.append(self._report(f"destination {destination}", check_part))
         if not all(results):
             sys.exit(1)
 
@@ -59,12 +64,6 @@ class Command(BaseCommand):
             self.stdout.write(f"FAIL  {name}: {' '.join(str(error).split())}")
             return False
         return True
-
-    def _destinations(self) -> list[bool]:
-        return [
-            self._report(f"destination {destination}", lambda: _destination(destination))  # noqa: B023
-            for destination in Destination.objects.filter(enabled=True).defer("secrets")
-        ]
 
 
 def _settings() -> str:
@@ -132,12 +131,10 @@ def _cache() -> str:
 
 
 def _broker() -> str:
-    with app.connection() as broker:
-        try:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=ANSWER_SECONDS)
-        except OperationalError as error:
-            raise DoctorError(f"does not answer: {error}") from error
-        return f"answers ({broker.transport.driver_name})"
+    try:
+        return broker_state(timeout_seconds=ANSWER_SECONDS)
+    except OperationalError as error:
+        raise DoctorError(f"does not answer: {error}") from error
 
 
 def _worker() -> str:
