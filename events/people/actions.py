@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from destinations.models import Destination, Erasure
 from destinations.postgres.config import PostgresConfig
 from destinations.postgres.identity import graph_schema
 from destinations.postgres.operations import guards, unmerge
-from destinations.postgres.operations.operation import OperationResult
+from destinations.postgres.operations.operation import Operation, OperationResult
 from destinations.postgres.reads import profiles
 from destinations.postgres.reads.explain import PathStep
 from destinations.warehouse.identity.erasure import DELETE
@@ -57,9 +58,8 @@ class ActionRequest:
     report: ReportProgress
     count_seconds: float = COUNT_SECONDS
 
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"actor": self.actor, "dry_run": self.dry_run}
+    def operation(self) -> AbstractContextManager[Operation]:
+        return self.identities.operation(self.actor, dry_run=self.dry_run)
 
     def raw_text(self, name: str) -> str:
         """The value with its spaces, which an identifier may have."""
@@ -110,21 +110,25 @@ class Action:
 
 def _cut_links(request: ActionRequest) -> Effect:
     """Cut some links, or all links of an identifier, an event or a merge."""
-    args, options = request.identities.args, request.options | {"reason": request.text("reason")}
+    reason = request.text("reason")
     if request.text("merge"):
-        result = _undo_merge(request, options)
+        result = _undo_merge(request, reason)
     elif message_id := request.text("message"):
-        result = unmerge.unmerge_event(
-            *args, message_id, more_pairs=_event_pairs(request, message_id), **options
-        )
+        pairs = _event_pairs(request, message_id)
+        with request.operation() as op:
+            result = unmerge.unmerge_event(op, message_id, reason, more_pairs=pairs)
     elif request.text("identifier"):
-        result = unmerge.unmerge_identifier(*args, request.identifier(), **options)
+        identifier = request.identifier()
+        with request.operation() as op:
+            result = unmerge.unmerge_identifier(op, identifier, reason)
     else:
-        result = unmerge.unmerge_links(*args, request.pairs(), **options)
+        pairs = request.pairs()
+        with request.operation() as op:
+            result = unmerge.unmerge_links(op, pairs, reason)
     return Effect(cut=result.cut, path=result.path, outcome=result.outcome)
 
 
-def _undo_merge(request: ActionRequest, options: dict[str, Any]) -> unmerge.UnmergeResult:
+def _undo_merge(request: ActionRequest, reason: str) -> unmerge.UnmergeResult:
     """Cut all links of the merge's event; the result shows whether the two profiles separate."""
     identities = request.identities
     merge = profiles.merge_record(identities.conn, identities.schema, request.number("merge"))
@@ -132,13 +136,10 @@ def _undo_merge(request: ActionRequest, options: dict[str, Any]) -> unmerge.Unme
         raise DestinationError("this merge has no active link to cut")
     identifiers = request.identifiers_by_key(merge.key_a, merge.key_b, merge.old, merge.new)
     link = identifiers[merge.key_a], identifiers[merge.key_b]
-    return unmerge.unmerge_event(
-        *identities.args,
-        merge.message_id,
-        more_pairs=[link, *_event_pairs(request, merge.message_id)],
-        sides=(identifiers[merge.old], identifiers[merge.new]),
-        **options,
-    )
+    pairs = [link, *_event_pairs(request, merge.message_id)]
+    sides = identifiers[merge.old], identifiers[merge.new]
+    with request.operation() as op:
+        return unmerge.unmerge_event(op, merge.message_id, reason, more_pairs=pairs, sides=sides)
 
 
 def _event_pairs(request: ActionRequest, message_id: str) -> list[unmerge.Pair]:
@@ -148,13 +149,15 @@ def _event_pairs(request: ActionRequest, message_id: str) -> list[unmerge.Pair]:
 
 
 def _restore_links(request: ActionRequest) -> Effect:
-    args, pairs = request.identities.args, request.pairs()
-    return Effect(outcome=unmerge.restore_links(*args, pairs, **request.options))
+    pairs = request.pairs()
+    with request.operation() as op:
+        return Effect(outcome=unmerge.restore_links(op, pairs))
 
 
 def _release_merge(request: ActionRequest) -> Effect:
-    args, pairs = request.identities.args, request.pairs()
-    return Effect(outcome=unmerge.release_links(*args, pairs, **request.options))
+    pairs = request.pairs()
+    with request.operation() as op:
+        return Effect(outcome=unmerge.release_links(op, pairs))
 
 
 def _erase_person(request: ActionRequest) -> Effect:
@@ -188,20 +191,21 @@ def _identifiers_to_erase(request: ActionRequest) -> list[Identifier]:
 
 
 def _add_rule(request: ActionRequest) -> Effect:
-    result = guards.add_rule(
-        *request.identities.args,
-        exact=request.raw_text("exact") or None,
-        pattern=request.raw_text("pattern") or None,
-        id_type=request.text("id_type") or None,
-        action=request.text("rule_action") or "block",
-        **request.options,
-    )
+    with request.operation() as op:
+        result = guards.add_rule(
+            op,
+            exact=request.raw_text("exact") or None,
+            pattern=request.raw_text("pattern") or None,
+            id_type=request.text("id_type") or None,
+            action=request.text("rule_action") or "block",
+        )
     return _rule_effect(result)
 
 
 def _remove_rule(request: ActionRequest) -> Effect:
-    args, number = request.identities.args, request.number("rule")
-    return _rule_effect(guards.remove_rule(*args, number, **request.options))
+    number = request.number("rule")
+    with request.operation() as op:
+        return _rule_effect(guards.remove_rule(op, number))
 
 
 def _rule_effect(result: guards.BlockListChange) -> Effect:
@@ -224,7 +228,8 @@ def _set_limits(request: ActionRequest) -> Effect:
     if "trait_identifiers" in request.form:
         options["trait_identifiers"] = _trait_identifiers(request)
     changes = {name: value for name, value in options.items() if value != getattr(stored, name)}
-    outcome = guards.set_options(*identities.args, changes, **request.options)
+    with request.operation() as op:
+        outcome = guards.set_options(op, changes)
     if "trait_identifiers" in changes and not request.dry_run:
         destination.config["trait_identifiers"] = ", ".join(changes["trait_identifiers"])
         destination.save(update_fields=["config", "updated_at"])

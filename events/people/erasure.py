@@ -216,18 +216,15 @@ class _ErasureRun:
     def _erase_from_warehouse(self) -> None:
         erasure = self.erasure
         erasure.save_fields(state=ErasureState.RUNNING)
-        erase.erase_identifiers(
-            *self.identities.args,
-            list(self.erased.modes),
-            mode=erasure.mode,
-            actor=erasure.actor,
-            reason=erasure.reason,
-            before_commit=self._save_warehouse_counts,
-        )
+        with self.identities.operation(erasure.actor) as op:
+            result = erase.erase_identifiers(
+                op, list(self.erased.modes), erasure.mode, erasure.reason
+            )
+            self._save_warehouse_counts(result)
         self._save_progress(step=ErasureStep.LOG)
 
     def _save_warehouse_counts(self, result: erase.ErasureResult) -> None:
-        """Save the larger counts: a second run after a crash finds fewer rows."""
+        """Save the larger counts before the commit: a run after a crash finds fewer rows."""
         counts = dict(self.erasure.counts)
         larger = {table: max(n, counts.get(table, 0)) for table, n in result.counts.items()}
         self.erasure.save_fields(counts=counts | larger)

@@ -52,9 +52,8 @@ def preview_erasure(
     The warehouse runs the erasure and rolls it back.
     """
     report(ErasureStep.WAREHOUSE.label, None)
-    result = erase.erase_identifiers(
-        *identities.args, identifiers, mode=mode, actor="", dry_run=True
-    )
+    with identities.operation("", dry_run=True) as op:
+        result = erase.erase_identifiers(op, identifiers, mode)
     erased = ErasedIdentifiers(dict.fromkeys(identifiers, mode))
     rules = graph_schema.read_rules(identities.conn, identities.schema)
     texts, sources = ErasedTexts(erased), concerned_sources(destination)

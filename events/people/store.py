@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,6 +15,7 @@ from destinations.postgres.config import PostgresConfig
 from destinations.postgres.connection import Conn
 from destinations.postgres.connection import connect as connect_warehouse
 from destinations.postgres.identity import graph_schema
+from destinations.postgres.operations.operation import Operation, begin_operation
 from destinations.warehouse.identity.statements import (
     Identifier,
     MalformedMergeError,
@@ -39,10 +40,10 @@ class IdentityStore:
     schema: str
     namespaces: list[str]
 
-    @property
-    def args(self) -> tuple[Conn, str, list[str]]:
-        """The first three arguments of every operation."""
-        return self.conn, self.schema, self.namespaces
+    def operation(self, actor: str, *, dry_run: bool = False) -> AbstractContextManager[Operation]:
+        """Begin an action on these identities; a dry run rolls it back."""
+        names = self.schema, self.namespaces
+        return begin_operation(self.conn, *names, actor=actor, dry_run=dry_run)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity import resolve as identity_resolve
 from destinations.postgres.identity.query import query
 from destinations.postgres.operations import erase, unmerge
+from destinations.postgres.operations.operation import begin_operation
 from destinations.postgres.reads import profiles as reads_profiles
 from destinations.postgres.resolved_views import create_resolved_view
 from destinations.warehouse.identity.statements import (
@@ -293,12 +294,15 @@ def operators(conn: Conn) -> dict[str, str]:
         _person(conn, number)
         middle = (Identifier(USER_ID, f"p{number}"), Identifier(USER_ID, f"q{number}"))
         started = time.perf_counter()
-        unmerge.unmerge_links(conn, SCHEMA, [EVENTS], [middle], actor="bench")
+        with begin_operation(conn, SCHEMA, [EVENTS], actor="bench") as op:
+            unmerge.unmerge_links(op, [middle])
         cuts.append((time.perf_counter() - started) * 1000)
-        unmerge.restore_links(conn, SCHEMA, [EVENTS], [middle], actor="bench")
+        with begin_operation(conn, SCHEMA, [EVENTS], actor="bench") as op:
+            unmerge.restore_links(op, [middle])
         everyone = erase.profile_identifiers(conn, SCHEMA, f"p{number}")
         started = time.perf_counter()
-        erase.erase_identifiers(conn, SCHEMA, [EVENTS], everyone, actor="bench")
+        with begin_operation(conn, SCHEMA, [EVENTS], actor="bench") as op:
+            erase.erase_identifiers(op, everyone)
         erasures.append((time.perf_counter() - started) * 1000)
     return {
         f"un-merge of {PERSON:,} identifiers": f"{statistics.median(cuts):.0f} ms with its rows",

@@ -142,11 +142,12 @@ def _kill(connection: Connection) -> None:
 
 def _operate(hub: Hub) -> None:
     """Store a cut, a rule and an erasure."""
-    options = {"actor": "ada", "dry_run": False}
     pair = (anonymous(mark("device")), user(mark("other")))
     with store.connect(hub.destination) as identities:
-        unmerge.unmerge_links(*identities.args, [pair], reason=mark("cut"), **options)
-        guards.add_rule(*identities.args, exact=mark("rule"), **options)
+        with identities.operation("ada") as op:
+            unmerge.unmerge_links(op, [pair], mark("cut"))
+        with identities.operation("ada") as op:
+            guards.add_rule(op, exact=mark("rule"))
         erasure = people_erasure.request(
             hub.destination, identities, [user(mark("past"))], actor="ada", reason=mark("erasure")
         )

@@ -10,6 +10,7 @@ from psycopg import sql as pgsql
 from psycopg.sql import SQL
 
 from destinations.postgres.identity import graph_schema, resolve
+from destinations.postgres.operations.operation import begin_operation
 from destinations.warehouse.identity.block_list import DEFAULT_RULES, BlockList
 from destinations.warehouse.identity.statements import (
     GraphOptions,
@@ -76,6 +77,9 @@ class Graph:
             with graph_schema.operator_lock_shared(conn or self.conn, self.schema):
                 resolved = resolve.resolve_statements(conn or self.conn, self.schema, chunk)
         return resolved
+
+    def operation(self, namespaces=(), *, actor="ann", dry_run=False):
+        return begin_operation(self.conn, self.schema, namespaces, actor=actor, dry_run=dry_run)
 
     def statements(self, event):
         try:

@@ -87,7 +87,8 @@ class Hub(Graph):
         with store.connect(self.destination) as identities:
             if op["op"] == "unlink":
                 pair = (Identifier(*op["a"]), Identifier(*op["b"]))
-                unmerge.unmerge_links(*identities.args, [pair], actor="ann")
+                with identities.operation("ann") as operation:
+                    unmerge.unmerge_links(operation, [pair])
                 return
             identifiers = [Identifier(*op["id"])]
             if op["op"] == "erase_profile":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,12 +17,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity.query import columns, query
 from destinations.postgres.identity.recompute import published_ids
 from destinations.postgres.operations.erase_rows import erase_rows
-from destinations.postgres.operations.operation import (
-    Operation,
-    OperationResult,
-    any_plan,
-    begin_operation,
-)
+from destinations.postgres.operations.operation import Operation, OperationResult, any_plan
 from destinations.postgres.resolved_views import resolved_namespaces
 from destinations.warehouse.identity.erasure import BLANK, DELETE, ErasedIdentifiers
 from destinations.warehouse.identity.statements import Identifier, visible_text
@@ -117,30 +112,18 @@ def check_erasable(identifiers: Collection[Identifier], mode: str) -> None:
 
 
 def erase_identifiers(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    identifiers: Collection[Identifier],
-    *,
-    mode: str = DELETE,
-    actor: str,
-    reason: str = "",
-    dry_run: bool = False,
-    before_commit: Callable[[ErasureResult], None] | None = None,
+    op: Operation, identifiers: Collection[Identifier], mode: str = DELETE, reason: str = ""
 ) -> ErasureResult:
     """Erase these identifiers and suppress them for good, even if no event has stated them.
 
     Rows with an erased primary identifier are deleted, or emptied with mode blank; in other rows
-    the values become null. It may run again after a crash, but then counts less: `before_commit`
-    keeps the counts.
+    the values become null. It may run again after a crash, but then counts less.
     """
     check_erasable(identifiers, mode)
-    all_namespaces = sorted({*namespaces, *resolved_namespaces(conn, schema)})
-    with begin_operation(conn, schema, all_namespaces, actor=actor, dry_run=dry_run) as op:
-        result = _Erasure(op, ErasedIdentifiers(dict.fromkeys(identifiers, mode)), mode).run(reason)
-        if before_commit:
-            before_commit(result)
-        return result
+    with any_plan(op.graph):
+        resolved = resolved_namespaces(op.graph.conn, op.graph.schema)
+    op.namespaces = sorted({*op.namespaces, *resolved})
+    return _Erasure(op, ErasedIdentifiers(dict.fromkeys(identifiers, mode)), mode).run(reason)
 
 
 class _Erasure:

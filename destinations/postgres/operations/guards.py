@@ -133,16 +133,12 @@ class BlockListChange:
 
 
 def add_rule(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
+    op: Operation,
     *,
     exact: str | None = None,
     pattern: str | None = None,
     id_type: str | None = None,
     action: str = "block",
-    actor: str,
-    dry_run: bool = False,
 ) -> BlockListChange:
     """Block or allow a value or a pattern, and hide or show the identifiers that match.
 
@@ -155,25 +151,15 @@ def add_rule(
             compile_pattern(pattern)
         except ValueError as error:
             raise DestinationError(str(error)) from error
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        row = op.graph.run(INSERT_RULE, id_type, exact, pattern, action, actor).fetchall()[0]
-        return _apply_block_list(op, BlockRule(row[0], exact, pattern, id_type, action))
+    row = op.graph.run(INSERT_RULE, id_type, exact, pattern, action, op.actor).fetchall()[0]
+    return _apply_block_list(op, BlockRule(row[0], exact, pattern, id_type, action))
 
 
-def remove_rule(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    rule_id: int,
-    *,
-    actor: str,
-    dry_run: bool = False,
-) -> BlockListChange:
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        row = op.graph.run(DELETE_RULE, rule_id).fetchone()
-        if row is None:
-            raise DestinationError(f"the block list has no rule {rule_id}")
-        return _apply_block_list(op, BlockRule(*row))
+def remove_rule(op: Operation, rule_id: int) -> BlockListChange:
+    row = op.graph.run(DELETE_RULE, rule_id).fetchone()
+    if row is None:
+        raise DestinationError(f"the block list has no rule {rule_id}")
+    return _apply_block_list(op, BlockRule(*row))
 
 
 def listed_rules(conn: Conn, schema: str) -> list[ListedRule]:
@@ -185,27 +171,18 @@ def largest_hubs(conn: Conn, schema: str, most: int = 100) -> list[Hub]:
     return [Hub(*row) for row in conn.execute(query(schema, HUBS), [most])]
 
 
-def set_options(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    changes: Mapping[str, Any],
-    *,
-    actor: str,
-    dry_run: bool = False,
-) -> OperationResult:
+def set_options(op: Operation, changes: Mapping[str, Any]) -> OperationResult:
     """Change fields of GraphOptions. Hubs follow; refused links stay until they are released."""
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        options = _valid_options(op.meta.options, changes)
-        op.graph.run(SET_OPTIONS, json.dumps(asdict(options)))
-        before, op.meta = op.meta.options, replace(op.meta, options=options)
-        if options.null_clears != before.null_clears and not dry_run:
-            _rewrite_profiles(op)
-        limit = options.hub_limit if options.hub_limit is not None else MOST_LINKS
-        with any_plan(op.graph):
-            types = [ANONYMOUS_ID, *options.trait_identifiers]
-            rated = [row[0] for row in op.graph.run(HUBS_TO_RATE, types, limit)]
-        return op.reevaluate_profiles((), rated)
+    options = _valid_options(op.meta.options, changes)
+    op.graph.run(SET_OPTIONS, json.dumps(asdict(options)))
+    before, op.meta = op.meta.options, replace(op.meta, options=options)
+    if options.null_clears != before.null_clears and not op.is_dry_run:
+        _rewrite_profiles(op)
+    limit = options.hub_limit if options.hub_limit is not None else MOST_LINKS
+    with any_plan(op.graph):
+        types = [ANONYMOUS_ID, *options.trait_identifiers]
+        rated = [row[0] for row in op.graph.run(HUBS_TO_RATE, types, limit)]
+    return op.reevaluate_profiles((), rated)
 
 
 def set_trait_identifiers(
@@ -216,7 +193,8 @@ def set_trait_identifiers(
     The hub limit applies to these types at once, and no longer to other traits.
     """
     if graph_schema.read_meta(conn, schema).options.trait_identifiers != names:
-        set_options(conn, schema, namespaces, {"trait_identifiers": names}, actor="settings")
+        with begin_operation(conn, schema, namespaces, actor="settings") as op:
+            set_options(op, {"trait_identifiers": names})
 
 
 def _valid_options(options: GraphOptions, changes: Mapping[str, Any]) -> GraphOptions:

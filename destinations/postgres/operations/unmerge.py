@@ -13,12 +13,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity import graph_schema, restamp
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns, query
-from destinations.postgres.operations.operation import (
-    Operation,
-    OperationResult,
-    any_plan,
-    begin_operation,
-)
+from destinations.postgres.operations.operation import Operation, OperationResult, any_plan
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
 from destinations.warehouse.identity.statements import Identifier
 from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
@@ -101,104 +96,68 @@ class InactiveLink(NamedTuple):
 
 
 def unmerge_links(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    pairs: Sequence[Pair],
-    *,
-    actor: str,
-    reason: str = "",
-    dry_run: bool = False,
+    op: Operation, pairs: Sequence[Pair], reason: str = "", *, sides: Pair | None = None
 ) -> UnmergeResult:
-    """Cut these links for good, so that later events that state them join nothing."""
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        return _cut_links(op, pairs, reason)
-
-
-def unmerge_event(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    message_id: str,
-    *,
-    more_pairs: Iterable[Pair] = (),
-    sides: Pair | None = None,
-    actor: str,
-    reason: str = "",
-    dry_run: bool = False,
-) -> UnmergeResult:
-    """Cut the links that an event was the first to state, and those in `more_pairs`.
+    """Cut these links for good, so that later events that state them join nothing.
 
     `sides` are the two identifiers to separate, unless they are the ends of these links.
     """
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        with any_plan(op.graph):
-            rows = op.graph.run(LINKS_OF_MESSAGE, message_id).fetchall()
-        first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
-        pairs = list({frozenset(pair): pair for pair in [*first, *more_pairs]}.values())
-        if not pairs:
-            raise DestinationError(f"no link is known from message {message_id!r}")
-        return _cut_links(op, pairs, reason, sides)
+    keys = sorted({_link_key(op, pair) for pair in pairs})
+    if any(a == b for a, b in keys):
+        raise DestinationError("an identifier cannot be cut from itself")
+    op.graph.run(INSERT_CUTS, op.actor, reason, *columns(keys))
+    outcome = _set_link_state(op, pairs, CUT)
+    return UnmergeResult(list(pairs), outcome, _remaining_path(op, [sides] if sides else pairs))
 
 
-def unmerge_identifier(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    identifier: Identifier,
-    *,
-    actor: str,
+def unmerge_event(
+    op: Operation,
+    message_id: str,
     reason: str = "",
-    dry_run: bool = False,
+    *,
+    more_pairs: Iterable[Pair] = (),
+    sides: Pair | None = None,
 ) -> UnmergeResult:
+    """Cut the links that an event was the first to state, and those in `more_pairs`."""
+    with any_plan(op.graph):
+        rows = op.graph.run(LINKS_OF_MESSAGE, message_id).fetchall()
+    first = [(Identifier(*row[:2]), Identifier(*row[2:])) for row in rows]
+    pairs = list({frozenset(pair): pair for pair in [*first, *more_pairs]}.values())
+    if not pairs:
+        raise DestinationError(f"no link is known from message {message_id!r}")
+    return unmerge_links(op, pairs, reason, sides=sides)
+
+
+def unmerge_identifier(op: Operation, identifier: Identifier, reason: str = "") -> UnmergeResult:
     """Cut all links in force of one identifier, so that it stands alone."""
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        stored = op.stored_identifiers([identifier]).get(identifier)
-        if stored is None:
-            raise DestinationError("no event has this identifier")
-        links = [link for link in op.links([stored.node_id]) if link[2] == IN_FORCE]
-        if not links:
-            raise DestinationError("the identifier has no active link")
-        ends = {end for link in links for end in link[:2]}
-        rows = op.graph.run(NODE_IDENTIFIERS, list(ends))
-        names = {node_id: Identifier(*row) for node_id, *row in rows}
-        return _cut_links(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
+    stored = op.stored_identifiers([identifier]).get(identifier)
+    if stored is None:
+        raise DestinationError("no event has this identifier")
+    links = [link for link in op.links([stored.node_id]) if link[2] == IN_FORCE]
+    if not links:
+        raise DestinationError("the identifier has no active link")
+    ends = {end for link in links for end in link[:2]}
+    rows = op.graph.run(NODE_IDENTIFIERS, list(ends))
+    names = {node_id: Identifier(*row) for node_id, *row in rows}
+    return unmerge_links(op, [(names[a], names[b]) for a, b, _ in sorted(links)], reason)
 
 
-def restore_links(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    pairs: Sequence[Pair],
-    *,
-    actor: str,
-    dry_run: bool = False,
-) -> OperationResult:
+def restore_links(op: Operation, pairs: Sequence[Pair]) -> OperationResult:
     """Take cuts back, so that links that events stated are in force again."""
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        keys = [_link_key(op, pair) for pair in pairs]
-        if op.graph.run(DELETE_CUTS, *columns(keys)).rowcount != len({*keys}):
-            raise DestinationError("not all of these links are cut")
-        return _set_link_state(op, pairs, IN_FORCE)
+    keys = [_link_key(op, pair) for pair in pairs]
+    if op.graph.run(DELETE_CUTS, *columns(keys)).rowcount != len({*keys}):
+        raise DestinationError("not all of these links are cut")
+    return _set_link_state(op, pairs, IN_FORCE)
 
 
-def release_links(
-    conn: Conn,
-    schema: str,
-    namespaces: Sequence[str],
-    pairs: Sequence[Pair],
-    *,
-    actor: str,
-    dry_run: bool = False,
-) -> OperationResult:
+def release_links(op: Operation, pairs: Sequence[Pair]) -> OperationResult:
     """Put links in force that the size guard refused."""
-    with begin_operation(conn, schema, namespaces, actor=actor, dry_run=dry_run) as op:
-        with any_plan(op.graph):
-            links = inactive_links(conn, schema, REFUSED, most=2**31)
-        refused = {frozenset((link.a, link.b)) for link in links}
-        if any(frozenset(pair) not in refused for pair in pairs):
-            raise DestinationError("not all of these links are blocked")
-        return _set_link_state(op, pairs, IN_FORCE)
+    with any_plan(op.graph):
+        links = inactive_links(op.graph.conn, op.graph.schema, REFUSED, most=2**31)
+    refused = {frozenset((link.a, link.b)) for link in links}
+    if any(frozenset(pair) not in refused for pair in pairs):
+        raise DestinationError("not all of these links are blocked")
+    return _set_link_state(op, pairs, IN_FORCE)
 
 
 def move_next_slice(conn: Conn, schema: str) -> bool:
@@ -212,17 +171,6 @@ def inactive_links(conn: Conn, schema: str, state: str, most: int = 100) -> list
     """The newest links in this state, CUT or REFUSED."""
     rows = conn.execute(query(schema, INACTIVE_LINKS), [state, most]).fetchall()
     return [InactiveLink(Identifier(*row[:2]), Identifier(*row[2:4]), *row[4:]) for row in rows]
-
-
-def _cut_links(
-    op: Operation, pairs: Sequence[Pair], reason: str, sides: Pair | None = None
-) -> UnmergeResult:
-    keys = sorted({_link_key(op, pair) for pair in pairs})
-    if any(a == b for a, b in keys):
-        raise DestinationError("an identifier cannot be cut from itself")
-    op.graph.run(INSERT_CUTS, op.actor, reason, *columns(keys))
-    outcome = _set_link_state(op, pairs, CUT)
-    return UnmergeResult(list(pairs), outcome, _remaining_path(op, [sides] if sides else pairs))
 
 
 def _remaining_path(op: Operation, pairs: Sequence[Pair]) -> list[PathStep]:

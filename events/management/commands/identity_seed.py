@@ -18,5 +18,5 @@ class Command(DestinationCommand):
 
     def run(self, destination: Destination, options: dict[str, Any]) -> None:
         with store.connect(destination) as identities:
-            seeded = backfill_identities(*identities.args)
+            seeded = backfill_identities(identities.conn, identities.schema, identities.namespaces)
         self.stdout.write(f"{seeded.people} pairs of ids linked, {seeded.rows} rows updated.")

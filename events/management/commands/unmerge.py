@@ -48,19 +48,18 @@ class Command(DestinationCommand):
         ends: list[Identifier],
         options: dict[str, Any],
     ) -> None:
-        args = identities.args
-        common: dict[str, Any] = {"actor": "command line", "dry_run": not options["yes"]}
-        if options["undo"]:
-            self._show(unmerge.restore_links(*args, [(ends[0], ends[1])], **common))
-            return
-        common["reason"] = options["reason"]
-        if message_id := options["event"]:
-            more_pairs = store.stated_pairs(destination, identities, message_id)
-            result = unmerge.unmerge_event(*args, message_id, more_pairs=more_pairs, **common)
-        elif len(ends) == 1:
-            result = unmerge.unmerge_identifier(*args, ends[0], **common)
-        else:
-            result = unmerge.unmerge_links(*args, [(ends[0], ends[1])], **common)
+        message_id, reason = options["event"], options["reason"]
+        stated = store.stated_pairs(destination, identities, message_id) if message_id else ()
+        with identities.operation("command line", dry_run=not options["yes"]) as op:
+            if options["undo"]:
+                self._show(unmerge.restore_links(op, [(ends[0], ends[1])]))
+                return
+            if message_id:
+                result = unmerge.unmerge_event(op, message_id, reason, more_pairs=stated)
+            elif len(ends) == 1:
+                result = unmerge.unmerge_identifier(op, ends[0], reason)
+            else:
+                result = unmerge.unmerge_links(op, [(ends[0], ends[1])], reason)
         for a, b in result.cut:
             self.stdout.write(f"cut: {a.type} {a.value!r} - {b.type} {b.value!r}")
         self._show(result.outcome)

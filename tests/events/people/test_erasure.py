@@ -235,9 +235,9 @@ def test_values_are_cleared_from_messages_that_quote_them(hub):
 
 def test_a_rule_that_names_the_erased_value_is_deleted(hub):
     hub.load(event(1, userId="ann-1", anonymousId="tablet"), event(2, userId="bob"))
-    with store.connect(hub.destination) as identities:
-        guards.add_rule(*identities.args, exact="ann-1", actor="ann")
-        guards.add_rule(*identities.args, exact="bob", actor="ann")
+    with store.connect(hub.destination) as identities, identities.operation("ann") as op:
+        guards.add_rule(op, exact="ann-1")
+        guards.add_rule(op, exact="bob")
 
     receipt = erase_person(hub.destination, "ann-1", "user_id", whole_profile=False, actor="eve")
 
@@ -248,8 +248,8 @@ def test_a_rule_that_names_the_erased_value_is_deleted(hub):
 
 
 def test_a_value_that_was_never_an_identifier_is_cleared_from_the_ids_of_rows(hub):
-    with store.connect(hub.destination) as identities:
-        guards.add_rule(*identities.args, exact="ann-1", id_type="anonymous_id", actor="ann")
+    with store.connect(hub.destination) as identities, identities.operation("ann") as op:
+        guards.add_rule(op, exact="ann-1", id_type="anonymous_id")
     hub.load(event(1, userId="bob", anonymousId="ann-1", event="Looked", properties={"x": "ann-1"}))
     assert "ann-1" in everything_stored(hub)
 

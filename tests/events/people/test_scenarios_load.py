@@ -200,8 +200,10 @@ def test_an_unmerge_moves_the_rows_of_the_side_that_leaves(hub):
     hub.load(*TABLET)
     with store.connect(hub.destination) as identities:
         pair = (anonymous("tablet"), user("bob"))
-        preview = unmerge.unmerge_links(*identities.args, [pair], actor="ann", dry_run=True)
-        done = unmerge.unmerge_links(*identities.args, [pair], actor="ann")
+        with identities.operation("ann", dry_run=True) as op:
+            preview = unmerge.unmerge_links(op, [pair])
+        with identities.operation("ann") as op:
+            done = unmerge.unmerge_links(op, [pair])
 
     tablet = min(hub.key(anonymous("tablet")), hub.key(user("ann")))
     bob = min(hub.key(anonymous("phone")), hub.key(user("bob")))
@@ -234,7 +236,8 @@ def test_rows_of_a_large_unmerge_move_in_slices(hub):
     hub.conn.execute(COPY_ROWS, [restamp.AT_ONCE])
     pair = (anonymous("tablet"), user("bob"))
     with store.connect(hub.destination) as identities:
-        done = unmerge.unmerge_links(*identities.args, [pair], actor="ann")
+        with identities.operation("ann") as op:
+            done = unmerge.unmerge_links(op, [pair])
         assert done.outcome.restamp_id is not None
         progress = []
         while unmerge.move_next_slice(identities.conn, identities.schema):

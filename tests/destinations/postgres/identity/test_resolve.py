@@ -217,7 +217,8 @@ def test_a_cut_link_does_not_count_towards_a_hub(warehouse):
     graph = Graph(warehouse, {"hub_limit": 2})
     graph.load(*(event(n, anonymousId="tablet", userId=f"u{n}") for n in (1, 2)))
     pair = (anonymous("tablet"), user("u2"))
-    unmerge.unmerge_links(graph.conn, graph.schema, [], [pair], actor="ann", reason="shared")
+    with graph.operation() as op:
+        unmerge.unmerge_links(op, [pair], reason="shared")
 
     graph.load(
         event(3, anonymousId="tablet", userId="u2"), event(4, anonymousId="tablet", userId="u3")

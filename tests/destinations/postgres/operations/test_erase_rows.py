@@ -5,6 +5,7 @@ import json
 import pytest
 
 from destinations.postgres.operations import erase
+from destinations.warehouse.identity.erasure import DELETE
 from tests.support.events import event
 from tests.support.identity_graph import Graph, anonymous, user
 
@@ -40,10 +41,9 @@ def add(graph, stamp, *row):
     )
 
 
-def erased(graph, *identifiers, **options):
-    return erase.erase_identifiers(
-        graph.conn, graph.schema, ["app"], identifiers, actor="eve", **options
-    )
+def erased(graph, *identifiers, mode=DELETE, **options):
+    with graph.operation(["app"], actor="eve", **options) as op:
+        return erase.erase_identifiers(op, identifiers, mode)
 
 
 @pytest.mark.parametrize(

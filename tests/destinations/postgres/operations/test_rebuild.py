@@ -139,12 +139,16 @@ def test_after_operators_actions_the_graph_is_still_sound(warehouse, seed):
     ]
     named = [(type(user("x"))(*a), type(user("x"))(*b)) for a, b in pairs]
 
-    unmerge.unmerge_links(graph.conn, graph.schema, [], named, actor="ann")
-    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 2}, actor="ann")
+    with graph.operation() as op:
+        unmerge.unmerge_links(op, named)
+    with graph.operation() as op:
+        guards.set_options(op, {"hub_limit": 2})
     graph.load(*events[150:], chunk_size=30)
     assert graph_differences(graph.conn, graph.schema) == []
-    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 5}, actor="ann")
-    unmerge.restore_links(graph.conn, graph.schema, [], named[:3], actor="ann")
+    with graph.operation() as op:
+        guards.set_options(op, {"hub_limit": 5})
+    with graph.operation() as op:
+        unmerge.restore_links(op, named[:3])
 
     assert graph_differences(graph.conn, graph.schema) == []
 
@@ -158,12 +162,14 @@ def test_an_adopted_rule_hides_a_value_and_its_removal_brings_it_back(warehouse)
     )
     before = graph.clusters()
 
-    done = guards.add_rule(graph.conn, graph.schema, [], exact="bot", actor="ann")
+    with graph.operation() as op:
+        done = guards.add_rule(op, exact="bot")
 
     assert done.hidden == 1
     assert set(graph.clusters()) == {(anonymous("a1"),), (anonymous("a2"), user("u2"))}
     assert graph_differences(graph.conn, graph.schema) == []
-    guards.remove_rule(graph.conn, graph.schema, [], done.rule_id, actor="ann")
+    with graph.operation() as op:
+        guards.remove_rule(op, done.rule_id)
     assert graph.clusters() == before
     assert graph_differences(graph.conn, graph.schema) == []
 
@@ -172,9 +178,8 @@ def test_an_adopted_pattern_shows_in_a_dry_run_what_it_would_hide(warehouse):
     graph = Graph(warehouse)
     graph.load(event(1, anonymousId="test-1", userId="u1"), event(2, anonymousId="a", userId="u1"))
 
-    preview = guards.add_rule(
-        graph.conn, graph.schema, [], pattern="test-[0-9]+", actor="ann", dry_run=True
-    )
+    with graph.operation(dry_run=True) as op:
+        preview = guards.add_rule(op, pattern="test-[0-9]+")
 
     assert (preview.hidden, preview.shown) == (1, 0)
     assert [row.identifier_count for row in preview.outcome.after] == [2]
@@ -186,10 +191,12 @@ def test_a_lower_hub_limit_splits_and_a_higher_one_joins_again(warehouse):
     graph.load(*(event(n, anonymousId="kiosk", userId=f"u{n}") for n in (1, 2, 3)))
     before = graph.clusters()
 
-    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": 2}, actor="ann")
+    with graph.operation() as op:
+        guards.set_options(op, {"hub_limit": 2})
     assert len(graph.clusters()) == 4
 
-    guards.set_options(graph.conn, graph.schema, [], {"hub_limit": None}, actor="ann")
+    with graph.operation() as op:
+        guards.set_options(op, {"hub_limit": None})
     assert graph.clusters() == before
 
 
@@ -230,6 +237,7 @@ def test_nulls_clear_traits_as_soon_as_the_option_is_on(warehouse):
         event(2, "identify", userId="u", traits={"plan": None}),
     )
 
-    guards.set_options(graph.conn, graph.schema, [], {"null_clears": True}, actor="ann")
+    with graph.operation() as op:
+        guards.set_options(op, {"null_clears": True})
 
     assert graph.rows("SELECT traits FROM {schema}.rudder_profiles") == [({},)]

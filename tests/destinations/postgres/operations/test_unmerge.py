@@ -15,9 +15,9 @@ def graph(warehouse):
     return Graph(warehouse)
 
 
-def cut(graph, *pairs, **options):
-    options = {"actor": "ann", "reason": "tablet"} | options
-    return unmerge.unmerge_links(graph.conn, graph.schema, [], pairs, **options)
+def cut(graph, *pairs, dry_run=False):
+    with graph.operation(dry_run=dry_run) as op:
+        return unmerge.unmerge_links(op, pairs, "tablet")
 
 
 TABLET = [
@@ -71,7 +71,8 @@ def test_a_replay_does_not_undo_a_cut_and_an_operator_does(graph):
     graph.load(*TABLET)
     assert len(graph.clusters()) == 2
 
-    unmerge.restore_links(graph.conn, graph.schema, [], [pair], actor="ann")
+    with graph.operation() as op:
+        unmerge.restore_links(op, [pair])
 
     assert graph.clusters() == before
     assert graph.rows("SELECT * FROM {schema}.identity_tombstone") == []
@@ -79,11 +80,13 @@ def test_a_replay_does_not_undo_a_cut_and_an_operator_does(graph):
 
 def test_undoing_a_cut_that_does_not_exist_is_refused(graph):
     graph.load(*TABLET)
+    uncut = (user("ann"), anonymous("tablet"))
 
-    with pytest.raises(DestinationError, match="not all of these links are cut"):
-        unmerge.restore_links(
-            graph.conn, graph.schema, [], [(user("ann"), anonymous("tablet"))], actor="ann"
-        )
+    with (
+        pytest.raises(DestinationError, match="not all of these links are cut"),
+        graph.operation() as op,
+    ):
+        unmerge.restore_links(op, [uncut])
 
 
 def test_a_link_can_be_cut_before_any_event_creates_it(graph):
@@ -113,7 +116,8 @@ def test_where_a_second_path_exists_it_is_shown(graph):
 def test_all_links_of_one_event_can_be_cut(graph):
     graph.load(*TABLET)
 
-    unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", actor="ann")
+    with graph.operation() as op:
+        unmerge.unmerge_event(op, "m2")
 
     assert (anonymous("phone"), user("bob")) in graph.clusters()
 
@@ -125,7 +129,8 @@ def test_the_links_that_an_event_repeats_are_cut_with_those_it_created(graph):
     )
     again = [(user("ann"), anonymous("tablet"))]
 
-    done = unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", more_pairs=again, actor="ann")
+    with graph.operation() as op:
+        done = unmerge.unmerge_event(op, "m2", more_pairs=again)
 
     assert len(done.cut) == 3
     assert len(graph.clusters()) == 3
@@ -136,7 +141,8 @@ def test_the_remaining_path_between_two_sides_is_returned(graph):
     graph.load(event(5, anonymousId="laptop", userId="bob"))
     sides = (user("ann"), anonymous("phone"))
 
-    done = unmerge.unmerge_event(graph.conn, graph.schema, [], "m2", sides=sides, actor="ann")
+    with graph.operation() as op:
+        done = unmerge.unmerge_event(op, "m2", sides=sides)
 
     assert [step.message_id for step in done.path] == ["m4", "m5", "m3"]
     assert done.cut == [(anonymous("tablet"), user("bob"))]
@@ -145,14 +151,15 @@ def test_the_remaining_path_between_two_sides_is_returned(graph):
 def test_an_event_that_created_no_link_is_refused(graph):
     graph.load(*TABLET)
 
-    with pytest.raises(DestinationError, match="no link is known"):
-        unmerge.unmerge_event(graph.conn, graph.schema, [], "m99", actor="ann")
+    with pytest.raises(DestinationError, match="no link is known"), graph.operation() as op:
+        unmerge.unmerge_event(op, "m99")
 
 
 def test_an_identifier_can_be_taken_out_of_its_profile(graph):
     graph.load(*TABLET)
 
-    unmerge.unmerge_identifier(graph.conn, graph.schema, [], anonymous("tablet"), actor="ann")
+    with graph.operation() as op:
+        unmerge.unmerge_identifier(op, anonymous("tablet"))
 
     assert set(graph.clusters()) == {
         (anonymous("tablet"),),
@@ -172,9 +179,8 @@ def test_a_cut_that_lowers_the_users_of_a_hub_ends_it(warehouse):
         (anonymous("kiosk"), user("u1"), user("u2")),
         (user("u3"),),
     }
-    unmerge.restore_links(
-        graph.conn, graph.schema, [], [(anonymous("kiosk"), user("u3"))], actor="ann"
-    )
+    with graph.operation() as op:
+        unmerge.restore_links(op, [(anonymous("kiosk"), user("u3"))])
     assert len(graph.clusters()) == 4
     assert graph.rows("SELECT degree FROM {schema}.identity_hub") == [(3,)]
 
@@ -184,7 +190,8 @@ def test_a_link_that_the_size_guard_refused_can_be_released(warehouse):
     graph.load(event(1, anonymousId="a", userId="u"), event(2, anonymousId="b", userId="u"))
     held = unmerge.inactive_links(graph.conn, graph.schema, REFUSED)
 
-    unmerge.release_links(graph.conn, graph.schema, [], [(held[0].a, held[0].b)], actor="ann")
+    with graph.operation() as op:
+        unmerge.release_links(op, [(held[0].a, held[0].b)])
 
     assert list(graph.clusters()) == [(anonymous("a"), anonymous("b"), user("u"))]
     assert graph.rows("SELECT old_rudder_id FROM {schema}.rudder_identity_overrides") == [
