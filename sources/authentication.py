@@ -26,32 +26,22 @@ class WriteKeyAuthentication(BaseAuthentication):
     """Finds the write key in the user name of basic auth."""
 
     def authenticate(self, request: Request) -> Authenticated:
-        credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
-        if credentials is None:
-            raise RefusedError(*refusals.MISSING_KEY)
-        return None, source_of_key(credentials[0], request.META)
+        return _authenticated(request, basic_key(request.META), refusals.MISSING_KEY)
 
 
 class QueryKeyAuthentication(BaseAuthentication):
     """Finds the write key in the query's writeKey; headers are ignored."""
 
     def authenticate(self, request: Request) -> Authenticated:
-        key = query_key(request.META.get("QUERY_STRING", ""))
-        if not key:
-            raise RefusedError(*refusals.MISSING_QUERY_KEY)
-        return None, source_of_key(key, request.META)
+        return _authenticated(request, query_key(request.META), refusals.MISSING_QUERY_KEY)
 
 
 class WebhookAuthentication(BaseAuthentication):
     """Finds the write key in the query's writeKey, or in the user name of basic auth."""
 
     def authenticate(self, request: Request) -> Authenticated:
-        if key := query_key(request.META.get("QUERY_STRING", "")):
-            return None, source_of_key(key, request.META)
-        credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
-        if credentials is None:
-            raise RefusedError(*refusals.MISSING_QUERY_KEY)
-        return None, source_of_key(credentials[0], request.META)
+        key = query_key(request.META) or basic_key(request.META)
+        return _authenticated(request, key, refusals.MISSING_QUERY_KEY)
 
 
 class SourceIdAuthentication(BaseAuthentication):
@@ -92,13 +82,26 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
     return (user, password) if colon and user else None
 
 
-def query_key(query: str) -> str:
-    """The first writeKey of a query string; "" when there is none."""
-    for part in query.split("&"):
+def basic_key(environ: Mapping[str, Any]) -> str:
+    """The write key in the user name of basic auth; "" when there is none."""
+    credentials = basic_credentials(environ.get("HTTP_AUTHORIZATION", ""))
+    return credentials[0] if credentials else ""
+
+
+def query_key(environ: Mapping[str, Any]) -> str:
+    """The first writeKey of the query string; "" when there is none."""
+    for part in environ.get("QUERY_STRING", "").split("&"):
         name, _, value = part.partition("=")
         if name == "writeKey":
             return unquote_to_bytes(value.replace("+", " ")).decode(errors="replace")
     return ""
+
+
+def _authenticated(request: Request, key: str, refusal: tuple[int, str]) -> Authenticated:
+    """The result of an authentication by write key; without a key it raises the refusal."""
+    if not key:
+        raise RefusedError(*refusal)
+    return None, source_of_key(key, request.META)
 
 
 def _has_valid_token(*candidates: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +18,7 @@ def client_address(environ: Mapping[str, Any]) -> str:
         return peer
     first = str(forwarded).partition(",")[0].strip()
     trusted = is_trusted_proxy(peer)
-    return first if trusted and is_address(first) else peer
+    return first if trusted and parsed_address(first) else peer
 
 
 def verified_address(environ: Mapping[str, Any]) -> str:
@@ -29,18 +29,19 @@ def verified_address(environ: Mapping[str, Any]) -> str:
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
     address = str(environ.get("REMOTE_ADDR", ""))
-    while hops and is_trusted_proxy(address) and is_address(hops[-1]):
+    while hops and is_trusted_proxy(address) and parsed_address(hops[-1]):
         address = hops.pop()
     return address
 
 
 @lru_cache(maxsize=4096)
-def is_address(text: str) -> bool:
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address of a text, as IPv4 if it is mapped into IPv6; None for any other text."""
     try:
-        ip_address(text)
+        address = ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_trusted_proxy(peer: str) -> bool:
@@ -49,9 +50,7 @@ def is_trusted_proxy(peer: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_in_networks(peer: str, networks: tuple[str, ...]) -> bool:
-    """Whether the peer is in one of the networks; an IPv4 address may be mapped into IPv6."""
-    if not is_address(peer):
-        return False
-    address = ip_address(peer)
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in ip_network(network, strict=False) for network in networks)
+    address = parsed_address(peer)
+    return address is not None and any(
+        address in ip_network(network, strict=False) for network in networks
+    )

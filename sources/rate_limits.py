@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import Any
 
 from django.conf import settings
 from django_ratelimit.core import get_usage  # type: ignore[import-untyped]
@@ -31,7 +30,13 @@ def seconds_to_wait(group: str, value: str, requests: int, window_seconds: int) 
     if time.monotonic() < _cache_retry_at:
         return 0
     try:
-        usage = _usage(group, value, requests, window_seconds)
+        usage = get_usage(
+            None,
+            group=group,
+            key=lambda _group, _request: value,
+            rate=lambda _group, _request: (requests, window_seconds),
+            increment=True,
+        )
     except (RedisError, OSError) as error:
         _cache_retry_at = time.monotonic() + CACHE_RETRY_SECONDS
         logger.warning("no rate limits, the cache fails: %s", type(error).__name__)
@@ -64,16 +69,3 @@ def reset_limits() -> None:
     global _cache_retry_at  # noqa: PLW0603
     _cache_retry_at = 0.0
     _refused_until.clear()
-
-
-def _usage(group: str, value: str, requests: int, window_seconds: int) -> dict[str, Any]:
-    usage: dict[str, Any] | None = get_usage(
-        None,
-        group=group,
-        key=lambda _group, _request: value,
-        rate=lambda _group, _request: (requests, window_seconds),
-        increment=True,
-    )
-    if usage is None:
-        raise AssertionError("a rate was given")
-    return usage

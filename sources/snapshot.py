@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from sources.models import OnInvalidEvent, Source, SourceType, WriteKey
+from sources.models import OnInvalidEvent, Source, WriteKey
 from sources.refusals import unavailable
 
 logger = logging.getLogger(__name__)
@@ -41,10 +41,6 @@ class SourceInfo:
     rate_limit_window_seconds: int
     allowed_origins: frozenset[str]
     updated_at: datetime
-
-    @property
-    def takes_webhooks(self) -> bool:
-        return self.type == SourceType.WEBHOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +109,15 @@ def _refresh() -> None:
         if _current is not None and time.monotonic() - _checked_at < CHECK_SECONDS:
             return
         _checked_at = time.monotonic()
-        revision = _revision()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT revision FROM sources_revision")
+            revision = int(cursor.fetchone()[0])
         if _current is None or _current.revision != revision:
             _current = _load_snapshot(revision)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("sources not read again: %s", type(error).__name__)
     finally:
         _lock.release()
-
-
-def _revision() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT revision FROM sources_revision")
-        return int(cursor.fetchone()[0])
 
 
 def _load_snapshot(revision: int) -> Snapshot:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_login_failed
@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from redis.exceptions import RedisError
 
-from sources.client_address import is_address, verified_address
+from sources.client_address import parsed_address, verified_address
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,8 @@ def _hex_name(username: str) -> str:
 
 def _network(request: HttpRequest | None) -> str:
     address = verified_address(request.META) if request else ""
-    if not is_address(address):
+    ip = parsed_address(address)
+    if ip is None:
         return address
-    ip = ip_address(address)
-    ip = getattr(ip, "ipv4_mapped", None) or ip
     bits = IPV6_PREFIX if ip.version == 6 else ip.max_prefixlen  # noqa: PLR2004
     return str(ip_network((ip, bits), strict=False))

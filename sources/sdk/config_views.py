@@ -8,7 +8,7 @@ import orjson
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from sources.authentication import basic_credentials, query_key, source_of_key
+from sources.authentication import basic_key, query_key, source_of_key
 from sources.client_address import is_trusted_proxy
 from sources.refusals import MISSING_KEY, SOURCE_DISABLED, RefusedError
 from sources.sdk.config import public_url, segment_settings, source_config
@@ -16,7 +16,9 @@ from sources.sdk.config import public_url, segment_settings, source_config
 
 def source_config_view(request: HttpRequest) -> HttpResponse:
     """Answers for a disabled source as well, since the document stops its SDK from sending."""
-    key = _request_key(request)
+    key = basic_key(request.META) or query_key(request.META)
+    if not key:
+        raise RefusedError(*MISSING_KEY)
     return _json_response(source_config(source_of_key(key, request.META), key))
 
 
@@ -26,14 +28,6 @@ def segment_settings_view(request: HttpRequest, key: str) -> HttpResponse:
     trusted = is_trusted_proxy(request.META.get("REMOTE_ADDR", ""))
     url = public_url(request.META, settings.BASE_URL, behind_trusted_proxy=trusted)
     return _json_response(segment_settings(key, url + settings.PATH_PREFIX))
-
-
-def _request_key(request: HttpRequest) -> str:
-    credentials = basic_credentials(request.META.get("HTTP_AUTHORIZATION", ""))
-    key = credentials[0] if credentials else query_key(request.META.get("QUERY_STRING", ""))
-    if not key:
-        raise RefusedError(*MISSING_KEY)
-    return key
 
 
 def _json_response(document: dict[str, Any]) -> HttpResponse:

@@ -29,14 +29,9 @@ class Script:
     etag: str
 
 
-@dataclass(frozen=True)
-class _Package:
-    name: str
-    licence: str
-
-
-_RUDDERSTACK = _Package("@rudderstack/analytics-js", "LICENSE.md")
-_SEGMENT = _Package("@segment/analytics-next", "LICENSE.MD")
+# The name of a package, and its file with the licence.
+_RUDDERSTACK = ("@rudderstack/analytics-js", "LICENSE.md")
+_SEGMENT = ("@segment/analytics-next", "LICENSE.MD")
 
 # Text before the file, text after it, and replacements in it.
 _Wrap = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -91,13 +86,14 @@ def segment_bundle(name: str) -> Script:
     return _script(_SEGMENT, f"dist/umd/{name}", _UNCHANGED)
 
 
-def _script(package: _Package, name: str, wrap: _Wrap) -> Script:
-    folder = Path(settings.SDK_DIR) / "node_modules" / package.name
+def _script(package: tuple[str, str], name: str, wrap: _Wrap) -> Script:
+    package_name, licence = package
+    folder = Path(settings.SDK_DIR) / "node_modules" / package_name
     try:
         changed_ns = (folder / name).stat().st_mtime_ns
     except OSError as error:
         raise ScriptMissingError(HINT) from error
-    return _read_script(folder / name, changed_ns, folder / package.licence, wrap)
+    return _read_script(folder / name, changed_ns, folder / licence, wrap)
 
 
 @lru_cache(maxsize=64)

@@ -30,4 +30,4 @@ def test_basic_auth_is_read_or_missing(header, credentials):
     [("", ""), ("writeKey=", ""), ("a=b&writeKey=k%2Bx&writeKey=y", "k+x"), ("WriteKey=k", "")],
 )
 def test_the_first_write_key_of_the_query_counts(query, key):
-    assert query_key(query) == key
+    assert query_key({"QUERY_STRING": query}) == key

@@ -22,6 +22,7 @@ from events.protocol.pixel import GIF, pixel_event, prefers_image
 from events.protocol.query_string import first_values
 from events.protocol.webhook import webhook_event, webhook_properties
 from sources.authentication import QueryKeyAuthentication, WebhookAuthentication
+from sources.models import SourceType
 from sources.refusals import RefusedError, refusal_response
 from sources.snapshot import SourceInfo
 
@@ -114,7 +115,7 @@ class WebhookView(GatewayView):
 
     def check_source(self, source: SourceInfo, request: Request) -> None:
         super().check_source(source, request)
-        if not source.takes_webhooks:
+        if source.type != SourceType.WEBHOOK:
             raise RefusedError(*NO_WEBHOOK_SOURCE)
 
     def post(self, request: GatewayRequest) -> HttpResponse:
