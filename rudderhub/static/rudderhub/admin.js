@@ -84,12 +84,6 @@ function mayReplace(part) {
   return !livePaused && !document.hidden && !isSelected(part) && !busy;
 }
 
-function reloadUnlessSelected() {
-  if (!String(document.getSelection() ?? "")) {
-    location.reload();
-  }
-}
-
 async function refreshLive(part) {
   if (!mayReplace(part)) {
     return;
@@ -101,11 +95,11 @@ async function refreshLive(part) {
   }
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
-  if (!fresh) {
-    reloadUnlessSelected(); // the work has ended, and the whole page shows its result
-  } else if (mayReplace(part)) {
+  if (fresh && mayReplace(part)) {
     part.innerHTML = fresh.innerHTML;
     replaceLinkedParts(page);
+  } else if (!fresh && !String(document.getSelection() ?? "")) {
+    location.reload(); // the work has ended, and the whole page shows its result
   }
 }
 
