@@ -30,10 +30,7 @@ def operator_request(
     address: str = "",
     **headers: str,
 ) -> WSGIRequest:
-    """A request to pass to a route's view; the content of a GET is its query string.
-
-    Headers have their WSGI names, for example HTTP_AUTHORIZATION.
-    """
+    """A request for a view: the content of a GET is its query; headers have WSGI names."""
     query, body = (content, b"") if method == "GET" else (b"", content)
     return WSGIRequest(
         {

@@ -71,7 +71,13 @@ def keep_entries(
     Quarantined.objects.bulk_create(rows, batch_size=500)
     _unchecked_rows[source_pk] += len(rows)
     _unchecked_bytes[source_pk] += sum(len(row.body) for row in rows)
-    _trim_sometimes(source_pk)
+    # Trimmed when a sixteenth of the bounds is new, since counting costs more than storing.
+    if (
+        _unchecked_rows[source_pk] * 16 > settings.QUARANTINE_ROWS
+        or _unchecked_bytes[source_pk] * 16 > settings.QUARANTINE_BYTES
+    ):
+        _unchecked_rows[source_pk] = _unchecked_bytes[source_pk] = 0
+        trim_source(source_pk)
 
 
 def trim_source(source_pk: int) -> None:
@@ -127,13 +133,3 @@ def json_lines(refused: QuerySet[Quarantined]) -> Iterator[str]:
             )
             + "\n"
         )
-
-
-def _trim_sometimes(source_pk: int) -> None:
-    """Trim when a sixteenth of the bounds is new, since counting costs more than storing."""
-    if (
-        _unchecked_rows[source_pk] * 16 > settings.QUARANTINE_ROWS
-        or _unchecked_bytes[source_pk] * 16 > settings.QUARANTINE_BYTES
-    ):
-        _unchecked_rows[source_pk] = _unchecked_bytes[source_pk] = 0
-        trim_source(source_pk)

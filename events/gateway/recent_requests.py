@@ -71,10 +71,7 @@ def find_request(source_pk: int, received_at: datetime) -> KeptRequest | None:
 
 
 def delete_requests(source_pks: Iterable[int]) -> None:
-    """Delete all requests of these sources, since an erased person may be in any of them.
-
-    Raises DestinationUnavailableError if the cache does not answer.
-    """
+    """Delete all requests of the sources; DestinationUnavailableError if the cache is away."""
     try:
         for source_pk in source_pks:
             cache.delete_many([_cache_key(source_pk, slot) for slot in range(SLOTS)])

@@ -45,7 +45,9 @@ class RequestBody:
     def read(self, max_bytes: int) -> bytes:
         """The whole body; raises BodyTooLargeError as soon as it exceeds the limit."""
         if self._is_complete:
-            self._check_content(max_bytes)
+            if len(self.content) > max_bytes:
+                self.content = self.content[:SAMPLE_BYTES]
+                raise BodyTooLargeError(max_bytes)
             return self.content
         length = None if self.gzipped else self.announced_bytes
         if length is not None and length > max_bytes:
@@ -115,11 +117,6 @@ class RequestBody:
                     raise BodyTooLargeError(max_bytes)
         finally:
             self.content = bytes(content)
-
-    def _check_content(self, max_bytes: int) -> None:
-        if len(self.content) > max_bytes:
-            self.content = self.content[:SAMPLE_BYTES]
-            raise BodyTooLargeError(max_bytes)
 
 
 class GatewayRequest(Request):

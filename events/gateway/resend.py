@@ -90,7 +90,6 @@ def mark_waiting(requests: QuerySet[Quarantined], user_pk: int | None) -> int:
 
 
 def waiting_requests() -> QuerySet[Quarantined]:
-    """The marked requests, the oldest first."""
     return Quarantined.objects.filter(is_waiting=True).order_by("asked_at", "id").defer("body")
 
 
@@ -102,7 +101,8 @@ def resend_waiting(max_seconds: float) -> bool:
     """
     deadline = monotonic() + max_seconds
     for record in waiting_requests()[:SLICE_REQUESTS]:
-        if _remove_mark(record) and _is_log_unavailable(_resend_unmarked(record)):
+        outcome = _resend_marked(record)
+        if outcome is not None and outcome.status == 503:  # noqa: PLR2004
             return False
         if monotonic() > deadline:
             break
@@ -127,13 +127,10 @@ def log_resend(user_pk: int | None, record: Quarantined, how: str, outcome: Outc
     audit.log_action(user_pk, record, f"Sent again {how}: {outcome.status} {outcome.answer}")
 
 
-def _remove_mark(record: Quarantined) -> bool:
-    """Remove the mark; returns False if another worker or an operator has removed it."""
+def _resend_marked(record: Quarantined) -> Outcome | None:
     marked = Quarantined.objects.filter(pk=record.pk, is_waiting=True)
-    return bool(marked.update(is_waiting=False))
-
-
-def _resend_unmarked(record: Quarantined) -> Outcome | None:
+    if not marked.update(is_waiting=False):
+        return None  # another worker or an operator has removed the mark
     try:
         outcome = resend_request(record.pk)
     except (AlreadyAcceptedError, Quarantined.DoesNotExist):
@@ -141,10 +138,6 @@ def _resend_unmarked(record: Quarantined) -> Outcome | None:
     if record.asked_by_id:
         log_resend(record.asked_by_id, record, "unchanged", outcome)
     return outcome
-
-
-def _is_log_unavailable(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.status == 503  # noqa: PLR2004
 
 
 def _resend_outcome(record: Quarantined, body: bytes) -> Outcome:

@@ -60,7 +60,6 @@ INTERNAL_ROUTES: dict[str, Route] = {
 
 
 def find_event_route(path: str) -> Route | None:
-    """The route that accepts events at this path."""
     path = unprefixed_path(path)
     if path.startswith("/internal/") and settings.INTERNAL_ROUTES:
         return INTERNAL_ROUTES.get(path)

@@ -26,23 +26,18 @@ def send_sample_event(write_key: str, address: str) -> SampleEvent:
     """Store a test event unless it is refused; its device is new, so that it joins no profile."""
     message_id = f"test-{uuid.uuid4()}"
     credentials = base64.b64encode(f"{write_key}:".encode()).decode()
+    event = {
+        "messageId": message_id,
+        "anonymousId": message_id,
+        "event": NAME,
+        "properties": {"sent_from": "admin"},
+        "context": {"library": {"name": SDK, "version": ""}},
+    }
     request = operator_request(
         PATH,
-        _event_body(message_id),
+        orjson.dumps(event),
         address=address,
         HTTP_AUTHORIZATION=f"Basic {credentials}",
     )
     response = PUBLIC_ROUTES[PATH].view(request)
     return SampleEvent(message_id, response_outcome(response))
-
-
-def _event_body(message_id: str) -> bytes:
-    return orjson.dumps(
-        {
-            "messageId": message_id,
-            "anonymousId": message_id,
-            "event": NAME,
-            "properties": {"sent_from": "admin"},
-            "context": {"library": {"name": SDK, "version": ""}},
-        }
-    )

@@ -6,7 +6,7 @@ query grows with the log.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,10 +65,13 @@ def source_activity(
 ) -> dict[int, Activity]:
     since = now - timedelta(hours=HOURS)
     activity = {pk: Activity() for pk in source_pks}
-    for source_pk, hour, events in _events_by_hour(source_pks, since):
-        activity[source_pk].hours[min(hour, HOURS - 1)] += events
-    for source_pk, refused in _refused_counts(source_pks, since):
-        activity[source_pk].refused = refused
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_HOUR, {"sources": list(source_pks), "since": since})
+        for source_pk, hour, events in cursor.fetchall():
+            activity[source_pk].hours[min(hour, HOURS - 1)] += events
+    refused = Quarantined.objects.filter(source__in=source_pks, **refused_filter(since))
+    for source_pk, count in refused.order_by().values_list("source").annotate(Count("pk")):
+        activity[source_pk].refused = count
     for source_pk, at in _last_event_times(source_pks, window).items():
         activity[source_pk].last_at = at
     for source_pk, seen in sdks.sdks_by_source(source_pks).items():
@@ -79,18 +82,6 @@ def source_activity(
 def refused_filter(since: datetime) -> dict[str, Any]:
     """The filter for requests refused since then and not accepted later, also as URL parameters."""
     return {"received_at__gte": since.isoformat(), "accepted_at__isnull": True}
-
-
-def _events_by_hour(source_pks: Collection[int], since: datetime) -> list[tuple[int, int, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_BY_HOUR, {"sources": list(source_pks), "since": since})
-        rows: list[tuple[int, int, int]] = cursor.fetchall()
-    return rows
-
-
-def _refused_counts(source_pks: Collection[int], since: datetime) -> Iterable[tuple[int, int]]:
-    refused = Quarantined.objects.filter(source__in=source_pks, **refused_filter(since))
-    return refused.order_by().values_list("source").annotate(Count("pk"))
 
 
 def _last_event_times(source_pks: Collection[int], window: int) -> dict[int, datetime]:

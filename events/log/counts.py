@@ -77,6 +77,8 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 """
 
+_NEWEST_MARK = "SELECT upto_id, totals FROM events_logmark ORDER BY upto_id DESC LIMIT 1"
+
 _MARK_BELOW = """
 SELECT upto_id, totals FROM events_logmark WHERE upto_id <= %s ORDER BY upto_id DESC LIMIT 1
 """
@@ -133,16 +135,13 @@ class Mark:
 def advance_counts(
     conn: psycopg.Connection[Any], seconds: float = math.inf, step: int = STEP
 ) -> bool:
-    """Count up to the barrier or until the time is over; whether all events are counted.
-
-    Returns False at once while another session counts.
-    """
+    """Count up to the barrier; False if the time ends first or another session counts."""
     until = monotonic() + seconds
     with try_lock(conn, COUNT_LOCK) as is_locked:
         if not is_locked:
             return False
         barrier = reader.barrier(conn)
-        mark = _newest_mark(conn)
+        mark = _parsed_mark(conn.execute(_NEWEST_MARK).fetchone())
         while mark.upto < barrier:
             mark = _count_step(conn, mark, barrier, step)
             if monotonic() >= until:
@@ -213,14 +212,6 @@ def dropped_events(source_pk: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_DROPPED, [source_pk])
         return int(cursor.fetchone()[0])
-
-
-def _newest_mark(conn: psycopg.Connection[Any]) -> Mark:
-    return _parsed_mark(
-        conn.execute(
-            "SELECT upto_id, totals FROM events_logmark ORDER BY upto_id DESC LIMIT 1"
-        ).fetchone()
-    )
 
 
 def _parsed_mark(row: tuple[int, Any] | None) -> Mark:

@@ -160,7 +160,6 @@ def _rewrite_rows(rows: Iterable[Row]) -> int:
 
 
 def _row_values(event: Mapping[str, Any], number: int, received_at: datetime) -> tuple[Any, ...]:
-    """The parameters of REWRITE for an event."""
     kind, name = event.get("type"), event.get("event")
     return (
         orjson.dumps(event).decode(),

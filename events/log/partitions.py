@@ -24,9 +24,7 @@ class Partition:
         return datetime.combine(self.day + timedelta(days=1), time(), UTC)
 
 
-def ensure_partitions(
-    conn: psycopg.Connection[tuple[Any, ...]], first: date, days: int = 1
-) -> None:
+def ensure_partitions(conn: psycopg.Connection[Any], first: date, days: int = 1) -> None:
     """Create the log's partitions of these days; ATTACH does not block readers and writers."""
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
@@ -45,11 +43,7 @@ def log_partitions(conn: psycopg.Connection[Any]) -> list[Partition]:
         ORDER BY c.relname
         """
     )
-    return [Partition(name, _day(name), size) for name, size in rows]
-
-
-def _day(table: str) -> date:
-    return datetime.strptime(table[-8:], "%Y%m%d").replace(tzinfo=UTC).date()
+    return [Partition(name, date.fromisoformat(name[-8:]), size) for name, size in rows]
 
 
 def _ensure_partition(conn: psycopg.Connection[tuple[Any, ...]], day: date) -> None:

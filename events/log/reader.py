@@ -14,6 +14,14 @@ from destinations.interface import Chunk, LoggedEvent
 LOG_LOCK = 0x72756464_00000001
 READ_EVENTS = 1_000
 
+_READ_PAGE = """
+SELECT id, message_id, payload
+FROM events_event
+WHERE id > %s AND id <= %s AND source_id = %s
+ORDER BY id
+LIMIT %s
+"""
+
 
 def barrier(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
     """The id at or below which every event is final; 0 for an empty log."""
@@ -37,7 +45,8 @@ def read_chunk(
     last = after
     while len(events) < max_events and size < max_bytes:
         limit = min(READ_EVENTS, max_events - len(events))
-        page = _read_page(conn, source_pk, last, barrier_id, limit)
+        rows = conn.execute(_READ_PAGE, [last, barrier_id, source_pk, limit])
+        page = [LoggedEvent(*row) for row in rows]
         events += page
         size += sum(len(event.payload) for event in page)
         if len(page) < limit:
@@ -46,9 +55,7 @@ def read_chunk(
     return Chunk(after, last, events)
 
 
-def first_id(
-    conn: psycopg.Connection[tuple[Any, ...]], since: datetime | None, upto: int
-) -> int | None:
+def first_id(conn: psycopg.Connection[Any], since: datetime | None, upto: int) -> int | None:
     """The id of the oldest event up to an id, and since a time if one is given."""
     if since is None:
         row = conn.execute("SELECT min(id) FROM events_event WHERE id <= %s", [upto]).fetchone()
@@ -109,19 +116,3 @@ def last_event_times(window: int) -> dict[int, datetime]:
             [window],
         )
         return dict(cursor.fetchall())
-
-
-def _read_page(
-    conn: psycopg.Connection[tuple[Any, ...]], source_pk: int, after: int, upto: int, limit: int
-) -> list[LoggedEvent]:
-    cursor = conn.execute(
-        """
-        SELECT id, message_id, payload
-        FROM events_event
-        WHERE id > %s AND id <= %s AND source_id = %s
-        ORDER BY id
-        LIMIT %s
-        """,
-        [after, upto, source_pk, limit],
-    )
-    return [LoggedEvent(*row) for row in cursor]

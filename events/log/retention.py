@@ -83,23 +83,22 @@ class Reader:
 
 def drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> list[date]:
     """Drop the days that are due and return them; does nothing while another session drops days."""
+    dropped: list[date] = []
     with try_lock(conn, RETENTION_LOCK) as is_locked:
-        return list(_drop_due_days(conn, limits, now)) if is_locked else []
-
-
-def _drop_due_days(conn: psycopg.Connection[Any], limits: Limits, now: datetime) -> Iterator[date]:
-    """Drop days until one is in use for too long, such as by a backup."""
-    try:
-        with _statement_timeout(conn, limits.drop_seconds):
-            _finish_interrupted_drops(conn)
-        for partition in _due_partitions(log_partitions(conn), limits, now):
-            if _may_drop(conn, partition, limits, now):
-                with _statement_timeout(conn, limits.drop_seconds):
-                    _drop(conn, partition)
-                yield partition.day
-        _warn_of_size(log_partitions(conn), limits)
-    except psycopg.errors.QueryCanceled:
-        logger.warning("a day of the log is in use and could not be dropped: the next run will")
+        if not is_locked:
+            return dropped
+        try:
+            with _statement_timeout(conn, limits.drop_seconds):
+                _finish_interrupted_drops(conn)
+            for partition in _due_partitions(log_partitions(conn), limits, now):
+                if _may_drop(conn, partition, limits, now):
+                    with _statement_timeout(conn, limits.drop_seconds):
+                        _drop(conn, partition)
+                    dropped.append(partition.day)
+            _warn_of_size(log_partitions(conn), limits)
+        except psycopg.errors.QueryCanceled:  # such as by a backup
+            logger.warning("a day of the log is in use and could not be dropped: the next run will")
+    return dropped
 
 
 @contextmanager
@@ -212,10 +211,7 @@ _MARK = "rudderhub: this day of the log is being dropped"
 
 
 def _finish_interrupted_drops(conn: psycopg.Connection[Any]) -> None:
-    """Drop the days that a killed run has detached, wholly or half.
-
-    Days that were detached by hand stay, because they do not have our mark.
-    """
+    """Drop the days that a killed run has detached; days detached by hand lack our mark."""
     for (table,) in conn.execute(_HALF_DETACHED).fetchall():
         conn.execute(
             SQL("ALTER TABLE events_event DETACH PARTITION {} FINALIZE").format(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -69,10 +69,16 @@ _decoder = msgspec.json.Decoder(_Event)
 
 def record_sdks(conn: psycopg.Connection[Any], after: int, upto: int) -> None:
     """Record the SDKs of the events with after < id <= upto; it may run twice."""
+    times: dict[Sdk, tuple[datetime, datetime]] = {}
     with conn.transaction(), conn.cursor(name="sdks") as cursor:
         cursor.itersize = READ_EVENTS
         cursor.execute(_EVENTS, [after, upto])
-        times = _first_and_last_times(cursor)
+        for source_pk, at, payload in cursor:
+            name, version = library(payload)
+            if name:
+                sdk = Sdk(source_pk, name, version)
+                first, last = times.get(sdk, (at, at))
+                times[sdk] = (min(first, at), max(last, at))
     rows = [(*sdk, first, last) for sdk, (first, last) in sorted(times.items())]
     if rows:
         conn.cursor().executemany(_NOTE, rows)
@@ -99,17 +105,3 @@ def library(payload: str) -> tuple[str, str]:
 
 def _stored_text(text: str | None) -> str:
     return (text or "").replace("\0", "")[:MAX_LENGTH]
-
-
-def _first_and_last_times(
-    rows: Iterable[tuple[int, datetime, str]],
-) -> dict[Sdk, tuple[datetime, datetime]]:
-    """The times of the first and the last event of each SDK."""
-    times: dict[Sdk, tuple[datetime, datetime]] = {}
-    for source_pk, at, payload in rows:
-        name, version = library(payload)
-        if name:
-            sdk = Sdk(source_pk, name, version)
-            first, last = times.get(sdk, (at, at))
-            times[sdk] = (min(first, at), max(last, at))
-    return times

@@ -100,7 +100,8 @@ class LogWriter:
             self._waiting.append(request)
             self._wake.notify()
         if not request.done.acquire(timeout=timeout_seconds):
-            self._withdraw(request)
+            with self._wake, contextlib.suppress(ValueError):  # it may be in a group already
+                self._waiting.remove(request)
             raise LogUnavailableError(f"no commit within {timeout_seconds} s")
         if request.error:
             raise request.error
@@ -111,10 +112,6 @@ class LogWriter:
             self._closed = True
             self._wake.notify()
         self._thread.join()
-
-    def _withdraw(self, request: _Append) -> None:
-        with self._wake, contextlib.suppress(ValueError):  # it may be in a group already
-            self._waiting.remove(request)
 
     def _run(self) -> None:
         while group := self._take_group():
@@ -143,17 +140,13 @@ class LogWriter:
         except Exception as error:
             logger.exception("a group of %d requests could not be stored", len(group))
             self._disconnect()
-            self._store_each(group, error)
+            if len(group) == 1:
+                self._finish(group, error)
+            else:
+                for request in group:  # so that the rows of one do not fail the others
+                    self._store([request])
         else:
             self._finish(group)
-
-    def _store_each(self, group: list[_Append], error: Exception) -> None:
-        """Store the requests one by one, so that the rows of one do not fail the others."""
-        if len(group) == 1:
-            self._finish(group, error)
-            return
-        for request in group:
-            self._store([request])
 
     @staticmethod
     def _finish(group: list[_Append], error: Exception | None = None) -> None:
@@ -161,7 +154,9 @@ class LogWriter:
             request.finish(error)
 
     def _commit(self, rows: list[Row]) -> None:
-        conn = self._connection()
+        if self._conn is None:
+            self._conn = log_connection()
+        conn = self._conn
         for day in {row[0][:10] for row in rows} - self._days:
             ensure_partitions(conn, date.fromisoformat(day))
             self._days.add(day)
@@ -170,11 +165,6 @@ class LogWriter:
             for row in rows:
                 copy.write_row(row)
         conn.execute("COMMIT")
-
-    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._conn is None:
-            self._conn = log_connection()
-        return self._conn
 
     def _disconnect(self) -> None:
         """Close the connection and forget the partitions: the next server may be another."""

@@ -65,10 +65,14 @@ class PixelView(GatewayView):
 
     def get(self, request: GatewayRequest) -> HttpResponse:
         parameters = _query_parameters(request)
-        if request.method == "HEAD":
-            self._check(request, parameters)
-        else:
+        if request.method != "HEAD":
             self.accept_one(parameters, partial(self.parse_parameters, request))
+            return self.accepted_response()
+        try:  # as accept_one, but nothing is stored
+            self.parse_parameters(request, parameters)
+        except InvalidEventError:
+            if not request.auth.quarantines:
+                raise
         return self.accepted_response()
 
     def parse_parameters(self, request: GatewayRequest, parameters: dict[str, str]) -> ParsedEvent:
@@ -97,14 +101,6 @@ class PixelView(GatewayView):
 
     def is_quarantined(self, refused: RefusedError) -> bool:
         return self.request.method != "HEAD" and super().is_quarantined(refused)
-
-    def _check(self, request: GatewayRequest, parameters: dict[str, str]) -> None:
-        """Answer as accept_one would, and store nothing."""
-        try:
-            self.parse_parameters(request, parameters)
-        except InvalidEventError:
-            if not request.auth.quarantines:
-                raise
 
 
 class WebhookView(GatewayView):
