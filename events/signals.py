@@ -15,10 +15,7 @@ from events.log.database import log_connection
 
 @receiver(post_save, sender=Connection)
 def start_connection(instance: Connection, created: bool, **_: Any) -> None:
-    """Set the start of a new connection that starts "now" to the end of the log.
-
-    Its ledger starts at once, so that it shows the events that retention drops from now on.
-    """
+    """The ledger starts at once, so that it shows the events that retention drops from now on."""
     if created and instance.start == Start.NOW and instance.start_position is None:
         with log_connection() as conn:
             instance.start_position = reader.barrier(conn)

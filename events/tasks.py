@@ -85,10 +85,7 @@ def send_quarantined_again(_: int) -> None:
 
 @shared_task
 def enqueue_waiting_work(*, is_worker_start: bool = False) -> None:
-    """Queue a load of each connection that is behind the log, and all other waiting work.
-
-    At the start of a worker also the work that a killed worker may have taken.
-    """
+    """Queue all waiting work; at a worker's start also what a killed worker may have taken."""
     with log_reader() as conn:
         head = reader.barrier(conn)
     behind = Connection.objects.filter(
@@ -156,5 +153,4 @@ def check_identities() -> None:
 def reapply_column_discards(
     destination_pk: int, schema: str, table: str, column: str, user_pk: int
 ) -> None:
-    """Reapply a column's discards."""
     reapply_column(DiscardColumn(destination_pk, schema, table, column), user_pk)

@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 
 def chunk_reader(reader: psycopg.Connection[Any], connection: Connection, upto: int) -> ReadChunk:
-    """A function that reads chunks of the connection's source from the log."""
-
     def read(after: int, max_events: int) -> Chunk:
         limits = (max_events, settings.LOAD_CHUNK_BYTES)
         return event_reader.read_chunk(reader, connection.source_id, after, upto, *limits)
@@ -55,9 +53,8 @@ def load_range(
     began: datetime,
     until: float,
 ) -> None:
-    """Load the events with after < id <= upto, in chunks that start before `until`.
+    """Load the events with after < id <= upto, in chunks that start before `until` (monotonic).
 
-    `until` is a time of time.monotonic(). `record` is called with each chunk after its commit.
     Dead letters with a last attempt before `began` count another attempt.
     """
     for prepared in _prepared_chunks(session, read, after, upto, first_events, until):

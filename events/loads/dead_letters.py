@@ -55,8 +55,6 @@ def discard_letters(letters: QuerySet[DeadLetter], by: str, note: str) -> int:
 
 
 def chunk_reader(reader: psycopg.Connection[Any], replay: Replay) -> session.ReadChunk:
-    """A function that reads chunks of a re-run from its dead letters."""
-
     def read(after: int, max_events: int) -> Chunk:
         limit = min(max_events, CHUNK_EVENTS)
         rows = reader.execute(_READ, [replay.pk, after, limit]).fetchall()
@@ -78,24 +76,21 @@ def close_passed_letters(replay: Replay) -> None:
 def store_dead_letters(connection: Connection, prepared: PreparedChunk, began: datetime) -> None:
     """Store the chunk's dead letters before the cursor passes them; it may run twice."""
     failures = {event.id: (event, reason) for event, reason in prepared.dead_letters}
-    DeadLetter.objects.bulk_create(
-        (_dead_letter(connection, event, reason) for event, reason in prepared.dead_letters),
-        ignore_conflicts=True,
-    )
+    letters = [
+        DeadLetter(
+            connection=connection,
+            event_id=event.id,
+            message_id=event.message_id,
+            reason=reason,
+            kind=fingerprint(reason),
+            payload=event.payload,
+        )
+        for event, reason in prepared.dead_letters
+    ]
+    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
     stored = DeadLetter.objects.filter(connection=connection, event_id__in=failures)
     for letter in stored.filter(tried_at__lt=began).defer("payload"):
         _record_attempt(letter, *failures[letter.event_id])
-
-
-def _dead_letter(connection: Connection, event: LoggedEvent, reason: str) -> DeadLetter:
-    return DeadLetter(
-        connection=connection,
-        event_id=event.id,
-        message_id=event.message_id,
-        reason=reason,
-        kind=fingerprint(reason),
-        payload=event.payload,
-    )
 
 
 def _record_attempt(letter: DeadLetter, event: LoggedEvent, reason: str) -> None:

@@ -123,7 +123,6 @@ def _failure_text(error: Exception) -> str:
 
 
 def _reapply(config: PostgresConfig, column: DiscardColumn) -> str:
-    """Widen and re-apply; the outcome as text."""
     place = (column.schema, column.table, column.name)
     with connect(config) as conn:
         total = sum(

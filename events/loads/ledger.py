@@ -54,7 +54,9 @@ class StandingPair(NamedTuple):
 def begin_ledger(connection: Connection, start: int | None = None) -> Standing:
     """Start the counts of a connection after its start, or after the event `start`."""
     standing = _start_standing(connection, start)
-    standing.accepted = _accepted_before(connection, standing.position)
+    # What the connection never loads: the events up to its start, or dropped before.
+    total = log_counts.total_upto(connection.source_id, standing.position)
+    standing.accepted = max(total, log_counts.dropped_events(connection.source_id))
     standing.save()
     return standing
 
@@ -106,10 +108,7 @@ def delete_old(now: datetime) -> None:
 
 
 def balances(connections: Iterable[Connection], since: datetime | None = None) -> list[Balance]:
-    """The balance of each connection from the last standing before a time, or from its start.
-
-    The number of queries does not depend on the number of connections.
-    """
+    """Balances from the last standing before a time or from the start, in few queries for all."""
     connections = list(connections)
     upto = Event.objects.order_by("-id").values_list("pk", flat=True).first() or 0
     totals = log_counts.totals(upto)
@@ -177,12 +176,6 @@ def _start_standing(connection: Connection, start: int | None = None) -> Standin
     position = (connection.start_position or 0) if start is None else start
     now = timezone.now().replace(second=0, microsecond=0)
     return Standing(connection=connection, at=now, is_start=True, position=position)
-
-
-def _accepted_before(connection: Connection, start: int) -> int:
-    """The number of events that the connection never loads: up to its start, or dropped before."""
-    source = connection.source_id
-    return max(log_counts.total_upto(source, start), log_counts.dropped_events(source))
 
 
 def _fill_accepted(standings: Sequence[Standing]) -> None:

@@ -21,12 +21,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet
 from django.utils import timezone
 
-from destinations.interface import (
-    DestinationError,
-    DestinationUnavailableError,
-    LoadResult,
-    PreparedChunk,
-)
+from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import NO_FAILURE, Connection
 from events.loads import chunks, dead_letters
 from events.loads import session as loads_session
@@ -57,10 +52,7 @@ class ReplayRange:
 
 
 def replay_range(connection: Connection, since: datetime | None) -> ReplayRange:
-    """The range of a replay from a time on; None means from the oldest event kept.
-
-    Raises DestinationError if the search for the first event takes too long.
-    """
+    """The range since a time, or all events kept; DestinationError if the search is too slow."""
     upto = max(connection.position, connection.start_position or 0)
     with log_connection(options=f"-c statement_timeout={COUNT_SECONDS}s") as conn:
         try:
@@ -175,15 +167,13 @@ def _load_slice(reader: psycopg.Connection[Any], replay: Replay) -> None:
                 connection,
                 replay.position,
                 replay.upto_id,
-                lambda prepared, result: _record_chunk(replay, prepared, result),
+                lambda prepared, result: replay.save_success(
+                    position=prepared.chunk.upto, **replay.counts_with(prepared, result)
+                ),
                 first_events=settings.LOAD_CHUNK_EVENTS,
                 began=replay.started_at,
                 until=monotonic() + SLICE_SECONDS,
             )
-
-
-def _record_chunk(replay: Replay, prepared: PreparedChunk, result: LoadResult) -> None:
-    replay.save_success(position=prepared.chunk.upto, **replay.counts_with(prepared, result))
 
 
 def _record_failure(replay: Replay, error: Exception) -> None:

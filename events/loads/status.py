@@ -46,7 +46,6 @@ def worst_health(healths: Iterable[Health]) -> Health | None:
 
 
 def _waiting_health(connection: Connection, now: datetime, since: datetime | None) -> Health:
-    """The health with waiting events: loading, scheduled or without a worker."""
     try:
         schedule = Schedule.from_config(connection.destination.config)
     except DestinationError:

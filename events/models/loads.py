@@ -153,10 +153,7 @@ def new_cursor_id() -> int:
 
 
 class Replay(Retrying, LoadCounts):
-    """A run that loads events of a connection again, from a time on or from the oldest event kept.
-
-    It has a separate cursor in the warehouse, so that loads of the connection continue.
-    """
+    """A run that loads events of a connection again; its own cursor lets loads continue."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="replays")
     cursor_id = models.BigIntegerField(unique=True, default=new_cursor_id, editable=False)

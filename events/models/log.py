@@ -34,10 +34,7 @@ class Event(models.Model):
 
 
 class MinuteCount(models.Model):
-    """The number of accepted events of a source and type in a minute, counted from the log.
-
-    Old minutes are added up to hours and days.
-    """
+    """Accepted events of a source and type in a minute; old minutes are added up to hours, days."""
 
     source_id = models.BigIntegerField()
     minute = models.DateTimeField(help_text="The minute of received_at.")

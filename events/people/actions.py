@@ -32,8 +32,6 @@ LIMITS = ("hub_limit", "size_limit")
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect of an action on identities and profiles."""
-
     lines: Sequence[Line] = ()
     """Names and values to show, such as counts by table."""
     cut: Sequence[unmerge.Pair] = ()
@@ -83,7 +81,6 @@ class ActionRequest:
         return [(identifiers[a], identifiers[b]) for a, b in links]
 
     def identifier(self) -> Identifier:
-        """The identifier in the form."""
         key = _key(self.text("identifier"))
         return self.identifiers_by_key(key)[key]
 
@@ -98,8 +95,6 @@ class ActionRequest:
 
 @dataclass(frozen=True)
 class Action:
-    """An action with its labels and the permission that it needs."""
-
     title: str
     verb: str
     run: Callable[[ActionRequest], Effect]

@@ -76,8 +76,6 @@ class JsonRenderer(BaseRenderer):
 
 
 class PeopleView(APIView):
-    """A view that needs a profile token."""
-
     authentication_classes = [TokenAuthentication]
     renderer_classes = [JsonRenderer]
 

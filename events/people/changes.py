@@ -86,7 +86,10 @@ def advance(change_pk: int) -> None:
             case ChangeState.CONFIRMED:
                 _run(change)
             case ChangeState.RUNNING:
-                _fail_interrupted(change)
+                with transaction.atomic():
+                    _fail(change, INTERRUPTED)
+                    text = f"{ACTIONS[change.action].title}: a worker was stopped during it."
+                    audit.log_action(change.user_id, change.destination, text)
 
 
 def _preview(change: IdentityChange) -> None:
@@ -107,13 +110,6 @@ def _run(change: IdentityChange) -> None:
         audit.log_action(change.user_id, change.destination, f"{ACTIONS[change.action].title}.")
     if effect.requested:
         queue.try_enqueue(effect.requested.pk, queue.Work.ERASURE)
-
-
-def _fail_interrupted(change: IdentityChange) -> None:
-    with transaction.atomic():
-        _fail(change, INTERRUPTED)
-        text = f"{ACTIONS[change.action].title}: a worker was stopped during it."
-        audit.log_action(change.user_id, change.destination, text)
 
 
 def _run_and_record_failure(change: IdentityChange, *, dry_run: bool) -> Effect | None:

@@ -86,16 +86,12 @@ class ErasedTexts:
 
     def _replaced(self, pattern: str, text: str) -> tuple[str, int]:
         """The text without the values, and the number of places where one was."""
-        values = self._values_in(text)
-        if not values:
-            return text, 0
-        return re.subn(pattern.format("|".join(map(re.escape, values))), ERASED_TEXT, text)
-
-    def _values_in(self, text: str) -> list[str]:
-        """The values in the text, the longest first."""
         words = self._spellings.keys() & {"", *_WORD.findall(text)}
         values = [value for word in words for value in self._spellings[word] if value in text]
-        return sorted(values, key=len, reverse=True)
+        if not values:
+            return text, 0
+        values.sort(key=len, reverse=True)
+        return re.subn(pattern.format("|".join(map(re.escape, values))), ERASED_TEXT, text)
 
 
 def clear_messages(messages: Iterable[MessageRow]) -> int:

@@ -77,10 +77,7 @@ def erase_person(
     actor: str,
     reason: str = "",
 ) -> Erasure:
-    """Request an erasure and run it to its end.
-
-    Raises DestinationError if it fails; a worker then retries it.
-    """
+    """Request and run an erasure; raises DestinationError if it fails, and a worker retries it."""
     with store.connect(destination) as identities:
         identifiers = identifiers_to_erase(identities, value, id_type, whole_profile=whole_profile)
         erasure = request(
@@ -122,22 +119,16 @@ def unfinished_erasures() -> QuerySet[Erasure]:
 
 
 def run(erasure: Erasure) -> None:
-    """Run the erasure to its end, in turns with a worker that also has it.
-
-    Raises DestinationError if it fails.
-    """
-    while run_slice(erasure) or _is_with_worker(erasure):
-        pass
-
-
-def _is_with_worker(erasure: Erasure) -> bool:
-    """Whether a worker still runs it, after a short wait; raises DestinationError if it failed."""
-    erasure.refresh_from_db()
-    if erasure.state == ErasureState.FAILED:
-        raise DestinationError(f"{erasure} failed and will be retried by a worker: {erasure.error}")
-    if not erasure.is_done:
-        sleep(POLL_SECONDS)
-    return not erasure.is_done
+    """Run the erasure to its end, in turns with a worker; raises DestinationError if it fails."""
+    while not erasure.is_done:
+        if run_slice(erasure):
+            continue
+        erasure.refresh_from_db()
+        if erasure.state == ErasureState.FAILED:
+            text = f"{erasure} failed and will be retried by a worker: {erasure.error}"
+            raise DestinationError(text)
+        if not erasure.is_done:
+            sleep(POLL_SECONDS)
 
 
 def run_slice(erasure: Erasure, limits: Slice = DEFAULT_SLICE) -> bool:
@@ -197,7 +188,6 @@ class _ErasureRun:
         return concerned_sources(self.erasure.destination)
 
     def run_step(self) -> None:
-        """Run the current step or a slice of it."""
         texts, sources, below = self.texts, self.sources, self.erasure.position
         match self.erasure.step:
             case ErasureStep.WAREHOUSE:

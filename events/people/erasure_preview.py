@@ -31,8 +31,6 @@ Hit = tuple[int, float | None]
 
 @dataclass(frozen=True)
 class ErasurePreview:
-    """Counts of rows by table."""
-
     counts: dict[str, int]
     at_least: frozenset[str]
     """Tables of which only the newest part was counted, because the whole took too long."""

@@ -103,11 +103,7 @@ def parse_batch(
     parse: Callable[[Any], ParsedEvent],
     keep_invalid: Callable[[Any, InvalidEventError], None] | None = None,
 ) -> list[ParsedEvent]:
-    """The accepted events, in order.
-
-    keep_invalid takes every invalid event; without it the first one raises InvalidEventError with
-    its position.
-    """
+    """The accepted events; keep_invalid takes invalid ones, else the first raises its error."""
     parsed: list[ParsedEvent] = []
     for position, event in enumerate(events):
         try:
@@ -121,16 +117,12 @@ def parse_batch(
 
 
 def parse_event(event: Any, event_type: str | None, envelope: Envelope) -> ParsedEvent:
-    """The event as it is stored, of event_type or else of its own type.
-
-    Changes the event in place, but only after it has passed every check.
-    """
+    """The event as it is stored, of event_type or its own type; changed once it is valid."""
     if not isinstance(event, dict):
         raise InvalidEventError("event is not a valid rudder event")
     event_type = event_type or own_type(event, envelope.types)
     check_size(event, envelope.max_event_bytes)
-    _check_ids(event, event_type)
-    _check_required_members(event, event_type)
+    _check_members(event, event_type)
     _fill_members(event, event_type, envelope)
     return ParsedEvent(
         message_id=event["messageId"],
@@ -156,14 +148,10 @@ def own_type(event: dict[str, Any], types: frozenset[str]) -> str:
     raise InvalidEventError(f"type must be one of {', '.join(sorted(types))}")
 
 
-def _check_ids(event: dict[str, Any], event_type: str) -> None:
-    if event_type == "extract":
-        return
-    if is_missing(event.get("userId")) and is_missing(event.get("anonymousId")):
+def _check_members(event: dict[str, Any], event_type: str) -> None:
+    has_no_id = is_missing(event.get("userId")) and is_missing(event.get("anonymousId"))
+    if has_no_id and event_type != "extract":
         raise InvalidEventError("request neither has anonymousId nor userId")
-
-
-def _check_required_members(event: dict[str, Any], event_type: str) -> None:
     for name in REQUIRED_MEMBERS.get(event_type, ()):
         if is_missing(event.get(name)):
             raise InvalidEventError(f"{name} is missing or blank")

@@ -1,7 +1,4 @@
-"""Reads RudderStack's list form of /internal/v1/batch.
-
-Each item has the event as its payload, and properties that describe it.
-"""
+"""Reads RudderStack's list form of /internal/v1/batch: payloads with properties."""
 
 from __future__ import annotations
 
@@ -22,10 +19,7 @@ _MEMBER_OF_PROPERTY = {"requestType": "type", "receivedAt": "receivedAt", "reque
 
 
 def parse_described_event(item: Any, source_id: str, envelope: Envelope) -> ParsedEvent:
-    """The event of {"properties": {...}, "payload": {event}}, with the time of its receipt.
-
-    The properties supply what the payload lacks.
-    """
+    """The event of {"properties": {...}, "payload": {event}}; properties supply what it lacks."""
     properties, payload = _parts(item)
     _check_properties(properties, source_id)
     supplied = {

@@ -37,8 +37,7 @@ def cleaned_text(text: str) -> str:
 def is_missing(value: Any) -> bool:
     """Whether a member is null or blank text.
 
-    The transform's is_blank is another rule: white space fills a column, and an empty list does
-    not.
+    The transform's is_blank is another rule: white space fills a column, an empty list does not.
     """
     return value is None or (isinstance(value, str) and not cleaned_text(value))
 
@@ -73,10 +72,7 @@ def parse_time(value: Any) -> datetime | None:
 
 
 def time_text(value: Any) -> str | None:
-    """The time that a sender wrote as it is stored: 2020-02-02T00:23:09.544Z.
-
-    None for what is not text or not a time.
-    """
+    """The sender's time as it is stored: 2020-02-02T00:23:09.544Z; None for what is no time."""
     if isinstance(value, str) and len(value) == 24 and _MILLISECOND_TIME.fullmatch(value):  # noqa: PLR2004
         try:
             datetime.fromisoformat(value)

@@ -30,10 +30,7 @@ QUEUED_SECONDS = 30
 
 
 class Work(StrEnum):
-    """The Celery name of a task that takes a primary key.
-
-    All of the quarantine is one piece of work, with the number 0.
-    """
+    """The Celery name of a task that takes a primary key; for all of the quarantine it is 0."""
 
     LOAD = "events.tasks.load_connection"
     REPLAY = "events.tasks.load_replay"
@@ -50,8 +47,11 @@ def enqueue_loads(source_pk: int) -> None:
 def enqueue(pk: int, work: Work = Work.LOAD) -> None:
     """Queue the work unless it is in the queue already."""
     key = _queued_key(pk, work)
-    if not _mark_queued(key):
-        return
+    try:
+        if not cache.add(key, 1, timeout=QUEUED_SECONDS):
+            return
+    except RedisError as error:  # nobody knows whether it is queued
+        logger.warning("cache unavailable: %s", type(error).__name__)
     try:
         current_app.send_task(work, (pk,), expires=QUEUED_SECONDS)
     except OperationalError:
@@ -72,18 +72,9 @@ def mark_taken(pk: int, work: Work = Work.LOAD) -> None:
     _unmark(_queued_key(pk, work))
 
 
-def _queued_key(pk: int, work: Work = Work.LOAD) -> str:
+def _queued_key(pk: int, work: Work) -> str:
     """The key of the cache that exists while the work is in the queue."""
     return f"queued:{work.name.lower()}:{pk}"
-
-
-def _mark_queued(key: str) -> bool:
-    """Whether it was not queued before; without a cache, nobody knows and it is queued."""
-    try:
-        return bool(cache.add(key, 1, timeout=QUEUED_SECONDS))
-    except RedisError as error:
-        logger.warning("cache unavailable: %s", type(error).__name__)
-        return True
 
 
 def _unmark(key: str) -> None:

@@ -36,34 +36,28 @@ class Command(DestinationCommand):
         parser.add_argument("--yes", action="store_true", help="erase; this cannot be undone")
 
     def run(self, destination: Destination, options: dict[str, Any]) -> None:
-        if options["only_identifier"] and not options["type"]:
+        value, id_type, mode = (options[name] for name in ("value", "type", "mode"))
+        whole_profile = not options["only_identifier"]
+        if not whole_profile and not id_type:
             raise CommandError("--only-identifier needs --type")
         if options["yes"]:
-            counts, text = _erase(destination, options)
+            erasure = people_erasure.erase_person(
+                destination,
+                value,
+                id_type,
+                whole_profile=whole_profile,
+                mode=mode,
+                actor="command line",
+                reason=options["reason"],
+            )
+            counts, text = erasure.counts, f"Erased: receipt {erasure.pk}."
         else:
-            counts, text = _preview_counts(destination, options), NOTHING_ERASED
+            with store.connect(destination) as identities:
+                identifiers = people_erasure.identifiers_to_erase(
+                    identities, value, id_type, whole_profile=whole_profile
+                )
+                preview = preview_erasure(destination, identities, identifiers, mode=mode)
+            counts, text = preview.counts, NOTHING_ERASED
         for table, count in counts.items():
             self.stdout.write(f"{count:>10,}  {table}")
         self.stdout.write(text)
-
-
-def _erase(destination: Destination, options: dict[str, Any]) -> tuple[dict[str, int], str]:
-    erasure = people_erasure.erase_person(
-        destination,
-        options["value"],
-        options["type"],
-        whole_profile=not options["only_identifier"],
-        mode=options["mode"],
-        actor="command line",
-        reason=options["reason"],
-    )
-    return erasure.counts, f"Erased: receipt {erasure.pk}."
-
-
-def _preview_counts(destination: Destination, options: dict[str, Any]) -> dict[str, int]:
-    value, id_type, is_one = (options[name] for name in ("value", "type", "only_identifier"))
-    with store.connect(destination) as identities:
-        identifiers = people_erasure.identifiers_to_erase(
-            identities, value, id_type, whole_profile=not is_one
-        )
-        return preview_erasure(destination, identities, identifiers, mode=options["mode"]).counts

@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand
 from destinations.warehouse.rows.transform import (
     Metadata,
     Options,
-    Row,
     TransformError,
     skip_reason,
     transform,
@@ -65,7 +64,8 @@ def _rows(case: dict[str, Any]) -> dict[str, Any]:
     )
     reason = skip_reason(event)
     if reason is None:
-        return {"expected": [_row_json(row) for row in rows]}
+        listed = [{"table": row.table, "columns": row.types, "data": row.values} for row in rows]
+        return {"expected": listed}
     if event["type"].lower() == "merge":
         return {"expected": [], "skipped": reason}
     return {"error": reason}
@@ -88,7 +88,3 @@ def _metadata(values: dict[str, Any]) -> Metadata:
         destination_type=values.get("destinationType") or "POSTGRES",
         received_at=values.get("receivedAt") or now,
     )
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    return {"table": row.table, "columns": row.types, "data": row.values}
