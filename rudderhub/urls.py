@@ -25,11 +25,7 @@ _ADMIN_PAGES = [
         ("discards/", discards.discards, "discards"),
         ("discards/<int:pk>/<str:schema>/export/", discards.discards_csv, "discards_file"),
         ("discards/<int:pk>/<str:schema>/widen/", discards.widen_column, "widen"),
-        (
-            "events/event/<int:pk>/in/<int:connection_pk>/",
-            warehouse_trace_page,
-            "warehouse_trace",
-        ),
+        ("events/event/<int:pk>/in/<int:connection_pk>/", warehouse_trace_page, "warehouse_trace"),
         ("people/", people.search, "people"),
         ("people/rules/", people.first_rules, "people-first-rules"),
         ("people/<int:pk>/rules/", people.rules, "people-rules"),

@@ -25,7 +25,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from rudderhub.accounts.second_factor.codes import log_action
+from events.workers import audit
 
 SETUP_LOCK = 0x72756464_00000010
 UNSAFE_KEY = "not-set-up-yet"
@@ -76,7 +76,7 @@ def first_admin(request: HttpRequest, token: str) -> HttpResponse:
     user = _create_admin(form)
     if user is None:
         return _expired_link(request)
-    log_action(user, "Created the first admin with the set-up link.")
+    audit.log_action(user.pk, user, "Created the first admin with the set-up link.")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponseRedirect(reverse("admin:index"))
 

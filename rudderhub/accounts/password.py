@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse_lazy
 from unfold.forms import AdminOwnPasswordChangeForm
 
-from rudderhub.accounts.second_factor.codes import log_action
+from events.workers import audit
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
@@ -28,7 +28,7 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
 
     def save(self, commit: bool = True) -> User:
         user: User = super().save(commit)
-        log_action(user, "Changed the password.")
+        audit.log_action(user.pk, user, "Changed the password.")
         return user
 
 

@@ -1,7 +1,4 @@
-"""The common parts of the two embedded servers: one process that starts, answers and stops.
-
-rudderhub.supervisor.main starts the servers for `make run`, tests.support.servers for the tests.
-"""
+"""The common parts of the two embedded servers: one process that starts, answers and stops."""
 
 from __future__ import annotations
 

@@ -52,15 +52,10 @@ def is_locked(app: Authenticator) -> bool:
 
 
 def remove_second_factor(user: User, message: str, by: int | None = None) -> None:
-    """Remove the second factor and the recovery codes: only the password is needed to log in."""
+    """Remove the recovery codes, too; `by` is the key of the acting user, if it is another."""
     with transaction.atomic():
         Authenticator.objects.filter(user=user).delete()
-        log_action(user, message, by)
-
-
-def log_action(user: User, message: str, by: int | None = None) -> None:
-    """Add an entry to the audit log; `by` is the key of the acting user, if it is another."""
-    audit.log_action(by or user.pk, user, message)
+        audit.log_action(by or user.pk, user, message)
 
 
 def _authenticators(user: User, kind: str) -> QuerySet[Authenticator]:

@@ -17,12 +17,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
 from django.views.generic.base import TemplateView
 
-from rudderhub.accounts.second_factor.codes import (
-    authenticator_app,
-    log_action,
-    recovery_codes,
-    use_code,
-)
+from events.workers import audit
+from rudderhub.accounts.second_factor.codes import authenticator_app, recovery_codes, use_code
 from rudderhub.accounts.second_factor.forms import PENDING_SECRET, CodeForm, EnrolForm, PasswordForm
 from rudderhub.accounts.second_factor.middleware import PASSED, next_step
 
@@ -66,7 +62,7 @@ class Enrol(Page, ActivateTOTPView):
         super().form_valid(form)
         del self.request.session[PENDING_SECRET]
         use_code(user, form.cleaned_data["code"])  # so that it does not work a second time
-        log_action(user, "Set up a second factor.")
+        audit.log_action(user.pk, user, "Set up a second factor.")
         _mark_passed(self.request, authenticator_app(user))
         return _codes_page(self.request)
 
@@ -86,7 +82,8 @@ class NewCodes(Page, GenerateRecoveryCodesView):
 
     def form_valid(self, form: Form) -> HttpResponse:
         super().form_valid(form)
-        log_action(_user(self.request), "Created new recovery codes.")
+        user = _user(self.request)
+        audit.log_action(user.pk, user, "Created new recovery codes.")
         return _codes_page(self.request)
 
 
@@ -104,7 +101,8 @@ class Remove(Page, DeactivateTOTPView):
 
     def form_valid(self, form: Form) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
-        log_action(_user(self.request), "Removed the second factor.")
+        user = _user(self.request)
+        audit.log_action(user.pk, user, "Removed the second factor.")
         messages.success(self.request, "Your second factor is removed.")
         return response
 
@@ -130,7 +128,7 @@ class Code(Page, BaseReauthenticateView):
 
     def _report_recovery_code(self, user: User) -> None:
         left = len(recovery_codes(user))
-        log_action(user, f"Used a recovery code; {left} left.")
+        audit.log_action(user.pk, user, f"Used a recovery code; {left} left.")
         messages.warning(self.request, f"You used a recovery code; {left} left.")
 
 

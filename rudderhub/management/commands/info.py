@@ -15,10 +15,7 @@ from django.utils import timezone
 from destinations.models import Connection
 from destinations.postgres.config import PostgresConfig
 from destinations.registry import destination_type
-from rudderhub import env
 from rudderhub.accounts.first_admin import setup_token
-from rudderhub.env import Env
-from rudderhub.supervisor import instance
 from sources.models import Source, WriteKey
 
 
@@ -60,7 +57,7 @@ def _facts() -> dict[str, str | None]:
         "source_id": source.public_id,
         "write_key": key.key if key else None,
         **_warehouse(source),
-        "data_dir": _data_dir(),
+        "data_dir": str(settings.DATA_DIR / "postgres") if settings.DATA_DIR else None,
     }
 
 
@@ -89,11 +86,3 @@ def _url(config: PostgresConfig) -> str:
     host = f"[{config.host}]" if ":" in config.host else config.host
     database = quote(config.database, safe="")
     return f"postgresql://{login}@{host}:{config.port}/{database}?sslmode={config.sslmode}"
-
-
-def _data_dir() -> str | None:
-    """The data folder of the embedded Postgres; None with another server."""
-    values = instance.stored_values(settings.VAR_DIR)
-    if Env().text("DATABASE_URL") != values.get("DATABASE_URL"):
-        return None
-    return str(env.postgres_home(settings.VAR_DIR, values["EMBEDDED_ID"]) / "postgres")

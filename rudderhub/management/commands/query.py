@@ -39,21 +39,16 @@ class Command(BaseCommand):
 
 
 def _query_result(destination: Destination, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns and rows; the search path has the schemas of the tables and the profiles."""
     config = PostgresConfig.from_config(destination.config, destination.secrets)
-    with psycopg.connect(config.conninfo()) as conn:
-        conn.read_only = True
-        conn.execute(
-            "SELECT set_config('search_path', %s, true)", [_search_path(destination, config)]
-        )
-        cursor = conn.execute(sql.encode())
-        return [column.name for column in cursor.description or ()], cursor.fetchall()
-
-
-def _search_path(destination: Destination, config: PostgresConfig) -> str:
-    """The schemas in which a query finds tables and profiles without naming them."""
     loaded = destination.connections.exclude(namespace="").order_by("id")
     schemas = [*loaded.values_list("namespace", flat=True), config.identity_schema, "public"]
-    return ", ".join(pgsql.Identifier(schema).as_string() for schema in schemas)
+    search_path = ", ".join(pgsql.Identifier(schema).as_string() for schema in schemas)
+    with psycopg.connect(config.conninfo()) as conn:
+        conn.read_only = True
+        conn.execute("SELECT set_config('search_path', %s, true)", [search_path])
+        cursor = conn.execute(sql.encode())
+        return [column.name for column in cursor.description or ()], cursor.fetchall()
 
 
 def _table_lines(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
