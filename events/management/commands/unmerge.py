@@ -39,32 +39,23 @@ class Command(DestinationCommand):
             raise CommandError("--undo needs the two identifiers of a link")
         ends = [Identifier(*words[start : start + 2]) for start in range(0, len(words), 2)]
         with store.connect(destination) as identities:
-            self._unmerge(destination, identities, ends, options)
-
-    def _unmerge(
-        self,
-        destination: Destination,
-        identities: store.IdentityStore,
-        ends: list[Identifier],
-        options: dict[str, Any],
-    ) -> None:
-        message_id, reason = options["event"], options["reason"]
-        stated = store.stated_pairs(destination, identities, message_id) if message_id else ()
-        with identities.operation("command line", dry_run=not options["yes"]) as op:
-            if options["undo"]:
-                self._show(unmerge.restore_links(op, [(ends[0], ends[1])]))
-                return
-            if message_id:
-                result = unmerge.unmerge_event(op, message_id, reason, more_pairs=stated)
-            elif len(ends) == 1:
-                result = unmerge.unmerge_identifier(op, ends[0], reason)
-            else:
-                result = unmerge.unmerge_links(op, [(ends[0], ends[1])], reason)
-        for a, b in result.cut:
-            self.stdout.write(f"cut: {a.type} {a.value!r} - {b.type} {b.value!r}")
-        self._show(result.outcome)
-        for step in result.path:
-            self.stdout.write(f"still {step_text(step)}")
+            message_id, reason = options["event"], options["reason"]
+            stated = store.stated_pairs(destination, identities, message_id) if message_id else ()
+            with identities.operation("command line", dry_run=not options["yes"]) as op:
+                if options["undo"]:
+                    self._show(unmerge.restore_links(op, [(ends[0], ends[1])]))
+                    return
+                if message_id:
+                    result = unmerge.unmerge_event(op, message_id, reason, more_pairs=stated)
+                elif len(ends) == 1:
+                    result = unmerge.unmerge_identifier(op, ends[0], reason)
+                else:
+                    result = unmerge.unmerge_links(op, [(ends[0], ends[1])], reason)
+            for a, b in result.cut:
+                self.stdout.write(f"cut: {a.type} {a.value!r} - {b.type} {b.value!r}")
+            self._show(result.outcome)
+            for step in result.path:
+                self.stdout.write(f"still {step_text(step)}")
 
     def _show(self, outcome: OperationResult) -> None:
         for profile in outcome.after:
