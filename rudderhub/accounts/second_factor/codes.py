@@ -52,7 +52,7 @@ def is_locked(app: Authenticator) -> bool:
 
 
 def remove_second_factor(user: User, message: str, by: int | None = None) -> None:
-    """Remove the recovery codes, too; `by` is the key of the acting user, if it is another."""
+    """Remove the app and the recovery codes; `by` is the key of the acting user, if not user."""
     with transaction.atomic():
         Authenticator.objects.filter(user=user).delete()
         audit.log_action(by or user.pk, user, message)
