@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -124,22 +124,14 @@ def read_rules(conn: Conn, schema: str, *, any_isolation: bool = False) -> Rules
     return Rules(blocks, meta.options.trait_identifiers)
 
 
-@contextmanager
-def operator_lock_shared(conn: Conn, schema: str) -> Iterator[None]:
+def operator_lock_shared(conn: Conn, schema: str) -> AbstractContextManager[None]:
     """Hold the shared lock from before a chunk's T1 until after its T2."""
-    with _operator_lock(conn, schema, "_shared"):
-        yield
+    return operator_lock(conn, schema, "_shared")
 
 
 @contextmanager
-def operator_lock(conn: Conn, schema: str) -> Iterator[None]:
+def operator_lock(conn: Conn, schema: str, kind: str = "") -> Iterator[None]:
     """Hold the lock of an operator's action; no chunk is between its T1 and its T2."""
-    with _operator_lock(conn, schema, ""):
-        yield
-
-
-@contextmanager
-def _operator_lock(conn: Conn, schema: str, kind: str) -> Iterator[None]:
     oid = read_meta(conn, schema).oid
     with conn.transaction():  # lock_timeout ends with it, unlike the lock
         _take_lock(conn, f"SELECT pg_advisory_lock{kind}({{}}, {{}})", OPERATOR_LOCK, oid)
@@ -189,11 +181,6 @@ def _create_schema(conn: Conn, schema: str, destination_id: str) -> None:
     row = [destination_id, secrets.token_bytes(32), VERSION, json.dumps(asdict(GraphOptions()))]
     conn.execute(query(schema, ADD_META), row)
     conn.execute(query(schema, SET_VERSION), [VERSION, VERSION])
+    rules = [(r.id, r.id_type, r.exact, r.pattern, r.action) for r in DEFAULT_RULES]
     with conn.cursor() as cursor:
-        cursor.executemany(
-            query(schema, ADD_RULE),
-            [
-                (rule.id, rule.id_type, rule.exact, rule.pattern, rule.action)
-                for rule in DEFAULT_RULES
-            ],
-        )
+        cursor.executemany(query(schema, ADD_RULE), rules)

@@ -350,7 +350,6 @@ _JSON_COLUMNS = (4, 5)
 
 
 def member_numbers(graph: Graph, roots: Iterable[int]) -> set[int]:
-    """The numbers of the identifiers of stored profiles."""
     return {row[0] for row in graph.run(MEMBER_NUMBERS, list(roots))}
 
 
@@ -389,14 +388,5 @@ def _member(row: tuple[Any, ...]) -> Member:
 
 
 def _stored_row(row: ProfileRow) -> tuple[Any, ...]:
-    return (
-        row.rudder_id,
-        row.user_id,
-        row.email,
-        row.name,
-        json_text(row.traits),
-        json_text(row.identifiers),
-        row.identifier_count,
-        row.first_seen_at,
-        row.last_seen_at,
-    )
+    """The values of the row's columns in their order, with JSON as text."""
+    return (*row[:4], json_text(row.traits), json_text(row.identifiers), *row[6:])

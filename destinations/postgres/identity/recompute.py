@@ -88,7 +88,6 @@ class PublishedId(NamedTuple):
 
 
 def published_ids(graph: Graph, roots: Collection[int]) -> list[PublishedId]:
-    """The present and former ids of the profiles with these roots."""
     numbers = list(roots)
     return [PublishedId(*row) for row in graph.run(PUBLISHED, numbers, numbers, numbers)]
 
@@ -109,7 +108,12 @@ def recompute_profiles(graph: Graph, roots: Collection[int]) -> list[StoredNode]
     Hubs and blocked identifiers stay alone. An alias follows its own identifier and is deleted if
     that is canonical again, so that every id ever published still resolves.
     """
-    nodes = {row[1]: _stored_node(*row) for row in graph.run(MEMBERS, list(roots))}
+    nodes = {
+        node_id: StoredNode(
+            root_id, node_id, comp_id, at, key, alone, Group(node_id, Anchor(at, key))
+        )
+        for root_id, node_id, comp_id, at, key, alone in graph.run(MEMBERS, list(roots))
+    }
     unite_stored_nodes(nodes, graph.run(LINKS_IN_FORCE, list(nodes)))
     parts: dict[Group, list[StoredNode]] = {}
     for node in nodes.values():
@@ -119,18 +123,6 @@ def recompute_profiles(graph: Graph, roots: Collection[int]) -> list[StoredNode]
         node.group = groups[representative(node.group)]
     _store_groups(graph, roots, list(nodes.values()), list(groups.values()))
     return list(nodes.values())
-
-
-def _stored_node(
-    root_id: int,
-    node_id: int,
-    comp_id: int,
-    first_received_at: datetime,
-    key: UUID,
-    stands_alone: bool,
-) -> StoredNode:
-    group = Group(node_id, Anchor(first_received_at, key))
-    return StoredNode(root_id, node_id, comp_id, first_received_at, key, stands_alone, group)
 
 
 def unite_stored_nodes(nodes: dict[int, StoredNode], links: Iterable[tuple[Any, ...]]) -> None:

@@ -188,7 +188,8 @@ def _add_event(
         return FILTERED
     if "integrations" in payload and is_switched_off(payload):
         return SWITCHED_OFF
-    if _is_for_other_destination(payload.get("rudderDestinationId"), metadata.destination_id):
+    addressee = payload.get("rudderDestinationId")  # set by reverse ETL
+    if isinstance(addressee, str) and addressee not in {"", metadata.destination_id}:
         return FOR_ANOTHER
     rows = [storable_row(row) for row in transform(payload, metadata, options, new_id=_new_id)]
     stated = statement(payload, metadata.source_id, rules) if rules else None
@@ -199,11 +200,6 @@ def _add_event(
     for row in rows[:1] if is_user else rows:  # the users row follows from identifies
         content.add_row(row, primary, is_user=is_user)
     return "" if rows or stated else skip_reason(payload) or "it has no identifier and no table"
-
-
-def _is_for_other_destination(destination_id: Any, own_id: str) -> bool:
-    """Whether reverse ETL addressed the event to another destination."""
-    return isinstance(destination_id, str) and destination_id not in {"", own_id}
 
 
 def _exact_payload(text: str) -> dict[str, Any]:

@@ -66,5 +66,4 @@ class Cursor:
         ).fetchone()
         if moved is None:
             raise DestinationUnavailableError("the cursor was moved by another load")
-        loaded_at: datetime = moved[0]
-        return loaded_at
+        return moved[0]  # type: ignore[no-any-return]

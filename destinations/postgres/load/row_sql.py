@@ -109,13 +109,9 @@ def replace_older_rows(
 
 
 def delete_discards(schema: str) -> Composed:
-    """Delete the discards of some rows of a table."""
-    return SQL(
-        """
-        DELETE FROM {}
-        WHERE table_name = %s AND row_id = ANY (%s)
-        """
-    ).format(pgsql.Identifier(schema, "rudder_discards"))
+    return SQL("DELETE FROM {} WHERE table_name = %s AND row_id = ANY (%s)").format(
+        pgsql.Identifier(schema, "rudder_discards")
+    )
 
 
 def _same_key(key: Iterable[str]) -> Composed:

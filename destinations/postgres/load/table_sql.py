@@ -158,7 +158,6 @@ def widen_columns(schema: str, table: str, columns: Sequence[str]) -> Composed:
 
 
 def count_rows_up_to(schema: str, table: str) -> Composed:
-    """Count the table's rows up to a limit."""
     return SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS counted").format(
         pgsql.Identifier(schema, table)
     )

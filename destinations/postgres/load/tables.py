@@ -122,7 +122,8 @@ class Namespace:
         has_persons = table == "identifies" or needed.keys() & PERSON_COLUMNS.keys()
         if has_persons and table != "users":
             needed.update(PERSON_COLUMNS)
-        self._refuse_other_relation(table)
+        if kind := self._others.get(table):
+            raise self._refusal(table, f"is {kind}, so no table can be created with this name")
         if (
             self._table_plan(table, needed)
             or self._is_view_missing(table)
@@ -130,10 +131,6 @@ class Namespace:
         ):
             self._change_table(table, needed)
         self._check_table(table)
-
-    def _refuse_other_relation(self, table: str) -> None:
-        if kind := self._others.get(table):
-            raise self._refusal(table, f"is {kind}, so no table can be created with this name")
 
     def _table_plan(self, table: str, needed: Mapping[str, str]) -> TablePlan:
         present = self._tables.get(table)
@@ -162,9 +159,6 @@ class Namespace:
             self._reread_tables(table)
             if changes or self._is_view_missing(table):
                 self._create_view(table)
-        self._record_added_columns(table, changes)
-
-    def _record_added_columns(self, table: str, changes: TablePlan) -> None:
         if changes.create:
             self.added[table] = []
         elif changes.add and self.added.get(table) != []:
@@ -181,16 +175,13 @@ class Namespace:
             for batch in _column_batches(changes.add):
                 self._conn.execute(table_sql.add_columns(schema, table, batch))
             self._create_key(table)
-        self._comment_on_columns(table, changes)
-        self._warn_of_budget(table, changes)
-        if changes.widen:
-            self._widen_columns(table, changes.widen)
-
-    def _comment_on_columns(self, table: str, changes: TablePlan) -> None:
         if changes.add:
             comments = column_comments(table, changes.add, datetime.now(UTC).date())
             text = table_comment(table) if changes.create else None
-            self._conn.execute(table_sql.comment_on_columns(self.schema, table, text, comments))
+            self._conn.execute(table_sql.comment_on_columns(schema, table, text, comments))
+        self._warn_of_budget(table, changes)
+        if changes.widen:
+            self._widen_columns(table, changes.widen)
 
     def _create_schema(self) -> None:
         present = self._conn.execute(

@@ -130,7 +130,6 @@ def _latest_value(column: str) -> Composed:
 
 
 def delete_users_without_identifies(schema: str) -> Composed:
-    """Delete users that have no identifies left."""
     return SQL(
         """
         DELETE FROM {users} AS stored

@@ -222,7 +222,6 @@ def _text_queries(table: CatalogTable) -> Iterator[Composed]:
 
 
 def _erased_value_test(table: CatalogTable, name: str) -> Composed:
-    """The condition that a column holds an erased value."""
     if table.columns[name] == "jsonb":
         return SQL(JSON_HAS_ERASED_VALUE).format(strings=_json_strings(name))
     id_type = column_id_type(name)

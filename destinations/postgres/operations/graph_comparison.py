@@ -138,7 +138,9 @@ class GraphComparison:
                 self._groups.add(*row)
             used = self._compare_groups()
             used |= self._compare_aliases()
-        self._compare_empty_groups(used)
+        for comp_id in self._groups.numbers:
+            if comp_id not in used:
+                self.plan.add_wrong_group("group", f"{comp_id} has no identifier")
         return self.plan
 
     def _read_nodes(self) -> None:
@@ -203,10 +205,7 @@ class GraphComparison:
         return places
 
     def _compare_groups(self) -> set[int]:
-        """Check that each profile is stored under one root, with its id, size and anchor.
-
-        Returns the groups that are of use.
-        """
+        """Check each profile's one root, id, size and anchor; returns the groups in use."""
         partition, groups = self.partition, self._groups
         roots = array("q", [UNSEEN]) * len(self.comp_ids)
         split: set[int] = set()
@@ -241,10 +240,7 @@ class GraphComparison:
         return ""
 
     def _compare_aliases(self) -> set[int]:
-        """Check that each published id resolves to the profile with its identifier.
-
-        Returns the groups that aliases use.
-        """
+        """Check the profile of each published id; returns the groups that aliases use."""
         partition, groups, plan = self.partition, self._groups, self.plan
         used: set[int] = set()
         for old, comp_id, number in _stream(self._graph, PUBLISHED):
@@ -260,12 +256,6 @@ class GraphComparison:
             if not groups.is_root(root) or groups.profile(root)[1][1] != partition.anchor(top)[1]:
                 plan.add_wrong_group("alias", f"{old} does not resolve to its profile")
         return used
-
-    def _compare_empty_groups(self, used: set[int]) -> None:
-        """Report groups without identifiers, except roots and the groups of aliases."""
-        for comp_id in self._groups.numbers:
-            if comp_id not in used:
-                self.plan.add_wrong_group("group", f"{comp_id} has no identifier")
 
 
 def compare_profile_rows(graph: Graph, null_clears: bool, plan: RebuildPlan) -> None:

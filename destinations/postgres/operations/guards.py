@@ -43,18 +43,12 @@ FROM {schema}.identity_rule_list
 ORDER BY id
 """
 
-NODES_OF_VALUE = """
-SELECT n.node_id, n.id_type, n.id_value, b.rule_id
-FROM {schema}.identity_node n
-LEFT JOIN {schema}.identity_blocked b ON b.node_id = n.node_id
-WHERE n.id_value = %s
-"""
-
 ALL_NODES = """
 SELECT n.node_id, n.id_type, n.id_value, b.rule_id
 FROM {schema}.identity_node n
 LEFT JOIN {schema}.identity_blocked b ON b.node_id = n.node_id
 """
+NODES_OF_VALUE = f"{ALL_NODES}WHERE n.id_value = %s"
 
 UPSERT_BLOCKED = """
 INSERT INTO {schema}.identity_blocked (node_id, rule_id)

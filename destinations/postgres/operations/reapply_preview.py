@@ -74,9 +74,8 @@ def reapply_preview(conn: Conn, schema: str, table: str, column: str) -> Reapply
     if tables.has_table(DISCARDS):
         values, tried, fitting = _discard_counts(conn, schema, table, column, afterwards)
     names = ["identifies", "users"] if table in ("identifies", "users") else [table]
-    type_name, rows, size = conn.execute(_SIZE, [schema, column, table, schema, names]).fetchall()[
-        0
-    ]
+    sizes = conn.execute(_SIZE, [schema, column, table, schema, names]).fetchall()
+    type_name, rows, size = sizes[0]
     becomes = "numeric" if is_whole(kind) else ""
     return ReapplyPreview(type_name, becomes, rows, size, values, tried, fitting)
 

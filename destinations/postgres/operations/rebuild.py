@@ -10,6 +10,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity import graph_schema, profile_rows
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns
+from destinations.postgres.identity.recompute import MOVE_NODES
 from destinations.postgres.operations.graph_comparison import (
     BATCH,
     Difference,
@@ -24,13 +25,6 @@ from destinations.warehouse.identity.union import Anchor, Group
 
 WRITTEN_AT_ONCE = 50_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-MOVE_NODES = """
-UPDATE {schema}.identity_node n
-SET comp_id = k.comp_id
-FROM unnest(%b::bigint[], %b::bigint[]) k (node_id, comp_id)
-WHERE n.node_id = k.node_id
-"""
 
 
 def graph_differences(conn: Conn, schema: str) -> list[Difference]:

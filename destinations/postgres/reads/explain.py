@@ -33,7 +33,6 @@ class PathStep:
 
     @property
     def ends(self) -> tuple[Identifier, Identifier]:
-        """The two identifiers of a link."""
         return (
             Identifier(self.from_type or "", self.from_value or ""),
             Identifier(self.to_type or "", self.to_value or ""),
@@ -41,12 +40,7 @@ class PathStep:
 
 
 def explain(
-    conn: Conn,
-    schema: str,
-    a: str,
-    b: str,
-    type_a: str | None = None,
-    type_b: str | None = None,
+    conn: Conn, schema: str, a: str, b: str, type_a: str | None = None, type_b: str | None = None
 ) -> list[PathStep]:
     """The path between a and b, which are identifier values or profile ids; types are optional."""
     rows = conn.execute(query(schema, EXPLAIN), [a, b, type_a, type_b]).fetchall()

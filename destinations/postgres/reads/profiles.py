@@ -299,13 +299,6 @@ def timeline(
     With `before` only events received earlier; with before_id also those of the same time that
     follow that event.
     """
-    tables = [
-        table
-        for table in catalogue.tables(conn, namespaces, TYPES)
-        if PROFILE_COLUMN in table.columns
-    ]
-    if not tables:
-        return []
     parts = [
         SQL(EVENTS).format(
             kind=Literal(TYPES[table.name]),
@@ -319,8 +312,11 @@ def timeline(
             before=_before_condition(before, before_id),
             limit=Literal(limit),
         )
-        for table in tables
+        for table in catalogue.tables(conn, namespaces, TYPES)
+        if PROFILE_COLUMN in table.columns
     ]
+    if not parts:
+        return []
     newest = SQL("SELECT * FROM ({}) e ORDER BY 5 DESC, 1 DESC LIMIT {}").format(
         SQL(" UNION ALL ").join(parts), Literal(limit)
     )
@@ -384,6 +380,5 @@ def biggest_profiles(conn: Conn, schema: str, most: int = 10) -> list[tuple[UUID
 
 
 def identifiers_by_key(conn: Conn, schema: str, keys: Collection[UUID]) -> dict[UUID, Identifier]:
-    """The stored identifiers with these keys."""
     rows = conn.execute(query(schema, NAMED), [list(keys)])
     return {key: Identifier(id_type, value) for key, id_type, value in rows}

@@ -283,7 +283,6 @@ def preview_rows(
 
 
 def discards_by_column(conn: Conn, schema: str, table: str) -> dict[str, int]:
-    """The number of discards of a table by column."""
     if not table_exists(conn, schema, "rudder_discards"):
         return {}
     query = SQL(_DISCARDS_BY_COLUMN).format(pgsql.Identifier(schema, "rudder_discards"))

@@ -69,7 +69,6 @@ class ErasedIdentifiers:
         return [json.dumps(value, ensure_ascii=False) for value in self.values]
 
     def is_stated_in(self, statement: Statement) -> bool:
-        """Whether the statement names an erased identifier."""
         return not self.modes.keys().isdisjoint(statement.identifiers)
 
     def is_erased_value(self, id_type: str | None, value: str | None) -> bool:

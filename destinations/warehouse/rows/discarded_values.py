@@ -29,7 +29,6 @@ def stored_text(text: str, reason: str, column_type: str) -> str | None:
 
 
 def _event_type(text: str, reason: str) -> str:
-    """The type of the value in the event."""
     if match := _CONVERSION(reason):
         return match[1]
     if _INTEGER(text):

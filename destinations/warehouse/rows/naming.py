@@ -149,7 +149,6 @@ class Scope(dict[str, str]):
         return column
 
     def child(self, key: str) -> Scope:
-        """The scope of the object under key."""
         child = self._children.get(key)
         if child is None:
             path = f"{self.prefix}{key}_"

@@ -19,7 +19,6 @@ from destinations.warehouse.rows.reserved_names import RESERVED_COLUMNS
 from destinations.warehouse.rows.transform import Row
 
 Columns = Mapping[str, str]
-Tables = Mapping[str, Columns]
 
 PROFILE_COLUMN = "rudder_profile_id"
 EXTRA_COLUMN = "rudder_extra"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from destinations.warehouse.rows.narrow_types import wide_type
@@ -35,7 +36,7 @@ def latest_users(identifies: Iterable[Mapping[str, Any]]) -> dict[str, User]:
     A later value wins over an earlier one; a missing value never does.
     """
     users: dict[str, User] = {}
-    for values in sorted(identifies, key=_received_at):
+    for values in sorted(identifies, key=itemgetter("received_at")):
         user_id = values.get("user_id")
         if user_id is None:
             continue
@@ -48,7 +49,3 @@ def latest_users(identifies: Iterable[Mapping[str, Any]]) -> dict[str, User]:
         merged["id"] = user_id
         users[user_id] = User(merged, earlier.oldest if earlier else values["received_at"])
     return users
-
-
-def _received_at(values: Mapping[str, Any]) -> str:
-    return str(values["received_at"])
