@@ -52,10 +52,7 @@ class Schedule:
 
 
 def next_sync(schedule: Schedule, last: datetime | None, now: datetime) -> datetime:
-    """The time at which the next sync may begin: `now` if it is due.
-
-    `last` is the start of the last sync.
-    """
+    """When the next sync may begin, `now` if it is due; `last` is the start of the last sync."""
     due = max(_due_by_frequency(schedule, last, now), now)
     return _time_outside_window(schedule.exclude, due)
 

@@ -33,10 +33,7 @@ class Destination(models.Model):
 
     @classmethod
     def named(cls, text: str) -> Destination:
-        """The destination with this destination id, name or number.
-
-        Raises DestinationError if there are none or several.
-        """
+        """The destination with this id, name or number; DestinationError unless there is one."""
         destinations = list(cls.objects.filter(public_id=text) or cls.objects.filter(name=text))
         if not destinations and text.isdecimal():
             destinations = list(cls.objects.filter(pk=int(text)))

@@ -126,18 +126,15 @@ def _unreachable_detail(config: PostgresConfig, error: OSError | UnicodeError) -
     return f"{where} cannot be reached: {error.strerror or error}. Check host and port."
 
 
-def _no_reply_detail(config: PostgresConfig) -> str:
-    return (
-        f"{config.host} port {config.port} accepted the connection but sent no reply for "
-        f"{TIMEOUT_SECONDS} seconds. Check that it is Postgres and that it is not stopped or "
-        "overloaded."
-    )
-
-
 def _login_failure(config: PostgresConfig, error: psycopg.OperationalError) -> CheckStep:
     """The failed step; libpq gives no SQLSTATE for it, so the server's message decides."""
     if isinstance(error, psycopg.errors.ConnectionTimeout):
-        return CheckStep("Log in", ok=False, detail=_no_reply_detail(config))
+        detail = (
+            f"{config.host} port {config.port} accepted the connection but sent no reply for "
+            f"{TIMEOUT_SECONDS} seconds. Check that it is Postgres and that it is not stopped or "
+            "overloaded."
+        )
+        return CheckStep("Log in", ok=False, detail=detail)
     message = _server_message(config, error)
     reason = _SERVER_ADDRESS.sub("", message)
     for words, step, advice in _REFUSALS:

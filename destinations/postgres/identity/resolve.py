@@ -139,10 +139,7 @@ class Resolution:
         return {primary: profile_of[nodes[primary].group].rudder_id for primary in folded.activity}
 
     def _set_hubs(self, nodes: Sequence[Node], links: Sequence[Link]) -> list[Group]:
-        """Mark identifiers with more users than the limit as hubs, and split their profiles.
-
-        Returns the groups that the profiles became.
-        """
+        """Mark hubs, which have more users than the limit; returns the parts of their profiles."""
         limit = self.meta.options.hub_limit
         if limit is None:
             return []

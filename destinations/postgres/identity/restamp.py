@@ -89,6 +89,10 @@ WHERE id = %s
 """
 
 
+Person = tuple[str | None, str | None]
+"""A user_id and an anonymous_id of rows."""
+
+
 class StampedTable(NamedTuple):
     """A table with stamped rows, and its columns that contain their identifiers."""
 
@@ -193,21 +197,12 @@ def pending_moves(
     """The moves, by table, of rows that have these stamps but a primary identifier elsewhere."""
     stamps = set(published)
     people = _stamped_people(graph, namespaces, stamps)
-    named = {Identifier(USER_ID, row[1]) for rows in people.values() for row in rows if row[1]}
-    named |= {
-        Identifier(ANONYMOUS_ID, row[2]) for rows in people.values() for row in rows if row[2]
-    }
-    keys = {identifier: node_key(salt, identifier) for identifier in named}
-    now = canonical_ids(graph, {*keys.values(), *stamps})
+    owners = primary_profiles(graph, salt, {row[1:3] for rows in people.values() for row in rows})
+    now = canonical_ids(graph, stamps)
     moves: dict[StampedTable, list[Move]] = {}
     for table, rows in people.items():
         for stamp, user_id, anonymous_id, count in rows:
-            identifiers = (
-                Identifier(USER_ID, user_id or ""),
-                Identifier(ANONYMOUS_ID, anonymous_id or ""),
-            )
-            owners = (now.get(keys[i]) for i in identifiers if i in keys)
-            owner = next((owner for owner in owners if owner is not None), None)
+            owner = owners.get((user_id, anonymous_id))
             if owner is not None and now.get(stamp) != owner:
                 move = Move(stamp, user_id, anonymous_id, owner, count)
                 moves.setdefault(table, []).append(move)
@@ -227,6 +222,25 @@ def _stamped_people(
     }
     drop_temp_table(graph.conn, "restamped")
     return people
+
+
+def primary_profiles(graph: Graph, salt: bytes, people: Collection[Person]) -> dict[Person, UUID]:
+    """The present profile of each user and device: the user's, or the device's without one."""
+    keys = {
+        person: [
+            node_key(salt, Identifier(kind, value))
+            for kind, value in zip((USER_ID, ANONYMOUS_ID), person, strict=True)
+            if value
+        ]
+        for person in people
+    }
+    now = canonical_ids(graph, {key for listed in keys.values() for key in listed})
+    owners: dict[Person, UUID] = {}
+    for person, listed in keys.items():
+        for key in listed:
+            if owner := now.get(key):
+                owners.setdefault(person, owner)
+    return owners
 
 
 def canonical_ids(graph: Graph, keys: Collection[UUID]) -> dict[UUID, UUID | None]:

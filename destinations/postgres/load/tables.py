@@ -7,7 +7,7 @@ so take turns, and no load holds one table while it waits for the next.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -172,7 +172,9 @@ class Namespace:
                 for statement in table_sql.create_table(schema, table, changes.add):
                     self._conn.execute(statement)
         else:
-            for batch in _column_batches(changes.add):
+            added = list(changes.add.items())
+            for start in range(0, len(added), COLUMNS_A_STATEMENT):
+                batch = dict(added[start : start + COLUMNS_A_STATEMENT])
                 self._conn.execute(table_sql.add_columns(schema, table, batch))
             self._create_key(table)
         if changes.add:
@@ -282,9 +284,3 @@ def _table_state(name: str, keys: Sequence[list[str]], columns: Sequence[list[An
         sorted(table_sql.key_columns(name)) in keys,
         tuple(column for column, _, writable, required in columns if required and writable),
     )
-
-
-def _column_batches(columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    items = list(columns.items())
-    for start in range(0, len(items), COLUMNS_A_STATEMENT):
-        yield dict(items[start : start + COLUMNS_A_STATEMENT])

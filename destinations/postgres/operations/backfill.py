@@ -14,13 +14,7 @@ from destinations.postgres.connection import Conn
 from destinations.postgres.identity import graph_schema, resolve, restamp
 from destinations.postgres.identity.graph_store import Graph
 from destinations.postgres.identity.query import columns
-from destinations.warehouse.identity.statements import (
-    ANONYMOUS_ID,
-    USER_ID,
-    Identifier,
-    Statement,
-    node_key,
-)
+from destinations.warehouse.identity.statements import ANONYMOUS_ID, USER_ID, Identifier, Statement
 from destinations.warehouse.rows.reserved_names import EVENT_TABLES
 
 BATCH = 5_000
@@ -57,10 +51,7 @@ class BackfillResult:
 
 
 def backfill_identities(conn: Conn, schema: str, namespaces: Sequence[str]) -> BackfillResult:
-    """Resolve the pairs of ids in the rows at their first received_at, then stamp the rows.
-
-    Repeatable.
-    """
+    """Resolve the pairs of ids in rows at their first received_at, then stamp them; repeatable."""
     rules = graph_schema.read_rules(conn, schema)
     meta = graph_schema.read_meta(conn, schema)
     count = 0
@@ -111,17 +102,8 @@ def _pairs_query(table: catalogue.CatalogTable, is_alias: bool) -> Composed:
 
 def _stamp_rows(graph: Graph, salt: bytes, table: restamp.StampedTable) -> int:
     people = graph.conn.execute(table.sql(UNSTAMPED_PEOPLE)).fetchall()
-    identifiers = {Identifier(USER_ID, user) for user, _ in people if user}
-    identifiers |= {Identifier(ANONYMOUS_ID, device) for _, device in people if device}
-    keys = {identifier: node_key(salt, identifier) for identifier in identifiers}
-    profiles = restamp.canonical_ids(graph, set(keys.values()))
-    rows = []
-    for user, device in people:
-        pair = (Identifier(USER_ID, user or ""), Identifier(ANONYMOUS_ID, device or ""))
-        owners = (profiles.get(keys[identifier]) for identifier in pair if identifier in keys)
-        owner = next((owner for owner in owners if owner is not None), None)
-        if owner is not None:
-            rows.append((user, device, owner))
+    owners = restamp.primary_profiles(graph, salt, people)
+    rows = [(*person, owner) for person, owner in owners.items()]
     if not rows:
         return 0
     return graph.conn.execute(table.sql(STAMP_ROWS), columns(rows)).rowcount
