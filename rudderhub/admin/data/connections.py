@@ -26,8 +26,9 @@ from events.loads.advice import advice
 from events.loads.backlog import cursor_position
 from events.log.reader import head_id
 from events.workers import audit, queue
+from rudderhub.admin.base.columns import clipped_column, number_column, time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, related_counts
-from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
+from rudderhub.admin.base.display import copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.lines_field import LinesField
 from rudderhub.admin.base.record_pages import RecordPages
@@ -105,6 +106,10 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         ("Results", {"fields": (("schema", "history"),)}),
     )
 
+    pending = number_column("status.backlog.events", "pending")
+    loaded = time_column("last_loaded_at", "last loaded", ordering="last_loaded_at")
+    problem = clipped_column("error", "last error")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         return Connection.objects.select_related("source", "destination")
 
@@ -158,18 +163,6 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def lag(self, connection: ConnectionRow) -> str:
         """How long its oldest pending event has waited."""
         return connection.status.lag or "-"
-
-    @display(description="pending")
-    def pending(self, connection: ConnectionRow) -> str:
-        return f"{connection.status.backlog.events:,}"
-
-    @display(description="last loaded", ordering="last_loaded_at")
-    def loaded(self, connection: Connection) -> SafeString:
-        return relative_time(connection.last_loaded_at)
-
-    @display(description="last error", empty_value="-")
-    def problem(self, connection: Connection) -> SafeString | None:
-        return clipped_text(connection.error) if connection.error else None
 
     @display(description="cursor")
     def cursor(self, connection: Connection) -> str:

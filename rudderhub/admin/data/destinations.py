@@ -31,14 +31,9 @@ from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
 from events.loads.advice import advice
 from events.loads.status import worst_health
+from rudderhub.admin.base.columns import copyable_column, time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion, related_counts
-from rudderhub.admin.base.display import (
-    clipped_text,
-    copyable_text,
-    duration_text,
-    relative_time,
-    status_label,
-)
+from rudderhub.admin.base.display import clipped_text, duration_text, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.record_pages import RecordPages
 from rudderhub.admin.data import warehouse_queries
@@ -94,6 +89,9 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         "deleted. Warehouse tables and the event log are kept. To stop loading and keep "
         "everything, disable it."
     )
+
+    destination_id = copyable_column("public_id", "destination id")
+    created = time_column("created_at", "created")
 
     def get_fieldsets(self, request: HttpRequest, obj: Destination | None = None) -> Any:
         head = ("name", "type", "enabled", "destination_id", "created") if obj else ("name", "type")
@@ -168,14 +166,6 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
             ' <span class="rh-detail">{} {}</span></p>',
             (_connection_cells(status) for status in destination.statuses),
         ) or format_html("{}", "no source")
-
-    @display(description="destination id")
-    def destination_id(self, destination: Destination) -> SafeString:
-        return copyable_text(destination.public_id)
-
-    @display(description="created")
-    def created(self, destination: Destination) -> SafeString:
-        return relative_time(destination.created_at)
 
     @action(description="Test connection", permissions=["change"])
     def test_connection(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:

@@ -18,15 +18,14 @@ from unfold.paginator import InfinitePaginator
 
 from events.loads.advice import advice
 from events.models import Load, LoadState
-from rudderhub.admin.base.display import (
-    clipped_text,
-    copyable_text,
-    count_text,
-    duration_text,
-    reason_counts_text,
-    relative_time,
-    status_label,
+from rudderhub.admin.base.columns import (
+    copyable_column,
+    number_column,
+    skip_reasons_column,
+    time_column,
+    warnings_column,
 )
+from rudderhub.admin.base.display import clipped_text, count_text, duration_text, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 KINDS = {
@@ -82,12 +81,15 @@ class LoadAdmin(ReadOnlyAdmin):
     )
     readonly_fields = flatten((*RUN_FIELDS, *RESULT_FIELDS, "error_class", "advice"))
 
+    started = time_column("started_at", "started")
+    after = number_column("after_id", "cursor before")
+    upto = number_column("upto_id", "cursor after")
+    number = copyable_column("pk", "load id")
+    skipped_for = skip_reasons_column
+    warnings_text = warnings_column
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Load]:
         return Load.objects.order_by("-id")
-
-    @display(description="started")
-    def started(self, load: Load) -> SafeString:
-        return relative_time(load.started_at)
 
     @display(description="state")
     def status(self, load: Load) -> SafeString:
@@ -106,18 +108,6 @@ class LoadAdmin(ReadOnlyAdmin):
     @display(description="connection")
     def pair(self, load: Load) -> SafeString:
         return format_html("{}", load.connection)
-
-    @display(description="cursor before")
-    def after(self, load: Load) -> str:
-        return f"{load.after_id:,}"
-
-    @display(description="cursor after")
-    def upto(self, load: Load) -> str:
-        return f"{load.upto_id:,}"
-
-    @display(description="load id")
-    def number(self, load: Load) -> SafeString:
-        return copyable_text(str(load.pk))
 
     @display(description="not loaded", empty_value="-")
     def unloaded(self, load: Load) -> str | None:
@@ -164,14 +154,6 @@ class LoadAdmin(ReadOnlyAdmin):
         return format_html(
             '<a class="rh-link" href="{}">{}</a>', url + query, f"{load.dead_letters:,}"
         )
-
-    @display(description="skipped because", empty_value="-")
-    def skipped_for(self, load: Load) -> str | None:
-        return reason_counts_text(load.skip_reasons)
-
-    @display(description="warnings", empty_value="-")
-    def warnings_text(self, load: Load) -> str | None:
-        return "\n".join(load.warnings) or None
 
     @display(description="class", empty_value="-")
     def error_class(self, load: Load) -> SafeString | None:

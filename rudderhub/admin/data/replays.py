@@ -24,13 +24,14 @@ from destinations.models import Connection
 from events.loads import replays
 from events.models import Replay, ReplayState
 from events.workers import audit, queue
-from rudderhub.admin.base.display import (
-    clipped_text,
-    progress_bar,
-    reason_counts_text,
-    relative_time,
-    status_label,
+from rudderhub.admin.base.columns import (
+    clipped_column,
+    progress_column,
+    skip_reasons_column,
+    time_column,
+    warnings_column,
 )
+from rudderhub.admin.base.display import relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from rudderhub.admin.base.record_pages import RecordPages
 
@@ -129,6 +130,13 @@ class ReplayAdmin(ReadOnlyAdmin):
         *("skipped_for", "warnings_text", "error"),
     )
 
+    skipped_for = skip_reasons_column
+    warnings_text = warnings_column
+    started = time_column("started_at", "started")
+    ended = time_column("finished_at", "ended", "not yet")
+    progress = progress_column
+    problem = clipped_column("error", "error")
+
     @display(description="what")
     def scope(self, replay: Replay) -> SafeString:
         if not replay.only_dead_letters:
@@ -139,22 +147,6 @@ class ReplayAdmin(ReadOnlyAdmin):
         query = f"?replay__id__exact={replay.pk}&state=all"
         return format_html('<a class="rh-link" href="{}">dead letters</a>', url + query)
 
-    @display(description="skipped because", empty_value="-")
-    def skipped_for(self, replay: Replay) -> str | None:
-        return reason_counts_text(replay.skip_reasons)
-
-    @display(description="warnings", empty_value="-")
-    def warnings_text(self, replay: Replay) -> str | None:
-        return "\n".join(replay.warnings) or None
-
-    @display(description="started")
-    def started(self, replay: Replay) -> SafeString:
-        return relative_time(replay.started_at)
-
-    @display(description="ended")
-    def ended(self, replay: Replay) -> SafeString:
-        return relative_time(replay.finished_at, never="not yet")
-
     @display(description="state")
     def status(self, replay: Replay) -> SafeString:
         if replay.state == ReplayState.RUNNING and replay.error:
@@ -164,14 +156,6 @@ class ReplayAdmin(ReadOnlyAdmin):
         if replay.state == ReplayState.RUNNING and not replay.connection.enabled:
             return status_label("the connection is paused", "off")
         return status_label(replay.get_state_display().lower(), KINDS[ReplayState(replay.state)])
-
-    @display(description="progress")
-    def progress(self, replay: Replay) -> SafeString:
-        return progress_bar(replay.percent)
-
-    @display(description="error", empty_value="-")
-    def problem(self, replay: Replay) -> SafeString | None:
-        return clipped_text(replay.error) if replay.error else None
 
     def record_views(self) -> dict[str, Callable[..., HttpResponse]]:
         return {"cancel": self.cancel_view}

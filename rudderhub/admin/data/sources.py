@@ -23,8 +23,9 @@ from events.gateway.sample_event import send_sample_event
 from events.log.activity import HOURS, Activity, refused_filter, source_activity
 from events.models import Event, Quarantined
 from rudderhub.admin.base import sparkline
+from rudderhub.admin.base.columns import copyable_column, time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, related_counts
-from rudderhub.admin.base.display import clipped_text, copyable_text, relative_time, status_label
+from rudderhub.admin.base.display import clipped_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.snippets import snippets
@@ -90,6 +91,10 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         "log and warehouse tables are kept. To stop a source and keep everything, disable it."
     )
 
+    last_event = time_column("activity.last_at", "last event", "none yet")
+    source_id = copyable_column("public_id", "source id")
+    created = time_column("created_at", "created")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
         now = timezone.now()
         active = Q(write_keys__revoked_at=None) | Q(write_keys__revoked_at__gt=now)
@@ -146,10 +151,6 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
             f"{activity.refused:,}",
         )
 
-    @display(description="last event")
-    def last_event(self, source: SourceRow) -> SafeString:
-        return relative_time(source.activity.last_at, never="none yet")
-
     @display(description="SDK", empty_value="-")
     def sdk(self, source: SourceRow) -> SafeString | None:
         """The latest SDK; the source's page lists all of them."""
@@ -190,14 +191,6 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         return format_html(
             '<ul class="rh-plain">{}</ul>', format_html_join("", "{}", ((item,) for item in items))
         )
-
-    @display(description="source id")
-    def source_id(self, source: Source) -> SafeString:
-        return copyable_text(source.public_id)
-
-    @display(description="created")
-    def created(self, source: Source) -> SafeString:
-        return relative_time(source.created_at)
 
     @action(description="Disable (requests get a 404)", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:

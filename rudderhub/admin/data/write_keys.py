@@ -16,7 +16,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from rudderhub.admin.base.display import copyable_text, relative_time, status_label
+from rudderhub.admin.base.columns import copyable_column, time_column
+from rudderhub.admin.base.display import relative_time, status_label
 from rudderhub.admin.base.record_pages import RecordPages
 from sources.models import Source, WriteKey
 
@@ -39,6 +40,10 @@ class WriteKeyInline(TabularInline):
     hide_title = True
     template_after = "rudderhub/data/add_write_key.html"
 
+    copy_key = copyable_column("key", "key")
+    created = time_column("created_at", "created")
+    last_used = time_column("last_used_at", "last used", "never used")
+
     def get_fields(self, request: HttpRequest, obj: Source | None = None) -> tuple[str, ...]:
         may_act = request.user.has_perm("sources.change_source")
         return self.fields if may_act else self.fields[:-1]
@@ -49,10 +54,6 @@ class WriteKeyInline(TabularInline):
     def has_change_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
         return False
 
-    @display(description="key")
-    def copy_key(self, key: WriteKey) -> SafeString:
-        return copyable_text(key.key)
-
     @display(description="state")
     def state(self, key: WriteKey) -> SafeString:
         if key.revoked_at is None:
@@ -62,14 +63,6 @@ class WriteKeyInline(TabularInline):
                 "{} ends {}", status_label("rotated", "wait"), relative_time(key.revoked_at)
             )
         return format_html("{} {}", status_label("revoked", "off"), relative_time(key.revoked_at))
-
-    @display(description="created")
-    def created(self, key: WriteKey) -> SafeString:
-        return relative_time(key.created_at)
-
-    @display(description="last used")
-    def last_used(self, key: WriteKey) -> SafeString:
-        return relative_time(key.last_used_at, never="never used")
 
     @display(description="actions")
     def actions(self, key: WriteKey) -> SafeString:

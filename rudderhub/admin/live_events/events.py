@@ -29,6 +29,7 @@ from events.log.sdks import library
 from events.models import Event, Load
 from events.protocol.masking import HIDDEN, PERMISSION, masked_json, masked_text
 from events.workers.errors import fingerprint
+from rudderhub.admin.base.columns import clipped_column, copyable_column, number_column, time_column
 from rudderhub.admin.base.display import (
     clipped_text,
     code_block,
@@ -88,6 +89,14 @@ class EventAdmin(ReadOnlyAdmin):
     )
     readonly_fields = flatten(fields)
 
+    time = time_column("received_at", "time")
+    name = clipped_column("event", "event", "tight")
+    source_name = clipped_column("shown_source", "source", "tight")
+    size = number_column("payload_bytes", "bytes")
+    message = copyable_column("message_id", "message id")
+    user_copy = copyable_column("user_id", "user id")
+    anonymous_copy = copyable_column("anonymous_id", "anonymous id")
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -110,21 +119,9 @@ class EventAdmin(ReadOnlyAdmin):
         """EventChangeList searches, because it knows the window of ids."""
         return with_short_payloads(queryset), False
 
-    @display(description="time")
-    def time(self, event: Event) -> SafeString:
-        return relative_time(event.received_at)
-
     @display(description="status")
     def status(self, event: EventRow) -> SafeString:
         return status_label(*event.worst_state)
-
-    @display(description="event", empty_value="-")
-    def name(self, event: Event) -> SafeString | None:
-        return clipped_text(event.event, size="tight") if event.event else None
-
-    @display(description="source")
-    def source_name(self, event: EventRow) -> SafeString:
-        return clipped_text(event.shown_source, size="tight")
 
     @display(description="user id", empty_value="-")
     def user(self, event: Event) -> SafeString | str | None:
@@ -138,10 +135,6 @@ class EventAdmin(ReadOnlyAdmin):
     def sdk(self, event: Event) -> SafeString | None:
         text = _sdk_text(event)
         return clipped_text(text, size="tight") if text else None
-
-    @display(description="bytes")
-    def size(self, event: EventRow) -> str:
-        return f"{event.payload_bytes:,}"
 
     @display(description="again")
     def as_curl(self, event: Event) -> SafeString:
@@ -168,21 +161,9 @@ class EventAdmin(ReadOnlyAdmin):
         url = reverse("admin:sources_source_change", args=[source.pk])
         return format_html('<a class="rh-link" href="{}">{}</a>', url, source)
 
-    @display(description="message id")
-    def message(self, event: Event) -> SafeString:
-        return copyable_text(event.message_id)
-
     @display(description="position in the log")
     def number(self, event: Event) -> int:
         return event.pk
-
-    @display(description="user id")
-    def user_copy(self, event: Event) -> SafeString:
-        return copyable_text(event.user_id)
-
-    @display(description="anonymous id")
-    def anonymous_copy(self, event: Event) -> SafeString:
-        return copyable_text(event.anonymous_id)
 
     def mask_listed(self, record: Event) -> None:
         record.user_id = masked_text(record.user_id)

@@ -13,7 +13,8 @@ from unfold.decorators import display
 
 from destinations.models import Destination, Erasure, ErasureState, ErasureStep
 from events.protocol.masking import masked_text
-from rudderhub.admin.base.display import progress_bar, relative_time, status_label
+from rudderhub.admin.base.columns import progress_column, time_column
+from rudderhub.admin.base.display import relative_time, status_label
 from rudderhub.admin.base.personal_data_audit import is_refresh
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
@@ -45,6 +46,10 @@ class ErasureAdmin(ReadOnlyAdmin):
     holds_personal_data = True
     personal_fields = ("reason", "error", "held", "keys")
     list_before_template = "rudderhub/people/erase_bar.html"
+
+    requested = time_column("created_at", "requested")
+    ended = time_column("finished_at", "done", "not yet")
+    progress = progress_column
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -84,21 +89,9 @@ class ErasureAdmin(ReadOnlyAdmin):
     def number(self, erasure: Erasure) -> str:
         return f"{erasure.pk}"
 
-    @display(description="requested")
-    def requested(self, erasure: Erasure) -> SafeString:
-        return relative_time(erasure.created_at)
-
-    @display(description="done")
-    def ended(self, erasure: Erasure) -> SafeString:
-        return relative_time(erasure.finished_at, never="not yet")
-
     @display(description="state")
     def status(self, erasure: Erasure) -> SafeString:
         return status_label(erasure.get_state_display().lower(), KINDS[ErasureState(erasure.state)])
-
-    @display(description="progress")
-    def progress(self, erasure: Erasure) -> SafeString:
-        return progress_bar(erasure.percent)
 
     @display(description="by")
     def by(self, erasure: Erasure) -> str:

@@ -19,12 +19,7 @@ from destinations.postgres.reads import profiles as reads_profiles
 from destinations.postgres.reads.explain import JOINED, PathStep, explain
 from destinations.warehouse.identity.union import CUT, IN_FORCE, REFUSED
 from events.people.store import IdentityStore
-from rudderhub.admin.people.graph_layout import (
-    GraphLayout,
-    GraphLink,
-    GraphNode,
-    graph_layout,
-)
+from rudderhub.admin.people.graph_layout import GraphLayout, GraphLink, GraphNode, graph_layout
 from rudderhub.admin.people.redaction import Redaction, ShownIdentifier
 from sources.models import Source
 

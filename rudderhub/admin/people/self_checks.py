@@ -8,7 +8,8 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from destinations.models import IdentityCheck
-from rudderhub.admin.base.display import count_text, relative_time, status_label
+from rudderhub.admin.base.columns import time_column
+from rudderhub.admin.base.display import count_text, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 
@@ -19,9 +20,7 @@ class IdentityCheckAdmin(ReadOnlyAdmin):
     empty_text = "No self-checks yet. They run every night."
     fields = readonly_fields = ("destination", "checked", "result", "difference_list")
 
-    @display(description="checked")
-    def checked(self, check: IdentityCheck) -> SafeString:
-        return relative_time(check.created_at)
+    checked = time_column("created_at", "checked")
 
     @display(description="result")
     def result(self, check: IdentityCheck) -> SafeString:

@@ -15,13 +15,14 @@ from unfold.decorators import action, display
 
 from destinations.models import ProfileToken
 from events.people.api import new_token
+from rudderhub.admin.base.columns import time_column
 from rudderhub.admin.base.confirmation import (
     Affected,
     Confirmation,
     confirmation_page,
     confirmed_note,
 )
-from rudderhub.admin.base.display import copy_button, relative_time, status_label
+from rudderhub.admin.base.display import copy_button, status_label
 
 REVOKE = Confirmation(
     title="Revoke API tokens",
@@ -41,9 +42,7 @@ class ProfileTokenAdmin(ModelAdmin):
     actions = ("revoke",)
     empty_text = "A token gives access to the profiles of one destination over HTTP. Add one."
 
-    @display(description="created")
-    def created(self, token: ProfileToken) -> SafeString:
-        return relative_time(token.created_at)
+    created = time_column("created_at", "created")
 
     @display(description="state")
     def state(self, token: ProfileToken) -> SafeString:

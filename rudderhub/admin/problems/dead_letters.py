@@ -18,13 +18,8 @@ from events.loads import dead_letters
 from events.models import DeadLetter, Event, LetterState
 from events.protocol.masking import masked_json
 from events.workers.errors import fingerprint
-from rudderhub.admin.base.display import (
-    clipped_text,
-    copyable_text,
-    json_block,
-    relative_time,
-    status_label,
-)
+from rudderhub.admin.base.columns import clipped_column, copyable_column, time_column
+from rudderhub.admin.base.display import json_block, relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS, dead_letter_action
 
@@ -115,33 +110,29 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         *("closed", "last_rerun", "trace_link"),
     )
 
+    since = time_column("created_at", "since")
+    problem = clipped_column("reason", "reason")
+    last_attempt = time_column("tried_at", "last attempt")
+    short_message = copyable_column(
+        "message_id", "message id", MESSAGE_ID_LENGTH, ordering="message_id"
+    )
+    message = copyable_column("message_id", "message id")
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LetterChangeList]:
         return LetterChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return DeadLetter.objects.order_by("-id").defer("payload")
 
-    @display(description="since")
-    def since(self, letter: DeadLetter) -> SafeString:
-        return relative_time(letter.created_at)
-
     @display(description="event", empty_value="-")
     def event(self, letter: LetterRow) -> str | None:
         return letter.event_name
-
-    @display(description="reason")
-    def problem(self, letter: DeadLetter) -> SafeString:
-        return clipped_text(letter.reason)
 
     @display(description="state")
     def status(self, letter: DeadLetter) -> SafeString:
         return status_label(
             letter.get_state_display().lower(), STATE_KINDS[LetterState(letter.state)]
         )
-
-    @display(description="last attempt")
-    def last_attempt(self, letter: DeadLetter) -> SafeString:
-        return relative_time(letter.tried_at)
 
     @display(description="closed")
     def closed(self, letter: DeadLetter) -> SafeString:
@@ -157,14 +148,6 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             return format_html("{}", "none")
         url = reverse("admin:events_replay_change", args=[letter.replay_id])
         return format_html('<a class="rh-link" href="{}">replay {}</a>', url, letter.replay_id)
-
-    @display(description="message id", ordering="message_id")
-    def short_message(self, letter: DeadLetter) -> SafeString:
-        return copyable_text(letter.message_id, MESSAGE_ID_LENGTH)
-
-    @display(description="message id")
-    def message(self, letter: DeadLetter) -> SafeString:
-        return copyable_text(letter.message_id)
 
     @display(description="event")
     def trace_link(self, letter: DeadLetter) -> SafeString:

@@ -6,7 +6,7 @@ from django.contrib import admin
 from unfold.decorators import display
 
 from events.models import Loss
-from rudderhub.admin.base.display import relative_time
+from rudderhub.admin.base.columns import number_column, time_column
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 
@@ -20,22 +20,11 @@ class LossAdmin(ReadOnlyAdmin):
         *("date", "connection", "number", "first", "last", "recorded", "reason"),
     )
 
+    number = number_column("events", "events")
+    first = number_column("first_id", "first event of the log")
+    last = number_column("last_id", "last event of the log")
+    recorded = time_column("created_at", "recorded")
+
     @display(description="day", ordering="day")
     def date(self, loss: Loss) -> str:
         return f"{loss.day:%Y-%m-%d}"
-
-    @display(description="events")
-    def number(self, loss: Loss) -> str:
-        return f"{loss.events:,}"
-
-    @display(description="first event of the log")
-    def first(self, loss: Loss) -> str:
-        return f"{loss.first_id:,}"
-
-    @display(description="last event of the log")
-    def last(self, loss: Loss) -> str:
-        return f"{loss.last_id:,}"
-
-    @display(description="recorded")
-    def recorded(self, loss: Loss) -> str:
-        return relative_time(loss.created_at)

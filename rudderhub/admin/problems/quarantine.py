@@ -37,19 +37,14 @@ from events.models import Quarantined
 from events.protocol.masking import PERMISSION, masked_json
 from events.workers import queue
 from events.workers.errors import fingerprint
+from rudderhub.admin.base.columns import clipped_column, number_column, time_column
 from rudderhub.admin.base.confirmation import (
     Affected,
     Confirmation,
     confirmation_page,
     confirmed_note,
 )
-from rudderhub.admin.base.display import (
-    clipped_text,
-    count_text,
-    json_block,
-    relative_time,
-    status_label,
-)
+from rudderhub.admin.base.display import count_text, json_block, relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from sources.models import Source
 
@@ -124,6 +119,10 @@ class QuarantinedAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "rudderhub/problems/send_again_bar.html"
     list_before_template = "rudderhub/problems/sending_bar.html"
 
+    time = time_column("received_at", "time")
+    problem = clipped_column("reason", "reason")
+    size = number_column("body_bytes", "bytes")
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -146,18 +145,6 @@ class QuarantinedAdmin(ReadOnlyAdmin):
         bodies = bodies.filter(pk__in=Subquery(newest), at__gt=0)
         fields = matches.order_by().values("pk")
         return queryset.filter(Q(pk__in=fields) | Q(pk__in=bodies.values("pk"))), False
-
-    @display(description="time")
-    def time(self, refused: Quarantined) -> SafeString:
-        return relative_time(refused.received_at)
-
-    @display(description="reason")
-    def problem(self, refused: Quarantined) -> SafeString:
-        return clipped_text(refused.reason)
-
-    @display(description="bytes")
-    def size(self, refused: Quarantined) -> str:
-        return f"{refused.body_bytes:,}"
 
     @display(description="state")
     def state(self, refused: Quarantined) -> SafeString:

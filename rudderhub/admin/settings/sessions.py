@@ -21,6 +21,7 @@ from unfold.views import ChangeList
 from events.workers import audit
 from rudderhub.accounts.second_factor.middleware import PASSED
 from rudderhub.accounts.session_store import ORIGIN, browser_name, stored_key
+from rudderhub.admin.base.columns import time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.display import clipped_text, relative_time, status_label
 
@@ -52,6 +53,8 @@ class SessionAdmin(SummarisedDeletion):
     )
     ordering = ("-expire_date",)
     sortable_by = ()
+
+    ends = time_column("expire_date", "ends")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
         is_this = Q(pk=stored_key(request.session.session_key or ""))
@@ -117,10 +120,6 @@ class SessionAdmin(SummarisedDeletion):
     def browser(self, session: Session) -> SafeString:
         agent = _origin(session).get("browser") or "-"
         return clipped_text(agent, browser_name(agent))
-
-    @display(description="ends")
-    def ends(self, session: Session) -> SafeString:
-        return relative_time(session.expire_date)
 
     @display(description="state")
     def state(self, session: SessionRow) -> SafeString:

@@ -24,7 +24,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from rudderhub.accounts.second_factor.codes import authenticator_app, remove_second_factor
-from rudderhub.admin.base.display import copyable_text, relative_time, status_label
+from rudderhub.admin.base.columns import copyable_column, time_column
+from rudderhub.admin.base.display import status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 if TYPE_CHECKING:
@@ -79,17 +80,12 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
     search_help_text = "User name, name or e-mail address"
     actions_detail = ("reset_second_factor",)
 
+    logged_in = time_column("last_login", "last log-in", ordering="last_login")
+    joined = time_column("date_joined", "created")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         app = Authenticator.objects.filter(user=OuterRef("pk"), type=Authenticator.Type.TOTP)
         return super().get_queryset(request).annotate(has_app=Exists(app))
-
-    @display(description="last log-in", ordering="last_login")
-    def logged_in(self, user: User) -> SafeString:
-        return relative_time(user.last_login)
-
-    @display(description="created")
-    def joined(self, user: User) -> SafeString:
-        return relative_time(user.date_joined)
 
     @display(description="second factor")
     def second_factor(self, user: UserRow) -> SafeString:
@@ -146,9 +142,8 @@ class AuditAdmin(ReadOnlyAdmin):
     empty_text = "No changes yet."
     fields = readonly_fields = ("time", "user", "what", "kind", "name", "number")
 
-    @display(description="time")
-    def time(self, entry: LogEntry) -> SafeString:
-        return relative_time(entry.action_time)
+    time = time_column("action_time", "time")
+    number = copyable_column("object_id", "object's number")
 
     @display(description="what")
     def what(self, entry: LogEntry) -> str:
@@ -161,10 +156,6 @@ class AuditAdmin(ReadOnlyAdmin):
     @display(description="object")
     def name(self, entry: LogEntry) -> str:
         return entry.object_repr
-
-    @display(description="object's number")
-    def number(self, entry: LogEntry) -> SafeString:
-        return copyable_text(entry.object_id or "")
 
 
 def _change_text(form: Any, name: str) -> str:
