@@ -12,18 +12,43 @@ from unfold.decorators import display
 
 from rudderhub.admin.base import display as texts
 
-Column = Callable[[Any, Any], SafeString | str | None]
+Column = Callable[[Any, Any], Any]
+
+
+def column(
+    attribute: str, description: str, formatted: Callable[[Any], Any], ordering: str | None = None
+) -> Column:
+    """A method of an admin; a dash is shown if the formatted value is None."""
+    value_of = attrgetter(attribute)
+
+    @display(description=description, ordering=ordering, empty_value="-")
+    def method(_admin: Any, record: Any) -> Any:
+        return formatted(value_of(record))
+
+    return method
 
 
 def time_column(
     attribute: str, description: str, never: str = "never", ordering: str | None = None
 ) -> Column:
     formatted = partial(texts.relative_time, never=never)
-    return _column(attribute, description, formatted, ordering)
+    return column(attribute, description, formatted, ordering)
 
 
 def number_column(attribute: str, description: str) -> Column:
-    return _column(attribute, description, "{:,}".format)
+    return column(attribute, description, "{:,}".format)
+
+
+def sum_column(attribute: str, description: str) -> Column:
+    """The sum of the values of a mapping."""
+    return column(attribute, description, lambda counts: f"{sum(counts.values()):,}")
+
+
+def switch_column(attribute: str, description: str, ordering: str | None = None) -> Column:
+    def formatted(is_on: bool) -> SafeString:
+        return texts.status_label("on", "good") if is_on else texts.status_label("off", "off")
+
+    return column(attribute, description, formatted, ordering)
 
 
 def copyable_column(
@@ -32,31 +57,16 @@ def copyable_column(
     def formatted(value: Any) -> SafeString:
         return texts.copyable_text(str(value or ""), most)
 
-    return _column(attribute, description, formatted, ordering)
+    return column(attribute, description, formatted, ordering)
 
 
 def clipped_column(attribute: str, description: str, size: str = "") -> Column:
     def formatted(text: str) -> SafeString | None:
         return texts.clipped_text(text, size=size) if text else None
 
-    return _column(attribute, description, formatted)
+    return column(attribute, description, formatted)
 
 
-def _column(
-    attribute: str,
-    description: str,
-    formatted: Callable[[Any], SafeString | str | None],
-    ordering: str | None = None,
-) -> Column:
-    value_of = attrgetter(attribute)
-
-    @display(description=description, ordering=ordering, empty_value="-")
-    def column(_admin: Any, record: Any) -> SafeString | str | None:
-        return formatted(value_of(record))
-
-    return column
-
-
-skip_reasons_column = _column("skip_reasons", "skipped because", texts.reason_counts_text)
-warnings_column = _column("warnings", "warnings", lambda warnings: "\n".join(warnings) or None)
-progress_column = _column("percent", "progress", texts.progress_bar)
+skip_reasons_column = column("skip_reasons", "skipped because", texts.reason_counts_text)
+warnings_column = column("warnings", "warnings", lambda warnings: "\n".join(warnings) or None)
+progress_column = column("percent", "progress", texts.progress_bar)

@@ -7,11 +7,10 @@ from typing import Any
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
+from unfold.decorators import action
 
-from rudderhub.admin.base.display import status_label
+from rudderhub.admin.base.columns import switch_column
 
 
 class EnabledActions(ModelAdmin):
@@ -20,9 +19,7 @@ class EnabledActions(ModelAdmin):
     enabled_fields: tuple[str, ...] = ("enabled", "updated_at")
     """The fields that are saved; a load may write the other fields at the same time."""
 
-    @display(description="state", ordering="enabled")
-    def state(self, record: Any) -> SafeString:
-        return status_label("on", "good") if record.enabled else status_label("off", "off")
+    state = switch_column("enabled", "state", "enabled")
 
     @action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import messages
@@ -12,6 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 _BIGINT_DIGITS = 19
 
@@ -19,6 +21,31 @@ _BIGINT_DIGITS = 19
 def parse_pk(text: str) -> int | None:
     """The primary key in a URL; None for text that is no bigint."""
     return int(text) if text.isdecimal() and len(text) < _BIGINT_DIGITS else None
+
+
+class RowsChangeList(ChangeList):
+    result_list: list[Any]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = self.model_admin.rows(self.result_list, request)
+
+
+class RowsAdmin(ModelAdmin):
+    """Adds values to the records of a list or a page, for all of them at once."""
+
+    @abstractmethod
+    def rows(self, records: Iterable[Any], request: HttpRequest) -> list[Any]:
+        """The same records, each with its values."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RowsChangeList]:
+        return RowsChangeList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        record = super().get_object(request, object_id, from_field)
+        return self.rows([record], request)[0] if record else None
 
 
 class RecordPages(ModelAdmin):

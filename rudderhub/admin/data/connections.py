@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError
 from unfold.decorators import action, display
-from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from destinations.models import Connection, FilterMode
@@ -31,7 +30,7 @@ from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, rel
 from rudderhub.admin.base.display import copyable_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.lines_field import LinesField
-from rudderhub.admin.base.record_pages import RecordPages
+from rudderhub.admin.base.record_pages import RecordPages, RowsAdmin, RowsChangeList
 from rudderhub.admin.data.connection_status import rows_with_status
 from rudderhub.admin.data.diagram import MOST_DRAWN, diagrams
 from rudderhub.admin.data.replays import replay_view
@@ -64,21 +63,18 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         return data
 
 
-class ConnectionChangeList(ChangeList):
+class ConnectionChangeList(RowsChangeList):
     """The list of connections, with a diagram of them above it."""
-
-    result_list: list[ConnectionRow]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = rows_with_status(self.result_list)
         statuses = self.drawn_statuses = [row.status for row in self.result_list[:MOST_DRAWN]]
         everything = not self.has_active_filters and not self.query
         self.diagrams = diagrams(statuses, everything=everything)
 
 
 @admin.register(Connection)
-class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
+class ConnectionAdmin(EnabledActions, SummarisedDeletion, RowsAdmin, RecordPages):
     list_display = ("pair", "health", "lag", "pending", "cursor", "loaded", "problem")
     form = ConnectionForm
     list_before_template = "rudderhub/data/diagram.html"
@@ -122,11 +118,8 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RecordPages):
         """Search also for the form that the list shows, such as Shop → Warehouse."""
         return super().get_search_results(request, queryset, search_term.replace("→", " "))
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> ConnectionRow | None:
-        connection: Connection | None = super().get_object(request, object_id, from_field)
-        return rows_with_status([connection])[0] if connection else None
+    def rows(self, records: Iterable[Connection], request: HttpRequest) -> list[ConnectionRow]:
+        return rows_with_status(records)
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Connection | None = None

@@ -16,7 +16,6 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
-from unfold.views import ChangeList
 
 from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Connection, Destination, Erasure, ErasureState, ProfileToken
@@ -31,11 +30,11 @@ from destinations.registry import TYPE_CHOICES
 from destinations.schedule import Schedule
 from events.loads.advice import advice
 from events.loads.status import worst_health
-from rudderhub.admin.base.columns import copyable_column, time_column
+from rudderhub.admin.base.columns import column, copyable_column, time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion, related_counts
 from rudderhub.admin.base.display import clipped_text, duration_text, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
-from rudderhub.admin.base.record_pages import RecordPages
+from rudderhub.admin.base.record_pages import RecordPages, RowsAdmin
 from rudderhub.admin.data import warehouse_queries
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.connections import request_loads
@@ -62,18 +61,8 @@ TABLE_FIELDS = (
 )
 
 
-class DestinationChangeList(ChangeList):
-    """Counts the pending events of all connections on the page at once."""
-
-    result_list: list[DestinationRow]
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = _rows_with_statuses(self.result_list)
-
-
 @admin.register(Destination)
-class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
+class DestinationAdmin(EnabledActions, SummarisedDeletion, RowsAdmin, RecordPages):
     form = PostgresDestinationForm
     list_display = ("name", "kind", "state", "schemas", "health", "lag", "problem", "schedule")
     list_filter = ("enabled",)
@@ -92,6 +81,7 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
 
     destination_id = copyable_column("public_id", "destination id")
     created = time_column("created_at", "created")
+    kind = column("type", "type", lambda kind: dict(TYPE_CHOICES).get(kind, kind), "type")
 
     def get_fieldsets(self, request: HttpRequest, obj: Destination | None = None) -> Any:
         head = ("name", "type", "enabled", "destination_id", "created") if obj else ("name", "type")
@@ -108,18 +98,18 @@ class DestinationAdmin(EnabledActions, SummarisedDeletion, RecordPages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
         return Destination.objects.prefetch_related("connections__source")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DestinationChangeList]:
-        return DestinationChangeList
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> DestinationRow | None:
-        destination: Destination | None = super().get_object(request, object_id, from_field)
-        return _rows_with_statuses([destination])[0] if destination else None
-
-    @display(description="type", ordering="type")
-    def kind(self, destination: Destination) -> str:
-        return dict(TYPE_CHOICES).get(destination.type, destination.type)
+    def rows(self, records: Iterable[Destination], request: HttpRequest) -> list[DestinationRow]:
+        """The destinations with the statuses of their connections, sorted by source."""
+        rows, connections = [cast("DestinationRow", record) for record in records], []
+        for row in rows:
+            row.statuses = []
+            for connection in sorted(row.connections.all(), key=attrgetter("source.name")):
+                connection.destination = row  # so that the status does not fetch it again
+                connections.append(connection)
+        by_pk = {row.pk: row for row in rows}
+        for status in connection_statuses(connections):
+            by_pk[status.connection.destination_id].statuses.append(status)
+        return rows
 
     @display(description="schemas", empty_value="-")
     def schemas(self, destination: Destination) -> SafeString | None:
@@ -298,20 +288,6 @@ def _planned_views(
 
 def _failed_step(steps: list[CheckStep]) -> CheckStep | None:
     return next((step for step in steps if not step.ok), None)
-
-
-def _rows_with_statuses(destinations: Iterable[Destination]) -> list[DestinationRow]:
-    """The same records, each with the statuses of its connections sorted by source."""
-    rows, connections = [cast("DestinationRow", destination) for destination in destinations], []
-    for row in rows:
-        row.statuses = []
-        for connection in sorted(row.connections.all(), key=attrgetter("source.name")):
-            connection.destination = row  # so that the status does not fetch it again
-            connections.append(connection)
-    by_pk = {row.pk: row for row in rows}
-    for status in connection_statuses(connections):
-        by_pk[status.connection.destination_id].statuses.append(status)
-    return rows
 
 
 def _connection_cells(status: ConnectionStatus) -> tuple[object, ...]:

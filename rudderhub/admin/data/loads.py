@@ -19,9 +19,11 @@ from unfold.paginator import InfinitePaginator
 from events.loads.advice import advice
 from events.models import Load, LoadState
 from rudderhub.admin.base.columns import (
+    column,
     copyable_column,
     number_column,
     skip_reasons_column,
+    sum_column,
     time_column,
     warnings_column,
 )
@@ -87,6 +89,8 @@ class LoadAdmin(ReadOnlyAdmin):
     number = copyable_column("pk", "load id")
     skipped_for = skip_reasons_column
     warnings_text = warnings_column
+    pair = column("connection", "connection", str)
+    row_count = sum_column("rows", "rows")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Load]:
         return Load.objects.order_by("-id")
@@ -105,10 +109,6 @@ class LoadAdmin(ReadOnlyAdmin):
         seconds = (until - load.started_at).total_seconds()
         return f"{seconds:,.1f} s" + ("" if load.finished_at else " so far")
 
-    @display(description="connection")
-    def pair(self, load: Load) -> SafeString:
-        return format_html("{}", load.connection)
-
     @display(description="not loaded", empty_value="-")
     def unloaded(self, load: Load) -> str | None:
         counts = (
@@ -118,10 +118,6 @@ class LoadAdmin(ReadOnlyAdmin):
             (sum(load.repeated.values()), "repeated row"),
         )
         return ", ".join(count_text(number, noun) for number, noun in counts if number) or None
-
-    @display(description="rows")
-    def row_count(self, load: Load) -> str:
-        return f"{sum(load.rows.values()):,}"
 
     @display(description="new", empty_value="-")
     def additions(self, load: Load) -> str | None:

@@ -16,7 +16,6 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
-from unfold.views import ChangeList
 
 from destinations.models import Connection
 from events.gateway.sample_event import send_sample_event
@@ -27,6 +26,7 @@ from rudderhub.admin.base.columns import copyable_column, time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion, pending_count, related_counts
 from rudderhub.admin.base.display import clipped_text, relative_time, status_label
 from rudderhub.admin.base.enabled_actions import EnabledActions
+from rudderhub.admin.base.record_pages import RowsAdmin
 from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.snippets import snippets
 from rudderhub.admin.data.source_form import SourceForm
@@ -53,18 +53,8 @@ LIMIT_FIELDS = (
 )
 
 
-class SourceChangeList(ChangeList):
-    """Counts the activity of all sources on the page at once."""
-
-    result_list: list[SourceRow]
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = _rows_with_activity(self.result_list, request)
-
-
 @admin.register(Source)
-class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
+class SourceAdmin(EnabledActions, SummarisedDeletion, RowsAdmin, WriteKeyPages):
     form = SourceForm
     list_display = (
         *("name", "type", "state", "day", "errors", "last_event", "sdk", "active_keys", "feeds"),
@@ -103,14 +93,14 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
             connection_count=Count("connections", distinct=True),
         )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SourceChangeList]:
-        return SourceChangeList
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> SourceRow | None:
-        source: Source | None = super().get_object(request, object_id, from_field)
-        return _rows_with_activity([source], request)[0] if source else None
+    def rows(self, records: Iterable[Source], request: HttpRequest) -> list[SourceRow]:
+        """The sources with their activity, and whether the user may connect them."""
+        rows = [cast("SourceRow", record) for record in records]
+        activities = source_activity([row.pk for row in rows], timezone.now())
+        may_connect = request.user.has_perm("destinations.add_connection")
+        for row in rows:
+            row.activity, row.may_be_connected = activities[row.pk], may_connect
+        return rows
 
     def get_inlines(self, request: HttpRequest, obj: Source | None) -> tuple[Any, ...]:
         return self.inlines if obj else ()
@@ -247,16 +237,6 @@ class SourceAdmin(EnabledActions, SummarisedDeletion, WriteKeyPages):
         messages.success(request, "Accepted and stored. Its trace is below.")
         event = Event.objects.get(message_id=sample.message_id, source_id=pk)
         return HttpResponseRedirect(reverse("admin:events_event_change", args=[event.pk]))
-
-
-def _rows_with_activity(sources: Iterable[Source], request: HttpRequest) -> list[SourceRow]:
-    """The same records, each with its activity and whether the user may connect it."""
-    rows = [cast("SourceRow", source) for source in sources]
-    activities = source_activity([row.pk for row in rows], timezone.now())
-    may_connect = request.user.has_perm("destinations.add_connection")
-    for row in rows:
-        row.activity, row.may_be_connected = activities[row.pk], may_connect
-    return rows
 
 
 def _connection_item(status: ConnectionStatus) -> SafeString:

@@ -29,7 +29,13 @@ from events.log.sdks import library
 from events.models import Event, Load
 from events.protocol.masking import HIDDEN, PERMISSION, masked_json, masked_text
 from events.workers.errors import fingerprint
-from rudderhub.admin.base.columns import clipped_column, copyable_column, number_column, time_column
+from rudderhub.admin.base.columns import (
+    clipped_column,
+    column,
+    copyable_column,
+    number_column,
+    time_column,
+)
 from rudderhub.admin.base.display import (
     clipped_text,
     code_block,
@@ -64,6 +70,11 @@ NO_ROW = (
 )
 
 
+def _short_id(text: str) -> SafeString | str | None:
+    """An id to copy, unless it is masked."""
+    return (text or None) if text in {"", HIDDEN} else copyable_text(text, SHORT)
+
+
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     list_display = (
@@ -96,6 +107,8 @@ class EventAdmin(ReadOnlyAdmin):
     message = copyable_column("message_id", "message id")
     user_copy = copyable_column("user_id", "user id")
     anonymous_copy = copyable_column("anonymous_id", "anonymous id")
+    user = column("user_id", "user id", _short_id)
+    anonymous = column("anonymous_id", "anonymous id", _short_id)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -122,14 +135,6 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="status")
     def status(self, event: EventRow) -> SafeString:
         return status_label(*event.worst_state)
-
-    @display(description="user id", empty_value="-")
-    def user(self, event: Event) -> SafeString | str | None:
-        return _short_id(event.user_id)
-
-    @display(description="anonymous id", empty_value="-")
-    def anonymous(self, event: Event) -> SafeString | str | None:
-        return _short_id(event.anonymous_id)
 
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> SafeString | None:
@@ -296,8 +301,3 @@ def _traced_step(event: Event, step: TraceStep, *, queries: bool, may_see: bool)
 
 def _sdk_text(event: Event) -> str:
     return " ".join(library(event.payload)).strip()
-
-
-def _short_id(text: str) -> SafeString | str | None:
-    """An id to copy, unless it is masked."""
-    return (text or None) if text in {"", HIDDEN} else copyable_text(text, SHORT)

@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from destinations.models import Destination, Erasure, ErasureState, ErasureStep
 from events.protocol.masking import masked_text
-from rudderhub.admin.base.columns import progress_column, time_column
+from rudderhub.admin.base.columns import column, progress_column, sum_column, time_column
 from rudderhub.admin.base.display import relative_time, status_label
 from rudderhub.admin.base.personal_data_audit import is_refresh
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
@@ -50,6 +50,11 @@ class ErasureAdmin(ReadOnlyAdmin):
     requested = time_column("created_at", "requested")
     ended = time_column("finished_at", "done", "not yet")
     progress = progress_column
+    number = column("pk", "request", str)
+    by = column("actor", "by", str)
+    rows = column("mode", "warehouse rows", lambda mode: MODES.get(mode, mode))
+    identifiers = column("keys", "identifiers", len)
+    items = sum_column("counts", "items")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -85,29 +90,9 @@ class ErasureAdmin(ReadOnlyAdmin):
         """A reason may name a person, and an error may quote values from a database."""
         record.reason, record.error = masked_text(record.reason), masked_text(record.error)
 
-    @display(description="request")
-    def number(self, erasure: Erasure) -> str:
-        return f"{erasure.pk}"
-
     @display(description="state")
     def status(self, erasure: Erasure) -> SafeString:
         return status_label(erasure.get_state_display().lower(), KINDS[ErasureState(erasure.state)])
-
-    @display(description="by")
-    def by(self, erasure: Erasure) -> str:
-        return erasure.actor
-
-    @display(description="warehouse rows")
-    def rows(self, erasure: Erasure) -> str:
-        return MODES.get(erasure.mode, erasure.mode)
-
-    @display(description="identifiers")
-    def identifiers(self, erasure: Erasure) -> int:
-        return len(erasure.keys)
-
-    @display(description="items")
-    def items(self, erasure: Erasure) -> str:
-        return f"{sum(erasure.counts.values()):,}"
 
     @display(description="counts by table")
     def receipt(self, erasure: Erasure) -> SafeString:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from unfold.decorators import display
 
 from events.models import Loss
-from rudderhub.admin.base.columns import number_column, time_column
+from rudderhub.admin.base.columns import column, number_column, time_column
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 
@@ -24,7 +23,4 @@ class LossAdmin(ReadOnlyAdmin):
     first = number_column("first_id", "first event of the log")
     last = number_column("last_id", "last event of the log")
     recorded = time_column("created_at", "recorded")
-
-    @display(description="day", ordering="day")
-    def date(self, loss: Loss) -> str:
-        return f"{loss.day:%Y-%m-%d}"
+    date = column("day", "day", "{:%Y-%m-%d}".format, "day")

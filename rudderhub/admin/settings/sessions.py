@@ -16,14 +16,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.views import ChangeList
 
 from events.workers import audit
 from rudderhub.accounts.second_factor.middleware import PASSED
 from rudderhub.accounts.session_store import ORIGIN, browser_name, stored_key
-from rudderhub.admin.base.columns import time_column
+from rudderhub.admin.base.columns import column, time_column
 from rudderhub.admin.base.deletion import SummarisedDeletion
 from rudderhub.admin.base.display import clipped_text, relative_time, status_label
+from rudderhub.admin.base.record_pages import RowsAdmin
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -36,16 +36,8 @@ if TYPE_CHECKING:
     SessionRow = WithAnnotations[Session, _WithUser]
 
 
-class SessionChangeList(ChangeList):
-    result_list: list[SessionRow]
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = _rows_with_users(self.result_list)
-
-
 @admin.register(Session)
-class SessionAdmin(SummarisedDeletion):
+class SessionAdmin(SummarisedDeletion, RowsAdmin):
     """Logged-in browsers; deleting one logs its user out. Every user may see their own."""
 
     list_display = fields = readonly_fields = (
@@ -55,6 +47,7 @@ class SessionAdmin(SummarisedDeletion):
     sortable_by = ()
 
     ends = time_column("expire_date", "ends")
+    user = column("username", "user", lambda name: name or "nobody")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
         is_this = Q(pk=stored_key(request.session.session_key or ""))
@@ -65,14 +58,17 @@ class SessionAdmin(SummarisedDeletion):
         own = [session.pk for session in sessions if _user_pk(session) == str(request.user.pk)]
         return sessions.filter(pk__in=own)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SessionChangeList]:
-        return SessionChangeList
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> SessionRow | None:
-        session: Session | None = super().get_object(request, object_id, from_field)
-        return _rows_with_users([session])[0] if session else None
+    def rows(self, records: Iterable[Session], request: HttpRequest) -> list[SessionRow]:
+        """The sessions with the user's name and the key of their authenticator app."""
+        rows = [cast("SessionRow", record) for record in records]
+        pks = {_user_pk(row) for row in rows} - {None}
+        names = dict(User.objects.filter(pk__in=pks).values_list("pk", "username"))
+        apps = Authenticator.objects.filter(user__in=pks, type=Authenticator.Type.TOTP)
+        app_pks = dict(apps.values_list("user_id", "pk"))
+        for row in rows:
+            pk = int(_user_pk(row) or 0)
+            row.username, row.app_pk = names.get(pk), app_pks.get(pk)
+        return rows
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return True
@@ -93,19 +89,15 @@ class SessionAdmin(SummarisedDeletion):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        return super().get_deleted_objects(_rows_with_users(objs), request)
+        return super().get_deleted_objects(self.rows(objs, request), request)
 
     def deletion_name(self, record: SessionRow) -> str:
         return f"Session of {self.user(record)} from {self.address(record)}"
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
-        for session in _rows_with_users(queryset):
+        for session in self.rows(queryset, request):
             text = f"Ended the session of {self.user(session)}."
             audit.log_action(request.user.pk, session, text, DELETION)
-
-    @display(description="user")
-    def user(self, session: SessionRow) -> str:
-        return session.username or "nobody"
 
     @display(description="logged in")
     def since(self, session: Session) -> SafeString:
@@ -128,19 +120,6 @@ class SessionAdmin(SummarisedDeletion):
         if session.app_pk in (None, session.get_decoded().get(PASSED)):
             return status_label("open", "good")
         return status_label("waiting for a code", "wait")
-
-
-def _rows_with_users(sessions: Iterable[Session]) -> list[SessionRow]:
-    """The sessions, with the user's name and the key of their authenticator app."""
-    rows = [cast("SessionRow", session) for session in sessions]
-    pks = {_user_pk(row) for row in rows} - {None}
-    names = dict(User.objects.filter(pk__in=pks).values_list("pk", "username"))
-    apps = Authenticator.objects.filter(user__in=pks, type=Authenticator.Type.TOTP)
-    app_pks = dict(apps.values_list("user_id", "pk"))
-    for row in rows:
-        pk = int(_user_pk(row) or 0)
-        row.username, row.app_pk = names.get(pk), app_pks.get(pk)
-    return rows
 
 
 def _user_pk(session: Session) -> str | None:

@@ -17,15 +17,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from rudderhub.accounts.second_factor.codes import authenticator_app, remove_second_factor
-from rudderhub.admin.base.columns import copyable_column, time_column
-from rudderhub.admin.base.display import status_label
+from rudderhub.admin.base.columns import column, copyable_column, switch_column, time_column
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 
 if TYPE_CHECKING:
@@ -82,14 +80,11 @@ class StaffAdmin(UserAdmin, GrantingAdmin):  # type: ignore[type-arg]
 
     logged_in = time_column("last_login", "last log-in", ordering="last_login")
     joined = time_column("date_joined", "created")
+    second_factor = switch_column("has_app", "second factor")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         app = Authenticator.objects.filter(user=OuterRef("pk"), type=Authenticator.Type.TOTP)
         return super().get_queryset(request).annotate(has_app=Exists(app))
-
-    @display(description="second factor")
-    def second_factor(self, user: UserRow) -> SafeString:
-        return status_label("on", "good") if user.has_app else status_label("off", "off")
 
     @action(
         description="Reset second factor",
@@ -144,6 +139,7 @@ class AuditAdmin(ReadOnlyAdmin):
 
     time = time_column("action_time", "time")
     number = copyable_column("object_id", "object's number")
+    name = column("object_repr", "object", str)
 
     @display(description="what")
     def what(self, entry: LogEntry) -> str:
@@ -152,10 +148,6 @@ class AuditAdmin(ReadOnlyAdmin):
     @display(description="kind")
     def kind(self, entry: LogEntry) -> str:
         return entry.content_type.name if entry.content_type else "-"
-
-    @display(description="object")
-    def name(self, entry: LogEntry) -> str:
-        return entry.object_repr
 
 
 def _change_text(form: Any, name: str) -> str:
