@@ -40,7 +40,6 @@ def number_column(attribute: str, description: str) -> Column:
 
 
 def sum_column(attribute: str, description: str) -> Column:
-    """The sum of the values of a mapping."""
     return column(attribute, description, lambda counts: f"{sum(counts.values()):,}")
 
 

@@ -18,11 +18,13 @@ def relative_time(moment: datetime | None, never: str = "never") -> SafeString:
     """The time relative to now, such as "5 minutes ago"; hovering shows it in UTC."""
     if moment is None:
         return format_html("{}", never)
+    now = timezone.now()
+    duration = duration_text(moment, now)
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>',
         moment.isoformat(),
         f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3],
-        _relative_text(moment, timezone.now()),
+        f"in {duration}" if moment > now else f"{duration} ago",
     )
 
 
@@ -98,7 +100,6 @@ def json_block(text: str) -> SafeString:
 
 
 def code_block(code: str) -> SafeString:
-    """Lines of code with a button that copies them."""
     return format_html(
         '<div class="rh-snippet"><button type="button" class="rh-copy" data-copy="{}">copy</button>'
         '<pre class="rh-code rh-wrap" tabindex="0">{}</pre></div>',
@@ -113,9 +114,3 @@ def duration_text(moment: datetime, now: datetime) -> str:
     if seconds < _A_MINUTE:
         return f"{seconds} s"
     return timesince(min(moment, now), max(moment, now), depth=1)
-
-
-def _relative_text(moment: datetime, now: datetime) -> str:
-    return (
-        f"in {duration_text(moment, now)}" if moment > now else f"{duration_text(moment, now)} ago"
-    )

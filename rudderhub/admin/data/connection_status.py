@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, cast
 
 from django.utils import timezone
 
@@ -12,14 +11,6 @@ from destinations.models import Connection
 from events.loads.backlog import Backlog, backlogs
 from events.loads.status import Health, health
 from rudderhub.admin.base.display import duration_text
-
-if TYPE_CHECKING:
-    from django_stubs_ext import WithAnnotations
-
-    class _WithStatus(TypedDict):
-        status: ConnectionStatus
-
-    ConnectionRow = WithAnnotations[Connection, _WithStatus]
 
 
 @dataclass(frozen=True)
@@ -47,13 +38,3 @@ def connection_statuses(connections: Iterable[Connection]) -> list[ConnectionSta
             )
         )
     return statuses
-
-
-def rows_with_status(connections: Iterable[Connection]) -> list[ConnectionRow]:
-    """The same records, each with its `status`."""
-    rows = []
-    for status in connection_statuses(connections):
-        row = cast("ConnectionRow", status.connection)
-        row.status = status
-        rows.append(row)
-    return rows

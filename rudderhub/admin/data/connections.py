@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -31,12 +31,17 @@ from rudderhub.admin.base.display import copyable_text, relative_time, status_la
 from rudderhub.admin.base.enabled_actions import EnabledActions
 from rudderhub.admin.base.lines_field import LinesField
 from rudderhub.admin.base.record_pages import RecordPages, RowsAdmin, RowsChangeList
-from rudderhub.admin.data.connection_status import rows_with_status
+from rudderhub.admin.data.connection_status import ConnectionStatus, connection_statuses
 from rudderhub.admin.data.diagram import MOST_DRAWN, diagrams
 from rudderhub.admin.data.replays import replay_view
 
 if TYPE_CHECKING:
-    from rudderhub.admin.data.connection_status import ConnectionRow
+    from django_stubs_ext import WithAnnotations
+
+    class _WithStatus(TypedDict):
+        status: ConnectionStatus
+
+    ConnectionRow = WithAnnotations[Connection, _WithStatus]
 
 
 class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -119,7 +124,12 @@ class ConnectionAdmin(EnabledActions, SummarisedDeletion, RowsAdmin, RecordPages
         return super().get_search_results(request, queryset, search_term.replace("→", " "))
 
     def rows(self, records: Iterable[Connection], request: HttpRequest) -> list[ConnectionRow]:
-        return rows_with_status(records)
+        rows = []
+        for status in connection_statuses(records):
+            row = cast("ConnectionRow", status.connection)
+            row.status = status
+            rows.append(row)
+        return rows
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Connection | None = None

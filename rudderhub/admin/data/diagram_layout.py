@@ -16,8 +16,6 @@ ICONS = {"good": "✓", "wait": "…", "bad": "✗", "off": "‖"}
 
 @dataclass(frozen=True)
 class DiagramNode:
-    """A source or a destination."""
-
     key: Hashable
     name: str
     url: str
@@ -104,10 +102,7 @@ def diagram(
     edges: Sequence[DiagramEdge],
     layout: Layout,
 ) -> Diagram:
-    """Edges stand in the order of their sources, destinations near their edges.
-
-    Nodes without an edge stand below the others.
-    """
+    """Edges in the order of their sources, destinations near them, and lone nodes below."""
     places = {node.key: place for place, node in enumerate(sources)}
     edges = sorted(edges, key=lambda edge: places[edge.source])
     starts, lone_starts = _by_edges(sources, [edge.source for edge in edges])

@@ -75,7 +75,10 @@ def replay_view(connection_admin: RecordPages, request: HttpRequest, pk: int) ->
     if request.method == "POST" and form.is_valid():
         if request.POST.get("counted") == request.POST["since"] and "begin" in request.POST:
             return _begin_replay(request, connection, form.cleaned_data["since"])
-        replay_range = _replay_range(request, connection, form.cleaned_data["since"])
+        try:
+            replay_range = replays.replay_range(connection, form.cleaned_data["since"])
+        except DestinationError as error:
+            messages.error(request, f"{error}.")
     context = {
         "title": f"Replay of {connection}",
         "connection": connection,
@@ -85,16 +88,6 @@ def replay_view(connection_admin: RecordPages, request: HttpRequest, pk: int) ->
         "running": connection.replays.filter(state=ReplayState.RUNNING).first(),
     }
     return connection_admin.record_page(request, pk, "rudderhub/data/replay.html", context)
-
-
-def _replay_range(
-    request: HttpRequest, connection: Connection, since: datetime | None
-) -> replays.ReplayRange | None:
-    try:
-        return replays.replay_range(connection, since)
-    except DestinationError as error:
-        messages.error(request, f"{error}.")
-        return None
 
 
 def _begin_replay(

@@ -74,7 +74,10 @@ class WriteKeyInline(TabularInline):
         return format_html_join(
             " · ",
             '<a class="rh-link" href="{}">{}</a>',
-            ((_key_url(name, key), text) for name, text in links),
+            (
+                (reverse(f"admin:sources_writekey_{name}", args=[key.source_id, key.pk]), text)
+                for name, text in links
+            ),
         )
 
 
@@ -170,10 +173,6 @@ class WriteKeyPages(RecordPages):
         self.log_change(request, source, f"{done}.")
         messages.success(request, f"{done}.")
         return self.record_redirect(source.pk)
-
-
-def _key_url(name: str, key: WriteKey) -> str:
-    return reverse(f"admin:sources_writekey_{name}", args=[key.source_id, key.pk])
 
 
 def _last_use_text(key: WriteKey) -> SafeString:

@@ -60,7 +60,7 @@ from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS
 from sources.models import Source
 
 if TYPE_CHECKING:
-    from rudderhub.admin.live_events.event_list import EventRow
+    pass
 
 MOST_REPEATS = 10
 SHORT = 8
@@ -101,6 +101,8 @@ class EventAdmin(ReadOnlyAdmin):
     readonly_fields = flatten(fields)
 
     time = time_column("received_at", "time")
+    status = column("worst_state", "status", lambda state: status_label(*state))
+    number = column("pk", "position in the log", int)
     name = clipped_column("event", "event", "tight")
     source_name = clipped_column("shown_source", "source", "tight")
     size = number_column("payload_bytes", "bytes")
@@ -132,10 +134,6 @@ class EventAdmin(ReadOnlyAdmin):
         """EventChangeList searches, because it knows the window of ids."""
         return with_short_payloads(queryset), False
 
-    @display(description="status")
-    def status(self, event: EventRow) -> SafeString:
-        return status_label(*event.worst_state)
-
     @display(description="SDK", empty_value="-")
     def sdk(self, event: Event) -> SafeString | None:
         text = _sdk_text(event)
@@ -165,10 +163,6 @@ class EventAdmin(ReadOnlyAdmin):
             return format_html("deleted source {}", event.source_id)
         url = reverse("admin:sources_source_change", args=[source.pk])
         return format_html('<a class="rh-link" href="{}">{}</a>', url, source)
-
-    @display(description="position in the log")
-    def number(self, event: Event) -> int:
-        return event.pk
 
     def mask_listed(self, record: Event) -> None:
         record.user_id = masked_text(record.user_id)

@@ -92,12 +92,13 @@ def warehouse_trace(connection: Connection, event: Event, *, may_see: bool) -> W
         return WarehouseTrace(connection, places, fault=str(error))
     profile, stated = traced.profile, traced.stated
     primary = stated.primary if stated else None
+    name = (profile.name or profile.email or profile.user_id) if profile and may_see else ""
     return WarehouseTrace(
         connection,
         [_shown_place(connection, place, may_see=may_see) for place in traced.places],
-        [_shown_discard(discard, may_see=may_see) for discard in traced.discards],
+        [discard if may_see else discard._replace(value=HIDDEN) for discard in traced.discards],
         profile,
-        profile_name=_profile_name(profile) if profile and may_see else "",
+        profile_name=name or "",
         primary=_identifier_text(*primary, may_see=may_see) if primary else "",
         links=[_traced_link(link, event, may_see=may_see) for link in traced.links[:MOST_LINKS]],
         more_links=max(len(traced.links) - MOST_LINKS, 0),
@@ -138,20 +139,12 @@ def _link_event(link: LinkRecord) -> Event | None:
     return events.defer("payload").order_by("pk").first()
 
 
-def _profile_name(profile: ProfileRecord) -> str:
-    return profile.name or profile.email or profile.user_id or ""
-
-
 def _shown_place(connection: Connection, place: RowPlace, *, may_see: bool) -> RowPlace:
     """Mask a row of users, which is named by its user; other rows are named by their event."""
     if may_see or place.table != "users":
         return place
     query = event_rows.select_row(connection.namespace, place.table, HIDDEN)
     return place._replace(row_id="", query=query.as_string(None))
-
-
-def _shown_discard(discard: EventDiscard, *, may_see: bool) -> EventDiscard:
-    return discard if may_see else discard._replace(value=HIDDEN)
 
 
 def _identifier_text(kind: str, value: str, *, may_see: bool) -> str:

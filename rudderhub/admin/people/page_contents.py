@@ -245,7 +245,6 @@ class PageContents:
         ]
 
     def _merges(self, before: int | None) -> dict[str, Any]:
-        """A page of the merge log."""
         merges = reads_profiles.merge_log(self._conn, self._schema, most=MERGES + 1, before=before)
         log = self._merges_with_ends(merges[:MERGES])
         older = merges[MERGES - 1].number if len(merges) > MERGES else None

@@ -22,6 +22,7 @@ from rudderhub.admin.base.columns import clipped_column, copyable_column, time_c
 from rudderhub.admin.base.display import json_block, relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
 from rudderhub.admin.problems.dead_letter_actions import PERMISSIONS, dead_letter_action
+from rudderhub.admin.problems.open_state_filter import OpenStateFilter
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -36,20 +37,9 @@ MESSAGE_ID_LENGTH = 14
 NOT_IN_LOG = "No longer in the log. If it is not loaded, its payload is below."
 
 
-class LetterStateFilter(SimpleListFilter):
-    """Shows the open dead letters unless another state is chosen."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        closed = (LetterState.LOADED, LetterState.DISCARDED)
-        return [*((state.value, state.label) for state in closed), ("all", "All")]
-
-    def choices(self, changelist: ChangeList) -> Any:
-        choices = list(super().choices(changelist))
-        choices[0]["display"] = LetterState.OPEN.label
-        return choices
+class LetterStateFilter(OpenStateFilter):
+    open_label = LetterState.OPEN.label
+    closed_states = [choice for choice in LetterState.choices if choice[0] != LetterState.OPEN]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import PermissionDenied
 from django.db.models import (
     BinaryField,
@@ -22,13 +21,11 @@ from django.db.models import (
 )
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
-from unfold.views import ChangeList
 
 from events.gateway import quarantine, resend
 from events.gateway.operator_request import Outcome
@@ -46,6 +43,7 @@ from rudderhub.admin.base.confirmation import (
 )
 from rudderhub.admin.base.display import count_text, json_block, relative_time, status_label
 from rudderhub.admin.base.read_only import ReadOnlyAdmin
+from rudderhub.admin.problems.open_state_filter import OpenStateFilter
 from sources.models import Source
 
 SEARCHED_BODIES = 2_000
@@ -70,19 +68,9 @@ DISCARD = Confirmation(
 )
 
 
-class RefusedStateFilter(SimpleListFilter):
-    """Shows the open requests unless another state is chosen."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("sent", "Sent again"), ("discarded", "Discarded"), ("all", "All")]
-
-    def choices(self, changelist: ChangeList) -> Any:
-        choices = list(super().choices(changelist))
-        choices[0]["display"] = "Refused"
-        return choices
+class RefusedStateFilter(OpenStateFilter):
+    open_label = "Refused"
+    closed_states = (("sent", "Sent again"), ("discarded", "Discarded"))
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Quarantined]
@@ -269,16 +257,13 @@ class QuarantinedAdmin(ReadOnlyAdmin):
                 messages.success(request, f"Accepted: {outcome.answer}")
                 return HttpResponseRedirect(back)
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": "Send again",
             "refused": record,
             "body": body,
             "cut": len(record.body) < record.body_bytes,
             "outcome": outcome,
-            "back": back,
         }
-        return TemplateResponse(request, "rudderhub/problems/send_again.html", context)
+        return self.record_page(request, pk, "rudderhub/problems/send_again.html", context)
 
     def _send(self, request: HttpRequest, record: Quarantined, body: bytes | None) -> Outcome:
         outcome = resend.resend_request(record.pk, body)
