@@ -35,7 +35,7 @@ from destinations.warehouse.identity.statements import (
     Statement,
     statement,
 )
-from rudderhub.celery import collect_rarely
+from rudderhub.celery import collect_garbage_rarely
 from tests.support.identity_graph import ORACLE
 
 Conn = psycopg.Connection[tuple[Any, ...]]
@@ -51,7 +51,7 @@ PERSON = 1_000
 
 
 def figures(dsn: str, identifiers: int = REALISTIC) -> dict[str, str]:
-    collect_rarely()  # as a worker does
+    collect_garbage_rarely()  # as a worker does
     with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
         found = realistic(conn, identifiers)
         found |= view(conn)
