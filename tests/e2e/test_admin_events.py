@@ -73,7 +73,7 @@ def test_a_dead_letter_is_rerun_and_discarded(walked):
 
     assert "dead letter" in dead["text"]
     assert dead["attempts"] == ["2"]
-    assert "ada discarded it: a test of ours" in dead["after"]
+    assert "discarded by ada: a test of ours" in dead["after"]
 
 
 def test_a_load_shows_its_work_by_table(walked):

@@ -26,7 +26,7 @@ def begin(page, job, folder):
 def look(page, job, folder):
     """Steps 5 and 7: the event and the person."""
     log_in(page, job)
-    page.get_by_role("link", name="Live events").click()
+    page.get_by_role("link", name="Live events").first.click()
     page.locator("#searchbar").fill("phone")
     page.locator("#searchbar").press("Enter")
     page.wait_for_url("**q=phone**")
