@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from destinations.interface import DestinationError, DestinationUnavailableError
 from destinations.models import Destination
 
 
-class DestinationCommand(BaseCommand):
+class DestinationCommand(ABC, BaseCommand):
     """Finds the destination and reports errors of it and of its warehouse as CommandError."""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,5 +24,6 @@ class DestinationCommand(BaseCommand):
         except (DestinationError, DestinationUnavailableError, psycopg.Error) as error:
             raise CommandError(str(error)) from error
 
+    @abstractmethod
     def run(self, destination: Destination, options: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Run the command for the destination that was named."""
