@@ -10,7 +10,8 @@ from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
-from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
@@ -23,6 +24,7 @@ from events.models import DeadLetter, Event, LetterState, Quarantined
 from events.people import store
 from rudderhub.accounts.second_factor.codes import authenticator_app
 from rudderhub.accounts.second_factor.middleware import PASSED
+from rudderhub.accounts.second_factor.totp import new_secret
 from rudderhub.admin.overview.page import PERIODS
 from sources.models import Source
 from tests.bench import api
@@ -69,7 +71,9 @@ def clients() -> tuple[Client, Client]:
     newcomer.force_login(User.objects.filter(is_superuser=False)[0])
     user = User.objects.get(is_superuser=True)
     admin.force_login(user)
-    app = authenticator_app(user) or TOTP.activate(user, generate_totp_secret()).instance
+    secret = {"secret": get_adapter().encrypt(new_secret())}
+    kind = Authenticator.Type.TOTP
+    app = authenticator_app(user) or Authenticator.objects.create(user=user, type=kind, data=secret)
     session = admin.session
     session[PASSED] = app.pk
     session.save()
